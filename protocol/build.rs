@@ -1,0 +1,20 @@
+//! Compiles the .proto files with protox, so that no `protoc` needs to be installed; the same descriptors serve
+//! gRPC reflection.
+
+use prost::Message;
+use std::{error::Error, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let names = ["jobs", "executions", "executors", "system"];
+    let files = names.map(|name| format!("octavius/v1/{name}.proto"));
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(&files, ["proto"])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".octavius.v1.LogChunk.data")
+        .bytes(".octavius.v1.AppendChunk.data")
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! The way in to an actor, and the only one: bound, deadline and the caller who leaves are settled here, once.
+
+use super::{
+    Limits,
+    admission::{Priority, Vitals},
+};
+use actix::{Actor, Addr, Context, Handler, Message, dev::ToEnvelope};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// It was not let in, so that it certainly did not happen.
+    #[error("{limit} calls wait for {actor}, the most that it takes: try again in a moment")]
+    Full {
+        /// Which actor.
+        actor: &'static str,
+        /// Its bound.
+        limit: usize,
+    },
+    /// Nobody was there to take it, so that it certainly did not happen.
+    #[error("{actor} is starting: try again in a moment")]
+    Down {
+        /// Which actor.
+        actor: &'static str,
+    },
+    /// The actor went away with it: it may or may not have happened.
+    #[error("{actor} was restarted while it worked on this: it may or may not have happened")]
+    Restarted {
+        /// Which actor.
+        actor: &'static str,
+    },
+    /// It may or may not happen yet.
+    #[error("{actor} gave no answer within {after:?}: it may or may not happen yet")]
+    Late {
+        /// Which actor.
+        actor: &'static str,
+        /// How long the caller waited.
+        after: Duration,
+    },
+}
+
+impl Unanswered {
+    /// Whether the call certainly had no effect.
+    pub fn certainly_nothing(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::Down { .. } => true,
+            Self::Restarted { .. } | Self::Late { .. } => false,
+        }
+    }
+}
+
+/// What others hold of an actor: stays valid while the actor is built again.
+pub struct Handle<A: Actor<Context = Context<A>>> {
+    pub(super) addr: watch::Receiver<Option<Addr<A>>>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) limits: Limits,
+}
+
+impl<A: Actor<Context = Context<A>>> Clone for Handle<A> {
+    fn clone(&self) -> Self {
+        Self { addr: self.addr.clone(), vitals: self.vitals.clone(), limits: self.limits }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> fmt::Debug for Handle<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.vitals.name()).finish()
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Handle<A> {
+    /// Asks something that changes nothing: it is forgotten when the caller leaves.
+    pub async fn query<M>(&self, priority: Priority, message: M) -> Result<M::Result, Unanswered>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        self.call(priority, message)?.await
+    }
+
+    /// Asks for a change: once let in it is worked on to its end, also if the caller leaves.
+    pub async fn mutate<M>(&self, priority: Priority, message: M) -> Result<M::Result, Unanswered>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        let call = self.call(priority, message)?;
+        // A task of its own: actix forgets a queued message whose sender has gone away.
+        let answer = tokio::spawn(call).await;
+        answer.unwrap_or(Err(Unanswered::Restarted { actor: self.vitals.name() }))
+    }
+
+    /// Waits until the actor serves, `within` at the most.
+    pub async fn up(&self, within: Duration) -> Result<(), Unanswered> {
+        let mut addr = self.addr.clone();
+        let up = addr.wait_for(|addr| addr.as_ref().is_some_and(Addr::connected));
+        match tokio::time::timeout(within, up).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Unanswered::Down { actor: self.vitals.name() }),
+        }
+    }
+
+    /// What is seen of the actor from outside.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+
+    fn call<M>(
+        &self,
+        priority: Priority,
+        message: M,
+    ) -> Result<impl Future<Output = Result<M::Result, Unanswered>> + Send + use<A, M>, Unanswered>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        let actor = self.vitals.name();
+        let Some(place) = self.vitals.admit(priority) else {
+            metrics::counter!("octavius_actor_refused_total", "actor" => actor).increment(1);
+            return Err(Unanswered::Full { actor, limit: self.limits.waiting });
+        };
+        let addr = self.addr.borrow().clone().filter(Addr::connected);
+        let Some(addr) = addr else { return Err(Unanswered::Down { actor }) };
+        let after = self.limits.answer;
+        Ok(async move {
+            let began = Instant::now();
+            let answer = tokio::time::timeout(after, addr.send(message)).await;
+            let message = short_name(std::any::type_name::<M>());
+            metrics::histogram!("octavius_actor_handling_seconds", "actor" => actor, "message" => message)
+                .record(began.elapsed());
+            drop(place);
+            match answer {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(_)) => Err(Unanswered::Restarted { actor }),
+                Err(_) => Err(Unanswered::Late { actor, after }),
+            }
+        })
+    }
+
+    /// Makes the actor panic; for tests of supervision.
+    #[cfg(feature = "fault-injection")]
+    pub async fn inject_panic(&self) -> Result<(), Unanswered>
+    where
+        A: Handler<super::Panic>,
+    {
+        self.query(Priority::Report, super::Panic).await
+    }
+}
+
+/// A type's name without its path.
+fn short_name(path: &'static str) -> &'static str {
+    path.rsplit("::").next().unwrap_or(path)
+}

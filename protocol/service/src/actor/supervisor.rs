@@ -1,0 +1,148 @@
+//! The loop that keeps one actor alive.
+
+use super::admission::Vitals;
+use actix::{Actor, Addr, AsyncContext, Context};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinError, time::Instant};
+
+/// How long to pause before an actor is built again.
+#[derive(Clone, Copy, Debug)]
+pub struct RestartPolicy {
+    /// The first pause; each further one is twice as long, up to `longest`.
+    pub first: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+    /// Who served for so long begins with the first pause again.
+    pub healthy_after: Duration,
+    /// For how long building may take.
+    pub build_within: Duration,
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(100),
+            longest: Duration::from_secs(30),
+            healthy_after: Duration::from_secs(60),
+            build_within: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why an actor had to be built again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A handler panicked.
+    Panic,
+    /// It stopped itself, because it no longer trusted what it knew.
+    Stop,
+    /// Building it failed, or took too long.
+    Build,
+}
+
+impl Cause {
+    /// All of them, as a metric's label has them.
+    pub const ALL: [Self; 3] = [Self::Panic, Self::Stop, Self::Build];
+
+    /// The cause as a metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Stop => "stop",
+            Self::Build => "build",
+        }
+    }
+}
+
+impl RestartPolicy {
+    /// The pause after `in_a_row` ends without a healthy time between, before jitter.
+    fn pause(&self, in_a_row: u32) -> Duration {
+        let factor = 2u32.saturating_pow(in_a_row.saturating_sub(1).min(31));
+        self.first.saturating_mul(factor).min(self.longest)
+    }
+}
+
+/// Builds an actor, waits for its end, and again, for ever. Ends only with its arbiter.
+pub(super) async fn run<A, F, Fut>(
+    vitals: Arc<Vitals>,
+    policy: RestartPolicy,
+    slot: watch::Sender<Option<Addr<A>>>,
+    mut build: F,
+) where
+    A: Actor<Context = Context<A>>,
+    F: FnMut() -> Fut,
+    Fut: Future<Output = anyhow::Result<A>>,
+{
+    let actor = vitals.name();
+    let mut in_a_row = 0;
+    for cause in Cause::ALL {
+        restarts(actor, cause).absolute(0);
+    }
+    loop {
+        let built = tokio::time::timeout(policy.build_within, build()).await;
+        let (cause, why): (Cause, Box<dyn fmt::Display>) = match built {
+            Err(_) => {
+                (Cause::Build, Box::new(format!("not built within {:?}", policy.build_within)))
+            }
+            Ok(Err(error)) => (Cause::Build, Box::new(format!("{error:#}"))),
+            Ok(Ok(instance)) => {
+                let since = Instant::now();
+                let ended = serve(&vitals, &slot, instance).await;
+                if since.elapsed() >= policy.healthy_after {
+                    in_a_row = 0;
+                }
+                match ended {
+                    Ok(()) => (Cause::Stop, Box::new("stopped itself")),
+                    Err(error) if error.is_panic() => (Cause::Panic, Box::new(panic_text(error))),
+                    Err(_) => return, // cancelled: the arbiter goes down
+                }
+            }
+        };
+        in_a_row += 1;
+        let pause = policy.pause(in_a_row).mul_f64(rand::random_range(0.8..1.2));
+        tracing::error!(actor, cause = cause.label(), %why, in_a_row, ?pause, "an actor ended and is built again");
+        tokio::time::sleep(pause).await;
+        restarts(actor, cause).increment(1);
+    }
+}
+
+/// Serves until the actor ends. The task is our own, so that its handle tells a panic from a stop.
+async fn serve<A: Actor<Context = Context<A>>>(
+    vitals: &Vitals,
+    slot: &watch::Sender<Option<Addr<A>>>,
+    instance: A,
+) -> Result<(), JoinError> {
+    let context = Context::<A>::new();
+    let addr = context.address();
+    let task = tokio::task::spawn_local(context.into_future(instance));
+    slot.send_replace(Some(addr));
+    vitals.set_up(true);
+    let ended = task.await;
+    vitals.set_up(false);
+    slot.send_replace(None);
+    ended
+}
+
+fn restarts(actor: &'static str, cause: Cause) -> metrics::Counter {
+    metrics::counter!("octavius_actor_restarts_total", "actor" => actor, "cause" => cause.label())
+}
+
+fn panic_text(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "cancelled".to_owned() };
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_never_overflow() {
+        let policy = RestartPolicy::default();
+        let pauses: Vec<_> = (1..=20).map(|n| policy.pause(n)).collect();
+        assert_eq!(pauses[0], policy.first);
+        assert!(pauses.windows(2).all(|pair| pair[1] == (pair[0] * 2).min(policy.longest)));
+        assert_eq!(policy.pause(u32::MAX), policy.longest);
+    }
+}

@@ -1,0 +1,216 @@
+//! What a caller sees while an actor panics, stops, or cannot be built.
+
+#![cfg(feature = "fault-injection")]
+
+use actix::prelude::*;
+use octavius_service::actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+#[derive(Debug)]
+struct Counter {
+    count: u64,
+    disk: Arc<AtomicU64>,
+}
+
+impl Actor for Counter {
+    type Context = Context<Self>;
+}
+
+octavius_service::panics_when_told!(Counter);
+
+#[derive(Debug, Message)]
+#[rtype(result = "u64")]
+struct Add(u64);
+
+impl Handler<Add> for Counter {
+    type Result = u64;
+
+    fn handle(&mut self, Add(more): Add, _: &mut Self::Context) -> u64 {
+        self.count += more;
+        self.disk.store(self.count, SeqCst);
+        self.count
+    }
+}
+
+/// Adds after a pause, so that the caller can leave meanwhile.
+#[derive(Debug, Message)]
+#[rtype(result = "u64")]
+struct AddSlowly(u64);
+
+impl Handler<AddSlowly> for Counter {
+    type Result = ResponseActFuture<Self, u64>;
+
+    fn handle(&mut self, AddSlowly(more): AddSlowly, _: &mut Self::Context) -> Self::Result {
+        let pause = tokio::time::sleep(Duration::from_millis(100)).into_actor(self);
+        Box::pin(pause.map(move |(), counter, _| {
+            counter.count += more;
+            counter.disk.store(counter.count, SeqCst);
+            counter.count
+        }))
+    }
+}
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Stop;
+
+impl Handler<Stop> for Counter {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
+        context.stop();
+    }
+}
+
+const POLICY: RestartPolicy = RestartPolicy {
+    first: Duration::from_millis(20),
+    longest: Duration::from_millis(400),
+    healthy_after: Duration::from_secs(60),
+    build_within: Duration::from_secs(1),
+};
+const LIMITS: Limits = Limits { waiting: 4, answer: Duration::from_secs(5) };
+
+fn counter(system: &mut ActorSystem) -> (Handle<Counter>, Arc<AtomicU64>) {
+    let disk = Arc::new(AtomicU64::new(0));
+    let kept = disk.clone();
+    let build = move || {
+        let disk = disk.clone();
+        async move { Ok(Counter { count: disk.load(SeqCst), disk }) }
+    };
+    (system.supervise("counter", LIMITS, POLICY, build).unwrap(), kept)
+}
+
+async fn up(handle: &Handle<Counter>) {
+    handle.up(Duration::from_secs(5)).await.unwrap();
+}
+
+/// Waits until the supervisor has noticed that the actor is gone.
+async fn down(handle: &Handle<Counter>) {
+    let began = Instant::now();
+    while handle.vitals().is_up() {
+        assert!(began.elapsed() < Duration::from_secs(1), "the supervisor never noticed");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_panic_the_next_one_has_what_the_last_one_stored() {
+    let mut system = ActorSystem::start("test").unwrap();
+    let (handle, _disk) = counter(&mut system);
+    up(&handle).await;
+    assert_eq!(handle.mutate(Priority::Submit, Add(2)).await, Ok(2));
+    let panicked = handle.inject_panic().await.unwrap_err();
+    assert_eq!(panicked, Unanswered::Restarted { actor: "counter" });
+    down(&handle).await;
+    up(&handle).await;
+    assert_eq!(handle.mutate(Priority::Submit, Add(3)).await, Ok(5));
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn while_it_is_away_callers_are_told_at_once_and_keep_their_handle() {
+    let mut system = ActorSystem::start("test").unwrap();
+    let (handle, _disk) = counter(&mut system);
+    up(&handle).await;
+    for _ in 0..5 {
+        let _ = handle.inject_panic().await;
+        down(&handle).await;
+        let refused = handle.mutate(Priority::Submit, Add(1)).await;
+        assert_eq!(refused, Err(Unanswered::Down { actor: "counter" }));
+        up(&handle).await;
+    }
+    assert_eq!(handle.mutate(Priority::Submit, Add(1)).await, Ok(1));
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn pauses_grow_from_panic_to_panic() {
+    let mut system = ActorSystem::start("test").unwrap();
+    let (handle, _disk) = counter(&mut system);
+    let mut pauses = Vec::new();
+    for _ in 0..5 {
+        up(&handle).await;
+        let _ = handle.inject_panic().await;
+        let began = Instant::now();
+        down(&handle).await;
+        up(&handle).await;
+        pauses.push(began.elapsed());
+    }
+    assert!(pauses[4] > pauses[0] * 4, "{pauses:?}");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn an_actor_that_stops_is_built_again_too() {
+    let mut system = ActorSystem::start("test").unwrap();
+    let (handle, disk) = counter(&mut system);
+    up(&handle).await;
+    disk.store(40, SeqCst); // what the next one will find
+    handle.mutate(Priority::Report, Stop).await.unwrap();
+    let began = Instant::now();
+    let answer = loop {
+        assert!(began.elapsed() < Duration::from_secs(5), "it never came back");
+        match handle.mutate(Priority::Submit, Add(2)).await {
+            Ok(answer) => break answer,
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    assert_eq!(answer, 42);
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_whose_caller_leaves_is_made_and_a_query_is_forgotten() {
+    let mut system = ActorSystem::start("test").unwrap();
+    let (handle, disk) = counter(&mut system);
+    up(&handle).await;
+    let soon = Duration::from_millis(10);
+    let left = tokio::time::timeout(soon, handle.mutate(Priority::Submit, AddSlowly(1))).await;
+    assert!(left.is_err());
+    let began = Instant::now();
+    while disk.load(SeqCst) != 1 {
+        assert!(began.elapsed() < Duration::from_secs(5), "the change was forgotten");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn over_the_bound_a_call_is_refused_and_room_comes_back() {
+    let mut system = ActorSystem::start("test").unwrap();
+    let (handle, _disk) = counter(&mut system);
+    up(&handle).await;
+    let calls = (0..6).map(|_| handle.mutate(Priority::Report, AddSlowly(1)));
+    let answers = futures::future::join_all(calls).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 4);
+    let full = Err(Unanswered::Full { actor: "counter", limit: 4 });
+    assert_eq!(answers.iter().filter(|answer| **answer == full).count(), 2);
+    assert!(handle.mutate(Priority::Read, AddSlowly(1)).await.is_ok());
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn an_actor_that_cannot_be_built_is_tried_again() {
+    let mut system = ActorSystem::start("test").unwrap();
+    let tries = Arc::new(AtomicU64::new(0));
+    let counted = tries.clone();
+    let build = move || {
+        let tries = counted.clone();
+        async move {
+            anyhow::ensure!(tries.fetch_add(1, SeqCst) >= 2, "the store is away");
+            Ok(Counter { count: 7, disk: Arc::default() })
+        }
+    };
+    let handle = system.supervise("counter", LIMITS, POLICY, build).unwrap();
+    up(&handle).await;
+    assert_eq!(handle.mutate(Priority::Submit, Add(0)).await, Ok(7));
+    assert_eq!(tries.load(SeqCst), 3);
+    system.stop().await;
+}

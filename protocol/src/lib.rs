@@ -1,0 +1,29 @@
+//! The wire protocol of Octavius: package `octavius.v1`, and the ids that its texts carry.
+//!
+//! The `.proto` files are the reference and document every service, method and field. What is generated from
+//! them is in [`v1`]; [`id`] turns the texts into types at the door and back into texts at the door.
+//! Not here: what a state may follow, who may do what. Those are the controller's rules.
+
+pub mod id;
+
+/// What `proto/octavius/v1/` defines.
+#[allow(missing_docs, clippy::all, clippy::pedantic)] // generated; the .proto files hold the documentation
+pub mod v1 {
+    tonic::include_proto!("octavius.v1");
+}
+
+/// The descriptors of [`v1`], encoded, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The level of the executors' protocol that this crate speaks. A controller serves its own and the one before.
+pub const LEVEL: u32 = 1;
+
+/// The most bytes of log that one append carries.
+pub const MAX_APPEND: usize = 1 << 20;
+
+/// The most bytes of an append's cursor.
+pub const MAX_CURSOR: usize = 256;
+
+/// The largest message that either side decodes. Above the 4 MiB that tonic takes by itself, so that a too large
+/// argument is refused by name and not by the transport.
+pub const MAX_MESSAGE: usize = 5 << 20;
