@@ -1,0 +1,7 @@
+//! The control plane: which jobs exist, who runs them, what became of them, and their logs.
+//!
+//! Five supervised actors own the state; gRPC handlers around them only translate. What an actor decides is a plain
+//! function in its `rules` file, which knows neither actix nor tonic nor the store.
+
+pub mod log_store;
+pub mod store;

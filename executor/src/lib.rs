@@ -1,0 +1,7 @@
+//! The agent of one place: it pulls work from the controller, runs it, and sends states and logs back.
+//!
+//! `Poller` asks for work, `Attempts` runs what it was given through a [`runner::Runner`], `Heartbeat` says what is
+//! held here and brings orders back. All three are supervised actors; what they know of attempts is found again
+//! after a restart, because a runner keeps it outside of this process.
+
+pub mod runner;

@@ -51,6 +51,11 @@ impl Unanswered {
     }
 }
 
+/// The answer to a call, or why there is none.
+pub trait Answer<T>: Future<Output = Result<T, Unanswered>> + Send + 'static {}
+
+impl<T, F: Future<Output = Result<T, Unanswered>> + Send + 'static> Answer<T> for F {}
+
 /// What others hold of an actor: stays valid while the actor is built again.
 pub struct Handle<A: Actor<Context = Context<A>>> {
     pub(super) addr: watch::Receiver<Option<Addr<A>>>,
@@ -71,29 +76,32 @@ impl<A: Actor<Context = Context<A>>> fmt::Debug for Handle<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Handle<A> {
-    /// Asks something that changes nothing: it is forgotten when the caller leaves.
-    pub async fn query<M>(&self, priority: Priority, message: M) -> Result<M::Result, Unanswered>
+    /// Asks something that changes nothing: it is forgotten when the caller leaves. It is in the actor's queue when
+    /// this returns, so that calls from one thread are handled in the order in which they were made.
+    pub fn query<M>(&self, priority: Priority, message: M) -> impl Answer<M::Result> + use<A, M>
     where
         M: Message + Send + 'static,
         M::Result: Send,
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        self.call(priority, message)?.await
+        let call = self.call(priority, message);
+        async move { call?.await }
     }
 
-    /// Asks for a change: once let in it is worked on to its end, also if the caller leaves.
-    pub async fn mutate<M>(&self, priority: Priority, message: M) -> Result<M::Result, Unanswered>
+    /// Asks for a change: once let in it is worked on to its end, also if the caller leaves. It is in the actor's
+    /// queue when this returns. Call it on a tokio runtime.
+    pub fn mutate<M>(&self, priority: Priority, message: M) -> impl Answer<M::Result> + use<A, M>
     where
         M: Message + Send + 'static,
         M::Result: Send,
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        let call = self.call(priority, message)?;
+        let actor = self.vitals.name();
         // A task of its own: actix forgets a queued message whose sender has gone away.
-        let answer = tokio::spawn(call).await;
-        answer.unwrap_or(Err(Unanswered::Restarted { actor: self.vitals.name() }))
+        let call = self.call(priority, message).map(tokio::spawn);
+        async move { call?.await.unwrap_or(Err(Unanswered::Restarted { actor })) }
     }
 
     /// Waits until the actor serves, `within` at the most.
@@ -115,7 +123,7 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         &self,
         priority: Priority,
         message: M,
-    ) -> Result<impl Future<Output = Result<M::Result, Unanswered>> + Send + use<A, M>, Unanswered>
+    ) -> Result<impl Answer<M::Result> + use<A, M>, Unanswered>
     where
         M: Message + Send + 'static,
         M::Result: Send,
@@ -130,9 +138,11 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         let addr = self.addr.borrow().clone().filter(Addr::connected);
         let Some(addr) = addr else { return Err(Unanswered::Down { actor }) };
         let after = self.limits.answer;
+        let began = Instant::now();
+        // Queued here and now: the mailbox has room for all whom admission lets in.
+        let request = addr.send(message);
         Ok(async move {
-            let began = Instant::now();
-            let answer = tokio::time::timeout(after, addr.send(message)).await;
+            let answer = tokio::time::timeout(after, request).await;
             let message = short_name(std::any::type_name::<M>());
             metrics::histogram!("octavius_actor_handling_seconds", "actor" => actor, "message" => message)
                 .record(began.elapsed());

@@ -1,7 +1,7 @@
 //! The loop that keeps one actor alive.
 
 use super::admission::Vitals;
-use actix::{Actor, Addr, AsyncContext, Context};
+use actix::{Actor, Addr, Context};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinError, time::Instant};
 
@@ -112,8 +112,10 @@ async fn serve<A: Actor<Context = Context<A>>>(
     slot: &watch::Sender<Option<Addr<A>>>,
     instance: A,
 ) -> Result<(), JoinError> {
-    let context = Context::<A>::new();
-    let addr = context.address();
+    // Room for all whom admission lets in: a full mailbox would let later calls overtake.
+    let (mailbox, waiting) = actix::dev::channel::channel(vitals.limit());
+    let context = Context::<A>::with_receiver(waiting);
+    let addr = Addr::new(mailbox);
     let task = tokio::task::spawn_local(context.into_future(instance));
     slot.send_replace(Some(addr));
     vitals.set_up(true);

@@ -1,0 +1,112 @@
+//! The layout of the keys. All data of a store begins with `v1/`; who writes a prefix is the only one who does.
+
+use octavius_protocol::id::{AttemptId, ExecutionId, ExecutorId, JobName};
+
+/// The layout's version: checked by whoever opens the store.
+pub const SCHEMA: &str = "v1/schema";
+/// The number of the last committed batch, in decimal. Written by the store's actor.
+pub const SEQUENCE: &str = "v1/seq";
+/// The installation's id: a UUID.
+pub const INSTALLATION: &str = "v1/installation";
+/// The term: `<generation> <revision>`, both decimal.
+pub const TERM: &str = "v1/term";
+
+/// Jobs by name. Written by `Registry`.
+pub const JOBS: &str = "v1/job/";
+/// All versions of all jobs, by uid and version. Written by `Registry`.
+pub const JOB_VERSIONS: &str = "v1/job-version/";
+/// What was submitted, once, by execution. Written by `JobQueue`, as are the next five.
+pub const SPECS: &str = "v1/spec/";
+/// Executions that are not final: small, and rewritten at each step.
+pub const LIVE: &str = "v1/live/";
+/// Final executions, the newest first.
+pub const DONE: &str = "v1/done/";
+/// Executions by job, the newest first.
+pub const BY_JOB: &str = "v1/by-job/";
+/// Executions by who submitted them, the newest first.
+pub const BY_USER: &str = "v1/by-user/";
+/// Executions by their caller's request id.
+pub const REQUESTS: &str = "v1/request/";
+/// Executors. Written by `LivenessWatcher`.
+pub const EXECUTORS: &str = "v1/executor/";
+/// The number of the last session, in decimal. Written by `LivenessWatcher`.
+pub const LAST_SESSION: &str = "v1/session";
+/// Logs: their segments and ends, by attempt. Written by `LogStore`.
+pub const LOGS: &str = "v1/log/";
+
+/// The newest version of a job.
+pub fn job(name: &JobName) -> String {
+    format!("{JOBS}{name}")
+}
+
+/// One version of a job.
+pub fn job_version(uid: &str, version: u64) -> String {
+    format!("{JOB_VERSIONS}{uid}/{version:016x}")
+}
+
+/// What was submitted.
+pub fn spec(id: ExecutionId) -> String {
+    format!("{SPECS}{id}")
+}
+
+/// An execution that is not final.
+pub fn live(id: ExecutionId) -> String {
+    format!("{LIVE}{id}")
+}
+
+/// A final execution.
+pub fn done(id: ExecutionId) -> String {
+    format!("{DONE}{}", id.inverse())
+}
+
+/// An execution among those of its job.
+pub fn by_job(job: &JobName, id: ExecutionId) -> String {
+    format!("{BY_JOB}{job}/{}", id.inverse())
+}
+
+/// An execution among those of who submitted it.
+pub fn by_user(user: &str, id: ExecutionId) -> String {
+    format!("{BY_USER}{}/{}", escaped(user), id.inverse())
+}
+
+/// A caller's request id.
+pub fn request(user: &str, request_id: &str) -> String {
+    format!("{REQUESTS}{}/{}", escaped(user), escaped(request_id))
+}
+
+/// An executor.
+pub fn executor(id: &ExecutorId) -> String {
+    format!("{EXECUTORS}{id}")
+}
+
+/// All of an attempt's log entries begin with this.
+pub fn log(attempt: AttemptId) -> String {
+    format!("{LOGS}{}/{:08x}/", attempt.execution, attempt.attempt.0)
+}
+
+/// One segment of a log, by the offset of its first byte.
+pub fn log_segment(attempt: AttemptId, offset: u64) -> String {
+    format!("{}at/{offset:016x}", log(attempt))
+}
+
+/// The end of a log. Sorts behind its segments.
+pub fn log_end(attempt: AttemptId) -> String {
+    format!("{}end", log(attempt))
+}
+
+/// The first key behind all that begin with `prefix`.
+pub fn prefix_end(prefix: &str) -> String {
+    let mut end = prefix.to_owned();
+    match end.pop() {
+        // Prefixes end in `/`, and `0` is the next character.
+        Some('/') => end.push('0'),
+        Some(last) => end.extend([last, char::MAX]),
+        None => end.push(char::MAX),
+    }
+    end
+}
+
+/// A caller's text as one part of a key: `/` and `%` would be read as something else.
+fn escaped(text: &str) -> String {
+    text.replace('%', "%25").replace('/', "%2f").replace('\0', "%00")
+}

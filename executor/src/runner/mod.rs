@@ -1,0 +1,167 @@
+//! What an attempt runs on. One trait, two kinds: `process` here, `kubernetes` to come; one conformance suite.
+//!
+//! The two phases keep promise 2. *Prepare* makes what cannot run yet, and names it for ever; the executor tells the
+//! controller that name; only when that is on disk may it *go*. Who finds an attempt prepared may let it go; who
+//! finds it gone says `lost` and never makes it again.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use octavius_protocol::id::{AttemptId, Epoch};
+use std::{collections::BTreeMap, time::Duration};
+
+/// All that it takes to run one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// By which grant.
+    pub epoch: Epoch,
+    /// The job's name.
+    pub job: String,
+    /// Who asked for the execution.
+    pub user: String,
+    /// The container image; of no use to the kind `process`.
+    pub image_name: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Environment variables by name.
+    pub arguments: BTreeMap<String, String>,
+    /// How long the program may run; none: no limit.
+    pub timeout: Option<Duration>,
+    /// How long after a terminate a kill follows.
+    pub grace: Duration,
+}
+
+/// What a runner made for an attempt, by the name that it has for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity(pub String);
+
+/// How far an attempt is, as the runner finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Made, and unable to run yet.
+    Prepared,
+    /// Let go; whether the program runs already is not known.
+    Going,
+    /// The program runs.
+    Running,
+    /// It is over.
+    Ended(Exit),
+    /// It was let go, and nobody can say how it ended: its keeper is gone.
+    Vanished,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// What ended it.
+    pub cause: ExitCause,
+    /// Its exit code, if it exited by itself or after a terminate.
+    pub code: Option<i32>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// The log's size in bytes, whole.
+    pub log_size: u64,
+    /// CRC-64/XZ of the whole log.
+    pub log_crc: u64,
+    /// What is missing from the log, in words; empty where nothing is.
+    pub log_cut: String,
+}
+
+/// What ended a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExitCause {
+    /// It ended by itself. Wins over a stop that was not yet sent.
+    Exited,
+    /// It was stopped because its time was up.
+    TimedOut,
+    /// It was stopped because somebody asked.
+    Stopped,
+    /// It could not be started; the text says why.
+    NotStarted(String),
+}
+
+/// One attempt that a runner keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What it was made from.
+    pub work: Work,
+    /// What was made.
+    pub identity: Identity,
+    /// How far it is.
+    pub phase: Phase,
+}
+
+/// Bytes of a log, with what it takes to go on behind them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPiece {
+    /// The place of the first byte.
+    pub offset: u64,
+    /// Pieces that were written within 100 ms each: wall clock of this machine, in milliseconds since 1970, and bytes.
+    pub chunks: Vec<(i64, Bytes)>,
+    /// How `follow` finds the place behind these bytes: at most 256 bytes.
+    pub cursor: Bytes,
+}
+
+/// Why a runner could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// It cannot be done, now or later; the text is for the user: what, where, remedy.
+    #[error("{0}")]
+    Refused(String),
+    /// It may work later.
+    #[error("{what}: {source}")]
+    Failed {
+        /// What was tried.
+        what: String,
+        /// What came of it.
+        source: std::io::Error,
+    },
+    /// Nothing is kept under this attempt.
+    #[error("nothing is kept of attempt {0}")]
+    Unknown(AttemptId),
+}
+
+/// What attempts run on. Every method may be called again after a crash, with the same outcome.
+#[async_trait]
+pub trait Runner: Send + Sync + std::fmt::Debug + 'static {
+    /// The kind, as the configuration names it: `process` or `kubernetes`.
+    fn kind(&self) -> &'static str;
+
+    /// All attempts that are kept here, for a fresh start.
+    async fn find(&self) -> Result<Vec<Found>, RunnerError>;
+
+    /// One attempt that is kept here, as it is now.
+    async fn look(&self, attempt: AttemptId) -> Result<Found, RunnerError>;
+
+    /// Makes what cannot run yet. Again, and with the same or a newer epoch: finds what is there, keeps the newer epoch.
+    async fn prepare(&self, work: &Work) -> Result<Identity, RunnerError>;
+
+    /// Lets it run. At most once, however often it is called.
+    async fn go(&self, attempt: AttemptId) -> Result<(), RunnerError>;
+
+    /// Waits until the attempt's phase is another than `seen`, `within` at the most, and says what it is then.
+    async fn wait(
+        &self,
+        attempt: AttemptId,
+        seen: &Phase,
+        within: Duration,
+    ) -> Result<Phase, RunnerError>;
+
+    /// Asks it to end: terminate, grace, kill, of all that it started. Returns when that is asked for, not when it is
+    /// done. What is prepared and did not go ends as `Stopped`, without ever running.
+    async fn stop(&self, attempt: AttemptId) -> Result<(), RunnerError>;
+
+    /// Up to `most` bytes of the log behind `cursor` (empty: from the start), waiting `within` for the first byte. None:
+    /// there is nothing yet, or the log is over.
+    async fn follow(
+        &self,
+        attempt: AttemptId,
+        cursor: &Bytes,
+        most: usize,
+        within: Duration,
+    ) -> Result<Option<LogPiece>, RunnerError>;
+
+    /// Removes all that is kept of it. What still runs is stopped first. Nothing there: done.
+    async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError>;
+}
