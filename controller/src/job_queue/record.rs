@@ -1,0 +1,149 @@
+//! What the store keeps of an execution: what was submitted, once, and where it stands, rewritten at each step.
+
+use super::attempt::{Attempt, Outcome, State};
+use jiff::Timestamp;
+use octavius_protocol::id::{
+    AttemptId, AttemptNumber, ExecutionId, ExecutorId, JobName, VariableName,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What was submitted, with all of the job's version that it takes to run it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The job's name.
+    pub job: JobName,
+    /// The job's uid: another job of the same name has another.
+    pub job_uid: String,
+    /// The job's version.
+    pub job_version: u64,
+    /// Who asked for it.
+    pub user: String,
+    /// The container image.
+    pub image_name: String,
+    /// The program and its arguments; empty: the image's own.
+    pub command: Vec<String>,
+    /// Values by argument name.
+    pub arguments: BTreeMap<VariableName, String>,
+    /// How long the program may run, in milliseconds; none: no limit.
+    pub timeout_ms: Option<u64>,
+}
+
+/// Which executors can run an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Needs {
+    /// The job has a command: any kind of executor.
+    Any,
+    /// Only the image says what to run: an executor of the kind `kubernetes`.
+    Images,
+}
+
+/// How an attempt ended, as its holder or the controller says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ending {
+    /// The final state to come.
+    pub outcome: Outcome,
+    /// For programs: a word such as `exit_code`.
+    pub code: String,
+    /// In words.
+    pub reason: String,
+    /// The program's exit code, if it exited.
+    pub exit_code: Option<i32>,
+    /// The size of the whole log in bytes, and its CRC-64/XZ; none: the holder can't say, and the log is cut.
+    pub log: Option<(u64, u64)>,
+    /// What is known to be missing from the log; empty where nothing is.
+    pub log_cut: String,
+}
+
+/// One step of an execution's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// It waits for an executor.
+    Pending,
+    /// It was granted.
+    Leased,
+    /// It was prepared.
+    Starting,
+    /// Its program ran.
+    Running,
+    /// It was over.
+    Ended(Outcome),
+}
+
+impl From<State> for Step {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending { .. } => Self::Pending,
+            State::Leased(_) => Self::Leased,
+            State::Starting(_) => Self::Starting,
+            State::Running(_) => Self::Running,
+            State::Ended { outcome, .. } => Self::Ended(outcome),
+        }
+    }
+}
+
+/// Where an execution stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// Which execution.
+    pub id: ExecutionId,
+    /// Its place in the queue: smaller is served first.
+    pub order: u64,
+    /// The job's name.
+    pub job: JobName,
+    /// The job's version.
+    pub job_version: u64,
+    /// Who asked for it.
+    pub user: String,
+    /// Which executors can run it.
+    pub needs: Needs,
+    /// Which try this is: from 1.
+    pub number: AttemptNumber,
+    /// Where that try is.
+    pub attempt: Attempt,
+    /// Who holds it, or held it last.
+    pub executor: Option<ExecutorId>,
+    /// What its holder prepared, by the name that it has for ever.
+    pub identity: Option<String>,
+    /// How it ended, once that is known.
+    pub ending: Option<Ending>,
+    /// The log's size in bytes, once it is over.
+    pub log_size: u64,
+    /// Why the log is not whole; empty where it is, or is not over.
+    pub log_cut: String,
+    /// What the user should know besides.
+    pub notes: Vec<String>,
+    /// When each step was taken, by this controller's clock.
+    pub history: Vec<(Step, Timestamp)>,
+}
+
+impl Record {
+    /// Names the attempt.
+    pub fn attempt_id(&self) -> AttemptId {
+        AttemptId { execution: self.id, attempt: self.number }
+    }
+
+    /// Takes the attempt's new state, and notes the step if it is one.
+    pub(super) fn move_to(&mut self, attempt: Attempt, at: Timestamp) {
+        let step = Step::from(attempt.state);
+        if self.history.last().map(|(last, _)| *last) != Some(step) {
+            // Wall clocks are set back now and then; what is shown never goes backwards.
+            let at = self.history.last().map_or(at, |(_, last)| at.max(*last));
+            self.history.push((step, at));
+        }
+        self.attempt = attempt;
+    }
+}
+
+/// One change that a decision asks of the store. All changes of a decision are made together, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// What was submitted, and by which request id.
+    Submitted(ExecutionId, Box<Spec>, Option<String>),
+    /// Where a live execution stands now.
+    Live(Box<Record>),
+    /// An execution is over: it moves from the live ones to history.
+    Done(Box<Record>),
+}

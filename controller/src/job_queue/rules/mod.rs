@@ -1,0 +1,262 @@
+//! What the queue decides: plain functions over [`View`], without I/O, clocks or actors.
+//!
+//! A decision changes the view at once and returns the changes that the store has to make. The view can be made
+//! from the store's records at any time, and then decides as before: nothing that matters is only here.
+
+mod place;
+mod report;
+mod submit;
+mod watch;
+mod why;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+pub use place::{Attended, Grant, Join, Order, OrderKind, Polled, SessionUnknown};
+pub use report::{Report, Reported, Verdict};
+pub use submit::{Cancelled, Submission, SubmitRefused};
+pub use watch::{CutWanted, Ticked};
+
+use super::{
+    attempt::{Attempt, Event, Refused},
+    record::{Change, Needs, Record},
+};
+use jiff::Timestamp;
+use octavius_protocol::id::{AttemptId, Epoch, ExecutionId, ExecutorId, Session};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Now, twice: what people are shown, and what limits are measured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Moment {
+    /// By the wall clock.
+    pub at: Timestamp,
+    /// By a clock that never goes backwards, since some beginning.
+    pub elapsed: Duration,
+}
+
+/// The queue's bounds and waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QueueLimits {
+    /// The most executions that wait for an executor.
+    pub pending: usize,
+    /// The most grants in one answer.
+    pub grants: usize,
+    /// For how long a holder may take no notice of a grant before it goes to another.
+    pub acknowledge_within: Duration,
+    /// For how long an end waits for the rest of its log.
+    pub log_within: Duration,
+    /// For how long a cancel waits for the word of a holder that is silent.
+    pub cancel_within: Duration,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            pending: 100_000,
+            grants: 64,
+            acknowledge_within: Duration::from_secs(30),
+            log_within: Duration::from_secs(300),
+            cancel_within: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What an executor runs.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RunnerKind {
+    /// Commands, on its own machine.
+    Process,
+    /// Images, in its cluster.
+    Kubernetes,
+}
+
+impl RunnerKind {
+    /// The kind as configurations name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+
+    fn serves(self, needs: Needs) -> bool {
+        match needs {
+            Needs::Any => true,
+            Needs::Images => self == Self::Kubernetes,
+        }
+    }
+}
+
+/// An attempt by one of its grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseName {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Which grant of it.
+    pub epoch: Epoch,
+}
+
+/// An executor as the queue sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Seat {
+    session: Session,
+    runner: RunnerKind,
+    capacity: usize,
+    /// Whether it gets work: heard in its session, and not expired since.
+    ready: bool,
+    /// What it holds, ended and not over included.
+    holds: BTreeSet<ExecutionId>,
+    /// What it was told to forget, so that it is told once at once and later only with other news.
+    told: BTreeSet<LeaseName>,
+}
+
+/// A live execution: its record, and what is known of it only here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Live {
+    record: Record,
+    /// Whether its holder has named it in this session.
+    named: bool,
+    /// Whether its holder was told to stop it in this session.
+    told_to_stop: bool,
+    /// When what it waits for began to be waited for, by the monotonic clock.
+    since: Duration,
+}
+
+/// Why an event changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum NotApplied {
+    #[error("there is no live execution {0}")]
+    Unknown(ExecutionId),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// All that is not final, and who could run it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct View {
+    limits: QueueLimits,
+    live: BTreeMap<ExecutionId, Live>,
+    /// What waits for an executor, by what it needs, first come first served.
+    pending: BTreeMap<Needs, BTreeMap<u64, ExecutionId>>,
+    seats: BTreeMap<ExecutorId, Seat>,
+    next_order: u64,
+}
+
+impl View {
+    /// The view of what the store holds. Executors get work only after they were heard.
+    pub fn load(limits: QueueLimits, records: Vec<Record>, now: Moment) -> Self {
+        let mut view = Self {
+            limits,
+            live: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            seats: BTreeMap::new(),
+            next_order: 1,
+        };
+        for record in records {
+            view.next_order = view.next_order.max(record.order + 1);
+            view.keep(record, now);
+        }
+        view
+    }
+
+    /// A live execution as it stands.
+    pub fn live(&self, id: ExecutionId) -> Option<&Record> {
+        self.live.get(&id).map(|live| &live.record)
+    }
+
+    /// All live executions, the newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Record> {
+        self.live.values().rev().map(|live| &live.record)
+    }
+
+    /// How many executions wait for an executor.
+    pub fn waiting(&self) -> usize {
+        self.pending.values().map(BTreeMap::len).sum()
+    }
+
+    /// Since when the first of the queue has waited, by the wall clock.
+    pub fn oldest_waiting(&self) -> Option<Timestamp> {
+        let first = self.pending.values().filter_map(|queue| queue.values().next());
+        first.filter_map(|id| self.live.get(id)?.record.history.last().map(|(_, at)| *at)).min()
+    }
+
+    /// How many attempts are held by somebody.
+    pub fn leases(&self) -> usize {
+        self.seats.values().map(|seat| seat.holds.len()).sum()
+    }
+
+    /// What an executor holds.
+    pub fn held_by(&self, executor: &ExecutorId) -> usize {
+        self.seats.get(executor).map_or(0, |seat| seat.holds.len())
+    }
+
+    /// Puts a record where it belongs in the view.
+    fn keep(&mut self, record: Record, now: Moment) {
+        let id = record.id;
+        if record.attempt.held().is_some() {
+            if let Some(executor) = &record.executor {
+                // Until it joins, its holder is known by name alone, and gets nothing.
+                let seat = self.seats.entry(executor.clone()).or_insert_with(Seat::absent);
+                seat.holds.insert(id);
+            }
+        } else {
+            self.pending.entry(record.needs).or_default().insert(record.order, id);
+        }
+        let since = now.elapsed;
+        self.live.insert(id, Live { record, named: false, told_to_stop: false, since });
+    }
+
+    /// Applies `event` to an execution's attempt, and moves the execution to where it belongs then.
+    fn apply(&mut self, id: ExecutionId, event: Event, now: Moment) -> Result<Change, NotApplied> {
+        let live = self.live.get_mut(&id).ok_or(NotApplied::Unknown(id))?;
+        let was = live.record.attempt;
+        let attempt = was.after(event)?;
+        live.record.move_to(attempt, now.at);
+        let waited_for = |attempt: Attempt| (attempt.held(), attempt.ending, attempt.cancelling);
+        if waited_for(was) != waited_for(attempt) {
+            live.since = now.elapsed;
+        }
+        let record = live.record.clone();
+        match (was.held(), attempt.held()) {
+            (Some(_), None) => self.leave_seat(&record),
+            (None, Some(_)) => self.take_seat(&record),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if attempt.outcome().is_some() {
+            self.leave_queue(&record);
+            self.live.remove(&id);
+            return Ok(Change::Done(Box::new(record)));
+        }
+        if attempt.held().is_none() {
+            self.pending.entry(record.needs).or_default().insert(record.order, id);
+        }
+        Ok(Change::Live(Box::new(record)))
+    }
+
+    fn take_seat(&mut self, record: &Record) {
+        self.leave_queue(record);
+        if let Some(seat) = record.executor.as_ref().and_then(|name| self.seats.get_mut(name)) {
+            seat.holds.insert(record.id);
+        }
+    }
+
+    fn leave_seat(&mut self, record: &Record) {
+        if let Some(seat) = record.executor.as_ref().and_then(|name| self.seats.get_mut(name)) {
+            seat.holds.remove(&record.id);
+        }
+    }
+
+    fn leave_queue(&mut self, record: &Record) {
+        if let Some(queue) = self.pending.get_mut(&record.needs) {
+            queue.remove(&record.order);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Executors: who joins, who gets work, and what each is told about what it holds.
+
+use super::{
+    super::{attempt::Event, record::Change},
+    LeaseName, Moment, RunnerKind, Seat, View,
+};
+use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
+use std::collections::BTreeSet;
+
+/// An executor that has a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Its id.
+    pub executor: ExecutorId,
+    /// Its session: a newer one takes over from an older one.
+    pub session: Session,
+    /// What it runs.
+    pub runner: RunnerKind,
+    /// How many attempts it takes at once.
+    pub capacity: usize,
+}
+
+/// The session is none of this controller's, or an older one: the executor has to register again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("session {0} is not open: register again")]
+pub struct SessionUnknown(pub Session);
+
+/// A grant, and what its holder prepared for it so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Which attempt, and by which grant.
+    pub lease: LeaseName,
+    /// What was prepared: if it is gone, the attempt is lost.
+    pub identity: Option<String>,
+}
+
+/// What a poll came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Polled {
+    /// What the executor holds and did not name, and what is new.
+    pub grants: Vec<Grant>,
+    /// What the store has to make of it.
+    pub changes: Vec<Change>,
+}
+
+/// What an executor is to do with an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderKind {
+    /// Terminate, grace, kill; then say how it ended.
+    Stop,
+    /// Forget it: it is somebody else's, or over.
+    Release,
+}
+
+/// An order, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// About which attempt.
+    pub lease: LeaseName,
+    /// What to do.
+    pub kind: OrderKind,
+    /// In words.
+    pub reason: &'static str,
+}
+
+/// What a sign of life is answered with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attended {
+    /// All that is to be done.
+    pub orders: Vec<Order>,
+    /// What the executor holds and did not name.
+    pub grants: Vec<Grant>,
+    /// What it named and is not live: over, or never known.
+    pub unknown: Vec<LeaseName>,
+    /// Whether any of it is new to the executor: then it is not made to wait.
+    pub news: bool,
+}
+
+impl Seat {
+    /// An executor that is known because it holds something, and has not joined.
+    pub(super) fn absent() -> Self {
+        Self {
+            session: Session(0),
+            runner: RunnerKind::Process,
+            capacity: 0,
+            ready: false,
+            holds: BTreeSet::new(),
+            told: BTreeSet::new(),
+        }
+    }
+}
+
+impl View {
+    /// Takes an executor in, or its newer session. What it holds stays its own; what it was told, it is told again.
+    pub fn join(&mut self, join: Join, now: Moment) {
+        let seat = self.seats.entry(join.executor).or_insert_with(Seat::absent);
+        if join.session < seat.session {
+            return;
+        }
+        seat.session = join.session;
+        seat.runner = join.runner;
+        seat.capacity = join.capacity;
+        seat.ready = true;
+        seat.told.clear();
+        for id in &seat.holds {
+            if let Some(live) = self.live.get_mut(id) {
+                live.named = false;
+                live.told_to_stop = false;
+                live.since = now.elapsed;
+            }
+        }
+    }
+
+    /// Ends new work for an executor that is silent. What it holds is not touched.
+    pub fn expire(&mut self, executor: &ExecutorId, session: Session) {
+        if let Some(seat) = self.seats.get_mut(executor).filter(|seat| seat.session <= session) {
+            seat.ready = false;
+        }
+    }
+
+    /// Whether a poll of this session would get something new.
+    pub fn has_work_for(&self, session: Session) -> bool {
+        let seat = self.seats.values().find(|seat| seat.session == session);
+        seat.is_some_and(|seat| {
+            seat.ready
+                && self.room(seat) > 0
+                && self
+                    .pending
+                    .iter()
+                    .any(|(needs, queue)| seat.runner.serves(*needs) && !queue.is_empty())
+        })
+    }
+
+    /// The session in which an executor is heard.
+    pub fn session_of(&self, executor: &ExecutorId) -> Option<Session> {
+        self.seats.get(executor).map(|seat| seat.session)
+    }
+
+    /// Grants work for up to `free` places, first come first served, and repeats what was not taken notice of.
+    pub fn poll(
+        &mut self,
+        session: Session,
+        free: usize,
+        held: &[LeaseName],
+        now: Moment,
+    ) -> Result<Polled, SessionUnknown> {
+        let executor = self.heard(session, held)?;
+        let mut polled = Polled { grants: self.unnamed(&executor), changes: Vec::new() };
+        let seat = &self.seats[&executor];
+        let most = free.saturating_sub(polled.grants.len()).min(self.room(seat));
+        for id in self.first_for(seat.runner, most.min(self.limits.grants)) {
+            if let Some(live) = self.live.get_mut(&id) {
+                live.record.executor = Some(executor.clone());
+                live.record.identity = None;
+                live.named = false;
+                live.told_to_stop = false;
+            }
+            if let Ok(change) = self.apply(id, Event::Grant, now) {
+                polled.changes.push(change);
+                polled.grants.extend(self.grant(id));
+            }
+        }
+        Ok(polled)
+    }
+
+    /// Takes a sign of life, and says what is to be done with what is named, and with what is not.
+    pub fn attend(
+        &mut self,
+        session: Session,
+        held: &[LeaseName],
+    ) -> Result<Attended, SessionUnknown> {
+        let executor = self.heard(session, held)?;
+        let grants = self.unnamed(&executor);
+        let mut attended = Attended { news: !grants.is_empty(), grants, ..Attended::default() };
+        for lease in held {
+            let Some(live) = self.live.get_mut(&lease.attempt.execution) else {
+                attended.unknown.push(*lease);
+                continue;
+            };
+            let record = &live.record;
+            let theirs = record.attempt_id() == lease.attempt
+                && record.attempt.held() == Some(lease.epoch)
+                && record.executor.as_ref() == Some(&executor);
+            if theirs && record.attempt.cancelling && record.attempt.ending.is_none() {
+                attended.news |= !std::mem::replace(&mut live.told_to_stop, true);
+                let reason = "a cancel was asked for";
+                attended.orders.push(Order { lease: *lease, kind: OrderKind::Stop, reason });
+            } else if !theirs {
+                attended.news |= self.first_told(&executor, *lease);
+                let reason = "this grant was taken back";
+                attended.orders.push(Order { lease: *lease, kind: OrderKind::Release, reason });
+            }
+        }
+        Ok(attended)
+    }
+
+    /// The order to forget an attempt that history knows to be over. None: it was given already, and `again` is not
+    /// asked for.
+    pub fn forget(&mut self, session: Session, lease: LeaseName) -> (Order, bool) {
+        let executor = self.executor_of(session).cloned();
+        let news = executor.is_some_and(|executor| self.first_told(&executor, lease));
+        (Order { lease, kind: OrderKind::Release, reason: "this execution is over" }, news)
+    }
+
+    /// The executor whose session it is, heard now; what it named is noted.
+    fn heard(
+        &mut self,
+        session: Session,
+        held: &[LeaseName],
+    ) -> Result<ExecutorId, SessionUnknown> {
+        let executor = self.executor_of(session).cloned().ok_or(SessionUnknown(session))?;
+        if let Some(seat) = self.seats.get_mut(&executor) {
+            seat.ready = true;
+        }
+        for lease in held {
+            if let Some(live) = self.live.get_mut(&lease.attempt.execution) {
+                let theirs = live.record.attempt.held() == Some(lease.epoch)
+                    && live.record.executor.as_ref() == Some(&executor);
+                live.named |= theirs;
+            }
+        }
+        // What it named before and names no more it does not hold: a grant is repeated.
+        let named: BTreeSet<_> = held.iter().map(|lease| lease.attempt.execution).collect();
+        for id in &self.seats[&executor].holds {
+            if let Some(live) = self.live.get_mut(id) {
+                live.named &= named.contains(id);
+            }
+        }
+        Ok(executor)
+    }
+
+    pub(super) fn executor_of(&self, session: Session) -> Option<&ExecutorId> {
+        let seat = self.seats.iter().find(|(_, seat)| seat.session == session);
+        seat.filter(|_| session != Session(0)).map(|(executor, _)| executor)
+    }
+
+    fn first_told(&mut self, executor: &ExecutorId, lease: LeaseName) -> bool {
+        self.seats.get_mut(executor).is_some_and(|seat| seat.told.insert(lease))
+    }
+
+    fn room(&self, seat: &Seat) -> usize {
+        let occupies = |id: &&ExecutionId| {
+            self.live.get(id).is_some_and(|live| live.record.attempt.occupies())
+        };
+        seat.capacity.saturating_sub(seat.holds.iter().filter(occupies).count())
+    }
+
+    fn first_for(&self, runner: RunnerKind, most: usize) -> Vec<ExecutionId> {
+        let queues = self.pending.iter().filter(|(needs, _)| runner.serves(**needs));
+        let mut first: Vec<_> = queues.flat_map(|(_, queue)| queue.iter().take(most)).collect();
+        first.sort_unstable();
+        first.into_iter().take(most).map(|(_, id)| *id).collect()
+    }
+
+    fn unnamed(&self, executor: &ExecutorId) -> Vec<Grant> {
+        let holds = self.seats.get(executor).into_iter().flat_map(|seat| &seat.holds);
+        let unnamed = holds.filter(|id| {
+            let live = self.live.get(id);
+            // What has ended is not handed out again: only its log is on its way.
+            live.is_some_and(|live| !live.named && live.record.attempt.occupies())
+        });
+        unnamed.filter_map(|id| self.grant(*id)).collect()
+    }
+
+    fn grant(&self, id: ExecutionId) -> Option<Grant> {
+        let record = self.live(id)?;
+        let lease = LeaseName { attempt: record.attempt_id(), epoch: record.attempt.held()? };
+        Some(Grant { lease, identity: record.identity.clone() })
+    }
+}

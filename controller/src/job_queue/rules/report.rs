@@ -1,0 +1,175 @@
+//! What a holder says of an attempt, and the log that ends it.
+
+use super::{
+    super::{
+        attempt::{Event, State},
+        record::{Change, Ending, Record},
+    },
+    LeaseName, Moment, SessionUnknown, View,
+};
+use octavius_protocol::id::Session;
+
+/// What a holder says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// What cannot run yet is made, and has this name for ever.
+    Prepared(String),
+    /// The program runs.
+    Running,
+    /// It is over.
+    Ended(Ending),
+}
+
+/// What a report came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// To be answered with this verdict after the changes are made.
+    Verdict(Vec<Change>, Verdict),
+    /// To be answered when the log is known to be here, after the changes are made.
+    Seal(Vec<Change>, Ending),
+    /// Not live: history says what to answer.
+    AskHistory,
+}
+
+/// What the holder is to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing: it is on disk.
+    Recorded,
+    /// Send the log from this offset on, and report again.
+    LogIncomplete(u64),
+    /// Stop and remove it, and report no more; with the reason.
+    Superseded(String),
+}
+
+impl View {
+    /// Takes a holder's word, if it is the holder.
+    pub fn report(
+        &mut self,
+        session: Session,
+        lease: LeaseName,
+        report: Report,
+        now: Moment,
+    ) -> Result<Reported, SessionUnknown> {
+        let executor = self.executor_of(session).cloned().ok_or(SessionUnknown(session))?;
+        let id = lease.attempt.execution;
+        let Some(live) = self.live.get_mut(&id) else { return Ok(Reported::AskHistory) };
+        let record = &live.record;
+        if record.attempt_id() != lease.attempt
+            || record.attempt.held() != Some(lease.epoch)
+            || record.executor.as_ref() != Some(&executor)
+        {
+            return Ok(Reported::superseded("this grant was taken back"));
+        }
+        live.named = true;
+        Ok(match report {
+            Report::Prepared(identity) => self.prepared(lease, identity, now),
+            Report::Running => self.recorded(lease, Event::Start(lease.epoch), now),
+            Report::Ended(ending) => self.ended(lease, ending, now),
+        })
+    }
+
+    /// Whether this session holds this grant: who does not may not append to its log.
+    pub fn holds(&self, session: Session, lease: LeaseName) -> Result<bool, SessionUnknown> {
+        let executor = self.executor_of(session).ok_or(SessionUnknown(session))?;
+        let record = self.live(lease.attempt.execution);
+        Ok(record.is_some_and(|record| {
+            record.attempt_id() == lease.attempt
+                && record.attempt.held() == Some(lease.epoch)
+                && record.executor.as_ref() == Some(executor)
+        }))
+    }
+
+    /// The log of what ended is whole, or cut: the execution is over.
+    pub fn sealed(
+        &mut self,
+        lease: LeaseName,
+        log_size: u64,
+        log_cut: &str,
+        now: Moment,
+    ) -> Option<Change> {
+        let id = lease.attempt.execution;
+        let live = self.live.get_mut(&id)?;
+        if live.record.attempt_id() != lease.attempt || live.record.attempt.ending.is_none() {
+            return None;
+        }
+        live.record.log_size = log_size;
+        live.record.log_cut = log_cut.to_owned();
+        self.apply(id, Event::Seal(lease.epoch), now).ok()
+    }
+
+    fn prepared(&mut self, lease: LeaseName, identity: String, now: Moment) -> Reported {
+        let id = lease.attempt.execution;
+        let Some(live) = self.live.get_mut(&id) else { return Reported::AskHistory };
+        match &live.record.identity {
+            Some(known) if *known != identity => {
+                return Reported::superseded("another was prepared for this attempt already");
+            }
+            Some(_) => return Reported::Verdict(Vec::new(), Verdict::Recorded),
+            None => {}
+        }
+        if !matches!(live.record.attempt.state, State::Leased(_)) {
+            return Reported::superseded("this attempt went on without being prepared here");
+        }
+        live.record.identity = Some(identity);
+        self.recorded(lease, Event::Prepare(lease.epoch), now)
+    }
+
+    fn recorded(&mut self, lease: LeaseName, event: Event, now: Moment) -> Reported {
+        let id = lease.attempt.execution;
+        let was = self.live(id).map(|record| record.attempt.state);
+        match self.apply(id, event, now) {
+            Ok(Change::Live(record)) if was == Some(record.attempt.state) => {
+                Reported::Verdict(Vec::new(), Verdict::Recorded)
+            }
+            Ok(change) => Reported::Verdict(vec![change], Verdict::Recorded),
+            Err(refused) => Reported::superseded(&refused.to_string()),
+        }
+    }
+
+    fn ended(&mut self, lease: LeaseName, ending: Ending, now: Moment) -> Reported {
+        let id = lease.attempt.execution;
+        let known = self.live(id).and_then(|record| record.ending.clone());
+        if let Some(known) = known {
+            // The first end stands; the holder's own, said again, only brings the rest of the log.
+            return if known.outcome == ending.outcome && known.log == ending.log {
+                Reported::Seal(Vec::new(), known)
+            } else {
+                Reported::superseded(&known.reason)
+            };
+        }
+        if let Err(refused) = self.apply(id, Event::End(lease.epoch, ending.outcome), now) {
+            return Reported::superseded(&refused.to_string());
+        }
+        let Some(live) = self.live.get_mut(&id) else { return Reported::AskHistory };
+        live.record.ending = Some(ending.clone());
+        Reported::Seal(vec![Change::Live(Box::new(live.record.clone()))], ending)
+    }
+}
+
+impl Reported {
+    fn superseded(reason: &str) -> Self {
+        Self::Verdict(Vec::new(), Verdict::Superseded(reason.to_owned()))
+    }
+}
+
+impl Verdict {
+    /// What to answer to a report about an execution that is over: its holder's last word may be said again.
+    pub fn from_history(record: &Record, lease: LeaseName, report: &Report) -> Self {
+        let State::Ended { epoch, outcome } = record.attempt.state else {
+            return Self::Superseded("this execution is not known".to_owned());
+        };
+        match report {
+            Report::Ended(ending)
+                if record.attempt_id() == lease.attempt
+                    && epoch == lease.epoch
+                    && outcome == ending.outcome =>
+            {
+                Self::Recorded
+            }
+            Report::Ended(_) | Report::Prepared(_) | Report::Running => {
+                Self::Superseded("this execution is over".to_owned())
+            }
+        }
+    }
+}
