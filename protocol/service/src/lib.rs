@@ -4,3 +4,4 @@
 //! configuration and their metrics in; what a server of ours does in any case is written once, here.
 
 pub mod actor;
+pub mod configuration;

@@ -1,0 +1,29 @@
+//! Configuration: one JSON file, overridden by environment variables, checked as a whole.
+//!
+//! A server states its keys once, with [`section!`](crate::section): name, type, default and meaning. The struct, the
+//! checks, the warnings and `docs/configuration.md` all come from that. Every fault is found in one go, and each says
+//! where it is, what it is, and what to do. Values of secrets, and of keys that nobody knows (a mistyped
+//! `access_token` would be one), are never shown. Which keys exist is not known here.
+
+pub mod duration;
+mod load;
+mod page;
+mod problem;
+mod section;
+mod setting;
+
+pub use load::{Loaded, from_values, load, load_with};
+pub use page::page;
+pub use problem::{Fault, Place, Problem, Problems, Warning};
+pub use section::{Bounds, Condition, Key, Section, Table, WithoutEffect, table};
+pub use setting::{Setting, parse_text};
+
+/// How a secret is shown.
+pub const HIDDEN: &str = "(hidden)";
+
+/// What the macros of this crate need to name; not for others.
+#[doc(hidden)]
+pub mod private {
+    pub use super::load::Values;
+    pub use serde_json::Value;
+}
