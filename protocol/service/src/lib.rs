@@ -5,3 +5,5 @@
 
 pub mod actor;
 pub mod configuration;
+pub mod signals;
+pub mod telemetry;

@@ -1,6 +1,7 @@
 //! What a caller sees while an actor panics, stops, or cannot be built.
 
 #![cfg(feature = "fault-injection")]
+#![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
 
 use actix::prelude::*;
 use octavius_service::actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered};

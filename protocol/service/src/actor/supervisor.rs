@@ -117,8 +117,8 @@ async fn serve<A: Actor<Context = Context<A>>>(
     let context = Context::<A>::with_receiver(waiting);
     let addr = Addr::new(mailbox);
     let task = tokio::task::spawn_local(context.into_future(instance));
+    vitals.set_up(true); // before anybody can learn of it through the handle
     slot.send_replace(Some(addr));
-    vitals.set_up(true);
     let ended = task.await;
     vitals.set_up(false);
     slot.send_replace(None);

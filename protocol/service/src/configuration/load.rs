@@ -42,7 +42,7 @@ pub fn from_values<T: Section>(text: &str) -> Result<Loaded<T>, Problems> {
     gather(Path::new(T::FILE), Ok(text.to_owned()), [])
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
+fn read(path: &Path) -> Result<String, Box<Problem>> {
     std::fs::read_to_string(path).map_err(|error| {
         let (what, remedy) = match error.kind() {
             io::ErrorKind::NotFound => (
@@ -58,26 +58,27 @@ fn read(path: &Path) -> Result<String, Problem> {
                 "let this user read it, or name another with `--config`",
             ),
         };
-        Problem::file(path.to_owned(), what, remedy)
+        Box::new(Problem::file(path.to_owned(), what, remedy))
     })
 }
 
 /// A file that cannot be read is no reason to be silent about the variables.
 fn gather<T: Section>(
     path: &Path,
-    text: Result<String, Problem>,
+    text: Result<String, Box<Problem>>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded<T>, Problems> {
     let names = Names::of::<T>();
     let mut values = Values::default();
     let mut problems = Vec::new();
     let entries = text.and_then(|text| {
-        serde_json::from_str::<Entries>(&text).map_err(|error| not_an_object(path, &error))
+        serde_json::from_str::<Entries>(&text)
+            .map_err(|error| Box::new(not_an_object(path, &error)))
     });
     let unread = entries.is_err();
     match entries {
         Ok(Entries(entries)) => values.add_file(path, entries, &names, &mut problems),
-        Err(problem) => problems.push(problem),
+        Err(problem) => problems.push(*problem),
     }
     values.add_variables(T::PREFIX, variables, &names, &mut problems);
     match T::from_values(&values) {
@@ -230,14 +231,16 @@ impl Values {
             if !names.knows(&key) {
                 let remedy = names.nearest(&key, str::to_owned);
                 problems.push(Problem::key(place.clone(), &key, "is not a known key", remedy));
-            } else if self.given.contains_key(&key) {
+                continue;
+            }
+            let secret = names.is_secret(&key);
+            let given = Given { place: place.clone(), value, secret };
+            if self.given.insert(key.clone(), given).is_some() {
                 let remedy = "keep one of them".to_owned();
                 problems.push(Problem::key(place.clone(), &key, "is given twice", remedy));
-            } else if !value.is_null() {
-                let secret = names.is_secret(&key);
-                self.given.insert(key, Given { place: place.clone(), value, secret });
             }
         }
+        self.given.retain(|_, given| !given.value.is_null());
     }
 
     fn add_variables(

@@ -1,0 +1,6 @@
+//! What a server says about itself: its log, its metrics, and whether it is well.
+
+pub mod health;
+pub mod logging;
+pub mod metrics;
+mod rolling_file;
