@@ -1,13 +1,19 @@
-//! What others hold of the queue. SKELETON: signatures stand, bodies do not.
+//! What others hold of the queue: bounds, deadlines, and the calls that are parked.
 
 use super::{
+    JobQueue, Parts, QueueError, SubmitError,
+    executors::{Attend, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn, TakeReport},
     record::{Record, Spec},
     rules::{Grant, Join, LeaseName, Order, Report, Verdict},
+    show::{Look, LookThrough, shown_from_history, stored, stored_spec},
+    storage,
+    submit::{Cancel, Submit, Submitted},
 };
-use crate::registry::{PinError, Violation};
+use crate::store::{Range, StoreHandle, keys};
 use octavius_protocol::id::{ExecutionId, ExecutorId, JobName, Session};
-use octavius_service::actor::Unanswered;
-use std::{collections::BTreeMap, time::Duration};
+use octavius_service::actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, time::Instant};
 
 /// One request to run a job, as it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,69 +26,6 @@ pub struct SubmitRequest {
     pub request_id: String,
     /// Who asks.
     pub user: String,
-}
-
-/// Why a request to run a job was not accepted.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// The job or the arguments are not right.
-    #[error(transparent)]
-    Pin(#[from] PinError),
-    /// The request itself is not right.
-    #[error("the request is not right")]
-    Invalid(Vec<Violation>),
-    /// Too many executions wait.
-    #[error(
-        "{limit} executions wait for an executor, the most that the queue takes: try again later"
-    )]
-    Full {
-        /// The bound.
-        limit: usize,
-    },
-    /// The request id was used for something else.
-    #[error(
-        "the request id `{request_id}` belongs to execution {first} of other content: use a new one"
-    )]
-    OtherContent {
-        /// The id.
-        request_id: String,
-        /// What it was first used for.
-        first: ExecutionId,
-    },
-    /// It may or may not be on disk. The request id makes asking again safe.
-    #[error("the execution may or may not exist: send the same request id again to learn which")]
-    Unconfirmed(#[source] Unanswered),
-    /// It is certainly not on disk.
-    #[error(transparent)]
-    Unanswered(Unanswered),
-}
-
-/// Why an execution could not be shown or changed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum QueueError {
-    /// There is none.
-    #[error("there is no execution `{0}`: `octavius executions` shows the newest ones")]
-    Unknown(ExecutionId),
-    /// The session is not open.
-    #[error("session {0} is not open: register again")]
-    Session(Session),
-    /// A page token that nobody gave out.
-    #[error("`{0}` is no page token: begin with an empty one")]
-    PageToken(String),
-    /// Too many calls are parked.
-    #[error(
-        "{limit} calls wait for work or orders, the most that are parked: try again in a moment"
-    )]
-    Parked {
-        /// The bound.
-        limit: usize,
-    },
-    /// The actor or the store did not answer.
-    #[error(transparent)]
-    Unanswered(#[from] Unanswered),
-    /// The store could not be read, or did not confirm.
-    #[error("the store did not confirm: {0}")]
-    Store(String),
 }
 
 /// An execution as it is shown.
@@ -145,73 +88,193 @@ pub struct Listed {
     pub next_page_token: String,
 }
 
+/// The most calls that are parked at a time, for work and for orders each.
+const PARKED: usize = 20_000;
+
 /// The way in to the queue. Its bounds and deadlines are settled here.
 #[derive(Clone, Debug)]
-pub struct QueueHandle {}
+pub struct QueueHandle {
+    actor: Handle<JobQueue>,
+    store: StoreHandle,
+    polls: Arc<Semaphore>,
+    attends: Arc<Semaphore>,
+}
 
 impl QueueHandle {
+    /// Starts the queue, and keeps it alive.
+    pub(crate) fn start(system: &mut ActorSystem, parts: Parts) -> std::io::Result<Self> {
+        let store = parts.store.clone();
+        let build = move || JobQueue::load(parts.clone());
+        let actor =
+            system.supervise("JobQueue", Limits::default(), RestartPolicy::default(), build)?;
+        let parked = || Arc::new(Semaphore::new(PARKED));
+        Ok(Self { actor, store, polls: parked(), attends: parked() })
+    }
+
+    /// The actor itself, for tests of supervision and for readiness.
+    #[allow(private_interfaces)] // the actor's type says nothing to others
+    pub(crate) fn actor(&self) -> &Handle<JobQueue> {
+        &self.actor
+    }
+
     /// Accepts a request to run a job. The answer comes after the execution is on disk.
-    pub async fn submit(&self, _request: SubmitRequest) -> Result<Accepted, SubmitError> {
-        todo!()
+    pub async fn submit(&self, request: SubmitRequest) -> Result<Accepted, SubmitError> {
+        loop {
+            match self.actor.mutate(Priority::Submit, Submit(request.clone())).await?? {
+                Submitted::Accepted(accepted) => return Ok(*accepted),
+                // Closes when the first is answered, or its actor is gone. Nothing is ever sent.
+                Submitted::InFlight(mut first) => while first.changed().await.is_ok() {},
+            }
+        }
     }
+
     /// One execution.
-    pub async fn get(&self, _id: ExecutionId) -> Result<Shown, QueueError> {
-        todo!()
+    pub async fn get(&self, id: ExecutionId) -> Result<Shown, QueueError> {
+        let live = self.actor.query(Priority::Read, Look(id)).await?;
+        // Read after the look: the store answers when all that the view had decided is on disk.
+        let spec = stored_spec(&self.store, id).await?;
+        let shown = match live {
+            Some(shown) => shown,
+            None => stored(&self.store, id).await?,
+        };
+        Ok(Shown { spec, ..shown })
     }
-    /// Executions, the newest first.
-    pub async fn list(&self, _request: ListRequest) -> Result<Listed, QueueError> {
-        todo!()
+
+    /// Executions, the newest first. Live ones are looked at before history is read, so that one that ends meanwhile
+    /// is in the list once, and never missing.
+    pub async fn list(&self, request: ListRequest) -> Result<Listed, QueueError> {
+        let before = parse_token(&request.page_token)?;
+        let most = request.page_size.max(1) + 1;
+        let look = LookThrough { before, job: request.job.clone(), most };
+        let live = self.actor.query(Priority::Read, look).await?;
+        let done = history(&self.store, request.job.as_ref(), before, most).await?;
+        let mut executions: BTreeMap<_, _> =
+            live.into_iter().map(|shown| (Reverse(shown.record.id), shown)).collect();
+        executions.extend(done.into_iter().map(|shown| (Reverse(shown.record.id), shown)));
+        let mut executions: Vec<_> = executions.into_values().collect();
+        let more = executions.len() >= most;
+        executions.truncate(most - 1);
+        let last = executions.last().filter(|_| more);
+        let next_page_token = last.map_or_else(String::new, |shown| shown.record.id.to_string());
+        Ok(Listed { executions, next_page_token })
     }
+
     /// Takes the wish that an execution end; the execution as it stands then.
-    pub async fn cancel(&self, _id: ExecutionId) -> Result<Shown, QueueError> {
-        todo!()
+    pub async fn cancel(&self, id: ExecutionId) -> Result<Shown, QueueError> {
+        self.actor.mutate(Priority::Report, Cancel(id)).await??;
+        self.get(id).await
     }
+
     /// Takes an executor in.
-    pub async fn join(&self, _join: Join) -> Result<(), QueueError> {
-        todo!()
+    pub async fn join(&self, join: Join) -> Result<(), QueueError> {
+        Ok(self.actor.mutate(Priority::Report, TakeIn(join)).await?)
     }
+
     /// Ends new work for a silent executor.
-    pub async fn expire(&self, _executor: ExecutorId, _session: Session) -> Result<(), QueueError> {
-        todo!()
+    pub async fn expire(&self, executor: ExecutorId, session: Session) -> Result<(), QueueError> {
+        Ok(self.actor.mutate(Priority::Report, Expire(executor, session)).await?)
     }
+
     /// Gives up an executor that was silent for too long.
-    pub async fn lose(&self, _executor: ExecutorId, _session: Session) -> Result<(), QueueError> {
-        todo!()
+    pub async fn lose(&self, executor: ExecutorId, session: Session) -> Result<(), QueueError> {
+        self.actor.mutate(Priority::Report, Lose(executor, session)).await?
     }
+
     /// How many attempts each of these executors holds.
-    pub async fn held_by(&self, _executors: Vec<ExecutorId>) -> Result<Vec<usize>, QueueError> {
-        todo!()
+    pub async fn held_by(&self, executors: Vec<ExecutorId>) -> Result<Vec<usize>, QueueError> {
+        Ok(self.actor.query(Priority::Read, HeldBy(executors)).await?)
     }
+
     /// Work for up to `free` places; waits for it, `wait` at the most. Ends with its caller.
     pub async fn poll(
         &self,
-        _session: Session,
-        _free: usize,
-        _held: Vec<LeaseName>,
-        _wait: Duration,
+        session: Session,
+        free: usize,
+        held: Vec<LeaseName>,
+        wait: Duration,
     ) -> Result<Vec<Leased>, QueueError> {
-        todo!()
+        let _parked = self.polls.try_acquire().map_err(|_| QueueError::Parked { limit: PARKED })?;
+        let until = Instant::now() + wait;
+        loop {
+            let poll = Poll { session, free, held: held.clone() };
+            match self.actor.mutate(Priority::Poll, poll).await?? {
+                Parked::Now(leased) => return Ok(leased),
+                Parked::Later(work) => match tokio::time::timeout_at(until, work).await {
+                    Ok(_) => {} // there is some, or the actor is gone: asking tells
+                    Err(_) => return Ok(Vec::new()),
+                },
+            }
+        }
     }
+
     /// Orders for an executor; waits for one, `wait` at the most. Ends with its caller.
     pub async fn attend(
         &self,
-        _session: Session,
-        _held: Vec<LeaseName>,
-        _wait: Duration,
+        session: Session,
+        held: Vec<LeaseName>,
+        wait: Duration,
     ) -> Result<Orders, QueueError> {
-        todo!()
+        let limit = QueueError::Parked { limit: PARKED };
+        let _parked = self.attends.try_acquire().map_err(|_| limit)?;
+        let until = Instant::now() + wait;
+        let mut last = false;
+        loop {
+            let attend = Attend { session, held: held.clone(), last };
+            match self.actor.mutate(Priority::Report, attend).await?? {
+                Parked::Now(orders) => return Ok(orders),
+                Parked::Later(news) => {
+                    last = tokio::time::timeout_at(until, news).await.is_err();
+                }
+            }
+        }
     }
+
     /// Takes a holder's word. The answer comes after it is on disk.
     pub async fn report(
         &self,
-        _session: Session,
-        _lease: LeaseName,
-        _report: Report,
+        session: Session,
+        lease: LeaseName,
+        report: Report,
     ) -> Result<Verdict, QueueError> {
-        todo!()
+        self.actor.mutate(Priority::Report, TakeReport { session, lease, report }).await?
     }
+
     /// Whether this session holds this grant.
-    pub async fn holds(&self, _session: Session, _lease: LeaseName) -> Result<bool, QueueError> {
-        todo!()
+    pub async fn holds(&self, session: Session, lease: LeaseName) -> Result<bool, QueueError> {
+        self.actor.query(Priority::Report, Holds(session, lease)).await?
     }
+}
+
+/// The execution that a page token names: the last one of the page before.
+fn parse_token(token: &str) -> Result<Option<ExecutionId>, QueueError> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    token.parse().map(Some).map_err(|_| QueueError::PageToken(token.chars().take(80).collect()))
+}
+
+/// Final executions before `before`, the newest first.
+async fn history(
+    store: &StoreHandle,
+    job: Option<&JobName>,
+    before: Option<ExecutionId>,
+    most: usize,
+) -> Result<Vec<Shown>, QueueError> {
+    let prefix = job.map_or_else(|| keys::DONE.to_owned(), |job| format!("{}{job}/", keys::BY_JOB));
+    let mut range = Range::prefix(&prefix, most);
+    if let Some(before) = before {
+        range = range.after(&format!("{prefix}{}", before.inverse()));
+    }
+    let entries = store.range(range).await?.entries;
+    let mut shown = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if job.is_none() {
+            let record = storage::decode(&entry);
+            let record = record.map_err(|error| QueueError::Store(error.to_string()))?;
+            shown.push(shown_from_history(record));
+        } else if let Some(id) = storage::id_of(&entry.key) {
+            shown.push(stored(store, id).await?);
+        }
+    }
+    Ok(shown)
 }

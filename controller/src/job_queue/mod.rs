@@ -1,6 +1,218 @@
-//! The queue (in the making).
+//! The queue: which executions exist that are not final, which executor holds which attempt, and who waits for work.
+//!
+//! Owns nothing that the store does not: the view is rebuilt from it at each start. A decision shows in the view at
+//! once, an answer leaves only after the store has confirmed it (P1). Of two holders the one with the older epoch is
+//! refused (P2). Which executors live is not decided here: `LivenessWatcher` says who joins, expires and is lost.
+//! Logs are `LogStore`'s; an execution is over only when its log is sealed there (P4).
+
 pub mod attempt;
+mod error;
+mod executors;
 mod handle;
 pub mod record;
+mod report;
 pub mod rules;
-pub use handle::*;
+mod show;
+mod storage;
+mod submit;
+
+pub use error::{QueueError, SubmitError};
+pub use handle::{
+    Accepted, Leased, ListRequest, Listed, Orders, QueueHandle, Shown, SubmitRequest,
+};
+
+use crate::{
+    log_store::LogHandle,
+    registry::RegistryHandle,
+    store::{Commit, Range, StoreHandle, Writer, keys},
+};
+use actix::prelude::*;
+use anyhow::Context as _;
+use futures::{FutureExt, future};
+use jiff::Timestamp;
+use octavius_protocol::id::{ExecutionId, Session};
+use record::{Change, Record};
+use rules::{Moment, QueueLimits, RunnerKind, View};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
+use uuid::Uuid;
+
+/// How often the queue looks at what waits.
+const TICK: Duration = Duration::from_secs(1);
+/// How many records a page has while the queue is loaded.
+const LOAD_PAGE: usize = 1000;
+
+/// What the queue is made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    pub(crate) store: StoreHandle,
+    pub(crate) registry: RegistryHandle,
+    pub(crate) logs: LogHandle,
+    pub(crate) limits: QueueLimits,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub(crate) struct JobQueue {
+    view: View,
+    writer: Writer,
+    parts: Parts,
+    last_id: ExecutionId,
+    began: Instant,
+    /// Who polls and got nothing, in the order in which they came.
+    polls: VecDeque<(Session, oneshot::Sender<()>)>,
+    /// Who waits for orders.
+    attends: BTreeMap<Session, oneshot::Sender<()>>,
+    /// Requests that are being accepted, by user and request id: a second one waits for the first.
+    submitting: HashMap<(String, String), watch::Sender<()>>,
+}
+
+octavius_service::panics_when_told!(JobQueue);
+
+impl Actor for JobQueue {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.run_interval(TICK, Self::tick);
+    }
+}
+
+impl JobQueue {
+    /// The queue as the store knows it.
+    pub(crate) async fn load(parts: Parts) -> anyhow::Result<Self> {
+        let store = &parts.store;
+        let writer = store.enlist("JobQueue").await.context("could not become the writer")?;
+        let live = store.all(Range::prefix(keys::LIVE, LOAD_PAGE)).await?;
+        let records: Vec<Record> = live.iter().map(storage::decode).collect::<Result<_, _>>()?;
+        let executors = store.all(Range::prefix(keys::EXECUTORS, LOAD_PAGE)).await?;
+        let executors = executors
+            .iter()
+            .map(|entry| storage::decode::<SeatRecord>(entry).map(rules::Join::from));
+        let executors = executors.collect::<Result<_, _>>()?;
+        let newest_done = store.range(Range::prefix(keys::DONE, 1)).await?.entries;
+        let last_id =
+            storage::newest(&records, &newest_done).unwrap_or(ExecutionId::from_bytes([0; 16]));
+        let began = Instant::now();
+        let view = View::load(parts.limits, records, executors, moment(began));
+        tracing::info!(live = live.len(), waiting = view.waiting(), "the queue is loaded");
+        Ok(Self {
+            view,
+            writer,
+            parts,
+            last_id,
+            began,
+            polls: VecDeque::new(),
+            attends: BTreeMap::new(),
+            submitting: HashMap::new(),
+        })
+    }
+
+    fn now(&self) -> Moment {
+        moment(self.began)
+    }
+
+    /// A new id: later than all before, also where the wall clock was set back.
+    fn next_id(&mut self) -> ExecutionId {
+        let now = ExecutionId::from(Uuid::now_v7());
+        let after_last = u128::from_be_bytes(*self.last_id.as_bytes()) + 1;
+        self.last_id = now.max(ExecutionId::from_bytes(after_last.to_be_bytes()));
+        self.last_id
+    }
+
+    /// Has the store make these changes. What was decided on the view may not exist if it does not confirm: then the
+    /// actor ends, and begins again from the store.
+    fn commit(&self, changes: &[Change]) -> ResponseActFuture<Self, Result<(), QueueError>> {
+        if changes.is_empty() {
+            return Box::pin(fut::ok(()));
+        }
+        let commit = match storage::writes(changes) {
+            Ok(writes) => self.writer.commit(writes).left_future(),
+            Err(error) => future::ready(Commit::Refused(error.to_string())).right_future(),
+        };
+        Box::pin(commit.into_actor(self).map(|outcome, _, context| match outcome {
+            Commit::Done => Ok(()),
+            Commit::Refused(why) | Commit::Unknown(why) => {
+                tracing::warn!(%why, "the store did not confirm: the queue is loaded again");
+                context.stop();
+                Err(QueueError::Store(why))
+            }
+        }))
+    }
+
+    /// Looks at what waits, and closes the logs that nobody completes.
+    fn tick(&mut self, context: &mut Context<Self>) {
+        let ticked = self.view.tick(self.now());
+        if !ticked.changes.is_empty() {
+            let commit = self.commit(&ticked.changes);
+            context.spawn(commit.map(|_, queue, _| queue.wake_polls()));
+        }
+        for cut in ticked.cuts {
+            context.spawn(self.cut(cut.lease, cut.why).map(|_, _, _| ()));
+        }
+        self.wake_polls(); // forgets those who have left
+        self.measure();
+    }
+
+    fn measure(&self) {
+        let waited = self
+            .view
+            .oldest_waiting()
+            .map_or(0.0, |since| Timestamp::now().duration_since(since).as_secs_f64().max(0.0));
+        metrics::gauge!("octavius_queue_pending").set(count(self.view.waiting()));
+        metrics::gauge!("octavius_queue_oldest_seconds").set(waited);
+        metrics::gauge!("octavius_queue_leases").set(count(self.view.leases()));
+    }
+
+    /// Wakes those who polled for what there is now: not more of them than there is work.
+    fn wake_polls(&mut self) {
+        let mut work = self.view.waiting();
+        let waiting = std::mem::take(&mut self.polls);
+        for (session, waiter) in waiting {
+            if work > 0 && self.view.has_work_for(session) {
+                // Who has left is passed over, so that the next one gets the work.
+                work -= usize::from(waiter.send(()).is_ok());
+            } else if !waiter.is_closed() {
+                self.polls.push_back((session, waiter));
+            }
+        }
+    }
+
+    /// Wakes an executor that waits for orders.
+    fn wake_attend(&mut self, session: Option<Session>) {
+        if let Some(waiter) = session.and_then(|session| self.attends.remove(&session)) {
+            let _ = waiter.send(()); // it may have left; it asks again
+        }
+    }
+}
+
+/// What the queue needs of an executor's record.
+#[derive(Debug, serde::Deserialize)]
+struct SeatRecord {
+    id: octavius_protocol::id::ExecutorId,
+    session: Session,
+    runner: RunnerKind,
+    capacity: usize,
+}
+
+impl From<SeatRecord> for rules::Join {
+    fn from(record: SeatRecord) -> Self {
+        let SeatRecord { id, session, runner, capacity } = record;
+        Self { executor: id, session, runner, capacity }
+    }
+}
+
+fn moment(began: Instant) -> Moment {
+    Moment { at: Timestamp::now(), elapsed: began.elapsed() }
+}
+
+/// A count as a metric's value.
+#[allow(clippy::cast_precision_loss)] // counts stay far below 2^52
+fn count(count: usize) -> f64 {
+    count as f64
+}

@@ -152,7 +152,12 @@ pub struct View {
 
 impl View {
     /// The view of what the store holds. Executors get work only after they were heard.
-    pub fn load(limits: QueueLimits, records: Vec<Record>, now: Moment) -> Self {
+    pub fn load(
+        limits: QueueLimits,
+        records: Vec<Record>,
+        executors: Vec<Join>,
+        now: Moment,
+    ) -> Self {
         let mut view = Self {
             limits,
             live: BTreeMap::new(),
@@ -163,6 +168,12 @@ impl View {
         for record in records {
             view.next_order = view.next_order.max(record.order + 1);
             view.keep(record, now);
+        }
+        for executor in executors {
+            view.join(executor, now);
+        }
+        for seat in view.seats.values_mut() {
+            seat.ready = false;
         }
         view
     }

@@ -1,0 +1,102 @@
+//! Why the queue did not do what it was asked. The texts are for the caller: what is wrong, where, and what to do.
+
+use crate::{
+    registry::{PinError, Violation},
+    store::ReadError,
+};
+use octavius_protocol::id::{ExecutionId, Session};
+use octavius_service::actor::Unanswered;
+
+/// Why a request to run a job was not accepted.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The job or the arguments are not right.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// The request itself is not right.
+    #[error("the request is not right")]
+    Invalid(Vec<Violation>),
+    /// Too many executions wait.
+    #[error(
+        "{limit} executions wait for an executor, the most that the queue takes: try again later"
+    )]
+    Full {
+        /// The bound.
+        limit: usize,
+    },
+    /// The request id was used for something else.
+    #[error(
+        "the request id `{request_id}` belongs to execution {first} of other content: use a new one"
+    )]
+    OtherContent {
+        /// The id.
+        request_id: String,
+        /// What it was first used for.
+        first: ExecutionId,
+    },
+    /// It may or may not be on disk. The request id makes asking again safe.
+    #[error("the execution may or may not exist: send the same request id again to learn which")]
+    Unconfirmed(#[source] Unanswered),
+    /// It is certainly not on disk.
+    #[error(transparent)]
+    Unanswered(Unanswered),
+    /// The store could not be used; with a request id asking again is safe.
+    #[error("the request could not be stored for certain: {0}")]
+    Store(String),
+}
+
+/// Why an execution could not be shown or changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum QueueError {
+    /// There is none.
+    #[error("there is no execution `{0}`: `octavius executions` shows the newest ones")]
+    Unknown(ExecutionId),
+    /// The session is not open.
+    #[error("session {0} is not open: register again")]
+    Session(Session),
+    /// A page token that nobody gave out.
+    #[error("`{0}` is no page token: begin with an empty one")]
+    PageToken(String),
+    /// Too many calls are parked.
+    #[error(
+        "{limit} calls wait for work or orders, the most that are parked: try again in a moment"
+    )]
+    Parked {
+        /// The bound.
+        limit: usize,
+    },
+    /// The actor or the store did not answer.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+    /// The store could not be read, or did not confirm.
+    #[error("the store did not confirm: {0}")]
+    Store(String),
+}
+
+impl From<ReadError> for QueueError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unanswered(unanswered) => Self::Unanswered(unanswered),
+            ReadError::Backend(text) => Self::Store(text),
+        }
+    }
+}
+
+impl From<QueueError> for SubmitError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Unanswered(unanswered) => Self::from(unanswered),
+            other => Self::Store(other.to_string()),
+        }
+    }
+}
+
+impl From<Unanswered> for SubmitError {
+    fn from(unanswered: Unanswered) -> Self {
+        if unanswered.certainly_nothing() {
+            Self::Unanswered(unanswered)
+        } else {
+            Self::Unconfirmed(unanswered)
+        }
+    }
+}

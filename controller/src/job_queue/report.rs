@@ -1,0 +1,112 @@
+//! What a holder says of an attempt, and the log that ends it.
+
+use super::{
+    JobQueue, QueueError,
+    executors::TakeReport,
+    record::Ending,
+    rules::{LeaseName, Reported, Verdict},
+    show::stored_record,
+};
+use crate::log_store::{LogError, Sealed};
+use actix::prelude::*;
+
+type Answer<T> = ResponseActFuture<JobQueue, Result<T, QueueError>>;
+
+impl From<LogError> for QueueError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Unanswered(unanswered) => Self::Unanswered(unanswered),
+            other => Self::Store(other.to_string()),
+        }
+    }
+}
+
+impl Handler<TakeReport> for JobQueue {
+    type Result = Answer<Verdict>;
+
+    fn handle(&mut self, taken: TakeReport, _: &mut Self::Context) -> Self::Result {
+        let TakeReport { session, lease, report } = taken;
+        let reported = match self.view.report(session, lease, report.clone(), self.now()) {
+            Ok(reported) => reported,
+            Err(unknown) => return Box::pin(fut::err(unknown.into())),
+        };
+        match reported {
+            Reported::Verdict(changes, verdict) => {
+                let commit = self.commit(&changes);
+                Box::pin(commit.map(|committed, _, _| committed.map(|()| verdict)))
+            }
+            Reported::Seal(changes, ending) => {
+                self.wake_polls(); // its place is free
+                let commit = self.commit(&changes);
+                Box::pin(commit.then(move |committed, queue, _| match committed {
+                    Ok(()) => queue.seal(lease, ending),
+                    Err(error) => Box::pin(fut::err(error)),
+                }))
+            }
+            Reported::AskHistory => {
+                let store = self.parts.store.clone();
+                let verdict = async move {
+                    let record = stored_record(&store, lease.attempt.execution).await?;
+                    let unknown =
+                        || Verdict::Superseded("this execution is not known here".to_owned());
+                    Ok(record.map_or_else(unknown, |record| {
+                        Verdict::from_history(&record, lease, &report)
+                    }))
+                };
+                Box::pin(verdict.into_actor(self))
+            }
+        }
+    }
+}
+
+impl JobQueue {
+    /// Asks for the whole log; with it the execution is over.
+    fn seal(&self, lease: LeaseName, ending: Ending) -> Answer<Verdict> {
+        let Some((size, crc)) = ending.log else {
+            return Box::pin(fut::ok(Verdict::Superseded(ending.reason)));
+        };
+        let logs = self.parts.logs.clone();
+        let log_cut = ending.log_cut;
+        let sealed = {
+            let log_cut = log_cut.clone();
+            async move { logs.seal(lease.attempt, size, crc, log_cut).await }
+        };
+        Box::pin(sealed.into_actor(self).then(move |sealed, queue, _| -> Answer<Verdict> {
+            match sealed {
+                Ok(Sealed::Whole) => queue.finish(lease, size, &log_cut),
+                Ok(Sealed::Missing { next }) => {
+                    Box::pin(fut::ok(Verdict::LogIncomplete(next)))
+                }
+                Ok(Sealed::Different { crc: here }) => {
+                    let why = format!(
+                        "the log here is not the executor's: its checksum is {here:016x}, not {crc:016x}"
+                    );
+                    queue.cut(lease, why)
+                }
+                Err(error) => Box::pin(fut::err(error.into())),
+            }
+        }))
+    }
+
+    /// Closes a log as it is; with that the execution is over.
+    pub(super) fn cut(&self, lease: LeaseName, why: String) -> Answer<Verdict> {
+        let logs = self.parts.logs.clone();
+        let cut = async move { logs.cut(lease.attempt, why).await };
+        Box::pin(cut.into_actor(self).then(move |cut, queue, _| -> Answer<Verdict> {
+            match cut {
+                Ok(log) => queue.finish(lease, log.size, &log.cut),
+                // The next tick, or the holder's next report, tries again.
+                Err(error) => Box::pin(fut::err(error.into())),
+            }
+        }))
+    }
+
+    fn finish(&mut self, lease: LeaseName, log_size: u64, log_cut: &str) -> Answer<Verdict> {
+        let change = self.view.sealed(lease, log_size, log_cut, self.now());
+        let commit = self.commit(change.as_slice());
+        Box::pin(commit.map(|committed, queue, _| {
+            queue.wake_polls();
+            committed.map(|()| Verdict::Recorded)
+        }))
+    }
+}

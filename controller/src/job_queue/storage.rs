@@ -1,0 +1,83 @@
+//! How the queue's changes and records lie in the store: as JSON, under the keys of [`keys`].
+
+use super::{
+    attempt::State,
+    record::{Change, Record, Spec},
+};
+use crate::store::{Entry, Write, keys};
+use bytes::Bytes;
+use octavius_protocol::id::ExecutionId;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The writes that make these changes, all together.
+pub(super) fn writes(changes: &[Change]) -> serde_json::Result<Vec<Write>> {
+    let mut writes = Vec::new();
+    for change in changes {
+        match change {
+            Change::Submitted(id, spec, request_id) => {
+                writes.push(put(keys::spec(*id), &**spec)?);
+                if let Some(request_id) = request_id {
+                    writes.push(put(keys::request(&spec.user, request_id), id)?);
+                }
+            }
+            Change::Live(record) => writes.push(put(keys::live(record.id), &**record)?),
+            Change::Done(record) => {
+                debug_assert!(matches!(record.attempt.state, State::Ended { .. }));
+                let id = record.id;
+                writes.push(Write::Delete(keys::live(id)));
+                writes.push(put(keys::done(id), &**record)?);
+                writes.push(Write::Put(keys::by_job(&record.job, id), Bytes::new()));
+                writes.push(Write::Put(keys::by_user(&record.user, id), Bytes::new()));
+            }
+        }
+    }
+    Ok(writes)
+}
+
+fn put(key: String, value: &impl Serialize) -> serde_json::Result<Write> {
+    Ok(Write::Put(key, serde_json::to_vec(value)?.into()))
+}
+
+/// What an entry holds.
+pub(super) fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Unreadable> {
+    decode_value(&entry.key, &entry.value)
+}
+
+/// What a key holds.
+pub(super) fn decode_value<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Unreadable> {
+    serde_json::from_slice(value).map_err(|source| Unreadable { key: key.to_owned(), source })
+}
+
+/// The id at the end of a history key.
+pub(super) fn id_of(key: &str) -> Option<ExecutionId> {
+    let inverse: ExecutionId = key.rsplit('/').next()?.parse().ok()?;
+    Some(ExecutionId::from_bytes(inverse.as_bytes().map(|byte| !byte)))
+}
+
+/// A record that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("the record at `{key}` cannot be read: {source}")]
+pub(super) struct Unreadable {
+    key: String,
+    source: serde_json::Error,
+}
+
+/// What a request id stands for.
+pub(super) type RequestRecord = ExecutionId;
+
+/// Whether a request of this content is the one that was submitted.
+pub(super) fn same_content(
+    spec: &Spec,
+    job: &str,
+    arguments: &std::collections::BTreeMap<String, String>,
+) -> bool {
+    let given = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let stored = spec.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    spec.job.as_str() == job && stored.eq(given)
+}
+
+/// The newest execution that a store's records tell of.
+pub(super) fn newest(live: &[Record], done: &[Entry]) -> Option<ExecutionId> {
+    let live = live.iter().map(|record| record.id).max();
+    live.max(done.first().and_then(|entry| id_of(&entry.key)))
+}

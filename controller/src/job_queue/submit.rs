@@ -1,0 +1,192 @@
+//! New executions, and the wish that one end.
+
+use super::{
+    Accepted, JobQueue, QueueError, Shown, SubmitError, SubmitRequest,
+    record::{Change, Record, Spec},
+    rules::{Submission, SubmitRefused},
+    show::{shown, stored_spec},
+    storage,
+};
+use crate::{
+    registry::{Pinned, Violation},
+    store::{StoreHandle, keys},
+};
+use actix::prelude::*;
+use octavius_protocol::id::ExecutionId;
+use tokio::sync::watch;
+
+/// Accepts one request to run a job. The answer comes after the execution is on disk.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Submitted, SubmitError>")]
+pub(super) struct Submit(pub(super) SubmitRequest);
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) enum Submitted {
+    Accepted(Box<Accepted>),
+    /// The same request is being accepted: ask again when this closes.
+    InFlight(watch::Receiver<()>),
+}
+
+impl Handler<Submit> for JobQueue {
+    type Result = ResponseActFuture<Self, Result<Submitted, SubmitError>>;
+
+    fn handle(&mut self, Submit(request): Submit, _: &mut Self::Context) -> Self::Result {
+        if request.request_id.len() > 128 {
+            let description = format!(
+                "it has {} bytes: give at most 128, for example a UUID",
+                request.request_id.len()
+            );
+            let violation = Violation { field: "request_id".to_owned(), description };
+            return Box::pin(fut::err(SubmitError::Invalid(vec![violation])));
+        }
+        let wish = (request.user.clone(), request.request_id.clone());
+        if !request.request_id.is_empty() {
+            if let Some(first) = self.submitting.get(&wish) {
+                return Box::pin(fut::ok(Submitted::InFlight(first.subscribe())));
+            }
+            self.submitting.insert(wish.clone(), watch::Sender::new(()));
+        }
+        let store = self.parts.store.clone();
+        let registry = self.parts.registry.clone();
+        let prepared = async move {
+            if let Some(first) = first_of(&store, &request).await? {
+                return Ok(Prepared::Found(first));
+            }
+            let pinned = registry.pin(request.job.clone(), request.arguments.clone()).await?;
+            Ok(Prepared::New(Box::new(pinned), request))
+        };
+        let decided = prepared.into_actor(self).then(|prepared, queue, _| queue.decide(prepared));
+        Box::pin(decided.map(move |submitted, queue, _| {
+            queue.submitting.remove(&wish);
+            submitted
+        }))
+    }
+}
+
+enum Prepared {
+    Found(Box<(ExecutionId, Spec)>),
+    New(Box<Pinned>, SubmitRequest),
+}
+
+/// The execution that this request id stands for already.
+async fn first_of(
+    store: &StoreHandle,
+    request: &SubmitRequest,
+) -> Result<Option<Box<(ExecutionId, Spec)>>, SubmitError> {
+    if request.request_id.is_empty() {
+        return Ok(None);
+    }
+    let key = keys::request(&request.user, &request.request_id);
+    let Some(value) = store.get(&key).await.map_err(QueueError::from)? else { return Ok(None) };
+    let first: storage::RequestRecord = storage::decode_value(&key, &value)
+        .map_err(|unreadable| SubmitError::Store(unreadable.to_string()))?;
+    let spec = stored_spec(store, first).await?;
+    let same = spec.filter(|spec| storage::same_content(spec, &request.job, &request.arguments));
+    match same {
+        Some(spec) => Ok(Some(Box::new((first, spec)))),
+        None => {
+            let request_id = request.request_id.clone();
+            Err(SubmitError::OtherContent { request_id, first })
+        }
+    }
+}
+
+impl JobQueue {
+    fn decide(
+        &mut self,
+        prepared: Result<Prepared, SubmitError>,
+    ) -> ResponseActFuture<Self, Result<Submitted, SubmitError>> {
+        let (pinned, request) = match prepared {
+            Err(error) => return Box::pin(fut::err(error)),
+            Ok(Prepared::Found(first)) => return self.found(*first),
+            Ok(Prepared::New(pinned, request)) => (*pinned, request),
+        };
+        let submission = self.submission(pinned, request);
+        let spec = submission.spec.clone();
+        let (record, changes) = match self.view.submit(submission, self.now()) {
+            Ok(decided) => decided,
+            Err(SubmitRefused::Full { limit }) => {
+                return Box::pin(fut::err(SubmitError::Full { limit }));
+            }
+        };
+        let commit = self.commit(&changes);
+        Box::pin(commit.map(move |committed, queue, _| {
+            committed?;
+            queue.wake_polls();
+            let execution = Shown { spec: Some(spec), ..shown(&queue.view, &record) };
+            Ok(Submitted::Accepted(Box::new(Accepted { execution, created: true })))
+        }))
+    }
+
+    fn submission(&mut self, pinned: Pinned, request: SubmitRequest) -> Submission {
+        let secrets: Vec<_> = pinned.secrets.iter().map(|name| name.as_str()).collect();
+        let unset = format!(
+            "the secrets {} are not set: this version runs the job without them",
+            secrets.join(", ")
+        );
+        let timeout = pinned.timeout.map(|timeout| timeout.as_millis());
+        Submission {
+            id: self.next_id(),
+            spec: Spec {
+                job: pinned.job,
+                job_uid: pinned.uid,
+                job_version: pinned.version,
+                user: request.user,
+                image_name: pinned.image_name,
+                command: pinned.command,
+                arguments: pinned.arguments,
+                timeout_ms: timeout.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+            },
+            request_id: Some(request.request_id).filter(|id| !id.is_empty()),
+            notes: if secrets.is_empty() { Vec::new() } else { vec![unset] },
+        }
+    }
+
+    /// Shows the execution that the request id stands for.
+    fn found(
+        &self,
+        (id, spec): (ExecutionId, Spec),
+    ) -> ResponseActFuture<Self, Result<Submitted, SubmitError>> {
+        let live = self.view.live(id).map(|record| shown(&self.view, record));
+        let store = self.parts.store.clone();
+        let execution = async move {
+            let shown = match live {
+                Some(shown) => shown,
+                None => super::show::stored(&store, id).await?,
+            };
+            let execution = Shown { spec: Some(spec), ..shown };
+            Ok(Submitted::Accepted(Box::new(Accepted { execution, created: false })))
+        };
+        Box::pin(execution.into_actor(self))
+    }
+}
+
+/// Takes the wish that an execution end. None: it is not live.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<Record>, QueueError>")]
+pub(super) struct Cancel(pub(super) ExecutionId);
+
+impl Handler<Cancel> for JobQueue {
+    type Result = ResponseActFuture<Self, Result<Option<Record>, QueueError>>;
+
+    fn handle(&mut self, Cancel(id): Cancel, _: &mut Self::Context) -> Self::Result {
+        let Some(cancelled) = self.view.cancel(id, self.now()) else {
+            return Box::pin(fut::ok(None));
+        };
+        let over = cancelled.changes.iter().any(|change| matches!(change, Change::Done(_)));
+        let commit = self.commit(&cancelled.changes);
+        Box::pin(commit.map(move |committed, queue, context| {
+            committed?;
+            queue.wake_attend(cancelled.wake);
+            if over {
+                // It never ran: its log is empty and closed, and who follows it is told.
+                let logs = queue.parts.logs.clone();
+                let attempt = cancelled.record.attempt_id();
+                let closed = async move { logs.cut(attempt, String::new()).await };
+                context.spawn(closed.into_actor(queue).map(|_, _, _| ()));
+            }
+            Ok(Some(cancelled.record))
+        }))
+    }
+}
