@@ -1,0 +1,111 @@
+//! One unary call: who asks, until when, and what is asked again.
+
+use super::Client;
+use crate::{
+    error::{Error, Silence},
+    pause::Pauses,
+    settings::Settings,
+};
+use secrecy::ExposeSecret;
+use std::{future::Future, time::Duration};
+use tokio::time::Instant;
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    service::Interceptor,
+};
+
+/// What goes with each call: who asks, and what proves it.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    user: MetadataValue<Ascii>,
+    bearer: Option<MetadataValue<Ascii>>,
+}
+
+impl Credentials {
+    /// None where a value cannot be sent.
+    pub(super) fn new(settings: &Settings) -> Option<Self> {
+        let user = settings.email.as_deref().unwrap_or("anonymous").parse().ok()?;
+        let bearer = match &settings.token {
+            Some(token) => {
+                let mut bearer: MetadataValue<Ascii> =
+                    format!("Bearer {}", token.expose_secret()).parse().ok()?;
+                bearer.set_sensitive(true);
+                Some(bearer)
+            }
+            None => None,
+        };
+        Some(Self { user, bearer })
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl Interceptor for Credentials {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("octavius-user", self.user.clone());
+        if let Some(bearer) = &self.bearer {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// When a call that nobody answered is made again, until its time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Where a controller is there: it was busy starting an actor again, or went away in the middle. Where there is
+    /// none, the caller wants to know at once.
+    IfBroken,
+    /// Also where there is none: what is asked for should come about.
+    Always,
+}
+
+impl Repeat {
+    fn covers(self, silence: &Silence) -> bool {
+        match silence {
+            Silence::Unavailable(_) | Silence::Broken(_) => true,
+            Silence::NoConnection(_) => self == Repeat::Always,
+            Silence::Late(_) => false,
+        }
+    }
+}
+
+impl Client {
+    /// Sends `message`, again where `repeat` says so, and answers within the client's time-out.
+    pub(super) async fn call<M: Clone, T, F>(
+        &self,
+        message: M,
+        repeat: Repeat,
+        send: impl Fn(Request<M>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let deadline = Instant::now() + self.timeout;
+        let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(2));
+        loop {
+            let mut request = Request::new(message.clone());
+            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+            let status = match tokio::time::timeout_at(deadline, send(request)).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded(""),
+            };
+            let error = Error::from_status(&self.address, &status, self.timeout);
+            let pause = pauses.next();
+            match &error {
+                Error::Unanswered { silence, .. }
+                    if repeat.covers(silence) && Instant::now() + pause < deadline =>
+                {
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+}

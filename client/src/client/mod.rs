@@ -1,0 +1,345 @@
+//! One controller, seen from outside: a method for each thing that a user can ask it.
+//!
+//! A call ends within the settings' time-out. What is safe to repeat is repeated inside it: everything here is, because
+//! reading changes nothing, a job is created once for equal content, a cancel is a wish that holds, and `execute` carries a
+//! request id of its own. Waiting and following outlive an outage of the controller of up to [`Client::PATIENCE`].
+
+mod call;
+
+use crate::{
+    error::Error,
+    follow::{self, LogStream},
+    pause::Pauses,
+    settings::Settings,
+    state::is_final,
+    values,
+};
+use call::{Credentials, Repeat};
+use octavius_protocol::{
+    MAX_MESSAGE,
+    v1::{
+        self, executions_client::ExecutionsClient, executors_client::ExecutorsClient,
+        jobs_client::JobsClient, system_client::SystemClient,
+    },
+};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+
+/// How often a connection is probed, so that one that a network dropped silently is found out.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How much may be under way before the other side has to wait. Large, because a connection whose reader is slow is
+/// killed by the transport when many small frames wait in a small window.
+const WINDOW: u32 = 8 << 20;
+/// How many entries are asked for at once.
+const PAGE: u32 = 500;
+
+pub(crate) type Wire = InterceptedService<Channel, Credentials>;
+
+/// Asks one controller. Cheap to clone; clones share a connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    wire: Wire,
+    address: String,
+    timeout: Duration,
+    patience: Duration,
+}
+
+impl Client {
+    /// How long an outage may last before waiting and following give up, if nothing else was asked for.
+    pub const PATIENCE: Duration = Duration::from_secs(300);
+
+    /// A client for the controller that `settings` name. Nothing is sent yet: the first call connects. Has to be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the settings hold what cannot be sent.
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let unusable = |what: &str| Error::Settings(format!("{what} cannot be used as it is"));
+        let endpoint = Endpoint::from_shared(settings.address.clone())
+            .and_then(|endpoint| {
+                endpoint.user_agent(concat!("octavius/", env!("CARGO_PKG_VERSION")))
+            })
+            .map_err(|_| unusable("CP_HOST"))?
+            .connect_timeout(settings.timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW);
+        let credentials =
+            Credentials::new(settings).ok_or_else(|| unusable("EMAIL_ID or ACCESS_TOKEN"))?;
+        Ok(Self {
+            wire: InterceptedService::new(endpoint.connect_lazy(), credentials),
+            address: settings.address.clone(),
+            timeout: settings.timeout,
+            patience: Self::PATIENCE,
+        })
+    }
+
+    /// The same client, whose waiting and following outlive an outage of up to `patience`.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The controller's address as a URI.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Stores a new job. Creating it again with equal content succeeds and changes nothing.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn create_job(
+        &self,
+        definition: v1::JobDefinition,
+    ) -> Result<v1::CreateJobResponse, Error> {
+        let message = v1::CreateJobRequest { definition: Some(definition) };
+        self.call(message, Repeat::IfBroken, |request| {
+            let mut jobs = self.jobs_service();
+            async move { jobs.create_job(request).await }
+        })
+        .await
+    }
+
+    /// The newest version of the job `name`.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn describe_job(&self, name: &str) -> Result<v1::Job, Error> {
+        let message = v1::DescribeJobRequest { name: name.to_owned() };
+        let found = self.call(message, Repeat::IfBroken, |request| {
+            let mut jobs = self.jobs_service();
+            async move { jobs.describe_job(request).await }
+        });
+        self.whole(found.await?.job)
+    }
+
+    /// All jobs that the caller may see, by name.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn jobs(&self) -> Result<Vec<v1::Job>, Error> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let message = v1::ListJobsRequest { page_size: PAGE, page_token };
+            let page = self.call(message, Repeat::IfBroken, |request| {
+                let mut jobs = self.jobs_service();
+                async move { jobs.list_jobs(request).await }
+            });
+            let page = page.await?;
+            all.extend(page.jobs);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Asks to run `job`. After the answer the execution is on disk. While nobody answers it asks again with the same
+    /// request id, so that one execution comes of it at the most.
+    ///
+    /// # Errors
+    /// Where a value cannot be passed on, or the controller refuses or does not answer in time. In the last case the execution may
+    /// exist.
+    pub async fn execute(
+        &self,
+        job: &str,
+        arguments: BTreeMap<String, String>,
+    ) -> Result<v1::Execution, Error> {
+        values::check(job, &arguments)?;
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let message = v1::ExecuteRequest { job: job.to_owned(), arguments, request_id };
+        let accepted = self.call(message, Repeat::Always, |request| {
+            let mut executions = self.executions_service();
+            async move { executions.execute(request).await }
+        });
+        self.whole(accepted.await?.execution)
+    }
+
+    /// One execution, as it stands.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn execution(&self, id: &str) -> Result<v1::Execution, Error> {
+        let message = v1::GetExecutionRequest { id: id.to_owned() };
+        let found = self.call(message, Repeat::IfBroken, |request| {
+            let mut executions = self.executions_service();
+            async move { executions.get_execution(request).await }
+        });
+        self.whole(found.await?.execution)
+    }
+
+    /// Executions, the newest first: of one job or of all, all or the first `limit`.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn executions(
+        &self,
+        job: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Vec<v1::Execution>, Error> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let missing = limit.map_or(PAGE as usize, |limit| limit.saturating_sub(all.len()));
+            if missing == 0 {
+                return Ok(all);
+            }
+            let message = v1::ListExecutionsRequest {
+                page_size: u32::try_from(missing).unwrap_or(PAGE).min(PAGE),
+                page_token,
+                job: job.unwrap_or_default().to_owned(),
+            };
+            let page = self.call(message, Repeat::IfBroken, |request| {
+                let mut executions = self.executions_service();
+                async move { executions.list_executions(request).await }
+            });
+            let page = page.await?;
+            all.extend(page.executions);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                all.truncate(limit.unwrap_or(usize::MAX));
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Asks that an execution end, and answers how it stands now.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn cancel(&self, id: &str) -> Result<v1::Execution, Error> {
+        let message = v1::CancelRequest { id: id.to_owned() };
+        let wished = self.call(message, Repeat::IfBroken, |request| {
+            let mut executions = self.executions_service();
+            async move { executions.cancel(request).await }
+        });
+        self.whole(wished.await?.execution)
+    }
+
+    /// All executors that the controller knows, by id.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn executors(&self) -> Result<Vec<v1::Executor>, Error> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let message = v1::ListExecutorsRequest { page_size: PAGE, page_token };
+            let page = self.call(message, Repeat::IfBroken, |request| {
+                let mut executors = self.executors_service();
+                async move { executors.list_executors(request).await }
+            });
+            let page = page.await?;
+            all.extend(page.executors);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// What the controller is.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn version(&self) -> Result<v1::GetVersionResponse, Error> {
+        self.call(v1::GetVersionRequest {}, Repeat::IfBroken, |request| {
+            let mut system = self.system_service();
+            async move { system.get_version(request).await }
+        })
+        .await
+    }
+
+    /// The log of one attempt (0 is the newest) from `offset` on; with `follow` until the log ends, else what is there.
+    /// A stream that is cut is taken up again by itself, and no byte is delivered twice.
+    ///
+    /// # Errors
+    /// Where the execution is not known, or the controller does not answer. Later errors come in the stream, which
+    /// they end.
+    pub async fn follow_log(
+        &self,
+        execution: &str,
+        attempt: u32,
+        offset: u64,
+        follow: bool,
+    ) -> Result<LogStream, Error> {
+        // Asked once, so that a later attempt does not continue the log of this one after a cut.
+        let found = self.execution(execution).await?;
+        let attempt = if attempt == 0 { found.attempt } else { attempt };
+        let request = v1::ReadLogRequest { execution: found.id, attempt, offset, follow };
+        Ok(follow::stream(self.clone(), request))
+    }
+
+    /// Waits until an execution is final. `seen` hears of it each time it has changed.
+    ///
+    /// # Errors
+    /// Where the execution is not known, or the controller stays away for longer than the client's patience.
+    pub async fn wait(
+        &self,
+        id: &str,
+        mut seen: impl FnMut(&v1::Execution),
+    ) -> Result<v1::Execution, Error> {
+        let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(1));
+        let mut last: Option<v1::Execution> = None;
+        let mut heard = Instant::now();
+        loop {
+            match self.execution(id).await {
+                Ok(found) => {
+                    heard = Instant::now();
+                    if last.as_ref() != Some(&found) {
+                        pauses.reset();
+                        seen(&found);
+                    }
+                    if is_final(found.state()) {
+                        return Ok(found);
+                    }
+                    last = Some(found);
+                }
+                Err(Error::Unanswered { .. })
+                    if last.is_some() && heard.elapsed() < self.patience => {}
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(pauses.next()).await;
+        }
+    }
+
+    /// What the answer has to hold, or that it does not.
+    fn whole<T>(&self, part: Option<T>) -> Result<T, Error> {
+        let broken = || tonic::Status::internal("the controller's answer lacks what was asked for");
+        part.ok_or_else(|| Error::from_status(&self.address, &broken(), self.timeout))
+    }
+
+    fn jobs_service(&self) -> JobsClient<Wire> {
+        JobsClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(crate) fn executions_service(&self) -> ExecutionsClient<Wire> {
+        ExecutionsClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    fn executors_service(&self) -> ExecutorsClient<Wire> {
+        ExecutorsClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    fn system_service(&self) -> SystemClient<Wire> {
+        SystemClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+}

@@ -1,0 +1,220 @@
+//! Following a log over cuts: the stream ends when the log does, and not when a connection does.
+
+mod reader;
+
+use crate::{
+    client::Client,
+    error::{Error, Silence},
+    pause::Pauses,
+};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use octavius_protocol::v1::{self, read_log_response::Part};
+use reader::Reader;
+use std::{collections::VecDeque, time::Duration};
+use tokio::time::Instant;
+use tonic::{Code, Status, Streaming};
+
+/// A log, piece by piece. An error is its last item.
+pub type LogStream = BoxStream<'static, Result<LogItem, Error>>;
+
+/// A piece of a log, something to know about it, or its end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogItem {
+    /// Bytes of the log that were not delivered before.
+    Bytes {
+        /// The place of the first byte in the log.
+        offset: u64,
+        /// The bytes as the job wrote them.
+        data: Bytes,
+    },
+    /// Something that the reader should know.
+    Notice(Notice),
+    /// The end: nothing follows.
+    End(v1::LogEnd),
+}
+
+/// What a reader of a log should know besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The connection was lost, and is being sought again.
+    Interrupted(Silence),
+    /// Bytes from this offset on were shown, did not survive a crash of the controller, and are others now. What holds
+    /// follows.
+    Changed {
+        /// The place of the first byte that is another one now.
+        from: u64,
+    },
+    /// These bytes of the log are not kept.
+    Missing {
+        /// The place of the first missing byte.
+        from: u64,
+        /// The place behind the last.
+        to: u64,
+    },
+    /// The log ends at `size`, and more was shown: the rest did not survive a crash of the controller.
+    Shorter {
+        /// The log's size in bytes.
+        size: u64,
+        /// How far it was shown.
+        shown: u64,
+    },
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Notice::Interrupted(silence) => {
+                let cause = match silence {
+                    Silence::NoConnection(cause) | Silence::Broken(cause) => cause.clone(),
+                    Silence::Late(_) => "no answer in time".to_owned(),
+                    Silence::Unavailable(cause) => cause.clone(),
+                };
+                write!(f, "the controller is away ({cause}); the log goes on when it is back")
+            }
+            Notice::Changed { from } => write!(
+                f,
+                "what was shown from byte {from} on did not survive a crash of the controller: what the log holds there follows"
+            ),
+            Notice::Missing { from, to } => {
+                write!(f, "{} bytes of the log are not kept, from byte {from} on", to - from)
+            }
+            Notice::Shorter { size, shown } => write!(
+                f,
+                "the log ends at byte {size}, and {shown} were shown: the last ones did not survive a crash of the controller"
+            ),
+        }
+    }
+}
+
+/// The log that `request` asks for, over all cuts.
+pub(crate) fn stream(client: Client, request: v1::ReadLogRequest) -> LogStream {
+    let follower = Follower {
+        reader: Reader::new(request.offset),
+        client,
+        request,
+        source: None,
+        ready: VecDeque::new(),
+        outage: None,
+        over: false,
+    };
+    Box::pin(stream::unfold(follower, |mut follower| async move {
+        let item = follower.next().await?;
+        Some((item, follower))
+    }))
+}
+
+struct Follower {
+    client: Client,
+    request: v1::ReadLogRequest,
+    reader: Reader,
+    source: Option<Streaming<v1::ReadLogResponse>>,
+    /// What was made of the last message and is not delivered yet: three items at the most.
+    ready: VecDeque<LogItem>,
+    outage: Option<Outage>,
+    over: bool,
+}
+
+/// Since when nothing was heard, and how long to wait before the next try.
+struct Outage {
+    since: Instant,
+    pauses: Pauses,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Result<LogItem, Error>> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some(Ok(item));
+            }
+            if self.over {
+                return None;
+            }
+            if let Err(status) = self.advance().await
+                && let Err(error) = self.cut(&status).await
+            {
+                self.over = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// Reads one message, from a new stream if there is none.
+    async fn advance(&mut self) -> Result<(), Status> {
+        let mut source = match self.source.take() {
+            Some(source) => source,
+            None => self.open().await?,
+        };
+        let ended = || Status::unavailable("the stream ended before the log did");
+        let message = source.message().await?.ok_or_else(ended)?;
+        self.source = Some(source);
+        self.outage = None;
+        match message.part {
+            Some(Part::Chunk(chunk)) => self.take(chunk),
+            Some(Part::End(end)) => self.end(end),
+            None => {} // a newer controller says something that this client does not know
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<Streaming<v1::ReadLogResponse>, Status> {
+        let request =
+            v1::ReadLogRequest { offset: self.reader.resume_at(), ..self.request.clone() };
+        let mut service = self.client.executions_service();
+        let opened = tokio::time::timeout(self.client.timeout(), service.read_log(request)).await;
+        Ok(opened.map_err(|_| Status::deadline_exceeded(""))??.into_inner())
+    }
+
+    fn take(&mut self, chunk: v1::LogChunk) {
+        let taken = self.reader.take(chunk.offset, chunk.data, chunk.durable);
+        if let Some(from) = taken.changed_from {
+            self.ready.push_back(LogItem::Notice(Notice::Changed { from }));
+        }
+        if let Some(from) = taken.missing_from {
+            self.ready.push_back(LogItem::Notice(Notice::Missing { from, to: taken.offset }));
+        }
+        if !taken.show.is_empty() {
+            self.ready.push_back(LogItem::Bytes { offset: taken.offset, data: taken.show });
+        }
+    }
+
+    fn end(&mut self, end: v1::LogEnd) {
+        if self.reader.ends_below(end.size) {
+            let (size, shown) = (end.size, self.reader.shown());
+            self.ready.push_back(LogItem::Notice(Notice::Shorter { size, shown }));
+        }
+        self.ready.push_back(LogItem::End(end));
+        self.over = true;
+    }
+
+    /// The stream ended with `status`: waits before the next try, or says why there is none.
+    async fn cut(&mut self, status: &Status) -> Result<(), Error> {
+        self.source = None;
+        let error = Error::from_status(self.client.address(), status, self.client.timeout());
+        let silence = match &error {
+            Error::Unanswered { silence, .. } => silence.clone(),
+            // The controller is full, and says so: of a reader that was there before it asks for patience only.
+            Error::Refused(refusal)
+                if refusal.code == Code::ResourceExhausted && self.outage.is_some() =>
+            {
+                Silence::Unavailable(refusal.message.clone())
+            }
+            _ => return Err(error),
+        };
+        let outage = match &mut self.outage {
+            Some(outage) => outage,
+            None => {
+                self.ready.push_back(LogItem::Notice(Notice::Interrupted(silence)));
+                self.outage.insert(Outage {
+                    since: Instant::now(),
+                    pauses: Pauses::new(Duration::from_millis(100), Duration::from_secs(5)),
+                })
+            }
+        };
+        if outage.since.elapsed() >= self.client.patience() {
+            return Err(error);
+        }
+        tokio::time::sleep(outage.pauses.next()).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! `octavius_client.yaml`: read with all its faults at once, written so that nobody else can read it.
+
+use crate::{
+    error::Error,
+    fault::{Fault, Faults},
+    near::nearest,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+const KEYS: [&str; 4] = ["CP_HOST", "EMAIL_ID", "ACCESS_TOKEN", "CONNECTION_TIMEOUT_SECS"];
+
+/// What a file says.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// `CP_HOST`: the controller's address.
+    pub host: Option<String>,
+    /// `EMAIL_ID`: who asks.
+    pub email: Option<String>,
+    /// `ACCESS_TOKEN`: what proves it.
+    pub token: Option<SecretString>,
+    /// `CONNECTION_TIMEOUT_SECS`: how long a call may take; 0 and none mean 10 s.
+    pub timeout: Option<Duration>,
+}
+
+/// The file as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+struct Written<'a> {
+    cp_host: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<&'a str>,
+    connection_timeout_secs: u64,
+}
+
+impl Contents {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Where there is no such file, it is not YAML, or it has unknown keys or wrong values.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(|cause| Error::File {
+            path: path.to_owned(),
+            attempted: "read",
+            cause,
+        })?;
+        Ok(Self::parse(&text, &path.display().to_string())?)
+    }
+
+    /// Reads `text`, which came from `source`.
+    pub(super) fn parse(text: &str, source: &str) -> Result<Self, Faults> {
+        let text = text.trim_start_matches('\u{feff}');
+        // As texts, so that a token of digits stays as it was written. A file of comments alone holds nothing.
+        let read: Result<Option<BTreeMap<String, Option<String>>>, _> =
+            serde_saphyr::from_str(text);
+        // What the parser says may show the line, and the line may hold the token.
+        let mut found = read
+            .map_err(|error| {
+                let place = error.location().map(|place| format!(" (line {})", place.line()));
+                let place = place.unwrap_or_default();
+                let problem = format!(
+                    "is not a YAML file of `KEY: value` lines{place}: write each of {} at most once, and a value with special characters in quotes",
+                    KEYS.join(", ")
+                );
+                Faults::one(source, Fault::new("", problem))
+            })?
+            .unwrap_or_default();
+        let mut take = |key: &str| found.remove(key).flatten().filter(|value| !value.is_empty());
+        let mut list = Vec::new();
+        let contents = Self {
+            host: take("CP_HOST"),
+            email: take("EMAIL_ID"),
+            token: take("ACCESS_TOKEN").map(SecretString::from),
+            timeout: take("CONNECTION_TIMEOUT_SECS").and_then(|text| {
+                seconds(&text).unwrap_or_else(|problem| {
+                    list.push(Fault::new("CONNECTION_TIMEOUT_SECS", problem));
+                    None
+                })
+            }),
+        };
+        for unknown in found.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+            let nearest = nearest(unknown, &KEYS).unwrap_or_default();
+            list.push(Fault::new(
+                unknown,
+                format!("is not known: the nearest known key is `{nearest}`"),
+            ));
+        }
+        match list.is_empty() {
+            true => Ok(contents),
+            false => Err(Faults { source: source.to_owned(), list }),
+        }
+    }
+
+    /// Writes these contents to `path`, in the place of what is there, readable by the user alone. Afterwards the
+    /// file is either the old or the new one, never half of it.
+    ///
+    /// # Errors
+    /// Where the host or the file is not as it should be.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let host = self.host.as_deref().unwrap_or_default();
+        super::address::uri(host)
+            .map_err(|problem| Faults::one("--cp-host", Fault::new("CP_HOST", problem)))?;
+        let written = Written {
+            cp_host: host,
+            email_id: self.email.as_deref(),
+            access_token: self.token.as_ref().map(ExposeSecret::expose_secret),
+            connection_timeout_secs: self.timeout.unwrap_or_default().as_secs(),
+        };
+        let text = serde_saphyr::to_string(&written)
+            .map_err(|error| Error::Settings(format!("the settings cannot be written: {error}")))?;
+        replace(path, text.as_bytes()).map_err(|cause| Error::File {
+            path: path.to_owned(),
+            attempted: "written",
+            cause,
+        })
+    }
+}
+
+/// Reads a number of seconds. The error continues a sentence that begins with the key.
+pub(super) fn seconds(text: &str) -> Result<Option<Duration>, String> {
+    let most = 86_400;
+    match text.trim().parse::<u64>() {
+        Ok(seconds) if seconds <= most => Ok(Some(Duration::from_secs(seconds))),
+        _ => Err(format!(
+            "is `{text}`: write a number of seconds from 0 to {most}, where 0 means 10"
+        )),
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder)?;
+    }
+    // Beside the target: a rename does not cross file systems.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", uuid::Uuid::new_v4().simple()));
+    let beside = PathBuf::from(beside);
+    let written = write_new(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

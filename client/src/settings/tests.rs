@@ -1,0 +1,196 @@
+use super::*;
+use proptest::prelude::*;
+use std::fs;
+use tempfile::TempDir;
+
+const SAMPLE: &str = include_str!("../../tests/files/octavius_client.yaml");
+
+/// A working folder and a home folder of its own, and the variables that a test sets.
+struct World {
+    folder: TempDir,
+    around: Surroundings,
+}
+
+impl World {
+    fn new(variables: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let home = folder.path().join("home").display().to_string();
+        let given = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables = given.chain([("HOME".to_owned(), home)]).collect();
+        let around = Surroundings { working_folder: folder.path().join("work"), variables };
+        Self { folder, around }
+    }
+
+    fn write(self, place: &str, text: &str) -> Self {
+        let path = self.folder.path().join(place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn load(&self) -> Result<Settings, Error> {
+        Settings::load_in(&self.around, None)
+    }
+
+    /// The error, with this test's folder left out.
+    fn error(&self) -> String {
+        let folder = self.folder.path().display().to_string();
+        self.load().unwrap_err().to_string().replace(&folder, "")
+    }
+}
+
+const NEW: &str = "home/.config/octavius/octavius_client.yaml";
+const OLD: &str = "work/job_data_example/config/octavius_client.yaml";
+
+#[test]
+fn the_sample_loads_and_a_timeout_of_0_is_10_seconds() {
+    let settings = World::new(&[]).write(OLD, SAMPLE).load().unwrap();
+    assert_eq!(settings.address, "http://localhost:3000");
+    assert_eq!(settings.email.as_deref(), Some("someone@example.com"));
+    assert_eq!(settings.token.unwrap().expose_secret(), "MyToken");
+    assert_eq!(settings.timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn the_first_file_of_the_search_order_is_the_one() {
+    let host = |world: &World, asked: Option<&Path>| {
+        Settings::load_in(&world.around, asked).unwrap().address
+    };
+    let world = World::new(&[("OCTAVIUS_CONFIG", "named.yaml")])
+        .write("work/asked.yaml", "CP_HOST: asked:1")
+        .write("work/named.yaml", "CP_HOST: named:1")
+        .write(OLD, "CP_HOST: old:1")
+        .write(NEW, "CP_HOST: new:1");
+    assert_eq!(host(&world, Some(Path::new("asked.yaml"))), "http://asked:1");
+    assert_eq!(host(&world, None), "http://named:1");
+    let mut world = world;
+    world.around.variables.remove("OCTAVIUS_CONFIG");
+    assert_eq!(host(&world, None), "http://old:1");
+    fs::remove_file(world.folder.path().join(OLD)).unwrap();
+    assert_eq!(host(&world, None), "http://new:1");
+    let elsewhere = world.folder.path().join("xdg").display().to_string();
+    world.around.variables.insert("XDG_CONFIG_HOME".to_owned(), elsewhere);
+    let world = world.write("xdg/octavius/octavius_client.yaml", "CP_HOST: xdg:1");
+    assert_eq!(host(&world, None), "http://xdg:1");
+}
+
+#[test]
+fn a_named_file_has_to_be_there() {
+    let world = World::new(&[("OCTAVIUS_CONFIG", "named.yaml")]).write(NEW, SAMPLE);
+    insta::assert_snapshot!(world.error(), @"/work/named.yaml cannot be read: No such file or directory (os error 2)");
+    insta::assert_snapshot!(World::new(&[]).error(), @"no controller is named: write its address down once with `octavius config --cp-host HOST:PORT`, or set the variable CP_HOST (looked for a file at /work/job_data_example/config/octavius_client.yaml and /home/.config/octavius/octavius_client.yaml)");
+}
+
+#[test]
+fn variables_override_the_file() {
+    let variables =
+        [("EMAIL_ID", "other@example.com"), ("CONNECTION_TIMEOUT_SECS", "3"), ("CP_HOST", "")];
+    let settings = World::new(&variables).write(NEW, SAMPLE).load().unwrap();
+    assert_eq!(settings.address, "http://localhost:3000");
+    assert_eq!(settings.email.as_deref(), Some("other@example.com"));
+    assert_eq!(settings.timeout, Duration::from_secs(3));
+    let alone = World::new(&[("CP_HOST", "h:1"), ("ACCESS_TOKEN", "t")]).load().unwrap();
+    assert_eq!((alone.address.as_str(), alone.token.is_some()), ("http://h:1", true));
+}
+
+#[test]
+fn a_token_is_not_sent_to_a_host_that_another_source_names() {
+    let token_of_the_environment =
+        World::new(&[("ACCESS_TOKEN", "t0p")]).write(OLD, "CP_HOST: evil:1");
+    insta::assert_snapshot!(token_of_the_environment.error(), @"CP_HOST comes from /work/job_data_example/config/octavius_client.yaml, and ACCESS_TOKEN from the variable ACCESS_TOKEN: a token is sent only to a host that its own source names, so set both there, or set the variable ACCESS_TOKEN to nothing to go without");
+    let host_of_the_environment = World::new(&[("CP_HOST", "evil:1")]).write(NEW, SAMPLE);
+    let refused = host_of_the_environment.error();
+    assert!(refused.contains("own source") && !refused.contains("MyToken"), "{refused}");
+    let without = World::new(&[("CP_HOST", "h:1"), ("ACCESS_TOKEN", "")]).write(NEW, SAMPLE);
+    assert!(without.load().unwrap().token.is_none());
+}
+
+#[test]
+fn all_faults_of_a_file_are_told_and_never_its_token() {
+    let wrong = "CP_HOTS: a:1\nACCESS_TOKEN: t0p\nCONNECTION_TIMEOUT_SECS: soon\nother: 1\n";
+    insta::assert_snapshot!(World::new(&[]).write(NEW, wrong).error(), @r"
+    /home/.config/octavius/octavius_client.yaml: 3 things are wrong
+      `CONNECTION_TIMEOUT_SECS` is `soon`: write a number of seconds from 0 to 86400, where 0 means 10
+      `CP_HOTS` is not known: the nearest known key is `CP_HOST`
+      `other` is not known: the nearest known key is `CP_HOST`
+    ");
+    let broken = "CP_HOST: a:1\nACCESS_TOKEN: \"t0p\nEMAIL_ID: b\n";
+    insta::assert_snapshot!(World::new(&[]).write(NEW, broken).error(), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 2): write each of CP_HOST, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
+    let twice = "CP_HOST: a:1\nACCESS_TOKEN: t0p\nACCESS_TOKEN: t0p\n";
+    let told = World::new(&[]).write(NEW, twice).error();
+    assert!(!told.contains("t0p") && told.contains("line 3"), "{told}");
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_with_its_key() {
+    let world = World::new(&[("EMAIL_ID", "jos\u{e9}@example.com")]).write(NEW, "CP_HOST: h:1");
+    insta::assert_snapshot!(world.error(), @"the variable EMAIL_ID: `EMAIL_ID` holds characters that cannot be sent: write it with letters, digits and signs of ASCII");
+}
+
+#[test]
+fn a_token_of_digits_stays_as_it_was_written() {
+    for token in ["0123", "1e5", "true", "0x1f", "1_000"] {
+        let file = format!("CP_HOST: h:1\nACCESS_TOKEN: {token}\n");
+        let settings = World::new(&[]).write(NEW, &file).load().unwrap();
+        assert_eq!(settings.token.unwrap().expose_secret(), token);
+    }
+}
+
+#[test]
+fn debug_hides_the_token() {
+    let settings = World::new(&[]).write(NEW, SAMPLE).load().unwrap();
+    assert!(!format!("{settings:?}").contains("MyToken"));
+    let client = {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _guard = runtime.enter();
+        format!("{:?}", crate::Client::new(&settings).unwrap())
+    };
+    assert!(!client.contains("MyToken"), "{client}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_written_file_is_for_the_user_alone_and_replaces_the_old_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(&[]).write(NEW, "CP_HOST: old:1");
+    let path = world.around.place_to_write(None).unwrap();
+    assert_eq!(path, world.folder.path().join(NEW));
+    let contents = Contents {
+        host: Some("h:1".to_owned()),
+        token: Some("t".to_owned().into()),
+        ..Contents::default()
+    };
+    contents.write(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(world.load().unwrap().address, "http://h:1");
+    assert_eq!(
+        fs::read_dir(path.parent().unwrap()).unwrap().count(),
+        1,
+        "nothing is left beside it"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))] // each writes a file and syncs it
+
+    #[test]
+    fn what_is_written_is_read_again(
+        email in prop::option::of("[ -~]{1,20}"),
+        token in prop::option::of("\\PC{1,20}"),
+        seconds in 0..=86_400_u64,
+    ) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a/octavius_client.yaml");
+        let contents = Contents {
+            host: Some("h:1".to_owned()),
+            email: email.clone(),
+            token: token.clone().map(SecretString::from),
+            timeout: Some(Duration::from_secs(seconds)),
+        };
+        contents.write(&path).unwrap();
+        let read = Contents::read(&path).unwrap();
+        prop_assert_eq!(read.email, email);
+        prop_assert_eq!(read.token.map(|token| token.expose_secret().to_owned()), token);
+        prop_assert_eq!(read.timeout, Some(Duration::from_secs(seconds)));
+    }
+}
