@@ -1,7 +1,29 @@
-//! What others hold of the store. SKELETON: signatures stand, bodies do not.
+//! What others hold of the store.
 
-use super::{Page, Range, Write};
-use octavius_service::actor::Unanswered;
+use super::{
+    Entry, OpenError, Opener, Page, Patience, Range, Store, Write, commit::Decide, enlist::Enlist,
+    read::Read, rules::Incarnation,
+};
+use bytes::Bytes;
+use futures::FutureExt;
+use octavius_service::actor::{
+    ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
+};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// The actor's name, as metrics and errors call it.
+pub(super) const ACTOR: &str = "store";
+/// Its callers are actors with bounds of their own, so that these are generous.
+const LIMITS: Limits = Limits { waiting: 16_384, answer: Duration::from_secs(30) };
+/// Everything waits for the store: it is tried again more often than other actors.
+const RESTARTS: Duration = Duration::from_secs(5);
 
 /// What can come of a write. `Unknown` is not a kind of failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,44 +47,131 @@ pub enum ReadError {
     Backend(String),
 }
 
+/// Why a store was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It cannot be opened; a person has to look.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its actor has no thread.
+    #[error("the store's actor could not be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
 /// The way in to the store.
 #[derive(Clone, Debug)]
-pub struct StoreHandle {}
+pub struct StoreHandle {
+    store: Handle<Store>,
+}
 
 impl StoreHandle {
+    /// Opens the store and keeps its actor alive. A store that cannot be opened now is an error here; one that is lost
+    /// later is opened again and again by the supervisor.
+    pub async fn start(
+        system: &mut ActorSystem,
+        opener: Arc<dyn Opener>,
+        patience: Patience,
+    ) -> Result<Self, StartError> {
+        let mut first = Some(opener.open().await?);
+        let incarnations = Arc::new(AtomicU64::new(1));
+        let build =
+            move || Store::build(opener.clone(), first.take(), patience, incarnations.clone());
+        let policy = RestartPolicy { longest: RESTARTS, ..RestartPolicy::default() };
+        Ok(Self { store: system.supervise(ACTOR, LIMITS, policy, build)? })
+    }
+
     /// Makes a writer for the actor `owner`, and ends all that it had before: what they have queued is dropped, and
     /// the batch in flight is waited for, so that a read after this sees all that they ever wrote.
-    pub async fn enlist(&self, _owner: &'static str) -> Result<Writer, Unanswered> {
-        todo!()
+    pub async fn enlist(&self, owner: &'static str) -> Result<Writer, Unanswered> {
+        let number = self.store.query(Priority::Report, Enlist { owner }).await??;
+        let by = Incarnation { owner, number };
+        Ok(Writer { store: self.store.clone(), by, ended: Arc::default() })
     }
 
     /// Reads a page. Sees every write that was queued before it.
-    pub async fn range(&self, _range: Range) -> Result<Page, ReadError> {
-        todo!()
+    pub async fn range(&self, range: Range) -> Result<Page, ReadError> {
+        self.store.query(Priority::Read, Read(range)).await?
     }
 
-    /// Reads a whole range, a page of `range.limit` at a time.
-    pub async fn all(&self, _range: Range) -> Result<Vec<super::Entry>, ReadError> {
-        todo!()
+    /// Reads a whole range, a page of `range.limit` at a time. Each page is of one moment, not the whole.
+    pub async fn all(&self, range: Range) -> Result<Vec<Entry>, ReadError> {
+        let mut entries = Vec::new();
+        let mut rest = range;
+        loop {
+            let page = self.range(rest.clone()).await?;
+            entries.extend(page.entries);
+            match entries.last() {
+                Some(last) if page.more => rest = rest.after(&last.key),
+                Some(_) | None => return Ok(entries),
+            }
+        }
     }
 
     /// Reads one key.
-    pub async fn get(&self, _key: &str) -> Result<Option<bytes::Bytes>, ReadError> {
-        todo!()
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ReadError> {
+        let page = self.range(Range::key(key)).await?;
+        Ok(page.entries.into_iter().next().map(|entry| entry.value))
+    }
+
+    /// The actor's own handle: to wait until it serves, and for tests that make it panic.
+    pub fn handle(&self) -> &Handle<Store> {
+        &self.store
+    }
+
+    /// What is seen of the actor from outside.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        self.store.vitals()
     }
 }
 
 /// Writes for one incarnation of one actor.
+///
+/// After the first answer that is not [`Commit::Done`] it is at an end, and refuses everything: what its actor decided
+/// since rests on a write that is not there. The actor stops, is built again, and enlists.
 #[derive(Clone, Debug)]
-pub struct Writer {}
+pub struct Writer {
+    store: Handle<Store>,
+    by: Incarnation,
+    ended: Arc<AtomicBool>,
+}
 
 impl Writer {
     /// Commits the writes of one decision: all or none, in the order of the calls (it is queued when this returns).
-    /// At most 120 writes and 1 MiB; of two writes to one key in a batch the last one counts.
+    /// At most 120 writes and 1 MiB; of two writes to one key in a batch the last one counts. A decision without a
+    /// write is done when those before it are. Call it on a tokio runtime.
     pub fn commit(
         &self,
-        _decision: Vec<Write>,
+        decision: Vec<Write>,
     ) -> impl Future<Output = Commit> + Send + 'static + use<> {
-        async { todo!() }
+        let Self { store, by, ended } = self.clone();
+        let queued = (!ended.load(Relaxed)).then(|| {
+            let mut answer = Box::pin(store.mutate(Priority::Report, Decide { by, decision }));
+            // Looked at here and now: if it was not let in, those after it must not be, either.
+            let at_once = (&mut answer).now_or_never();
+            if matches!(at_once, Some(Err(_))) {
+                ended.store(true, Relaxed);
+            }
+            (answer, at_once)
+        });
+        async move {
+            let owner = by.owner;
+            let Some((answer, at_once)) = queued else {
+                let why = format!("fenced: an earlier write of {owner} failed: enlist again");
+                return Commit::Refused(why);
+            };
+            let answer = match at_once {
+                Some(answer) => answer,
+                None => answer.await,
+            };
+            let commit = match answer {
+                Ok(commit) => commit,
+                Err(why) if why.certainly_nothing() => Commit::Refused(why.to_string()),
+                Err(why) => Commit::Unknown(why.to_string()),
+            };
+            if commit != Commit::Done {
+                ended.store(true, Relaxed);
+            }
+            commit
+        }
     }
 }

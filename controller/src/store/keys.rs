@@ -4,7 +4,8 @@ use octavius_protocol::id::{AttemptId, ExecutionId, ExecutorId, JobName};
 
 /// The layout's version: checked by whoever opens the store.
 pub const SCHEMA: &str = "v1/schema";
-/// The number of the last committed batch, in decimal. Written by the store's actor.
+/// The last committed batch: `<number> <life>`, its number in decimal and which life of which store's actor sent it,
+/// so that two controllers never take each other's batch for their own. Written by the store's actor.
 pub const SEQUENCE: &str = "v1/seq";
 /// The installation's id: a UUID.
 pub const INSTALLATION: &str = "v1/installation";

@@ -4,75 +4,167 @@
 //! the one connection: it gathers concurrent writes into one transaction (group commit), guards each with the batch
 //! sequence key, so that sending a batch again is safe, and fences writers whose actor was built again.
 //! Nothing above this module knows which backend it is.
+//!
+//! Promised: what was answered [`Commit::Done`] is on disk (P1). Decisions land in the order of the calls, whole, and
+//! never behind a lost one of the same writer. A read sees all writes that were queued before it.
+//! Not here: what the entries mean. Their keys are in [`keys`], their contents with the actors that write them.
 
+mod backend;
+mod commit;
+mod data;
+pub mod embedded;
+mod enlist;
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod faulty;
+mod flight;
 mod handle;
 pub mod keys;
+mod read;
+mod rules;
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod suite;
+mod term;
+#[cfg(test)]
+mod tests;
 
-pub use handle::{Commit, ReadError, StoreHandle, Writer};
+pub use backend::{
+    Backend, CommitError, Compare, LimitError, OpenError, Opener, Outcome, RangeError, Transaction,
+};
+pub use data::{Entry, Page, Range, Write};
+pub use flight::Patience;
+pub use handle::{Commit, ReadError, StartError, StoreHandle, Writer};
+pub use rules::{MOST_BYTES, MOST_WRITES};
+pub use term::{Leadership, TermError, begin_term, installation};
 
+use actix::{Actor, AsyncContext, Context};
+use anyhow::Context as _;
 use bytes::Bytes;
+use flight::Connection;
+use read::Waiter;
+use rules::{Queue, Ticket};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
+use tokio::sync::{Semaphore, oneshot};
 
-/// One key and what it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The key: `v1/…`, see [`keys`].
-    pub key: String,
-    /// What it holds.
-    pub value: Bytes,
+/// How many reads the backend works on at once; further ones wait.
+const READS_AT_ONCE: usize = 16;
+
+/// The actor that owns the connection. Others hold a [`StoreHandle`].
+pub struct Store {
+    opener: Arc<dyn Opener>,
+    patience: Patience,
+    /// Away while a batch flies or the connection is made anew: nothing else begins meanwhile.
+    backend: Option<Arc<dyn Backend>>,
+    sequence: Sequence,
+    queue: Queue<oneshot::Sender<Commit>>,
+    /// Who waits until all decisions up to a ticket are settled.
+    waiters: BTreeMap<Ticket, Vec<Waiter>>,
+    reads: Arc<Semaphore>,
+    /// Goes on over all lives of the store, so that no number is used twice.
+    incarnations: Arc<AtomicU64>,
 }
 
-/// Which keys a read wants: `start <= key < end`, in ascending order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The first key.
-    pub start: String,
-    /// The first key that is too late.
-    pub end: String,
-    /// How many at the most: from 1.
-    pub limit: usize,
-}
-
-impl Range {
-    /// All keys that begin with `prefix`, which ends in `/`.
-    pub fn prefix(prefix: &str, limit: usize) -> Self {
-        Self { start: prefix.to_owned(), end: keys::prefix_end(prefix), limit }
-    }
-
-    /// The one key.
-    pub fn key(key: &str) -> Self {
-        Self { start: key.to_owned(), end: format!("{key}\0"), limit: 1 }
-    }
-
-    /// The rest of this range, behind `key`.
-    pub fn after(mut self, key: &str) -> Self {
-        self.start = format!("{key}\0");
-        self
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("opener", &self.opener).finish_non_exhaustive()
     }
 }
 
-/// A part of a range.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    /// In ascending order of their keys.
-    pub entries: Vec<Entry>,
-    /// Whether the range goes on behind the last entry.
-    pub more: bool,
+impl Actor for Store {
+    type Context = Context<Self>;
 }
 
-/// One change of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// The key holds this value.
-    Put(String, Bytes),
-    /// The key is not there.
-    Delete(String),
+octavius_service::panics_when_told!(Store);
+
+impl Store {
+    /// Connects, unless `backend` is there already, and reads where the batches are. Writers of former lives are
+    /// strangers to it.
+    async fn build(
+        opener: Arc<dyn Opener>,
+        backend: Option<Arc<dyn Backend>>,
+        patience: Patience,
+        incarnations: Arc<AtomicU64>,
+    ) -> anyhow::Result<Self> {
+        let mut connection = Connection::new(opener.clone(), backend, patience);
+        let found = connection.get(keys::SEQUENCE).await.map_err(anyhow::Error::msg)?;
+        let sequence = Sequence::found(found)?;
+        let backend = connection.backend().await.map_err(anyhow::Error::msg)?;
+        Ok(Self {
+            opener,
+            patience,
+            backend: Some(backend),
+            sequence,
+            queue: Queue::new(),
+            waiters: BTreeMap::new(),
+            reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
+            incarnations,
+        })
+    }
+
+    /// Does what can be done now: lets those read whose writes are settled, then sends the next batch.
+    fn go_on(&mut self, context: &mut Context<Self>) {
+        let Some(backend) = self.backend.clone() else { return };
+        self.release(&backend, context);
+        drop(backend); // redb's file can be opened again only when all have let go
+        self.take_off(context);
+    }
+
+    /// Wakes those whose time has come.
+    fn release(&mut self, backend: &Arc<dyn Backend>, context: &mut Context<Self>) {
+        let later = self.waiters.split_off(&(self.queue.settled() + 1));
+        let ready = std::mem::replace(&mut self.waiters, later);
+        for waiter in ready.into_values().flatten() {
+            self.wake(waiter, backend, context.address());
+        }
+    }
 }
 
-impl Write {
-    /// The key that it changes.
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Put(key, _) | Self::Delete(key) => key,
+/// Where the batches are.
+#[derive(Debug)]
+struct Sequence {
+    /// The last batch that landed.
+    number: u64,
+    /// What `v1/seq` holds, byte for byte.
+    text: Option<Bytes>,
+    /// Which life of which store's actor this is: two controllers never take each other's batch for their own.
+    life: u64,
+}
+
+impl Sequence {
+    fn found(text: Option<Bytes>) -> anyhow::Result<Self> {
+        let number = match &text {
+            None => 0,
+            Some(text) => std::str::from_utf8(text)
+                .ok()
+                .and_then(|text| text.split(' ').next()?.parse().ok())
+                .with_context(|| {
+                    let key = keys::SEQUENCE;
+                    format!("`{key}` holds {text:?}, not the number of a batch: put back a backup")
+                })?,
+        };
+        Ok(Self { number, text, life: rand::random() })
+    }
+
+    /// What `v1/seq` holds after the next batch.
+    fn next(&self) -> Bytes {
+        Bytes::from(format!("{} {:016x}", self.number + 1, self.life))
+    }
+
+    /// The next batch has landed.
+    fn advance(&mut self) {
+        self.text = Some(self.next());
+        self.number += 1;
+    }
+
+    /// What the next batch compares.
+    fn guard(&self) -> Compare {
+        let key = keys::SEQUENCE.to_owned();
+        match &self.text {
+            None => Compare::Absent(key),
+            Some(text) => Compare::Holds(key, text.clone()),
         }
     }
 }

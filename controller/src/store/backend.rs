@@ -1,0 +1,247 @@
+//! The one trait that a backend implements, and the limits that hold for all of them.
+//!
+//! A small part of etcd's own model, with etcd's limits, so that what passes on one machine passes on etcd too. The
+//! limits are checked where a [`Transaction`] is made: a backend never sees one that is over them.
+
+use super::{Page, Range, Write};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{collections::HashSet, fmt, sync::Arc};
+
+/// The most compares and writes of one transaction, together.
+pub(super) const MOST_OPERATIONS: usize = 128;
+/// The most bytes of one transaction: all its keys and values, those of the compares too. 1.5 MiB.
+pub(super) const MOST_BYTES: usize = 1536 * 1024;
+/// The layout of the keys that this version reads and writes.
+pub(super) const SCHEMA_VERSION: u64 = 1;
+
+/// A connection to where the data is.
+#[async_trait]
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// Reads a part of a range as it is now: all of a page at one moment.
+    async fn range(&self, range: Range) -> Result<Page, RangeError>;
+
+    /// Makes all writes or none, if all compares hold. `Done` means that they survive a loss of power.
+    async fn commit(&self, transaction: Transaction) -> Result<Outcome, CommitError>;
+}
+
+/// Makes connections to one place. After an error the old connection is dropped and a new one is made.
+#[async_trait]
+pub trait Opener: Send + Sync + fmt::Debug {
+    /// Connects, and checks that what is there is ours and of a version that we know.
+    async fn open(&self) -> Result<Arc<dyn Backend>, OpenError>;
+
+    /// Whether a second connection is refused while one is open.
+    fn is_exclusive(&self) -> bool;
+}
+
+/// What must hold, or the transaction changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// The key is not there.
+    Absent(String),
+    /// The key holds exactly this.
+    Holds(String, Bytes),
+}
+
+impl Compare {
+    /// The key that it looks at.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Absent(key) | Self::Holds(key, _) => key,
+        }
+    }
+
+    /// Whether it holds, given what the key holds.
+    pub fn holds(&self, found: Option<&[u8]>) -> bool {
+        match self {
+            Self::Absent(_) => found.is_none(),
+            Self::Holds(_, value) => found == Some(value.as_ref()),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Absent(key) => key.len(),
+            Self::Holds(key, value) => key.len() + value.len(),
+        }
+    }
+}
+
+/// Compares and writes that happen together, within the limits. Cheap to clone, so that it can be sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    compares: Vec<Compare>,
+    writes: Vec<Write>,
+}
+
+impl Transaction {
+    /// Checks the limits that every backend has.
+    pub fn new(compares: Vec<Compare>, writes: Vec<Write>) -> Result<Self, LimitError> {
+        let operations = compares.len() + writes.len();
+        if operations > MOST_OPERATIONS {
+            return Err(LimitError::Operations { operations });
+        }
+        let bytes = compares.iter().map(Compare::size).sum::<usize>()
+            + writes.iter().map(Write::size).sum::<usize>();
+        if bytes > MOST_BYTES {
+            return Err(LimitError::Bytes { bytes });
+        }
+        let mut written = HashSet::new();
+        for write in &writes {
+            if !written.insert(write.key()) {
+                return Err(LimitError::Twice { key: write.key().to_owned() });
+            }
+        }
+        let mut keys = compares.iter().map(Compare::key).chain(written);
+        if keys.any(str::is_empty) {
+            return Err(LimitError::EmptyKey);
+        }
+        Ok(Self(Arc::new(Parts { compares, writes })))
+    }
+
+    /// What must hold.
+    pub fn compares(&self) -> &[Compare] {
+        &self.0.compares
+    }
+
+    /// What is changed then; no key twice.
+    pub fn writes(&self) -> &[Write] {
+        &self.0.writes
+    }
+}
+
+/// Why a transaction could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// Too many operations.
+    #[error(
+        "a transaction of {operations} compares and writes is over the limit of {MOST_OPERATIONS}: make several"
+    )]
+    Operations {
+        /// How many there were.
+        operations: usize,
+    },
+    /// Too many bytes.
+    #[error(
+        "a transaction of {bytes} bytes of keys and values is over the limit of {MOST_BYTES}: store less at once"
+    )]
+    Bytes {
+        /// How many there were.
+        bytes: usize,
+    },
+    /// Two writes to one key.
+    #[error("a transaction writes the key `{key}` twice: keep the last of the two")]
+    Twice {
+        /// The key.
+        key: String,
+    },
+    /// A key without a name.
+    #[error("a transaction has an empty key: a key has at least one character")]
+    EmptyKey,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All writes are on disk.
+    Done,
+    /// A compare did not hold, and nothing was changed.
+    CompareFailed,
+}
+
+/// Why a transaction has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// It certainly did not happen, and never will.
+    #[error("the store refused the write: {0}")]
+    Refused(String),
+    /// It may have happened, or may yet happen.
+    #[error("nobody knows whether the store has the write: {0}")]
+    Unknown(String),
+}
+
+/// A range could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RangeError(
+    /// What happened, where.
+    pub String,
+);
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody else has it open.
+    #[error(
+        "the store in `{place}` is in use by another controller: stop that one, or give this one a `data_dir` of its own"
+    )]
+    InUse {
+        /// The folder or the address.
+        place: String,
+    },
+    /// What is there is not a store of ours, or is damaged. It was left as it is.
+    #[error(
+        "`{place}` is not a usable store of Octavius ({why}), and was left as it is: move it away to start empty, or put back a backup"
+    )]
+    Foreign {
+        /// The file or the address.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It was written by a later version.
+    #[error(
+        "the store in `{place}` has schema version {found}, and this controller knows versions up to {SCHEMA_VERSION}: start the newer controller that wrote it, or put back a backup from before the upgrade"
+    )]
+    Newer {
+        /// The file or the address.
+        place: String,
+        /// Its version.
+        found: u64,
+    },
+    /// It could not be reached, read or made.
+    #[error("the store in `{place}` could not be opened: {why}")]
+    Away {
+        /// The file or the address.
+        place: String,
+        /// What happened.
+        why: String,
+    },
+}
+
+/// Checks what `v1/schema` holds in the store at `place`.
+pub(super) fn check_schema(place: &str, found: Option<&[u8]>) -> Result<(), OpenError> {
+    let foreign = |why: String| OpenError::Foreign { place: place.to_owned(), why };
+    let Some(found) = found else {
+        return Err(foreign("it has no schema version".to_owned()));
+    };
+    let text = String::from_utf8_lossy(found);
+    match text.parse() {
+        Ok(SCHEMA_VERSION) => Ok(()),
+        Ok(newer) if newer > SCHEMA_VERSION => {
+            Err(OpenError::Newer { place: place.to_owned(), found: newer })
+        }
+        Ok(_) | Err(_) => Err(foreign(format!("its schema version is `{text}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_schema_is_refused_and_both_versions_are_named() {
+        assert_eq!(check_schema("here", Some(b"1")), Ok(()));
+        let text = check_schema("here", Some(b"7")).unwrap_err().to_string();
+        assert!(text.contains("`here` has schema version 7"), "{text}");
+        assert!(text.contains("up to 1"), "{text}");
+        for odd in [None, Some(&b""[..]), Some(b"0"), Some(b"one"), Some(b"\xff")] {
+            let refused = check_schema("here", odd);
+            assert!(matches!(refused, Err(OpenError::Foreign { .. })), "{odd:?}: {refused:?}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Opening the file: who may, what is accepted, and how a new one comes to be.
+//!
+//! A new file is made under another name and renamed when it is whole, so that a crash on the first start leaves
+//! nothing that the second would have to refuse. Who makes it holds its lock all the while.
+
+use super::{super::backend, ENTRIES, Embedded};
+use crate::store::{
+    backend::{Backend, OpenError, Opener, SCHEMA_VERSION},
+    keys,
+};
+use async_trait::async_trait;
+use redb::{Database, DatabaseError, ReadableDatabase, StorageError};
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+const FILE: &str = "octavius.redb";
+const UNFINISHED: &str = "octavius.redb.new";
+/// redb's own default is 1 GiB.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// For how long a lock is waited for: one that our own former connection, which still closes the file, lets go of.
+const LOCK_WITHIN: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// Opens the store in one data folder.
+#[derive(Clone, Debug)]
+pub struct EmbeddedOpener {
+    folder: PathBuf,
+}
+
+impl EmbeddedOpener {
+    /// The store is `octavius.redb` in `data_dir`, which is made, for its owner alone, where it is missing.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { folder: data_dir.into() }
+    }
+}
+
+#[async_trait]
+impl Opener for EmbeddedOpener {
+    async fn open(&self) -> Result<Arc<dyn Backend>, OpenError> {
+        let place = self.folder.display().to_string();
+        let deadline = Instant::now() + LOCK_WITHIN;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let folder = self.folder.clone();
+            let opening = tokio::task::spawn_blocking(move || open(&folder));
+            let opened = opening.await.unwrap_or_else(|error| {
+                // redb may panic over a file that was damaged from outside.
+                let why = format!("reading it failed: {error}");
+                Err(OpenError::Foreign { place: file_name(&self.folder), why })
+            });
+            match opened {
+                Ok(database) => return Ok(Arc::new(Embedded::new(database, place))),
+                Err(OpenError::InUse { .. }) if Instant::now() + pause < deadline => {
+                    tokio::time::sleep(pause.mul_f64(rand::random_range(0.8..1.2))).await;
+                    pause *= 2;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+}
+
+fn file_name(folder: &Path) -> String {
+    folder.join(FILE).display().to_string()
+}
+
+fn open(folder: &Path) -> Result<Database, OpenError> {
+    make_folder(folder).map_err(|error| away(folder, "its folder could not be made", &error))?;
+    let file = folder.join(FILE);
+    let exists = file.try_exists().map_err(|error| away(folder, "no look at it", &error))?;
+    if exists { open_existing(folder, &file) } else { create(folder, &file) }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    match folder.parent() {
+        Some(parent) if parent != Path::new("") => sync_folder(parent),
+        Some(_) | None => sync_folder(Path::new(".")),
+    }
+}
+
+/// A new or renamed file is found after a loss of power only when its folder is synced, too.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn open_existing(folder: &Path, file: &Path) -> Result<Database, OpenError> {
+    let database = builder(folder).open(file).map_err(|error| refused(folder, error))?;
+    let schema = read_schema(&database).map_err(|error| refused_table(folder, error))?;
+    backend::check_schema(&file_name(folder), schema.as_deref())?;
+    Ok(database)
+}
+
+fn create(folder: &Path, file: &Path) -> Result<Database, OpenError> {
+    let failed = |what: &'static str| move |error: io::Error| away(folder, what, &error);
+    let unfinished = folder.join(UNFINISHED);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let made = options.open(&unfinished).map_err(failed("its file could not be made"))?;
+    match made.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use(folder)),
+        Err(TryLockError::Error(error)) => return Err(away(folder, "no lock", &error)),
+    }
+    // Whoever held the lock before may have finished meanwhile.
+    if file.try_exists().map_err(failed("no look at it"))? {
+        drop(made);
+        return open_existing(folder, file);
+    }
+    made.set_len(0).map_err(failed("a half-made file could not be emptied"))?;
+    let made = redb::backends::FileBackend::new(made).map_err(|error| refused(folder, error))?;
+    let database =
+        builder(folder).create_with_backend(made).map_err(|error| refused(folder, error))?;
+    write_schema(&database).map_err(|error| away(folder, "its first write failed", &error))?;
+    std::fs::rename(&unfinished, file).map_err(failed("its file could not be renamed"))?;
+    sync_folder(folder).map_err(failed("its folder could not be synced"))?;
+    Ok(database)
+}
+
+fn builder(folder: &Path) -> redb::Builder {
+    let place = file_name(folder);
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder.set_repair_callback(move |repair| {
+        let percent = repair.progress() * 100.0;
+        tracing::info!(file = place, percent, "the store was not closed properly and is checked");
+    });
+    builder
+}
+
+fn read_schema(database: &Database) -> Result<Option<Vec<u8>>, redb::Error> {
+    let entries = database.begin_read()?.open_table(ENTRIES)?;
+    Ok(entries.get(keys::SCHEMA)?.map(|found| found.value().to_vec()))
+}
+
+fn write_schema(database: &Database) -> Result<(), redb::Error> {
+    let first = database.begin_write()?;
+    let version = SCHEMA_VERSION.to_string();
+    first.open_table(ENTRIES)?.insert(keys::SCHEMA, version.as_bytes())?;
+    Ok(first.commit()?)
+}
+
+fn in_use(folder: &Path) -> OpenError {
+    OpenError::InUse { place: folder.display().to_string() }
+}
+
+fn away(folder: &Path, what: &str, error: &impl std::fmt::Display) -> OpenError {
+    OpenError::Away { place: folder.display().to_string(), why: format!("{what}: {error}") }
+}
+
+fn foreign(folder: &Path, why: &impl std::fmt::Display) -> OpenError {
+    OpenError::Foreign { place: file_name(folder), why: why.to_string() }
+}
+
+fn refused(folder: &Path, error: DatabaseError) -> OpenError {
+    use io::ErrorKind::{InvalidData, UnexpectedEof};
+    match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => in_use(folder),
+        DatabaseError::Storage(StorageError::Io(error))
+            if !matches!(error.kind(), InvalidData | UnexpectedEof) =>
+        {
+            away(folder, "its file could not be read", &error)
+        }
+        other => foreign(folder, &other),
+    }
+}
+
+fn refused_table(folder: &Path, error: redb::Error) -> OpenError {
+    match error {
+        redb::Error::Io(error) => away(folder, "its file could not be read", &error),
+        redb::Error::TableDoesNotExist(_) => foreign(folder, &"another program made it"),
+        other => foreign(folder, &other),
+    }
+}

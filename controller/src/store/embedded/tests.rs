@@ -1,0 +1,173 @@
+use super::{super::suite, EmbeddedOpener};
+use crate::store::{Backend, Compare, OpenError, Opener, Outcome, Range, Transaction, Write, keys};
+use bytes::Bytes;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tempfile::TempDir;
+
+fn file(folder: &TempDir) -> PathBuf {
+    folder.path().join("octavius.redb")
+}
+
+async fn open(folder: &Path) -> Result<Arc<dyn Backend>, OpenError> {
+    EmbeddedOpener::new(folder).open().await
+}
+
+/// Why it is not opened; the file must be as it was.
+async fn refusal(folder: &TempDir) -> OpenError {
+    let before = fs::read(file(folder)).unwrap();
+    let error = open(folder.path()).await.map(|_| ()).unwrap_err();
+    assert!(fs::read(file(folder)).unwrap() == before, "the file was changed: {error}");
+    error
+}
+
+async fn put(backend: &dyn Backend, key: &str, value: &str) {
+    let write = Write::Put(key.to_owned(), Bytes::from(value.to_owned()));
+    let outcome = backend.commit(Transaction::new(vec![], vec![write]).unwrap()).await;
+    assert_eq!(outcome, Ok(Outcome::Done));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_passes_the_suite() {
+    let parent = tempfile::tempdir().unwrap();
+    let count = std::cell::Cell::new(0);
+    suite::passes(|| {
+        count.set(count.get() + 1);
+        Arc::new(EmbeddedOpener::new(parent.path().join(format!("{}", count.get()))))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_store_is_for_its_owner_alone_and_has_its_schema_version() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("var/octavius");
+    let backend = open(&folder).await.unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(mode(&folder.join("octavius.redb")), 0o600);
+    let schema = backend.range(Range::key(keys::SCHEMA)).await.unwrap();
+    assert_eq!(schema.entries[0].value, Bytes::from("1"));
+    let files: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["octavius.redb"]);
+}
+
+#[tokio::test]
+async fn the_second_of_two_controllers_is_told_the_folder_and_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(folder.path()).await.unwrap();
+    let text = open(folder.path()).await.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains(&folder.path().display().to_string()), "{text}");
+    assert!(text.contains("in use by another controller: stop that one"), "{text}");
+}
+
+#[tokio::test]
+async fn of_many_that_make_a_store_at_once_one_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let openings = (0..6).map(|_| open(folder.path()));
+    let opened = futures::future::join_all(openings).await;
+    assert_eq!(opened.iter().filter(|opened| opened.is_ok()).count(), 1);
+    for refused in opened.into_iter().filter_map(|opened| opened.map(|_| ()).err()) {
+        assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_was_cut_off_while_it_made_the_file_is_made_good() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("octavius.redb.new"), vec![0; 100_000]).unwrap();
+    let backend = open(folder.path()).await.unwrap();
+    put(backend.as_ref(), "v1/a", "1").await;
+}
+
+#[tokio::test]
+async fn a_file_of_somebody_else_is_refused_by_name_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for content in [&b"SQLite format 3\0 and so on"[..], b"", &[0; 9000]] {
+        fs::write(file(&folder), content).unwrap();
+        let error = refusal(&folder).await;
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&file(&folder).display().to_string()), "{text}");
+        assert!(text.contains("left as it is"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_redb_file_of_another_program_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = redb::Database::create(file(&folder)).unwrap();
+    let write = other.begin_write().unwrap();
+    let table = redb::TableDefinition::<u64, u64>::new("theirs");
+    write.open_table(table).unwrap().insert(1, 1).unwrap();
+    write.commit().unwrap();
+    drop(other);
+    let text = open(folder.path()).await.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("octavius.redb` is not a usable store of Octavius"), "{text}");
+    assert!(text.contains("another program made it"), "{text}");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path()).await.unwrap();
+    for n in 0..50 {
+        put(backend.as_ref(), &format!("v1/{n}"), &"x".repeat(2000)).await;
+    }
+    drop(backend);
+    drop(open(folder.path()).await.unwrap()); // waits until the first one is closed
+    let lock = fs::File::open(file(&folder)).unwrap();
+    lock.lock().unwrap(); // … and the second
+    drop(lock);
+    let whole = fs::read(file(&folder)).unwrap();
+    for length in [10, 300, 5000, whole.len() / 2] {
+        fs::write(file(&folder), &whole[..length]).unwrap();
+        let error = open(folder.path()).await.map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::Foreign { .. }), "cut to {length}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_version_is_refused_and_both_versions_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path()).await.unwrap();
+    put(backend.as_ref(), keys::SCHEMA, "2").await;
+    drop(backend);
+    let text = open(folder.path()).await.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("has schema version 2") && text.contains("up to 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let inside = folder.path().join("file/data");
+    let text = open(&inside).await.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("file/data") && text.contains("could not be"), "{text}");
+}
+
+#[test]
+fn limits_are_refused_with_the_number_in_the_text() {
+    let put = |key: String, size| Write::Put(key, Bytes::from(vec![0; size]));
+    let many = |count: usize| (0..count).map(|n| put(format!("k{n}"), 0)).collect::<Vec<_>>();
+    let absent = || vec![Compare::Absent("k0".to_owned())];
+    let text = |compares, writes| match Transaction::new(compares, writes) {
+        Ok(_) => String::new(),
+        Err(limit) => limit.to_string(),
+    };
+    assert_eq!(text(absent(), many(127)), "");
+    assert!(text(absent(), many(128)).contains("129 compares and writes is over the limit of 128"));
+    assert_eq!(text(vec![], vec![put("k".to_owned(), 1536 * 1024 - 1)]), "");
+    let heavy = text(vec![], vec![put("k".to_owned(), 1536 * 1024)]);
+    assert!(heavy.contains("1572865 bytes"), "{heavy}");
+    let held = Compare::Holds("k".to_owned(), Bytes::from(vec![0; 1024 * 1024]));
+    assert!(text(vec![held], vec![put("k".to_owned(), 600_000)]).contains("bytes"));
+    let twice = vec![put("k".to_owned(), 1), Write::Delete("k".to_owned())];
+    assert!(text(vec![], twice).contains("writes the key `k` twice"));
+    assert!(text(vec![], vec![Write::Delete(String::new())]).contains("empty key"));
+}

@@ -1,0 +1,170 @@
+//! One batch on its way to the disk, until it is known what became of it.
+//!
+//! Each batch compares and writes `v1/seq`, so that sending it again never makes it happen twice, and one read tells
+//! whether it landed. So "nobody knows" costs time, and is an answer only when the backend stays away.
+
+use super::{
+    Range,
+    backend::{Backend, CommitError, Opener, Outcome, Transaction},
+    keys, rules,
+    rules::Seen,
+};
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// For how long the store goes on trying.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For how long one call of the backend may take before nobody knows of it.
+    pub call: Duration,
+    /// For how long a batch that nobody knows of is asked for and sent again.
+    pub doubt: Duration,
+    /// The first pause between two tries; each further one is twice as long, with jitter.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            call: Duration::from_secs(5),
+            doubt: Duration::from_secs(10),
+            first_pause: Duration::from_millis(20),
+            longest_pause: Duration::from_secs(1),
+        }
+    }
+}
+
+/// How a flight ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Landing {
+    /// It is on disk.
+    Done,
+    /// It is not, and never will be.
+    Refused(String),
+    /// Nobody knows.
+    Unknown(String),
+    /// It is not, because another controller writes.
+    Deposed,
+}
+
+/// A connection that is made anew after an error.
+#[derive(Debug)]
+pub(super) struct Connection {
+    opener: Arc<dyn Opener>,
+    backend: Option<Arc<dyn Backend>>,
+    patience: Patience,
+}
+
+impl Connection {
+    pub(super) fn new(
+        opener: Arc<dyn Opener>,
+        backend: Option<Arc<dyn Backend>>,
+        patience: Patience,
+    ) -> Self {
+        Self { opener, backend, patience }
+    }
+
+    /// The backend, opened if need be.
+    pub(super) async fn backend(&mut self) -> Result<Arc<dyn Backend>, String> {
+        if let Some(backend) = &self.backend {
+            return Ok(backend.clone());
+        }
+        let opened = timeout(self.patience.call, self.opener.open()).await;
+        let backend = opened
+            .map_err(|_| format!("not opened within {:?}", self.patience.call))?
+            .map_err(|error| error.to_string())?;
+        Ok(self.backend.insert(backend).clone())
+    }
+
+    /// Reads one key.
+    pub(super) async fn get(&mut self, key: &str) -> Result<Option<Bytes>, String> {
+        let backend = self.backend().await?;
+        let read = timeout(self.patience.call, backend.range(Range::key(key))).await;
+        let page = match read {
+            Ok(Ok(page)) => Ok(page),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {:?}", self.patience.call)),
+        };
+        // What failed once is not asked again: redb answers nothing more after an I/O error.
+        let page = page.inspect_err(|_| self.backend = None)?;
+        Ok(page.entries.into_iter().next().map(|entry| entry.value))
+    }
+
+    async fn commit(&mut self, transaction: &Transaction) -> Result<Outcome, CommitError> {
+        let backend = self.backend().await.map_err(CommitError::Refused)?;
+        let commit = timeout(self.patience.call, backend.commit(transaction.clone())).await;
+        let outcome = commit.unwrap_or_else(|_| {
+            Err(CommitError::Unknown(format!("no answer within {:?}", self.patience.call)))
+        });
+        outcome.inspect_err(|_| self.backend = None)
+    }
+}
+
+/// A batch on its way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) connection: Connection,
+    pub(super) transaction: Transaction,
+    /// What `v1/seq` held before.
+    pub(super) before: Option<Bytes>,
+    /// What it holds after.
+    pub(super) after: Bytes,
+}
+
+impl Flight {
+    /// Sends the batch until it is known what became of it. The connection comes back for the next batch, unless it
+    /// could not be made anew.
+    pub(super) async fn fly(mut self) -> (Landing, Option<Arc<dyn Backend>>) {
+        let landing = match self.connection.commit(&self.transaction).await {
+            Ok(Outcome::Done) => Landing::Done,
+            Err(CommitError::Refused(why)) => Landing::Refused(why),
+            Ok(Outcome::CompareFailed) => self.resolve("its number was taken".to_owned()).await,
+            Err(CommitError::Unknown(why)) => self.resolve(why).await,
+        };
+        let backend = match landing {
+            Landing::Done | Landing::Refused(_) => self.connection.backend().await.ok(),
+            Landing::Unknown(_) | Landing::Deposed => None,
+        };
+        (landing, backend)
+    }
+
+    async fn resolve(&mut self, first: String) -> Landing {
+        let patience = self.connection.patience;
+        let deadline = Instant::now() + patience.doubt;
+        let mut pause = patience.first_pause;
+        let mut why = first;
+        loop {
+            tracing::warn!(%why, "nobody knows whether a batch landed: looking, and sending it again");
+            match timeout_at(deadline, self.look_and_send()).await {
+                Ok(Ok(landing)) => return landing,
+                Ok(Err(doubt)) => why = doubt,
+                Err(_) => return Landing::Unknown(why),
+            }
+            let jittered = pause.mul_f64(rand::random_range(0.8..1.2));
+            if Instant::now() + jittered >= deadline {
+                return Landing::Unknown(why);
+            }
+            tokio::time::sleep(jittered).await;
+            pause = (pause * 2).min(patience.longest_pause);
+        }
+    }
+
+    /// How it ended, or why that is still not known.
+    async fn look_and_send(&mut self) -> Result<Landing, String> {
+        let found = self.connection.get(keys::SEQUENCE).await?;
+        match rules::seen(found.as_deref(), self.before.as_deref(), &self.after) {
+            Seen::Landed => return Ok(Landing::Done),
+            Seen::Foreign => return Ok(Landing::Deposed),
+            Seen::NotYet => {}
+        }
+        match self.connection.commit(&self.transaction).await {
+            Ok(Outcome::Done) => Ok(Landing::Done),
+            Ok(Outcome::CompareFailed) => Err("its number was taken meanwhile".to_owned()),
+            // Refused this time; the time before is still in doubt.
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Reads: each sees all writes that were queued before it, and holds up none.
+
+use super::{Backend, Page, Range, ReadError, Store};
+use actix::{Addr, Context, Handler, Message, ResponseFuture};
+use octavius_service::actor::Unanswered;
+use std::sync::Arc;
+use tokio::{sync::oneshot, time::timeout};
+
+/// Reads a page.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Page, ReadError>")]
+pub(super) struct Read(pub(super) Range);
+
+/// A read failed on this connection.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Failed(Arc<dyn Backend>);
+
+/// Who waits until the decisions before it are settled.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    /// Wants to read.
+    Read(Range, oneshot::Sender<Result<Page, ReadError>>),
+    /// Wants to know that nothing of its writer's former lives is on its way.
+    Enlist(u64, oneshot::Sender<u64>),
+}
+
+impl Handler<Read> for Store {
+    type Result = ResponseFuture<Result<Page, ReadError>>;
+
+    fn handle(&mut self, Read(range): Read, context: &mut Context<Self>) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        self.waiters.entry(self.queue.last()).or_default().push(Waiter::Read(range, reply));
+        self.go_on(context);
+        let ended = Unanswered::Restarted { actor: super::handle::ACTOR };
+        Box::pin(async move { answer.await.unwrap_or(Err(ReadError::Unanswered(ended))) })
+    }
+}
+
+impl Handler<Failed> for Store {
+    type Result = ();
+
+    fn handle(&mut self, Failed(backend): Failed, context: &mut Context<Self>) {
+        self.reconnect(&backend, context);
+    }
+}
+
+impl Store {
+    pub(super) fn wake(&self, waiter: Waiter, backend: &Arc<dyn Backend>, store: Addr<Self>) {
+        match waiter {
+            Waiter::Enlist(number, reply) => {
+                let _ = reply.send(number); // the caller may have left
+            }
+            Waiter::Read(range, reply) => {
+                if !reply.is_closed() {
+                    self.read(range, reply, backend.clone(), store);
+                }
+            }
+        }
+    }
+
+    fn read(
+        &self,
+        range: Range,
+        reply: oneshot::Sender<Result<Page, ReadError>>,
+        backend: Arc<dyn Backend>,
+        store: Addr<Self>,
+    ) {
+        let places = self.reads.clone();
+        let within = self.patience.call;
+        actix::spawn(async move {
+            let _place = places.acquire().await;
+            let read = match timeout(within, backend.range(range)).await {
+                Ok(Ok(page)) => Ok(page),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err(format!("no answer within {within:?}")),
+            };
+            let failed = read.is_err();
+            let _ = reply.send(read.map_err(ReadError::Backend)); // the caller may have left
+            if failed {
+                let _ = store.send(Failed(backend)).await; // a store that ended opens anew by itself
+            }
+        });
+    }
+}
