@@ -3,6 +3,7 @@
 //! Five supervised actors own the state; gRPC handlers around them only translate. What an actor decides is a plain
 //! function in its `rules` file, which knows neither actix nor tonic nor the store.
 
+pub mod caller;
 pub mod job_queue;
 pub mod log_store;
 pub mod registry;

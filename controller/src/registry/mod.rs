@@ -1,69 +1,86 @@
-//! The registry: which jobs exist, and their versions. SKELETON: signatures stand, bodies do not.
+//! The registry: which jobs exist, and their versions.
+//!
+//! Owns nothing that the store does not: the newest version of each job is read from it at each start, and older
+//! versions stay there. A decision shows at once and its answer leaves only after the store has confirmed it (P1);
+//! who is shown a job waits for that, too. Of two who create one name at once exactly one does.
+//! Not here: who may run a job, and what becomes of a run.
 
-use octavius_protocol::id::{JobName, VariableName};
-use octavius_service::actor::Unanswered;
-use std::{collections::BTreeMap, time::Duration};
+mod create;
+mod error;
+mod handle;
+mod job;
+mod read;
+pub mod rules;
+#[cfg(test)]
+mod tests;
+mod violation;
 
-/// A job's version with the arguments of one execution, all found to be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pinned {
-    /// The job's name.
-    pub job: JobName,
-    /// The job's uid.
-    pub uid: String,
-    /// The job's newest version.
-    pub version: u64,
-    /// The container image.
-    pub image_name: String,
-    /// The program and its arguments; empty: the image's own.
-    pub command: Vec<String>,
-    /// How long the program may run; none: no limit.
-    pub timeout: Option<Duration>,
-    /// The secrets that the job wants; none of them is set in this version.
-    pub secrets: Vec<VariableName>,
-    /// Values by argument name, as given.
-    pub arguments: BTreeMap<VariableName, String>,
+pub use create::Created;
+pub use error::{CreateError, LookUpError, PinError};
+pub use handle::RegistryHandle;
+pub use job::{Argument, Job, JobDefinition, SecretName};
+pub use read::{ListedJobs, Pinned};
+pub use violation::{MOST_NAMED, Violation, Violations, quoted};
+
+use crate::store::{Range, StoreHandle, Writer, keys};
+use actix::{Actor, Context};
+use anyhow::Context as _;
+use octavius_protocol::id::JobName;
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::watch;
+
+/// The actor's name in the store, in metrics and in errors.
+pub const NAME: &str = "Registry";
+
+/// The actor. Talk to it through [`RegistryHandle`].
+#[derive(Debug)]
+pub struct Registry {
+    jobs: BTreeMap<JobName, Known>,
+    writer: Writer,
 }
 
-/// One fault of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which field.
-    pub field: String,
-    /// What is wrong with which value, and what to do.
-    pub description: String,
+/// A job, and whether the store has it.
+#[derive(Debug)]
+struct Known {
+    job: Arc<Job>,
+    /// The size of its definition in bytes, so that a page stays within what a message holds.
+    size: usize,
+    /// There while the store has not confirmed it; then it turns true.
+    unconfirmed: Option<watch::Receiver<bool>>,
 }
 
-/// Why no version was pinned.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum PinError {
-    /// There is no such job.
-    #[error("there is no job `{0}`: `octavius list` shows the jobs that you may run")]
-    UnknownJob(String),
-    /// The arguments are not what the job wants; all faults at once.
-    #[error("the arguments do not fit job `{job}`: `octavius describe {job}` shows what it wants")]
-    BadArguments {
-        /// The job's name.
-        job: String,
-        /// What is wrong.
-        violations: Vec<Violation>,
-    },
-    /// The actor or the store did not answer.
-    #[error(transparent)]
-    Unanswered(#[from] Unanswered),
+impl Registry {
+    /// The registry as the store has it.
+    async fn load(store: &StoreHandle) -> anyhow::Result<Self> {
+        // First the writer: what an earlier incarnation had queued is settled then, and the range shows it.
+        let writer = store.enlist(NAME).await?;
+        let mut jobs = BTreeMap::new();
+        for entry in store.all(Range::prefix(keys::JOBS, 100)).await? {
+            let job: Job = serde_json::from_slice(&entry.value)
+                .with_context(|| format!("`{}` in the store is no job", entry.key))?;
+            let known = Known { size: entry.value.len(), job: Arc::new(job), unconfirmed: None };
+            jobs.insert(known.job.name.clone(), known);
+        }
+        tracing::info!(jobs = jobs.len(), "the registry is loaded");
+        Ok(Self { jobs, writer })
+    }
 }
 
-/// The way in to the registry.
-#[derive(Clone, Debug)]
-pub struct RegistryHandle {}
+impl Actor for Registry {
+    type Context = Context<Self>;
+}
 
-impl RegistryHandle {
-    /// The job's newest version, with these arguments checked against it.
-    pub async fn pin(
-        &self,
-        _job: String,
-        _arguments: BTreeMap<String, String>,
-    ) -> Result<Pinned, PinError> {
-        todo!()
+octavius_service::panics_when_told!(Registry);
+
+impl Known {
+    /// Waits until the store has the job. If it never will, the actor goes away, and this with it.
+    fn confirmed(&self) -> impl Future<Output = ()> + use<> {
+        let unconfirmed = self.unconfirmed.clone();
+        async move {
+            let Some(mut unconfirmed) = unconfirmed else { return };
+            if unconfirmed.wait_for(|confirmed| *confirmed).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }

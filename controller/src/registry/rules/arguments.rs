@@ -1,0 +1,172 @@
+//! Whether the values of an execution are what its job wants.
+
+use super::{
+    super::{JobDefinition, Violation, Violations, quoted},
+    nearest,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most bytes of one argument as `name=value`: what Linux takes for one environment variable, without its NUL.
+pub const MOST_ARGUMENT_BYTES: usize = 131_071;
+
+/// The most bytes of all arguments of an execution, names and values together.
+pub const MOST_ARGUMENTS_BYTES: usize = 512 * 1024;
+
+/// All that is wrong with `arguments` for this job; nothing where they fit.
+pub fn check_arguments(
+    definition: &JobDefinition,
+    arguments: &BTreeMap<String, String>,
+) -> Vec<Violation> {
+    let mut violations = Violations::default();
+    let known: BTreeSet<&str> = definition.arguments.iter().map(|one| one.name.as_str()).collect();
+    for argument in &definition.arguments {
+        let missing = argument.required && !arguments.contains_key(&argument.name);
+        violations.add_if(missing, field(&argument.name), || {
+            format!("is required and missing: add `{}=VALUE`", argument.name)
+        });
+    }
+    for (name, value) in arguments {
+        if !known.contains(name.as_str()) {
+            violations.add(field(name), || unknown(definition, &known, name));
+            continue;
+        }
+        violations.add_if(value.contains('\0'), field(name), || {
+            "holds a NUL character, which no environment variable can: take it out".to_owned()
+        });
+        let size = name.len() + 1 + value.len();
+        violations.add_if(size > MOST_ARGUMENT_BYTES, field(name), || {
+            format!(
+                "has {size} bytes with its name, and an environment variable holds at most {MOST_ARGUMENT_BYTES}: pass a place where the job finds the value"
+            )
+        });
+    }
+    let all: usize = arguments.iter().map(|(name, value)| name.len() + value.len()).sum();
+    violations.add_if(all > MOST_ARGUMENTS_BYTES, "arguments", || {
+        format!(
+            "have {all} bytes together, and at most {MOST_ARGUMENTS_BYTES} are taken: pass places where the job finds the values"
+        )
+    });
+    violations.into_vec()
+}
+
+fn unknown(definition: &JobDefinition, known: &BTreeSet<&str>, name: &str) -> String {
+    if definition.secrets.iter().any(|secret| secret.name == name) {
+        return "is a secret of this job, and secrets are not given as arguments: leave it out"
+            .to_owned();
+    }
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("is no argument of this job: did you mean `{near}`?"),
+        None if known.is_empty() => "is given, but the job takes no arguments".to_owned(),
+        None => {
+            let some: Vec<_> = known.iter().take(10).map(|name| format!("`{name}`")).collect();
+            let more = if known.len() > some.len() { ", …" } else { "" };
+            format!("is no argument of this job, which takes {}{more}", some.join(", "))
+        }
+    }
+}
+
+/// The path of an argument's value in a request.
+fn field(name: &str) -> String {
+    let short = quoted(name);
+    format!("arguments.{}", short.trim_matches('`'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::Argument, *};
+    use proptest::prelude::*;
+
+    fn job(arguments: &[(&str, bool)]) -> JobDefinition {
+        let argument = |(name, required): &(&str, bool)| Argument {
+            name: (*name).to_owned(),
+            required: *required,
+            ..Argument::default()
+        };
+        JobDefinition {
+            arguments: arguments.iter().map(argument).collect(),
+            ..JobDefinition::default()
+        }
+    }
+
+    fn values(values: &[(&str, &str)]) -> BTreeMap<String, String> {
+        values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn check(arguments: &[(&str, bool)], given: &[(&str, &str)]) -> Vec<String> {
+        let found = check_arguments(&job(arguments), &values(given));
+        found.into_iter().map(|one| format!("{}: {}", one.field, one.description)).collect()
+    }
+
+    #[test]
+    fn all_faults_come_at_once_and_a_slip_is_named() {
+        let found = check(
+            &[("name", true), ("surname", true), ("title", false)],
+            &[("nmae", "Ada"), ("title", "a\0b")],
+        );
+        assert_eq!(
+            found,
+            [
+                "arguments.name: is required and missing: add `name=VALUE`",
+                "arguments.surname: is required and missing: add `surname=VALUE`",
+                "arguments.nmae: is no argument of this job: did you mean `name`?",
+                "arguments.title: holds a NUL character, which no environment variable can: take it out",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_secret_given_as_an_argument_is_called_one() {
+        let mut definition = job(&[]);
+        definition.secrets.push(super::super::super::SecretName {
+            name: "TOKEN".to_owned(),
+            ..Default::default()
+        });
+        let found = check_arguments(&definition, &values(&[("TOKEN", "x")]));
+        assert!(found[0].description.contains("is a secret"), "{found:?}");
+    }
+
+    #[test]
+    fn the_largest_value_fits_and_one_byte_more_does_not() {
+        let room = MOST_ARGUMENT_BYTES - "a=".len();
+        assert_eq!(check(&[("a", true)], &[("a", &"x".repeat(room))]), Vec::<String>::new());
+        let found = check(&[("a", true)], &[("a", &"x".repeat(room + 1))]);
+        assert!(found[0].contains("131072 bytes") && found[0].contains("131071"), "{found:?}");
+    }
+
+    #[test]
+    fn all_values_together_are_bounded() {
+        let names: Vec<String> = (0..5).map(|n| format!("a{n}")).collect();
+        let declared: Vec<_> = names.iter().map(|name| (name.as_str(), true)).collect();
+        let value = "x".repeat(MOST_ARGUMENTS_BYTES / 5);
+        let given: Vec<_> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
+        let found = check(&declared, &given);
+        assert!(found.len() == 1 && found[0].contains("524288 are taken"), "{found:?}");
+    }
+
+    #[test]
+    fn a_flood_of_wrong_names_is_answered_briefly() {
+        let given: Vec<String> = (0..100_000).map(|n| format!("wrong{n}")).collect();
+        let given = given.into_iter().map(|name| (name, String::new())).collect();
+        let found = check_arguments(&job(&[("name", false)]), &given);
+        assert_eq!(found.len(), 21);
+        // The sum of their sizes is a fault, too.
+        assert_eq!(found[20].description, "and 99981 more faults");
+    }
+
+    proptest! {
+        /// What passes can be started: every name is declared, everything required is there, and each pair fits
+        /// into an environment variable. What does not pass violates one of these.
+        #[test]
+        fn what_passes_can_be_started_and_the_rest_cannot(
+            declared in proptest::collection::btree_map("[a-d]", any::<bool>(), 0..4),
+            given in proptest::collection::btree_map("[a-e]", "[x\0]{0,3}", 0..4),
+        ) {
+            let pairs: Vec<_> = declared.iter().map(|(name, must)| (name.as_str(), *must)).collect();
+            let passes = check_arguments(&job(&pairs), &given).is_empty();
+            let right = given.iter().all(|(name, value)| {
+                declared.contains_key(name) && !value.contains('\0')
+            }) && declared.iter().all(|(name, must)| !must || given.contains_key(name));
+            prop_assert_eq!(passes, right);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What the registry decides: plain functions, without I/O, clocks or actors.
+
+mod arguments;
+mod definition;
+
+pub use arguments::{MOST_ARGUMENT_BYTES, MOST_ARGUMENTS_BYTES, check_arguments};
+pub use definition::check_definition;
+
+/// The candidate nearest to `name`, if it is near enough to be what was meant.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // A name that long is no slip of a finger, and measuring it is not free.
+    if name.len() > 255 {
+        return None;
+    }
+    let lower = name.to_lowercase();
+    let measured =
+        candidates.map(|known| (strsim::osa_distance(&known.to_lowercase(), &lower), known));
+    let (distance, known) = measured.min()?;
+    (distance <= (known.len() / 3).clamp(1, 3)).then_some(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_slip_finds_what_was_meant_and_anything_else_finds_nothing() {
+        let known = ["name", "surname", "n"];
+        let near = |name| nearest(name, known.into_iter());
+        assert_eq!(near("nmae"), Some("name"));
+        assert_eq!(near("SURNAME"), Some("surname"));
+        assert_eq!(near("colour"), None);
+        assert_eq!(near(&"n".repeat(10_000)), None);
+    }
+}
