@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod job_queue;
+pub mod liveness;
 pub mod log_store;
 pub mod registry;
 pub mod store;

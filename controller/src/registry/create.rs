@@ -5,7 +5,9 @@ use crate::{
     caller::Caller,
     store::{Commit, Write, keys},
 };
-use actix::{ActorContext, ActorFutureExt, Context, Handler, Message, ResponseActFuture, WrapFuture, fut};
+use actix::{
+    ActorContext, ActorFutureExt, Context, Handler, Message, ResponseActFuture, WrapFuture, fut,
+};
 use jiff::Timestamp;
 use octavius_protocol::id::JobName;
 use std::sync::Arc;
@@ -81,8 +83,7 @@ impl Registry {
             Err(error) => return Box::pin(fut::err(CreateError::NotStored(error.to_string()))),
         };
         let (confirm, unconfirmed) = watch::channel(false);
-        let known =
-            Known { job: job.clone(), size: value.len(), unconfirmed: Some(unconfirmed) };
+        let known = Known { job: job.clone(), size: value.len(), unconfirmed: Some(unconfirmed) };
         self.jobs.insert(name.clone(), known);
         let decision = vec![
             Write::Put(keys::job(&name), value.clone()),

@@ -55,7 +55,9 @@ impl RegistryHandle {
         let after = match page_token {
             "" => None,
             token => Some(
-                token.parse().map_err(|_| LookUpError::PageToken(token.chars().take(80).collect()))?,
+                token
+                    .parse()
+                    .map_err(|_| LookUpError::PageToken(token.chars().take(80).collect()))?,
             ),
         };
         Ok(self.0.query(Priority::Read, List { most: most.clamp(1, MOST_LISTED), after }).await?)

@@ -1,0 +1,54 @@
+//! Why liveness says no. The texts are for the caller: what is wrong, where, and what to do.
+
+use super::rules::{RegisterRefused, SessionUnknown};
+use octavius_protocol::id::ExecutorId;
+use octavius_service::actor::Unanswered;
+
+/// Why an executor got no session. Registering again is always safe.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// It may not have one.
+    #[error(transparent)]
+    Refused(#[from] RegisterRefused),
+    /// The store did not confirm it.
+    #[error("executor {executor} could not be stored ({why}): register again")]
+    Store {
+        /// Who asked.
+        executor: ExecutorId,
+        /// What the store said.
+        why: String,
+    },
+    /// The queue did not take it in.
+    #[error("the queue did not take executor {executor} in ({why}): register again")]
+    Queue {
+        /// Who asked.
+        executor: ExecutorId,
+        /// What the queue said.
+        why: String,
+    },
+    /// The actor did not answer.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+}
+
+/// Why a sign of life was not taken.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HeardError {
+    /// The session is not open.
+    #[error(transparent)]
+    Session(#[from] SessionUnknown),
+    /// The actor did not answer.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+}
+
+/// Why no executors can be shown.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ListExecutorsError {
+    /// A page token that nobody gave out.
+    #[error("`{0}` is no page token: begin with an empty one")]
+    PageToken(String),
+    /// The actor did not answer.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+}

@@ -1,0 +1,100 @@
+//! What others hold of liveness: its bounds and deadlines are settled here.
+
+use super::{
+    HeardError, ListExecutorsError, LivenessLimits, LivenessWatcher, NAME, RegisterError,
+    Registration, Seen,
+    look::{Heard, List},
+    register::Register,
+};
+use crate::{job_queue::QueueHandle, store::StoreHandle};
+use octavius_protocol::id::Session;
+use octavius_service::actor::{
+    ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
+};
+use std::{io, sync::Arc, time::Duration};
+
+/// The most executors in one page.
+const MOST_LISTED: usize = 1_000;
+
+/// Room for two signs of life of each executor at once, and for those who register.
+const LIMITS: Limits = Limits { waiting: 20_480, answer: Duration::from_secs(10) };
+
+/// What liveness is made with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Where records and sessions are kept.
+    pub store: StoreHandle,
+    /// Who is told of silence.
+    pub queue: QueueHandle,
+    /// The installation's id: executors of another one are refused.
+    pub installation: String,
+    /// Bounds and waits.
+    pub limits: LivenessLimits,
+}
+
+/// A page of executors, in the order of their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecutorPage {
+    /// The executors.
+    pub executors: Vec<Seen>,
+    /// Asks for the next page; empty where there is none.
+    pub next_page_token: String,
+}
+
+/// The way in to liveness.
+#[derive(Clone, Debug)]
+pub struct LivenessHandle(Handle<LivenessWatcher>);
+
+impl LivenessHandle {
+    /// Starts the actor on a thread of its own.
+    pub fn start(system: &mut ActorSystem, parts: Parts) -> io::Result<Self> {
+        let build = move || LivenessWatcher::load(parts.clone());
+        system.supervise(NAME, LIMITS, RestartPolicy::default(), build).map(Self)
+    }
+
+    /// Gives an executor a session. The answer comes after it is on disk and the queue knows it.
+    pub async fn register(&self, registration: Registration) -> Result<Session, RegisterError> {
+        self.0.mutate(Priority::Report, Register(registration)).await?
+    }
+
+    /// Takes a sign of life.
+    pub async fn heard(&self, session: Session) -> Result<(), HeardError> {
+        Ok(self.0.query(Priority::Report, Heard(session)).await??)
+    }
+
+    /// Executors by id, from 1 to 1,000 of them, behind the page that ended with `page_token`.
+    pub async fn list(
+        &self,
+        most: usize,
+        page_token: &str,
+    ) -> Result<ExecutorPage, ListExecutorsError> {
+        let after =
+            match page_token {
+                "" => None,
+                token => Some(token.parse().map_err(|_| {
+                    ListExecutorsError::PageToken(token.chars().take(80).collect())
+                })?),
+            };
+        let list = List { most: most.clamp(1, MOST_LISTED), after };
+        let (executors, more) = self.0.query(Priority::Read, list).await?;
+        let last = executors.last().filter(|_| more);
+        let next_page_token = last.map_or_else(String::new, |seen| seen.record.id.to_string());
+        Ok(ExecutorPage { executors, next_page_token })
+    }
+
+    /// Waits until the actor serves, `within` at the most.
+    pub async fn up(&self, within: Duration) -> Result<(), Unanswered> {
+        self.0.up(within).await
+    }
+
+    /// What is seen of the actor from outside.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        self.0.vitals()
+    }
+
+    /// Makes the actor panic; for tests of supervision.
+    #[cfg(feature = "fault-injection")]
+    pub async fn inject_panic(&self) -> Result<(), Unanswered> {
+        self.0.inject_panic().await
+    }
+}

@@ -1,0 +1,38 @@
+//! Signs of life, and a look at who lives.
+
+use super::{LivenessWatcher, Seen, rules::SessionUnknown};
+use actix::{Context, Handler, Message};
+use octavius_protocol::id::{ExecutorId, Session};
+
+/// A sign of life.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), SessionUnknown>")]
+pub(super) struct Heard(pub(super) Session);
+
+impl Handler<Heard> for LivenessWatcher {
+    type Result = Result<(), SessionUnknown>;
+
+    fn handle(&mut self, Heard(session): Heard, _: &mut Context<Self>) -> Self::Result {
+        let now = self.now();
+        if let Some(executor) = self.executors.heard(session, now)? {
+            tracing::info!(%executor, %session, "an executor is heard again");
+        }
+        Ok(())
+    }
+}
+
+/// Executors by id, behind the one that is named; and whether there are more.
+#[derive(Debug, Message)]
+#[rtype(result = "(Vec<Seen>, bool)")]
+pub(super) struct List {
+    pub(super) most: usize,
+    pub(super) after: Option<ExecutorId>,
+}
+
+impl Handler<List> for LivenessWatcher {
+    type Result = actix::MessageResult<List>;
+
+    fn handle(&mut self, List { most, after }: List, _: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult(self.executors.page(after.as_ref(), most, self.now()))
+    }
+}

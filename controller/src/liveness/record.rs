@@ -1,0 +1,45 @@
+//! What the store keeps of an executor: who it is, and its newest session. When it was heard is not kept.
+
+use crate::job_queue::rules::{Join, RunnerKind};
+use jiff::Timestamp;
+use octavius_protocol::id::{ExecutorId, Session};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// An executor as it registered last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorRecord {
+    /// Its id.
+    pub id: ExecutorId,
+    /// Where it runs: the id of its state folder.
+    pub place: Uuid,
+    /// The process that holds the session.
+    pub instance: Uuid,
+    /// Its session.
+    pub session: Session,
+    /// What it runs.
+    pub runner: RunnerKind,
+    /// How many attempts it takes at once.
+    pub capacity: usize,
+    /// For the placement of jobs.
+    pub labels: BTreeMap<String, String>,
+    /// Its version, for people.
+    pub version: String,
+    /// When its session began, by the controller's clock.
+    pub registered_at: Timestamp,
+    /// The processes that others took over from, the last one at the end. They stay away while the newest is heard.
+    #[serde(default)]
+    pub replaced: Vec<Uuid>,
+}
+
+impl From<&ExecutorRecord> for Join {
+    fn from(record: &ExecutorRecord) -> Self {
+        Self {
+            executor: record.id.clone(),
+            session: record.session,
+            runner: record.runner,
+            capacity: record.capacity,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What liveness decides: plain functions over [`Executors`], without I/O, clocks or actors.
+//!
+//! Times are since the actor's start, by a clock that never goes backwards. Silence is counted from that start or from
+//! the last sign of life, whichever is later: a controller that was away does not hold its own silence against anybody.
+
+mod register;
+mod silence;
+#[cfg(test)]
+mod tests;
+
+pub use register::{RegisterRefused, Registered, Registration};
+pub use silence::{Silence, Silent};
+
+use super::record::ExecutorRecord;
+use octavius_protocol::id::{ExecutorId, Session};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    time::Duration,
+};
+
+/// The bounds and waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LivenessLimits {
+    /// The most executors.
+    pub executors: usize,
+    /// Silence for so long ends new work.
+    pub ping_deadline: Duration,
+    /// Silence for so long ends attempts.
+    pub lost_after: Duration,
+}
+
+/// Whether an executor is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExecutorState {
+    /// Heard within the ping deadline.
+    Ready,
+    /// Silent for longer than the ping deadline: gets no work; what it runs is not touched.
+    Expired,
+    /// Silent for so long that its attempts end as lost.
+    Lost,
+    /// Not heard since this controller started, and not for long.
+    Unknown,
+}
+
+impl ExecutorState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Expired, Self::Lost, Self::Unknown];
+
+    /// The state as a metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Expired => "expired",
+            Self::Lost => "lost",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The session is none of this controller's, or an older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("session {0} is not open: register again")]
+pub struct SessionUnknown(pub Session);
+
+/// An executor as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// As it registered.
+    pub record: ExecutorRecord,
+    /// Whether it is heard.
+    pub state: ExecutorState,
+    /// How long ago it was heard; none: not since this controller started.
+    pub silent_for: Option<Duration>,
+}
+
+/// One executor, and what is known of it only here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    record: ExecutorRecord,
+    /// When it was last heard; none: not since the start.
+    heard: Option<Duration>,
+    /// What the queue was told of its silence.
+    told: Option<Silence>,
+}
+
+/// Who lives.
+#[derive(Clone, Debug)]
+pub struct Executors {
+    limits: LivenessLimits,
+    installation: String,
+    known: BTreeMap<ExecutorId, Known>,
+    sessions: HashMap<Session, ExecutorId>,
+    last_session: Session,
+}
+
+impl Executors {
+    /// The executors of the store. None is heard yet, and each has its full time from now on.
+    pub fn load(
+        limits: LivenessLimits,
+        installation: String,
+        records: Vec<ExecutorRecord>,
+        last_session: Session,
+    ) -> Self {
+        let newest = records.iter().map(|record| record.session).max().unwrap_or_default();
+        let sessions = records.iter().map(|record| (record.session, record.id.clone())).collect();
+        let known = records
+            .into_iter()
+            .map(|record| (record.id.clone(), Known { record, heard: None, told: None }));
+        Self {
+            limits,
+            installation,
+            known: known.collect(),
+            sessions,
+            last_session: last_session.max(newest),
+        }
+    }
+
+    /// Takes a sign of life. With the id if the queue had been told that this executor is silent.
+    pub fn heard(
+        &mut self,
+        session: Session,
+        now: Duration,
+    ) -> Result<Option<&ExecutorId>, SessionUnknown> {
+        let executor = self.sessions.get(&session).ok_or(SessionUnknown(session))?;
+        let known = self.known.get_mut(executor).ok_or(SessionUnknown(session))?;
+        known.heard = Some(now);
+        Ok(known.told.take().map(|_| &known.record.id))
+    }
+
+    /// Up to `most` executors behind `after`, in the order of their ids, and whether there are more.
+    pub fn page(
+        &self,
+        after: Option<&ExecutorId>,
+        most: usize,
+        now: Duration,
+    ) -> (Vec<Seen>, bool) {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.known.range::<ExecutorId, _>((start, Bound::Unbounded));
+        let page: Vec<Seen> =
+            rest.by_ref().take(most).map(|(_, known)| self.seen(known, now)).collect();
+        (page, rest.next().is_some())
+    }
+
+    /// The number of the newest session; later ones have higher ones.
+    pub fn last_session(&self) -> Session {
+        self.last_session
+    }
+
+    /// How many executors are in each state.
+    pub fn count(&self, now: Duration) -> [(ExecutorState, usize); 4] {
+        let mut counts = ExecutorState::ALL.map(|state| (state, 0));
+        for known in self.known.values() {
+            let state = self.state(known, now);
+            for (counted, count) in &mut counts {
+                *count += usize::from(*counted == state);
+            }
+        }
+        counts
+    }
+
+    fn seen(&self, known: &Known, now: Duration) -> Seen {
+        Seen {
+            record: known.record.clone(),
+            state: self.state(known, now),
+            silent_for: known.heard.map(|heard| now.saturating_sub(heard)),
+        }
+    }
+
+    fn state(&self, known: &Known, now: Duration) -> ExecutorState {
+        let silent = now.saturating_sub(known.heard.unwrap_or_default());
+        if silent > self.limits.lost_after {
+            ExecutorState::Lost
+        } else if silent > self.limits.ping_deadline {
+            ExecutorState::Expired
+        } else if known.heard.is_none() {
+            ExecutorState::Unknown
+        } else {
+            ExecutorState::Ready
+        }
+    }
+}
