@@ -1,1 +1,99 @@
-fn main() {}
+//! The project's own commands.
+//!
+//! `ci` and `test` only read, `docs` only writes. `ci` is what the build server runs, and anybody at home: there is no
+//! other list of checks. Each step says how long it took; the test runner speaks last, so that its own summary is the
+//! end of the output.
+
+#![allow(clippy::print_stdout)] // what its user sees is what it is for
+
+mod architecture;
+mod documents;
+mod manifests;
+mod protocol;
+mod purity;
+mod steps;
+
+use anyhow::{Context as _, Result, ensure};
+use cargo_metadata::{Metadata, MetadataCommand};
+use clap::{Parser, Subcommand};
+use std::{fs, path::Path};
+use steps::{cargo, step};
+
+#[derive(Debug, Parser)]
+#[command(about = "The project's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks everything that a change must pass; writes nothing into the checkout.
+    Ci,
+    /// Runs all tests: with cargo-nextest if it is installed, else with `cargo test`.
+    Test,
+    /// Writes the documents that are made from tables in the code.
+    Docs,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let metadata = MetadataCommand::new().no_deps().exec().context("cargo metadata")?;
+    let root = metadata.workspace_root.as_std_path();
+    match arguments.command {
+        Command::Ci => ci(&metadata),
+        Command::Test => steps::tests(root),
+        Command::Docs => documents::write(root),
+    }
+}
+
+/// The quick ones first. Tests are the last, because their runner has the last word.
+fn ci(metadata: &Metadata) -> Result<()> {
+    let root = metadata.workspace_root.as_std_path();
+    step("format", || cargo(root, &["fmt", "--all", "--check"], &[]))?;
+    step("architecture", || none(architecture::faults(metadata)))?;
+    step("manifests", || none(manifests::faults(metadata)?))?;
+    step("rules are pure", || none(purity::faults(&files(root, "rs")?)))?;
+    step("protocol is documented", || none(protocol::faults(&files(root, "proto")?)))?;
+    step("documents are up to date", || none(documents::faults(root)?))?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    step("clippy", || cargo(root, &clippy, &[]))?;
+    let rustdoc = ["doc", "--workspace", "--no-deps", "--locked"];
+    step("rustdoc", || cargo(root, &rustdoc, &[("RUSTDOCFLAGS", "-D warnings")]))?;
+    steps::tests(root)
+}
+
+fn none(faults: Vec<String>) -> Result<()> {
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+/// A file of the checkout.
+#[derive(Debug)]
+struct Source {
+    /// Its path below the root, with `/`.
+    path: String,
+    text: String,
+}
+
+/// All files of the checkout with this ending, in the order of their paths.
+fn files(root: &Path, ending: &str) -> Result<Vec<Source>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == ending) {
+                let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+                let below = path.strip_prefix(root).unwrap_or(&path);
+                found.push(Source { path: below.to_string_lossy().into_owned(), text });
+            }
+        }
+    }
+    ensure!(!found.is_empty(), "there is no .{ending} file below {}", root.display());
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}

@@ -1,0 +1,69 @@
+//! The documents that are made from tables in the code.
+//!
+//! A crate that declares metrics, or the keys of a file, puts its table into the lists here; nothing else is needed.
+
+use anyhow::{Context as _, Result};
+use octavius_service::{
+    configuration::{self, Table},
+    telemetry::metrics::{self, Metric},
+};
+use std::{fs, path::Path};
+
+/// The metrics of each crate.
+const METRICS: &[&[Metric]] = &[metrics::METRICS];
+
+/// The configuration files of each server.
+fn configurations() -> Vec<Table> {
+    Vec::new()
+}
+
+/// Each document: where it is, and what it holds.
+fn documents() -> [(&'static str, String); 2] {
+    [
+        ("docs/metrics.md", metrics::page(METRICS)),
+        ("docs/configuration.md", configuration::page(&configurations())),
+    ]
+}
+
+/// Writes the documents.
+pub(crate) fn write(root: &Path) -> Result<()> {
+    fs::create_dir_all(root.join("docs"))?;
+    for (path, text) in documents() {
+        fs::write(root.join(path), text).with_context(|| path.to_owned())?;
+        println!("{path}");
+    }
+    Ok(())
+}
+
+/// Documents that are not what the code says, and tables that are wrong.
+pub(crate) fn faults(root: &Path) -> Result<Vec<String>> {
+    let mut faults = metrics::faults(METRICS);
+    for (path, text) in documents() {
+        let found = fs::read_to_string(root.join(path));
+        if found.with_context(|| path.to_owned())? != text {
+            faults.push(format!("{path} is not what the code says: run `cargo xtask docs`"));
+        }
+    }
+    Ok(faults)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_metrics_are_sound() {
+        assert_eq!(metrics::faults(METRICS), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_written_is_up_to_date_and_a_changed_word_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path()).unwrap();
+        assert_eq!(faults(root.path()).unwrap(), Vec::<String>::new());
+        let path = root.path().join("docs/metrics.md");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("gauge", "gouge")).unwrap();
+        assert_eq!(faults(root.path()).unwrap().len(), 1);
+    }
+}

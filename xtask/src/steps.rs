@@ -1,0 +1,66 @@
+//! Steps of a run, and how long each took.
+
+use anyhow::{Context as _, Result, ensure};
+use std::{
+    ffi::OsString,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Runs one step, and says how long it took.
+pub(crate) fn step(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("== {name}");
+    let began = Instant::now();
+    let outcome = run().with_context(|| name.to_owned());
+    let verdict = if outcome.is_ok() { "ok" } else { "failed" };
+    println!("== {name}: {verdict} in {}", seconds(began.elapsed()));
+    outcome
+}
+
+/// Runs cargo, with its output shown.
+pub(crate) fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let status = Command::new(program())
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .current_dir(root)
+        .status()
+        .context("cargo cannot be started")?;
+    ensure!(status.success(), "`cargo {}` ended with {status}", arguments.join(" "));
+    Ok(())
+}
+
+/// All tests. The runner speaks last.
+pub(crate) fn tests(root: &Path) -> Result<()> {
+    let began = Instant::now();
+    let plain: &[&str] = &["test", "--workspace", "--locked", "--no-fail-fast"];
+    if !has_nextest(root) {
+        println!("== tests (cargo-nextest is not installed: a test that hangs will not be ended)");
+        return cargo(root, plain, &[]);
+    }
+    step("examples in the documentation", || cargo(root, &[plain, &["--doc"]].concat(), &[]))?;
+    let build = ["nextest", "run", "--workspace", "--locked", "--no-run"];
+    step("build of the tests", || cargo(root, &build, &[]))?;
+    println!("== tests (everything before them took {})", seconds(began.elapsed()));
+    cargo(root, &["nextest", "run", "--workspace", "--locked"], &[])
+}
+
+/// The cargo that started us.
+fn program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn has_nextest(root: &Path) -> bool {
+    let mut version = Command::new(program());
+    version.args(["nextest", "--version"]).current_dir(root);
+    version
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
