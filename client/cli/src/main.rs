@@ -1,1 +1,59 @@
-fn main() {}
+//! `octavius`: the command line.
+//!
+//! Results go to standard output, everything else to standard error; the exit status says who can do something about
+//! a failure. What is asked of a controller, and asked again, is the client library's business; here it is only read
+//! from the command line and shown.
+
+mod arguments;
+mod cli;
+mod commands;
+mod context;
+mod exit;
+mod log;
+mod output;
+mod render;
+mod terminal;
+
+use clap::Parser;
+use cli::Cli;
+use context::Context;
+use exit::{Exit, Failure};
+use std::{ffi::OsString, process::ExitCode};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => run(cli).into(),
+        Err(error) => misread(&arguments, &error).into(),
+    }
+}
+
+fn run(cli: Cli) -> Exit {
+    let context = Context::new(cli.output, cli.config);
+    let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(cli.command.run(&context));
+            // A reader that takes no more may hold up a write for ever: nobody waits for it.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(Failure::Terminal(error)),
+    };
+    ended.unwrap_or_else(|failure| {
+        context.output.failure(&failure);
+        failure.exit()
+    })
+}
+
+/// Answers a command line that asks for help, or that cannot be read.
+fn misread(arguments: &[OsString], error: &clap::Error) -> Exit {
+    let format = cli::format_of(arguments);
+    if error.use_stderr() && format.is_document() {
+        let failure = Failure::Usage(error.render().to_string().trim_end().to_owned());
+        Context::new(format, None).output.failure(&failure);
+    } else {
+        // Nobody is left to tell where this fails.
+        let _ = error.print();
+    }
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}

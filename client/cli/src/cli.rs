@@ -1,0 +1,89 @@
+//! The command line as it is read. Old long flags stay; help shows the short, positional forms.
+
+use crate::{
+    commands,
+    context::Context,
+    exit::{Exit, Failure},
+    output::Format,
+};
+use clap::{Parser, Subcommand};
+use std::{ffi::OsString, path::PathBuf};
+
+const AFTER: &str = "\
+A first run:
+  octavius config --cp-host localhost:3000   where the controller is
+  octavius create -f metadata.json           register a job
+  octavius execute hello-friend name=Ada --follow
+
+Exit status: 0 done; 1 the execution that was waited for did not succeed; 2 wrong usage;
+3 the controller refused; 4 nobody answered in time; 130 interrupted.";
+
+/// Runs jobs in whichever cluster their executor lives, and shows their logs as they are written
+#[derive(Debug, Parser)]
+#[command(name = "octavius", version, after_help = AFTER, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// The client's file; else $OCTAVIUS_CONFIG, or the usual places
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// How results are written
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Config(commands::config::Config),
+    Create(commands::create::Create),
+    Describe(commands::describe::Describe),
+    List(commands::list::List),
+    Execute(commands::execute::Execute),
+    Getlogs(commands::getlogs::Getlogs),
+    Status(commands::status::Status),
+    Cancel(commands::cancel::Cancel),
+    Executions(commands::executions::Executions),
+    Executors(commands::executors::Executors),
+    Version(commands::version::Version),
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self {
+            Command::Config(command) => command.run(context),
+            Command::Create(command) => command.run(context).await,
+            Command::Describe(command) => command.run(context).await,
+            Command::List(command) => command.run(context).await,
+            Command::Execute(command) => command.run(context).await,
+            Command::Getlogs(command) => command.run(context).await,
+            Command::Status(command) => command.run(context).await,
+            Command::Cancel(command) => command.run(context).await,
+            Command::Executions(command) => command.run(context).await,
+            Command::Executors(command) => command.run(context).await,
+            Command::Version(command) => command.run(context).await,
+        }
+    }
+}
+
+/// The format that a command line asks for that could not be read: its errors are written in it, too.
+pub(crate) fn format_of(arguments: &[OsString]) -> Format {
+    let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let asks = |format: &str| {
+        texts.iter().enumerate().any(|(index, text)| {
+            let next = texts.get(index + 1).map(AsRef::as_ref);
+            let joined =
+                ["-o", "-o=", "--output="].iter().any(|flag| *text == format!("{flag}{format}"));
+            joined || (matches!(text.as_ref(), "-o" | "--output") && next == Some(format))
+        })
+    };
+    match (asks("json"), asks("yaml")) {
+        (true, _) => Format::Json,
+        (_, true) => Format::Yaml,
+        _ => Format::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! `octavius execute`: runs a job, and waits for it if asked to.
+
+use crate::{
+    arguments,
+    context::Context,
+    exit::{Exit, Failure},
+    log,
+    output::{Format, Output},
+    render::{
+        Shown,
+        execution::{duration, state_and_reason},
+        text::{one_line, shell_word},
+    },
+    terminal,
+};
+use clap::Args;
+use octavius_client::{
+    Client,
+    v1::{Execution, ExecutionState},
+};
+use std::collections::BTreeMap;
+
+/// Run a job
+///
+/// Prints the execution's id. A value may hold anything: put it in quotes where the shell would read it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  octavius execute hello-friend name=Ada surname=Lovelace --follow
+  octavius execute backup 'paths=/etc, /var' note=\"it's = fine\" --wait
+  id=$(octavius execute hello-friend name=Ada surname=Lovelace)")]
+pub(crate) struct Execute {
+    /// The job's name, and the values of its arguments
+    #[arg(value_name = "JOB [NAME=VALUE]...", required_unless_present = "job_name")]
+    words: Vec<String>,
+    /// The job's name, in the old form
+    #[arg(long, value_name = "NAME", hide = true)]
+    job_name: Option<String>,
+    /// Values in the old form, cut at commas: a=1,b=2
+    #[arg(long, value_name = "LIST", hide = true)]
+    args: Vec<String>,
+    /// Show the log as it is written, until the execution ends
+    #[arg(short, long)]
+    follow: bool,
+    /// Wait until the execution ends
+    #[arg(short, long)]
+    wait: bool,
+}
+
+/// What a command line wants: which job, with which values.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) job: String,
+    pub(crate) values: BTreeMap<String, String>,
+}
+
+impl Execute {
+    pub(crate) fn wish(&self) -> Result<Wish, Failure> {
+        let (job, words) = match (&self.job_name, self.words.split_first()) {
+            (Some(name), _) => (name.clone(), self.words.as_slice()),
+            (None, Some((name, words))) => (name.clone(), words),
+            (None, None) => (String::new(), self.words.as_slice()),
+        };
+        if self.job_name.is_none() && job.contains('=') {
+            return Err(Failure::Usage(format!(
+                "`{job}` stands where the job's name belongs: write `octavius execute JOB NAME=VALUE`"
+            )));
+        }
+        Ok(Wish { job, values: arguments::values(words, &self.args)? })
+    }
+
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let output = &context.output;
+        if self.follow && matches!(output.format(), Format::Yaml | Format::Name) {
+            let problem =
+                "a log is followed as it is, or with `-o json`: leave the other format out";
+            return Err(Failure::Usage(problem.to_owned()));
+        }
+        let mut wish = self.wish()?;
+        let client = context.client()?;
+        if terminal::can_ask() {
+            ask_for_missing(&client, &mut wish).await?;
+        }
+        let execution = client.execute(&wish.job, wish.values).await?;
+        if self.follow {
+            return follow(output, &client, execution).await;
+        }
+        if self.wait {
+            return wait(output, &client, execution).await;
+        }
+        accepted(output, &execution)?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Asks for required values that are not given, before the controller refuses.
+async fn ask_for_missing(client: &Client, wish: &mut Wish) -> Result<(), Failure> {
+    let job = client.describe_job(&wish.job).await?;
+    let arguments = job.definition.map(|definition| definition.arguments).unwrap_or_default();
+    for argument in arguments.into_iter().filter(|argument| argument.required) {
+        if !wish.values.contains_key(&argument.name) {
+            let about = one_line(&argument.description);
+            let about = if about.is_empty() { about } else { format!(" ({about})") };
+            let question = format!("{}{about}: ", one_line(&argument.name));
+            if let Some(value) = terminal::ask(&question)? {
+                wish.values.insert(argument.name, value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says that the execution is on disk: its id alone to standard output, so that a script can keep it.
+fn accepted(output: &Output, execution: &Execution) -> Result<(), Failure> {
+    let id = one_line(&execution.id);
+    if output.format() != Format::Text {
+        return output.show(execution);
+    }
+    output.text(&id)?;
+    let state = state_and_reason(&output.style().plain(), execution);
+    output.hint(&format!(
+        "`{}` is {state}\n  octavius getlogs {id} --follow   shows its log\n  octavius status {id}             shows how it stands",
+        shell_word(&one_line(&execution.job))
+    ));
+    Ok(())
+}
+
+fn come_back(execution: &Execution) -> String {
+    let id = &execution.id;
+    format!(
+        "execution {id} goes on: `octavius getlogs {id} --follow` shows its log, `octavius cancel {id}` ends it"
+    )
+}
+
+async fn wait(output: &Output, client: &Client, execution: Execution) -> Result<Exit, Failure> {
+    if output.format() == Format::Text {
+        output.text(&one_line(&execution.id))?;
+    }
+    let waiting = async {
+        let ended = client.wait(&execution.id, |now| tell_state(output, now)).await?;
+        if output.format() != Format::Text {
+            output.show(&ended)?;
+        }
+        tell_end(output, &ended);
+        Ok(log::exit_of(ended.state()))
+    };
+    log::interruptible(output, &come_back(&execution), waiting).await
+}
+
+async fn follow(output: &Output, client: &Client, execution: Execution) -> Result<Exit, Failure> {
+    let following = async {
+        let id = &execution.id;
+        let lines = output.format().is_document();
+        if lines {
+            output.line(&typed(&execution)).await?;
+        } else {
+            output.note(&format!("execution {} of `{}`", one_line(id), one_line(&execution.job)));
+        }
+        let log = client.follow_log(id, 0, 0, true).await?;
+        let pouring = async {
+            if lines {
+                log::pour_lines(output, log).await
+            } else {
+                log::pour(output, log).await.map(drop)
+            }
+        };
+        // The log says nothing while an execution waits, so its state is told until the program runs.
+        let telling = async {
+            let told = client.wait(id, |now| tell_state(output, now));
+            let _ = told.await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            poured = pouring => poured?,
+            () = telling => {}
+        }
+        let ended = client.wait(id, |_| {}).await?;
+        if lines {
+            output.line(&typed(&ended)).await?;
+        }
+        tell_end(output, &ended);
+        Ok(log::exit_of(ended.state()))
+    };
+    log::interruptible(output, &come_back(&execution), following).await
+}
+
+fn typed(execution: &Execution) -> serde_json::Value {
+    let mut object = execution.document();
+    object["type"] = "execution".into();
+    object
+}
+
+/// Tells people at a terminal what an execution waits for.
+fn tell_state(output: &Output, execution: &Execution) {
+    use ExecutionState::*;
+    if matches!(execution.state(), Pending | Leased | Starting) && !output.format().is_document() {
+        output.hint(&format!("octavius: {}", state_and_reason(&output.style().plain(), execution)));
+    }
+}
+
+/// Tells people how it ended, and with which code.
+fn tell_end(output: &Output, execution: &Execution) {
+    if output.format().is_document() {
+        return;
+    }
+    let state = state_and_reason(&output.style().plain(), execution);
+    let took = duration(execution).map(|took| format!(" after {took}")).unwrap_or_default();
+    let code = match execution.exit_code {
+        Some(code) if code != 0 => format!(" (exit code {code})"),
+        _ => String::new(),
+    };
+    output.note(&format!("execution {} is {state}{code}{took}", one_line(&execution.id)));
+    for note in &execution.notes {
+        output.note(&one_line(note));
+    }
+}

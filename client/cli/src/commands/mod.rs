@@ -1,0 +1,13 @@
+//! The commands, each in a file of its own: its flags, and what it does.
+
+pub(crate) mod cancel;
+pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod describe;
+pub(crate) mod execute;
+pub(crate) mod executions;
+pub(crate) mod executors;
+pub(crate) mod getlogs;
+pub(crate) mod list;
+pub(crate) mod status;
+pub(crate) mod version;

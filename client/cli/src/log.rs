@@ -1,0 +1,210 @@
+//! Pouring a log out: raw bytes for people and pipes, or one JSON object a line.
+
+use crate::{
+    exit::{Exit, Failure},
+    output::{Output, reader_left},
+    render::text::{one_line, paragraph},
+};
+use bytes::Bytes;
+use data_encoding::BASE64;
+use futures::StreamExt;
+use octavius_client::{LogItem, LogStream, v1::LogEnd};
+use serde_json::{Value, json};
+use std::future::Future;
+
+/// Waits for `work`, unless the user interrupts: then says `how_to_come_back`, and what runs goes on.
+pub(crate) async fn interruptible<T>(
+    output: &Output,
+    how_to_come_back: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => {
+            output.note(how_to_come_back);
+            Err(Failure::Interrupted)
+        }
+    }
+}
+
+/// Writes each byte of the log to standard output as it is, and tells on standard error what there is to know.
+pub(crate) async fn pour(output: &Output, mut log: LogStream) -> Result<LogEnd, Failure> {
+    let pouring = async {
+        while let Some(item) = log.next().await {
+            match item? {
+                LogItem::Bytes { data, .. } => output.bytes(data).await?,
+                LogItem::Notice(notice) => output.note(&paragraph(&notice.to_string())),
+                LogItem::End(end) => {
+                    tell_cut(output, &end);
+                    return Ok(end);
+                }
+            }
+        }
+        Ok(LogEnd::default())
+    };
+    until_reader_left(pouring).await
+}
+
+/// Writes each piece of the log as a JSON object on a line of its own.
+pub(crate) async fn pour_lines(output: &Output, mut log: LogStream) -> Result<(), Failure> {
+    let pouring = async {
+        let mut text = TextPieces::default();
+        while let Some(item) = log.next().await {
+            let object = match item? {
+                LogItem::Bytes { offset, data } => match text.take(offset, data) {
+                    Some(object) => object,
+                    None => continue,
+                },
+                LogItem::Notice(notice) => json!({"type": "notice", "text": notice.to_string()}),
+                LogItem::End(end) => {
+                    if let Some(rest) = text.rest() {
+                        output.line(&rest).await?;
+                    }
+                    let mut object = end_document(&end);
+                    object["type"] = json!("end");
+                    object
+                }
+            };
+            output.line(&object).await?;
+        }
+        Ok(())
+    };
+    until_reader_left(pouring).await
+}
+
+/// The whole log as one document. Holds it in memory: the controller keeps a bounded part of each log.
+pub(crate) async fn collect(output: &Output, mut log: LogStream) -> Result<Value, Failure> {
+    let mut bytes = Vec::new();
+    let mut last = LogEnd::default();
+    while let Some(item) = log.next().await {
+        match item? {
+            LogItem::Bytes { data, .. } => bytes.extend_from_slice(&data),
+            LogItem::Notice(notice) => output.note(&paragraph(&notice.to_string())),
+            LogItem::End(end) => last = end,
+        }
+    }
+    let mut document = end_document(&last);
+    put_bytes(&mut document, &bytes);
+    Ok(document)
+}
+
+async fn until_reader_left<T>(
+    pouring: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        done = pouring => done,
+        () = reader_left() => Err(Failure::ReaderLeft),
+    }
+}
+
+fn tell_cut(output: &Output, end: &LogEnd) {
+    if !end.cut.is_empty() {
+        output.note(&format!("the log is not whole: {}", one_line(&end.cut)));
+    }
+}
+
+fn end_document(end: &LogEnd) -> Value {
+    json!({"size": end.size, "cut": end.cut, "unfinished": end.unfinished})
+}
+
+/// Bytes as text where they are UTF-8, else as base64.
+fn put_bytes(object: &mut Value, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object["text"] = json!(text),
+        Err(_) => object["base64"] = json!(BASE64.encode(bytes)),
+    }
+}
+
+/// Makes pieces of text of pieces of bytes: a character that a piece cuts in two waits for the next one.
+#[derive(Default)]
+struct TextPieces {
+    waiting: Vec<u8>,
+    offset: u64,
+}
+
+impl TextPieces {
+    fn take(&mut self, offset: u64, data: Bytes) -> Option<Value> {
+        let joined = if self.waiting.is_empty() || self.offset + self.waiting.len() as u64 != offset
+        {
+            self.offset = offset;
+            data.to_vec()
+        } else {
+            [std::mem::take(&mut self.waiting).as_slice(), &data].concat()
+        };
+        let whole = match std::str::from_utf8(&joined) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => joined.len(),
+        };
+        let from = self.offset;
+        self.waiting = joined[whole..].to_vec();
+        self.offset += whole as u64;
+        (whole > 0).then(|| object(from, &joined[..whole]))
+    }
+
+    fn rest(&mut self) -> Option<Value> {
+        let rest = std::mem::take(&mut self.waiting);
+        (!rest.is_empty()).then(|| object(self.offset, &rest))
+    }
+}
+
+fn object(offset: u64, bytes: &[u8]) -> Value {
+    let mut object = json!({"type": "log", "offset": offset});
+    put_bytes(&mut object, bytes);
+    object
+}
+
+/// How a command that waited for `state` ends.
+pub(crate) fn exit_of(state: octavius_client::v1::ExecutionState) -> Exit {
+    match state {
+        octavius_client::v1::ExecutionState::Succeeded => Exit::Done,
+        _ => Exit::NotSucceeded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn joined(objects: &[Value]) -> Vec<u8> {
+        let bytes = |object: &Value| match (&object["text"], &object["base64"]) {
+            (Value::String(text), _) => text.clone().into_bytes(),
+            (_, Value::String(text)) => BASE64.decode(text.as_bytes()).unwrap(),
+            _ => panic!("{object}"),
+        };
+        objects.iter().flat_map(bytes).collect()
+    }
+
+    fn pieces(bytes: &[u8], length: usize) -> Vec<Value> {
+        let mut text = TextPieces::default();
+        let mut offset = 0;
+        let mut objects = Vec::new();
+        for piece in bytes.chunks(length) {
+            objects.extend(text.take(offset, Bytes::copy_from_slice(piece)));
+            offset += piece.len() as u64;
+        }
+        objects.extend(text.rest());
+        objects
+    }
+
+    proptest! {
+        #[test]
+        fn any_log_survives_its_lines(bytes: Vec<u8>, length in 1..9_usize) {
+            let objects = pieces(&bytes, length);
+            let mut expected = 0;
+            for object in &objects {
+                prop_assert_eq!(object["offset"].as_u64(), Some(expected));
+                expected += joined(std::slice::from_ref(object)).len() as u64;
+            }
+            prop_assert_eq!(joined(&objects), bytes);
+        }
+
+        #[test]
+        fn text_stays_text_however_it_is_cut(text: String, length in 1..9_usize) {
+            let objects = pieces(text.as_bytes(), length);
+            prop_assert!(objects.iter().all(|object| object["base64"].is_null()));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Executions: one as a sheet, many as a table.
+
+use super::{
+    Shown, Style, colour_of, sheet, table,
+    text::{bytes, one_line, paragraph, quoted},
+    time::{length, timestamp},
+};
+use comfy_table::Cell;
+use jiff::Timestamp;
+use octavius_client::{
+    execution_word, is_final,
+    v1::{Execution, StateChange},
+};
+use serde_json::{Value, json};
+
+impl Shown for Execution {
+    fn text(&self, style: &Style) -> String {
+        let history: Vec<_> = self.history.iter().map(|change| step(style, change)).collect();
+        let arguments: Vec<_> = self
+            .arguments
+            .iter()
+            .map(|(name, value)| format!("{}={}", one_line(name), quoted(value)))
+            .collect();
+        let notes: Vec<_> = self.notes.iter().map(|note| paragraph(note)).collect();
+        let attempt = match (self.attempt, self.executor.as_str()) {
+            (0, _) => String::new(),
+            (attempt, "") => attempt.to_string(),
+            (attempt, executor) => format!("{attempt}, on executor {}", one_line(executor)),
+        };
+        sheet(&[
+            ("execution", one_line(&self.id)),
+            ("job", format!("{}, version {}", one_line(&self.job), self.job_version)),
+            ("by", one_line(&self.submitted_by)),
+            ("state", state_and_reason(style, self)),
+            ("exit code", self.exit_code.map(|code| code.to_string()).unwrap_or_default()),
+            ("attempt", attempt),
+            ("arguments", arguments.join("\n")),
+            ("history", history.join("\n")),
+            ("log", log(self)),
+            ("notes", notes.join("\n")),
+        ])
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![one_line(&self.id)]
+    }
+
+    fn document(&self) -> Value {
+        let history: Vec<_> = self
+            .history
+            .iter()
+            .map(|change| {
+                json!({
+                    "state": execution_word(change.state()),
+                    "at": at(change).map(|at| at.to_string()),
+                })
+            })
+            .collect();
+        json!({
+            "id": self.id,
+            "job": self.job,
+            "job_version": self.job_version,
+            "submitted_by": self.submitted_by,
+            "state": execution_word(self.state()),
+            "final": is_final(self.state()),
+            "cancelling": self.cancelling,
+            "reason": self.reason,
+            "reason_code": self.reason_code,
+            "exit_code": self.exit_code,
+            "attempt": self.attempt,
+            "executor": self.executor,
+            "arguments": self.arguments,
+            "history": history,
+            "notes": self.notes,
+            "log_size": self.log_size,
+            "log_cut": self.log_cut,
+        })
+    }
+}
+
+/// The state and why, on one line: `running (cancelling): …`.
+pub(crate) fn state_and_reason(style: &Style, execution: &Execution) -> String {
+    let mut text = style.state(execution.state());
+    if execution.cancelling {
+        text += " (cancelling)";
+    }
+    if !execution.reason.is_empty() {
+        text += &format!(": {}", one_line(&execution.reason));
+    }
+    text
+}
+
+/// How long the execution took, from its submission to its last step.
+pub(crate) fn duration(execution: &Execution) -> Option<String> {
+    let first = at(execution.history.first()?)?;
+    let last = at(execution.history.last()?)?;
+    Some(length(last.duration_since(first)))
+}
+
+fn at(change: &StateChange) -> Option<Timestamp> {
+    change.at.as_ref().and_then(|at| timestamp(at.seconds, at.nanos))
+}
+
+fn submitted(execution: &Execution) -> Option<Timestamp> {
+    execution.history.first().and_then(at)
+}
+
+fn step(style: &Style, change: &StateChange) -> String {
+    let when = at(change).map(|at| style.time_and_age(at)).unwrap_or_default();
+    format!("{:<10} {when}", execution_word(change.state())).trim_end().to_owned()
+}
+
+fn log(execution: &Execution) -> String {
+    let size = bytes(execution.log_size);
+    match (execution.log_cut.as_str(), is_final(execution.state())) {
+        ("", true) => size,
+        ("", false) => format!("{size} so far"),
+        (cut, _) => format!("{size}, not whole: {}", one_line(cut)),
+    }
+}
+
+impl Shown for Vec<Execution> {
+    fn text(&self, style: &Style) -> String {
+        let mut header = vec!["ID", "JOB", "STATE", "AGE", "SUBMITTED", "BY"];
+        if style.wide {
+            header.extend(["ATTEMPT", "EXECUTOR", "EXIT", "LOG", "REASON"]);
+        }
+        table(style, &header, self.iter().map(|execution| row(style, execution)).collect())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.iter().flat_map(Shown::names).collect()
+    }
+
+    fn document(&self) -> Value {
+        json!({ "executions": self.iter().map(Shown::document).collect::<Vec<_>>() })
+    }
+}
+
+fn row(style: &Style, execution: &Execution) -> Vec<Cell> {
+    let cancelling = if execution.cancelling { " (cancelling)" } else { "" };
+    let state = Cell::new(format!("{}{cancelling}", execution_word(execution.state())));
+    let submitted = submitted(execution);
+    let mut row = vec![
+        Cell::new(one_line(&execution.id)),
+        Cell::new(one_line(&execution.job)),
+        match colour_of(execution.state()) {
+            Some(colour) => state.fg(colour),
+            None => state,
+        },
+        Cell::new(submitted.map(|at| style.age(at)).unwrap_or_default()),
+        Cell::new(submitted.map(|at| style.time(at)).unwrap_or_default()),
+        Cell::new(one_line(&execution.submitted_by)),
+    ];
+    if style.wide {
+        row.extend([
+            Cell::new(execution.attempt),
+            Cell::new(one_line(&execution.executor)),
+            Cell::new(execution.exit_code.map(|code| code.to_string()).unwrap_or_default()),
+            Cell::new(bytes(execution.log_size)),
+            Cell::new(one_line(&execution.reason)),
+        ]);
+    }
+    row
+}

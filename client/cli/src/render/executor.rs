@@ -1,0 +1,78 @@
+//! Executors as a table.
+
+use super::{Shown, Style, table, text::one_line, time};
+use comfy_table::{Cell, Color};
+use jiff::SignedDuration;
+use octavius_client::{
+    executor_word,
+    v1::{Executor, ExecutorState},
+};
+use serde_json::{Value, json};
+
+impl Shown for Vec<Executor> {
+    fn text(&self, style: &Style) -> String {
+        let mut header = vec!["ID", "STATE", "RUNS", "HELD", "HEARD", "SINCE"];
+        if style.wide {
+            header.extend(["VERSION", "LABELS"]);
+        }
+        table(style, &header, self.iter().map(|executor| row(style, executor)).collect())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.iter().map(|executor| one_line(&executor.id)).collect()
+    }
+
+    fn document(&self) -> Value {
+        json!({ "executors": self.iter().map(document).collect::<Vec<_>>() })
+    }
+}
+
+fn silence(executor: &Executor) -> Option<SignedDuration> {
+    let silent = executor.silent_for.as_ref()?;
+    Some(SignedDuration::new(silent.seconds, silent.nanos))
+}
+
+fn document(executor: &Executor) -> Value {
+    let registered = executor.registered_at.as_ref();
+    let registered = registered.and_then(|at| time::timestamp(at.seconds, at.nanos));
+    json!({
+        "id": executor.id,
+        "state": executor_word(executor.state()),
+        "runner": executor.runner,
+        "version": executor.version,
+        "capacity": executor.capacity,
+        "held": executor.held,
+        "labels": executor.labels,
+        "silent_for_seconds": silence(executor).map(|silent| silent.as_secs_f64()),
+        "registered_at": registered.map(|at| at.to_string()),
+    })
+}
+
+fn row(style: &Style, executor: &Executor) -> Vec<Cell> {
+    let state = Cell::new(executor_word(executor.state()));
+    let registered = executor.registered_at.as_ref();
+    let registered = registered.and_then(|at| time::timestamp(at.seconds, at.nanos));
+    let mut row = vec![
+        Cell::new(one_line(&executor.id)),
+        match executor.state() {
+            ExecutorState::Ready => state.fg(Color::Green),
+            ExecutorState::Lost => state.fg(Color::Red),
+            ExecutorState::Expired => state.fg(Color::Yellow),
+            ExecutorState::Unknown | ExecutorState::Unspecified => state,
+        },
+        Cell::new(one_line(&executor.runner)),
+        Cell::new(format!("{} of {}", executor.held, executor.capacity)),
+        Cell::new(match silence(executor) {
+            Some(silent) => format!("{} ago", time::length(silent)),
+            None => "not yet".to_owned(),
+        }),
+        Cell::new(registered.map(|at| style.time(at)).unwrap_or_default()),
+    ];
+    if style.wide {
+        let labels = executor.labels.iter();
+        let labels: Vec<_> =
+            labels.map(|(name, value)| format!("{}={}", one_line(name), one_line(value))).collect();
+        row.extend([Cell::new(one_line(&executor.version)), Cell::new(labels.join(","))]);
+    }
+    row
+}

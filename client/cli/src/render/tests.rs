@@ -1,0 +1,251 @@
+use super::*;
+use octavius_client::v1::{
+    Argument, CreateJobResponse, Execution, Executor, ExecutorState, Job, JobDefinition,
+    SecretName, StateChange,
+};
+
+const HOUR: i64 = 3_600;
+
+/// So many seconds before the time of [`Style::fixed`].
+fn ago(seconds: i64) -> Option<prost_types::Timestamp> {
+    let now = Style::fixed().now.as_second();
+    Some(prost_types::Timestamp { seconds: now - seconds, nanos: 0 })
+}
+
+fn steps(steps: &[(ExecutionState, i64)]) -> Vec<StateChange> {
+    let step = |&(state, seconds): &(ExecutionState, i64)| StateChange {
+        state: state.into(),
+        at: ago(seconds),
+    };
+    steps.iter().map(step).collect()
+}
+
+fn failed() -> Execution {
+    Execution {
+        id: "06ac1q5gt9vk3e1b7m2n4p6r8s".to_owned(),
+        job: "greet".to_owned(),
+        job_version: 2,
+        submitted_by: "ada@example.com".to_owned(),
+        state: ExecutionState::Failed.into(),
+        reason: "exited with 3".to_owned(),
+        reason_code: "exit_code".to_owned(),
+        exit_code: Some(3),
+        attempt: 1,
+        executor: "blue".to_owned(),
+        history: steps(&[
+            (ExecutionState::Pending, HOUR),
+            (ExecutionState::Running, HOUR - 1),
+            (ExecutionState::Failed, HOUR - 91),
+        ]),
+        notes: vec!["the secret TOKEN is not set".to_owned()],
+        log_size: 2_048,
+        arguments: [("a", "x=y=="), ("d", "line1\nline2\u{1b}[31m"), ("g", "")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..Execution::default()
+    }
+}
+
+fn cancelling() -> Execution {
+    Execution {
+        id: "06ac1q5gt9vk3e1b7m2n4p6r90".to_owned(),
+        job: "a-job-with-a-long-name".to_owned(),
+        state: ExecutionState::Running.into(),
+        cancelling: true,
+        submitted_by: "bob".to_owned(),
+        history: steps(&[(ExecutionState::Pending, 3)]),
+        ..Execution::default()
+    }
+}
+
+fn job() -> Job {
+    Job {
+        definition: Some(JobDefinition {
+            name: "greet".to_owned(),
+            description: "Greets somebody\nby name\u{202e}".to_owned(),
+            image_name: "registry:5000/hello@sha256:00".to_owned(),
+            command: ["sh", "-c", "echo hello \"$name\""].map(str::to_owned).into(),
+            arguments: vec![
+                Argument {
+                    name: "name".to_owned(),
+                    description: "Who is greeted".to_owned(),
+                    required: true,
+                },
+                Argument { name: "loudly".to_owned(), ..Argument::default() },
+            ],
+            secrets: vec![SecretName { name: "TOKEN".to_owned(), description: "Opens".to_owned() }],
+            timeout: Some(prost_types::Duration { seconds: 90, nanos: 0 }),
+            authorized_groups: vec!["demo".to_owned(), "ops".to_owned()],
+            ..JobDefinition::default()
+        }),
+        version: 2,
+        uid: "u".to_owned(),
+        created_at: ago(26 * HOUR),
+        created_by: "ada@example.com".to_owned(),
+    }
+}
+
+#[test]
+fn an_execution_says_how_it_ended_and_its_values_can_be_told_apart() {
+    insta::assert_snapshot!(failed().text(&Style::fixed()), @r#"
+    execution  06ac1q5gt9vk3e1b7m2n4p6r8s
+    job        greet, version 2
+    by         ada@example.com
+    state      failed: exited with 3
+    exit code  3
+    attempt    1, on executor blue
+    arguments  a="x=y=="
+               d="line1\nline2\u{1b}[31m"
+               g=""
+    history    pending    2026-11-25 13:00:00 +02:00 (1h ago)
+               running    2026-11-25 13:00:01 +02:00 (59m59s ago)
+               failed     2026-11-25 13:01:31 +02:00 (58m29s ago)
+    log        2.0 KiB
+    notes      the secret TOKEN is not set
+    "#);
+}
+
+#[test]
+fn programs_get_all_of_an_execution() {
+    insta::assert_json_snapshot!(failed().document(), @r#"
+    {
+      "arguments": {
+        "a": "x=y==",
+        "d": "line1\nline2\u001b[31m",
+        "g": ""
+      },
+      "attempt": 1,
+      "cancelling": false,
+      "executor": "blue",
+      "exit_code": 3,
+      "final": true,
+      "history": [
+        {
+          "at": "2026-11-25T11:00:00Z",
+          "state": "pending"
+        },
+        {
+          "at": "2026-11-25T11:00:01Z",
+          "state": "running"
+        },
+        {
+          "at": "2026-11-25T11:01:31Z",
+          "state": "failed"
+        }
+      ],
+      "id": "06ac1q5gt9vk3e1b7m2n4p6r8s",
+      "job": "greet",
+      "job_version": 2,
+      "log_cut": "",
+      "log_size": 2048,
+      "notes": [
+        "the secret TOKEN is not set"
+      ],
+      "reason": "exited with 3",
+      "reason_code": "exit_code",
+      "state": "failed",
+      "submitted_by": "ada@example.com"
+    }
+    "#);
+}
+
+#[test]
+fn executions_stand_in_columns() {
+    let style = Style::fixed();
+    let both = vec![cancelling(), failed()];
+    insta::assert_snapshot!(both.text(&style), @r"
+    ID                          JOB                     STATE                 AGE  SUBMITTED                   BY
+    06ac1q5gt9vk3e1b7m2n4p6r90  a-job-with-a-long-name  running (cancelling)  3s   2026-11-25 13:59:57 +02:00  bob
+    06ac1q5gt9vk3e1b7m2n4p6r8s  greet                   failed                1h   2026-11-25 13:00:00 +02:00  ada@example.com
+    ");
+    insta::assert_snapshot!(both.text(&Style { wide: true, ..style.clone() }), @r"
+    ID                          JOB                     STATE                 AGE  SUBMITTED                   BY               ATTEMPT  EXECUTOR  EXIT  LOG      REASON
+    06ac1q5gt9vk3e1b7m2n4p6r90  a-job-with-a-long-name  running (cancelling)  3s   2026-11-25 13:59:57 +02:00  bob              0                        0 B
+    06ac1q5gt9vk3e1b7m2n4p6r8s  greet                   failed                1h   2026-11-25 13:00:00 +02:00  ada@example.com  1        blue      3     2.0 KiB  exited with 3
+    ");
+    assert_eq!(both.names().len(), 2);
+    assert_eq!(Vec::<Execution>::new().text(&style), "");
+}
+
+#[test]
+fn colour_is_there_only_where_it_is_wanted() {
+    let plain = Style::fixed();
+    let coloured = Style { colour: true, ..plain.clone() };
+    let both = vec![cancelling(), failed()];
+    for text in [failed().text(&plain), both.text(&plain), job().text(&plain)] {
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+    assert!(failed().text(&coloured).contains("\u{1b}[31mfailed"));
+    assert!(both.text(&coloured).contains('\u{1b}'));
+}
+
+#[test]
+fn a_job_says_what_it_takes_and_how_to_run_it() {
+    insta::assert_snapshot!(job().text(&Style::fixed()), @r#"
+    job           greet, version 2
+    description   Greets somebody
+                  by name\u{202e}
+    image         registry:5000/hello@sha256:00
+    command       sh -c 'echo hello "$name"'
+    timeout       1m30s
+    arguments     name    required  Who is greeted
+                  loudly  optional
+    secrets       TOKEN  not set  Opens
+    groups        demo, ops
+    stored        2026-11-24 12:00:00 +02:00 (1d2h ago), by ada@example.com
+    run it with   octavius execute greet name=VALUE --follow
+    "#);
+}
+
+#[test]
+fn jobs_stand_in_columns() {
+    let style = Style { wide: true, ..Style::fixed() };
+    insta::assert_snapshot!(vec![job()].text(&style), @r"
+    NAME   DESCRIPTION                       VERSION  AGE   STORED                      BY               IMAGE
+    greet  Greets somebody\nby name\u{202e}  2        1d2h  2026-11-24 12:00:00 +02:00  ada@example.com  registry:5000/hello@sha256:00
+    ");
+}
+
+#[test]
+fn a_described_job_can_be_created_again() {
+    let document = job().document();
+    let text = document["definition"].to_string();
+    let again = octavius_client::definition::parse(&text, "a.json").unwrap();
+    assert_eq!(Some(again), job().definition);
+}
+
+#[test]
+fn created_jobs_say_whether_they_are_new() {
+    let answers = [true, false].map(|created| CreateJobResponse { job: Some(job()), created });
+    insta::assert_snapshot!(job::Created(answers.into()).text(&Style::fixed()), @r"
+    job `greet` is created, version 2
+    job `greet` is there already, with equal content
+    ");
+}
+
+#[test]
+fn executors_say_when_they_were_heard() {
+    let executor = Executor {
+        id: "blue".to_owned(),
+        state: ExecutorState::Ready.into(),
+        runner: "process".to_owned(),
+        version: "0.1.0".to_owned(),
+        capacity: 4,
+        held: 1,
+        labels: [("zone".to_owned(), "eu".to_owned())].into(),
+        silent_for: Some(prost_types::Duration { seconds: 2, nanos: 0 }),
+        registered_at: ago(HOUR),
+    };
+    let silent = Executor {
+        id: "red".to_owned(),
+        state: ExecutorState::Unknown.into(),
+        silent_for: None,
+        ..executor.clone()
+    };
+    let style = Style { wide: true, ..Style::fixed() };
+    insta::assert_snapshot!(vec![executor, silent].text(&style), @r"
+    ID    STATE    RUNS     HELD    HEARD    SINCE                       VERSION  LABELS
+    blue  ready    process  1 of 4  2s ago   2026-11-25 13:00:00 +02:00  0.1.0    zone=eu
+    red   unknown  process  1 of 4  not yet  2026-11-25 13:00:00 +02:00  0.1.0    zone=eu
+    ");
+}
