@@ -4,8 +4,14 @@
 //! function in its `rules` file, which knows neither actix nor tonic nor the store.
 
 pub mod caller;
+pub mod configuration;
+pub mod grpc;
 pub mod job_queue;
 pub mod liveness;
 pub mod log_store;
+pub mod metrics;
 pub mod registry;
 pub mod store;
+
+/// The controller's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -50,6 +50,13 @@ impl Level {
     }
 }
 
+impl Default for Level {
+    /// `info`.
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

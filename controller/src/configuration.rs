@@ -1,0 +1,204 @@
+//! `controller_config.json`: what the controller is told.
+
+use octavius_service::{
+    choice,
+    configuration::{Bounds, Fault, Setting, private::Value},
+    section,
+    telemetry::logging::{Format, Level, Settings},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Where the controller listens unless it is told otherwise.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Pings and their answers need some time of their own.
+const SHORTEST_PING_DEADLINE: Duration = Duration::from_millis(100);
+
+choice! {
+    /// Where the state is kept.
+    pub enum StoreKind {
+        /// In an etcd.
+        Etcd = "etcd",
+        /// In a file in `data_dir`.
+        Embedded = "embedded",
+    }
+}
+
+/// An address of this machine, without a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddress(pub IpAddr);
+
+impl Setting for ListenAddress {
+    fn wanted() -> String {
+        "an address of this machine without a port, for example `127.0.0.1`, `0.0.0.0` or `::`"
+            .to_owned()
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_str().map(str::trim) {
+            Some("localhost") => Ok(Self(LOOPBACK)),
+            Some(text) => text.parse().map(Self).map_err(|_| format!("give {}", Self::wanted())),
+            None => Err(format!("give {}", Self::wanted())),
+        }
+    }
+
+    fn shown(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+section! {
+    /// What the controller is told: where it listens, where its state is, when a silent executor is given up.
+    pub struct Configuration, file "controller_config.json", variables "OCTAVIUS_CONTROLLER_";
+
+    /// The port that clients and executors dial; 0 takes any free one.
+    app_port: u16 = 3000;
+    /// Where it listens. In this version nobody has to prove who they are: whoever reaches this address may do
+    /// everything.
+    listen_address: ListenAddress = ListenAddress(LOOPBACK);
+    /// Where `/metrics`, `/healthz` and `/readyz` are answered.
+    metrics_address: SocketAddr = SocketAddr::new(LOOPBACK, 3001);
+    /// Where the state is kept. Without it: `etcd` if one of the `etcd_` keys is given, else `embedded`. This version
+    /// keeps its state embedded only.
+    store: Option<StoreKind>;
+    /// The folder of the embedded store and of the logs; made if it is not there.
+    data_dir: PathBuf = PathBuf::from("octavius-data");
+    /// The host of the etcd.
+    etcd_host: Option<String>;
+    /// The port of the etcd.
+    etcd_port: Option<u16>;
+    /// How long to wait for a connection to the etcd.
+    etcd_dial_timeout: Option<Duration>;
+    /// How long an executor may be silent until it gets no more work. What it runs is not touched.
+    executor_ping_deadline: Duration = Duration::from_secs(9);
+    /// How long an executor may be silent until its executions end as lost.
+    executor_lost_after: Duration = Duration::from_secs(15 * 60);
+    /// Which lines are logged.
+    log_level: Level = Level::default();
+    /// How lines are written.
+    log_format: Format = Format::Text;
+    /// The file that is logged to; without it standard error.
+    log_file_path: Option<PathBuf>;
+    /// How large that file may grow, in mebibytes, before it is set aside, compressed, and a new one begun.
+    log_file_max_size_in_mb: u64 = 100;
+}
+
+impl Bounds for Configuration {
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if self.executor_ping_deadline < SHORTEST_PING_DEADLINE {
+            let remedy = "give a time of at least `100ms`, for example `9s`";
+            faults.push(Fault::new("executor_ping_deadline", remedy));
+        }
+        if self.executor_lost_after <= self.executor_ping_deadline {
+            let remedy = format!(
+                "give a time above `executor_ping_deadline`, which is `{}`, for example `15m`",
+                self.executor_ping_deadline.shown()
+            );
+            faults.push(Fault::new("executor_lost_after", remedy));
+        }
+        if self.log_file_max_size_in_mb == 0 {
+            let remedy = "give a size of at least 1, in mebibytes";
+            faults.push(Fault::new("log_file_max_size_in_mb", remedy));
+        }
+        faults
+    }
+}
+
+impl Configuration {
+    /// Where the state is to be kept.
+    pub fn store(&self) -> StoreKind {
+        match self.store {
+            Some(store) => store,
+            None if self.names_etcd() => StoreKind::Etcd,
+            None => StoreKind::Embedded,
+        }
+    }
+
+    /// Whether keys are given that only an etcd needs.
+    pub fn names_etcd(&self) -> bool {
+        self.etcd_host.is_some() || self.etcd_port.is_some() || self.etcd_dial_timeout.is_some()
+    }
+
+    /// Where clients and executors dial.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.listen_address.0, self.app_port)
+    }
+
+    /// What the log is told.
+    pub fn logging(&self) -> Settings {
+        Settings {
+            level: self.log_level.clone(),
+            format: self.log_format,
+            file: self.log_file_path.clone(),
+            largest_in_mb: self.log_file_max_size_in_mb,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octavius_service::configuration::{Loaded, Problems, from_values};
+
+    fn load(text: &str) -> Result<Loaded<Configuration>, Problems> {
+        from_values(text)
+    }
+
+    #[test]
+    fn the_file_of_the_old_one_loads_unchanged() {
+        let sample = include_str!("../../controller_config.json");
+        let Loaded { section, warnings } = load(sample).unwrap();
+        assert_eq!(warnings, []);
+        assert_eq!(section.address(), "127.0.0.1:3000".parse().unwrap());
+        assert_eq!(section.executor_ping_deadline, Duration::from_secs(9));
+        assert_eq!(section.executor_lost_after, Duration::from_secs(900));
+        assert_eq!(section.log_file_path, Some(PathBuf::from("controller.log")));
+        assert_eq!(section.store(), StoreKind::Etcd);
+    }
+
+    #[test]
+    fn an_empty_file_is_a_controller_of_its_own() {
+        let section = load("{}").unwrap().section;
+        assert_eq!(section.store(), StoreKind::Embedded);
+        assert_eq!(section.metrics_address, "127.0.0.1:3001".parse().unwrap());
+        assert_eq!(section.data_dir, PathBuf::from("octavius-data"));
+    }
+
+    #[test]
+    fn the_word_wins_over_what_other_keys_suggest() {
+        let store = |text| load(text).unwrap().section.store();
+        assert_eq!(store(r#"{"etcd_port": 2379, "store": "embedded"}"#), StoreKind::Embedded);
+        assert_eq!(store(r#"{"store": "etcd"}"#), StoreKind::Etcd);
+        assert_eq!(store(r#"{"etcd_dial_timeout": 2}"#), StoreKind::Etcd);
+    }
+
+    #[test]
+    fn all_faults_come_at_once_with_key_value_and_remedy() {
+        let text = r#"{"app_prot": 1, "listen_address": "everywhere", "store": "file"}"#;
+        let problems = load(text).unwrap_err().to_string();
+        for wanted in
+            ["did you mean `app_port`?", "`everywhere`", "`0.0.0.0`", "`etcd` or `embedded`"]
+        {
+            assert!(problems.contains(wanted), "no {wanted} in {problems}");
+        }
+        let text = r#"{"executor_ping_deadline": "20m", "log_file_max_size_in_mb": 0}"#;
+        let problems = load(text).unwrap_err().to_string();
+        assert!(problems.contains("above `executor_ping_deadline`, which is `20m`"), "{problems}");
+        assert!(problems.contains("`log_file_max_size_in_mb` is `0`"), "{problems}");
+        assert!(load(r#"{"executor_ping_deadline": 0}"#).is_err());
+    }
+
+    #[test]
+    fn any_address_can_be_listened_at() {
+        for (given, address) in
+            [("0.0.0.0", "0.0.0.0:3000"), ("::", "[::]:3000"), ("localhost", "127.0.0.1:3000")]
+        {
+            let section = load(&format!(r#"{{"listen_address": "{given}"}}"#)).unwrap().section;
+            assert_eq!(section.address(), address.parse().unwrap());
+        }
+    }
+}

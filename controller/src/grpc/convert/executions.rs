@@ -1,0 +1,116 @@
+//! Executions and logs, between the protocol and the actors.
+
+use super::{Check, time};
+use crate::{
+    job_queue::{
+        Shown,
+        attempt::Outcome,
+        record::{Record, Spec, Step},
+    },
+    log_store::{Chunk, LogInfo},
+};
+use octavius_protocol::v1::{self, ExecutionState};
+use std::collections::BTreeMap;
+
+/// The most bytes of a request id.
+const MOST_REQUEST_ID_BYTES: usize = 128;
+
+/// A request id that can be kept.
+pub(in crate::grpc) fn request_id(id: &str, check: &mut Check) -> Option<()> {
+    check.at_most("request_id", id, MOST_REQUEST_ID_BYTES)
+}
+
+/// An execution as it stands.
+pub(in crate::grpc) fn execution(shown: Shown) -> v1::Execution {
+    let Shown { record, spec, reason_code, reason } = shown;
+    let over = record.attempt.outcome().is_some();
+    v1::Execution {
+        state: state(Step::from(record.attempt.state)).into(),
+        cancelling: record.attempt.cancelling && !over,
+        exit_code: record.ending.as_ref().and_then(|ending| ending.exit_code),
+        history: history(&record),
+        id: record.id.to_string(),
+        job: record.job.into(),
+        job_version: record.job_version,
+        submitted_by: record.user,
+        reason,
+        reason_code,
+        attempt: record.number.0,
+        executor: record.executor.map(String::from).unwrap_or_default(),
+        notes: record.notes,
+        log_size: record.log_size,
+        log_cut: record.log_cut,
+        arguments: arguments(spec),
+    }
+}
+
+fn history(record: &Record) -> Vec<v1::StateChange> {
+    let change = |(step, at): &(Step, jiff::Timestamp)| v1::StateChange {
+        state: state(*step).into(),
+        at: Some(time::from_timestamp(*at)),
+    };
+    record.history.iter().map(change).collect()
+}
+
+fn arguments(spec: Option<Spec>) -> BTreeMap<String, String> {
+    let arguments = spec.map(|spec| spec.arguments).unwrap_or_default();
+    arguments.into_iter().map(|(name, value)| (name.into(), value)).collect()
+}
+
+fn state(step: Step) -> ExecutionState {
+    match step {
+        Step::Pending => ExecutionState::Pending,
+        Step::Leased => ExecutionState::Leased,
+        Step::Starting => ExecutionState::Starting,
+        Step::Running => ExecutionState::Running,
+        Step::Ended(Outcome::Succeeded) => ExecutionState::Succeeded,
+        Step::Ended(Outcome::Failed) => ExecutionState::Failed,
+        Step::Ended(Outcome::Cancelled) => ExecutionState::Cancelled,
+        Step::Ended(Outcome::TimedOut) => ExecutionState::TimedOut,
+        Step::Ended(Outcome::Lost) => ExecutionState::Lost,
+    }
+}
+
+/// A final state that somebody reports.
+pub(super) fn outcome(field: &str, reported: i32, check: &mut Check) -> Option<Outcome> {
+    match ExecutionState::try_from(reported) {
+        Ok(ExecutionState::Succeeded) => Some(Outcome::Succeeded),
+        Ok(ExecutionState::Failed) => Some(Outcome::Failed),
+        Ok(ExecutionState::Cancelled) => Some(Outcome::Cancelled),
+        Ok(ExecutionState::TimedOut) => Some(Outcome::TimedOut),
+        Ok(ExecutionState::Lost) => Some(Outcome::Lost),
+        Ok(
+            ExecutionState::Unspecified
+            | ExecutionState::Pending
+            | ExecutionState::Leased
+            | ExecutionState::Starting
+            | ExecutionState::Running,
+        )
+        | Err(_) => check.wrong(field, || {
+            format!("is {reported}, which is no final state: give one from 5 to 9")
+        }),
+    }
+}
+
+/// A part of a log.
+pub(in crate::grpc) fn chunk(offset: u64, durable: bool, chunk: Chunk) -> v1::ReadLogResponse {
+    let Chunk { observed_at, data } = chunk;
+    let observed_at = Some(time::from_timestamp(observed_at));
+    let chunk = v1::LogChunk { offset, data, durable, observed_at };
+    v1::ReadLogResponse { part: Some(v1::read_log_response::Part::Chunk(chunk)) }
+}
+
+/// The end of a log that is whole, or as whole as it will be.
+pub(in crate::grpc) fn end(info: LogInfo) -> v1::ReadLogResponse {
+    let LogInfo { size, cut, closed: _ } = info;
+    end_part(v1::LogEnd { size, cut, unfinished: false })
+}
+
+/// The end of what there is at present.
+pub(in crate::grpc) fn end_for_now(size: u64, unfinished: bool) -> v1::ReadLogResponse {
+    end_part(v1::LogEnd { size, cut: String::new(), unfinished })
+}
+
+fn end_part(end: v1::LogEnd) -> v1::ReadLogResponse {
+    v1::ReadLogResponse { part: Some(v1::read_log_response::Part::End(end)) }
+}

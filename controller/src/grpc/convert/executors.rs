@@ -1,0 +1,351 @@
+//! The executors' protocol, between its messages and the actors.
+
+use super::{
+    Check,
+    executions::outcome,
+    time::{self, wait},
+};
+use crate::{
+    job_queue::{
+        Leased,
+        record::Ending,
+        rules::{LeaseName, Order, OrderKind, Report, RunnerKind, Verdict},
+    },
+    liveness::{ExecutorState, Registration, Seen},
+    log_store::{Appended, Chunk, LogInfo},
+};
+use bytes::Bytes;
+use octavius_protocol::{
+    MAX_APPEND, MAX_CURSOR,
+    id::{AttemptId, AttemptNumber, Epoch, Session},
+    v1::{self, ReportVerdict, report_request::Event},
+};
+use prost::Message;
+use std::time::Duration;
+use uuid::Uuid;
+
+pub(in crate::grpc) use super::time::duration;
+
+/// The most attempts that an executor may hold.
+const MOST_HELD: usize = 10_000;
+const MOST_LABELS: usize = 64;
+const MOST_LABEL_BYTES: usize = 256;
+const MOST_VERSION_BYTES: usize = 128;
+const MOST_IDENTITY_BYTES: usize = 256;
+const MOST_CODE_BYTES: usize = 64;
+const MOST_REASON_BYTES: usize = 4_096;
+/// The most bytes of grants in an answer. Those that are left out are repeated in the next one.
+const MOST_GRANT_BYTES: usize = 3 << 20;
+/// How long after a terminate a kill follows.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What an executor says of itself.
+pub(in crate::grpc) fn registration(
+    given: v1::RegisterRequest,
+    check: &mut Check,
+) -> Option<Registration> {
+    let executor = check.id("executor", &given.executor);
+    let place = uuid("place", &given.place, check);
+    let instance = uuid("instance", &given.instance, check);
+    let runner = match given.runner.as_str() {
+        "process" => Some(RunnerKind::Process),
+        "kubernetes" => Some(RunnerKind::Kubernetes),
+        other => check.wrong("runner", || {
+            let other = crate::registry::quoted(other);
+            format!("is {other}, and there are `process` and `kubernetes`")
+        }),
+    };
+    let capacity = given.capacity as usize;
+    check.demand((1..=MOST_HELD).contains(&capacity), "capacity", || {
+        format!("is {capacity}: give the number of attempts at once, from 1 to {MOST_HELD}")
+    });
+    check.at_most("version", &given.version, MOST_VERSION_BYTES);
+    check.demand(given.labels.len() <= MOST_LABELS, "labels", || {
+        format!("are {}, and an executor has at most {MOST_LABELS}", given.labels.len())
+    });
+    for (name, value) in given.labels.iter().take(MOST_LABELS) {
+        let right = (1..=MOST_LABEL_BYTES).contains(&name.len()) && value.len() <= MOST_LABEL_BYTES;
+        check.demand(right, "labels", || {
+            let name = crate::registry::quoted(name);
+            format!("{name} or its value is no label: 1 to {MOST_LABEL_BYTES} bytes each, the value may be empty")
+        });
+    }
+    Some(Registration {
+        executor: executor?,
+        place: place?,
+        instance: instance?,
+        version: given.version,
+        protocol_level: given.protocol_level,
+        runner: runner?,
+        labels: given.labels,
+        capacity,
+        installation: given.installation.chars().take(80).collect(),
+    })
+}
+
+fn uuid(field: &str, text: &str, check: &mut Check) -> Option<Uuid> {
+    let wanted = || format!("is {}, which is no UUID", crate::registry::quoted(text));
+    Uuid::parse_str(text).ok().or_else(|| check.wrong(field, wanted))
+}
+
+/// A sign of life.
+#[derive(Debug)]
+pub(in crate::grpc) struct Attend {
+    pub(in crate::grpc) session: Session,
+    pub(in crate::grpc) held: Vec<LeaseName>,
+    pub(in crate::grpc) wait: Duration,
+}
+
+/// Reads a sign of life; it waits `longest` at the most.
+pub(in crate::grpc) fn attend(
+    given: v1::AttendRequest,
+    longest: Duration,
+    check: &mut Check,
+) -> Option<Attend> {
+    let held = held(given.held, check);
+    let wait = wait("wait", given.wait, longest, check);
+    Some(Attend { session: Session(given.session), held: held?, wait: wait? })
+}
+
+/// A wish for work.
+#[derive(Debug)]
+pub(in crate::grpc) struct Poll {
+    pub(in crate::grpc) session: Session,
+    pub(in crate::grpc) free: usize,
+    pub(in crate::grpc) held: Vec<LeaseName>,
+    pub(in crate::grpc) wait: Duration,
+}
+
+/// Reads a wish for work; it waits `longest` at the most.
+pub(in crate::grpc) fn poll(
+    given: v1::PollRequest,
+    longest: Duration,
+    check: &mut Check,
+) -> Option<Poll> {
+    let free = given.free as usize;
+    let free_right = check.demand(free > 0, "free", || "is 0: ask when there is room".to_owned());
+    let held = held(given.held, check);
+    let wait = wait("wait", given.wait, longest, check);
+    free_right?;
+    Some(Poll { session: Session(given.session), free, held: held?, wait: wait? })
+}
+
+fn held(given: Vec<v1::HeldAttempt>, check: &mut Check) -> Option<Vec<LeaseName>> {
+    let count = given.len();
+    check.demand(count <= MOST_HELD, "held", || {
+        format!("has {count} attempts, and an executor holds at most {MOST_HELD}")
+    })?;
+    // Each is looked at, so that all faults come at once.
+    let read: Vec<_> = given
+        .into_iter()
+        .enumerate()
+        .map(|(index, one)| lease_name(&format!("held[{index}].lease"), one.lease, check))
+        .collect();
+    read.into_iter().collect()
+}
+
+fn lease_name(field: &str, given: Option<v1::LeaseName>, check: &mut Check) -> Option<LeaseName> {
+    let v1::LeaseName { execution, attempt, epoch } = check.given(field, given)?;
+    let execution = check.id(&format!("{field}.execution"), &execution);
+    let from_one = || "is 0, and counts from 1".to_owned();
+    let attempt_right = check.demand(attempt > 0, &format!("{field}.attempt"), from_one);
+    let epoch_right = check.demand(epoch > 0, &format!("{field}.epoch"), from_one);
+    attempt_right?;
+    epoch_right?;
+    let attempt = AttemptId { execution: execution?, attempt: AttemptNumber(attempt) };
+    Some(LeaseName { attempt, epoch: Epoch(epoch) })
+}
+
+fn from_lease_name(lease: LeaseName) -> v1::LeaseName {
+    v1::LeaseName {
+        execution: lease.attempt.execution.to_string(),
+        attempt: lease.attempt.attempt.0,
+        epoch: lease.epoch.0,
+    }
+}
+
+/// An order.
+pub(in crate::grpc) fn order(order: Order) -> v1::Order {
+    let kind = match order.kind {
+        OrderKind::Stop => v1::OrderKind::Stop,
+        OrderKind::Release => v1::OrderKind::Release,
+    };
+    let lease = Some(from_lease_name(order.lease));
+    v1::Order { lease, kind: kind.into(), reason: order.reason.to_owned() }
+}
+
+/// As many grants as an answer holds: at least one if there is any.
+pub(in crate::grpc) fn leases(grants: Vec<Leased>) -> Vec<v1::Lease> {
+    let mut size = 0;
+    let mut fits = |lease: &v1::Lease| {
+        let first = size == 0;
+        size += lease.encoded_len();
+        first || size <= MOST_GRANT_BYTES
+    };
+    grants.into_iter().map(lease).take_while(|lease| fits(lease)).collect()
+}
+
+fn lease(leased: Leased) -> v1::Lease {
+    let Leased { grant, spec } = leased;
+    v1::Lease {
+        name: Some(from_lease_name(grant.lease)),
+        job: spec.job.into(),
+        user: spec.user,
+        image_name: spec.image_name,
+        command: spec.command,
+        arguments: spec.arguments.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+        timeout: spec.timeout_ms.map(|timeout| duration(Duration::from_millis(timeout))),
+        grace: Some(duration(GRACE)),
+        identity: grant.identity.unwrap_or_default(),
+    }
+}
+
+/// A holder's word.
+#[derive(Debug)]
+pub(in crate::grpc) struct Told {
+    pub(in crate::grpc) session: Session,
+    pub(in crate::grpc) lease: LeaseName,
+    pub(in crate::grpc) report: Report,
+}
+
+/// Reads a holder's word.
+pub(in crate::grpc) fn told(given: v1::ReportRequest, check: &mut Check) -> Option<Told> {
+    let lease = lease_name("lease", given.lease, check);
+    let report = match check.given("event", given.event)? {
+        Event::Prepared(v1::Prepared { identity }) => {
+            let right = (1..=MOST_IDENTITY_BYTES).contains(&identity.len());
+            check.demand(right, "prepared.identity", || {
+                format!("has {} bytes: give 1 to {MOST_IDENTITY_BYTES}", identity.len())
+            })?;
+            Report::Prepared(identity)
+        }
+        Event::Running(v1::Running {}) => Report::Running,
+        Event::Ended(ended) => Report::Ended(ending(ended, check)?),
+    };
+    Some(Told { session: Session(given.session), lease: lease?, report })
+}
+
+fn ending(given: v1::Ended, check: &mut Check) -> Option<Ending> {
+    let outcome = outcome("ended.state", given.state, check);
+    check.at_most("ended.reason_code", &given.reason_code, MOST_CODE_BYTES);
+    check.at_most("ended.reason", &given.reason, MOST_REASON_BYTES);
+    check.at_most("ended.log_cut", &given.log_cut, MOST_REASON_BYTES);
+    Some(Ending {
+        outcome: outcome?,
+        code: given.reason_code,
+        reason: given.reason,
+        exit_code: given.exit_code,
+        log: Some((given.log_size, given.log_crc)),
+        log_cut: given.log_cut,
+    })
+}
+
+/// What a holder's word came to.
+pub(in crate::grpc) fn verdict(verdict: Verdict, term: Option<v1::Term>) -> v1::ReportResponse {
+    let answer = |verdict: ReportVerdict| v1::ReportResponse {
+        term,
+        verdict: verdict.into(),
+        ..v1::ReportResponse::default()
+    };
+    match verdict {
+        Verdict::Recorded => answer(ReportVerdict::Recorded),
+        Verdict::LogIncomplete(log_offset) => {
+            v1::ReportResponse { log_offset, ..answer(ReportVerdict::LogIncomplete) }
+        }
+        Verdict::Superseded(reason) => {
+            v1::ReportResponse { reason, ..answer(ReportVerdict::Superseded) }
+        }
+    }
+}
+
+/// Bytes for a log.
+#[derive(Debug)]
+pub(in crate::grpc) struct Append {
+    pub(in crate::grpc) session: Session,
+    pub(in crate::grpc) lease: LeaseName,
+    pub(in crate::grpc) offset: u64,
+    pub(in crate::grpc) chunks: Vec<Chunk>,
+    pub(in crate::grpc) cursor: Bytes,
+}
+
+/// Reads bytes for a log.
+pub(in crate::grpc) fn append(given: v1::AppendRequest, check: &mut Check) -> Option<Append> {
+    let lease = lease_name("lease", given.lease, check);
+    let size: usize = given.chunks.iter().map(|chunk| chunk.data.len()).sum();
+    check.demand(size <= MAX_APPEND, "chunks", || {
+        format!("have {size} bytes, and one append takes at most {MAX_APPEND}: send the rest in the next")
+    });
+    check.demand(given.offset.checked_add(size as u64).is_some(), "offset", || {
+        format!("is {}, and no log is that large", given.offset)
+    });
+    let cursor = given.cursor.len();
+    check.demand(cursor <= MAX_CURSOR, "cursor", || {
+        format!("has {cursor} bytes, and at most {MAX_CURSOR} are kept")
+    });
+    let chunks: Vec<_> = given
+        .chunks
+        .into_iter()
+        .enumerate()
+        .map(|(index, v1::AppendChunk { observed_at, data })| {
+            let field = format!("chunks[{index}].observed_at");
+            let observed_at = time::timestamp(&field, observed_at, check)?;
+            Some(Chunk { observed_at, data })
+        })
+        .collect();
+    Some(Append {
+        session: Session(given.session),
+        lease: lease?,
+        offset: given.offset,
+        chunks: chunks.into_iter().collect::<Option<_>>()?,
+        cursor: given.cursor.into(),
+    })
+}
+
+/// How far the controller has a log.
+pub(in crate::grpc) fn appended(appended: Appended, term: Option<v1::Term>) -> v1::AppendResponse {
+    v1::AppendResponse {
+        term,
+        next_offset: appended.next,
+        durable_offset: appended.durable,
+        durable_crc: appended.durable_crc,
+        durable_cursor: appended.durable_cursor.into(),
+        closed: appended.closed,
+    }
+}
+
+/// The answer to who does not hold the attempt any more: nothing is taken from it.
+pub(in crate::grpc) fn no_longer_held(
+    info: &LogInfo,
+    term: Option<v1::Term>,
+) -> v1::AppendResponse {
+    v1::AppendResponse {
+        term,
+        next_offset: info.size,
+        durable_offset: info.size,
+        closed: true,
+        ..v1::AppendResponse::default()
+    }
+}
+
+/// An executor as it is shown.
+pub(in crate::grpc) fn executor(seen: Seen, held: usize) -> v1::Executor {
+    let Seen { record, state, silent_for } = seen;
+    let state = match state {
+        ExecutorState::Ready => v1::ExecutorState::Ready,
+        ExecutorState::Expired => v1::ExecutorState::Expired,
+        ExecutorState::Lost => v1::ExecutorState::Lost,
+        ExecutorState::Unknown => v1::ExecutorState::Unknown,
+    };
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    v1::Executor {
+        id: record.id.into(),
+        state: state.into(),
+        runner: record.runner.as_str().to_owned(),
+        version: record.version,
+        capacity: count(record.capacity),
+        held: count(held),
+        labels: record.labels,
+        silent_for: silent_for.map(duration),
+        registered_at: Some(time::from_timestamp(record.registered_at)),
+    }
+}

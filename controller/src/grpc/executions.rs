@@ -1,0 +1,92 @@
+//! The service `Executions`.
+
+use super::{
+    Services,
+    convert::{checked, executions, page_size},
+    door::Rpc,
+    read_log,
+};
+use crate::job_queue::{ListRequest, Shown, SubmitRequest};
+use futures::stream::BoxStream;
+use octavius_protocol::v1;
+use tonic::{Request, Response, Status, async_trait};
+
+#[async_trait]
+impl v1::executions_server::Executions for Services {
+    async fn execute(
+        &self,
+        request: Request<v1::ExecuteRequest>,
+    ) -> Result<Response<v1::ExecuteResponse>, Status> {
+        let (caller, request) = self.parts.door.enter(Rpc::Execute, request)?;
+        checked(|check| executions::request_id(&request.request_id, check))?;
+        let v1::ExecuteRequest { job, arguments, request_id } = request;
+        let user = caller.name().to_owned();
+        let submit = SubmitRequest { job, arguments, request_id, user };
+        let accepted = self.parts.queue.submit(submit).await?;
+        let execution = Some(self.execution(accepted.execution).await);
+        Ok(Response::new(v1::ExecuteResponse { execution, created: accepted.created }))
+    }
+
+    async fn get_execution(
+        &self,
+        request: Request<v1::GetExecutionRequest>,
+    ) -> Result<Response<v1::GetExecutionResponse>, Status> {
+        let (_, request) = self.parts.door.enter(Rpc::GetExecution, request)?;
+        let id = checked(|check| check.id("id", &request.id))?;
+        let shown = self.parts.queue.get(id).await?;
+        let execution = Some(self.execution(shown).await);
+        Ok(Response::new(v1::GetExecutionResponse { execution }))
+    }
+
+    async fn list_executions(
+        &self,
+        request: Request<v1::ListExecutionsRequest>,
+    ) -> Result<Response<v1::ListExecutionsResponse>, Status> {
+        let (_, request) = self.parts.door.enter(Rpc::ListExecutions, request)?;
+        let job = checked(|check| match request.job.as_str() {
+            "" => Some(None),
+            job => check.id("job", job).map(Some),
+        })?;
+        let v1::ListExecutionsRequest { page_size: size, page_token, .. } = request;
+        let list = ListRequest { page_size: page_size(size), page_token, job };
+        let page = self.parts.queue.list(list).await?;
+        let executions = page.executions.into_iter().map(executions::execution).collect();
+        let next_page_token = page.next_page_token;
+        Ok(Response::new(v1::ListExecutionsResponse { executions, next_page_token }))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        let (_, request) = self.parts.door.enter(Rpc::Cancel, request)?;
+        let id = checked(|check| check.id("id", &request.id))?;
+        let shown = self.parts.queue.cancel(id).await?;
+        let execution = Some(self.execution(shown).await);
+        Ok(Response::new(v1::CancelResponse { execution }))
+    }
+
+    type ReadLogStream = BoxStream<'static, Result<v1::ReadLogResponse, Status>>;
+
+    async fn read_log(
+        &self,
+        request: Request<v1::ReadLogRequest>,
+    ) -> Result<Response<Self::ReadLogStream>, Status> {
+        let (_, request) = self.parts.door.enter(Rpc::ReadLog, request)?;
+        Ok(Response::new(read_log::open(self, request).await?))
+    }
+}
+
+impl Services {
+    /// An execution with the size that its log has now. Where that cannot be said, the rest still can.
+    async fn execution(&self, mut shown: Shown) -> v1::Execution {
+        let record = &mut shown.record;
+        if record.attempt.outcome().is_none() && record.attempt.held().is_some() {
+            match self.parts.logs.info(record.attempt_id()).await {
+                Ok(info) => record.log_size = record.log_size.max(info.size),
+                Err(error) => tracing::debug!(execution = %record.id, %error, "no size of a log"),
+            }
+        }
+        executions::execution(shown)
+    }
+}

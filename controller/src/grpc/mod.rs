@@ -1,0 +1,116 @@
+//! The boundary that serves gRPC: a request becomes a message to an actor, and the reply becomes an answer.
+//!
+//! No rule lives here. [`door`] says who asks and whether that may be asked, [`convert`] turns texts into types and
+//! back, [`status`] alone knows the codes, and the files of the services put these together. Every call that waits ends
+//! when the controller does, and with its caller.
+
+mod convert;
+pub mod door;
+mod executions;
+mod executors;
+mod health;
+mod jobs;
+mod meter;
+mod read_log;
+mod status;
+mod system;
+
+pub use health::watch_health;
+pub use meter::MeterLayer;
+
+use crate::{
+    job_queue::QueueHandle, liveness::LivenessHandle, log_store::LogHandle,
+    registry::RegistryHandle, store::Leadership,
+};
+use door::Door;
+use octavius_protocol::{DESCRIPTORS, MAX_MESSAGE, v1};
+use status::RequestError;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// The most readers of logs at a time.
+pub const MOST_FOLLOWERS: usize = 10_000;
+
+/// What the services are made with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Jobs.
+    pub registry: RegistryHandle,
+    /// Executions.
+    pub queue: QueueHandle,
+    /// Executors.
+    pub liveness: LivenessHandle,
+    /// Logs.
+    pub logs: LogHandle,
+    /// Who this controller is.
+    pub leadership: Leadership,
+    /// Silence for so long ends new work for an executor.
+    pub ping_deadline: Duration,
+    /// Ends all calls that wait.
+    pub ending: CancellationToken,
+    /// Who may ask for what.
+    pub door: Door,
+}
+
+/// What the services share.
+#[derive(Clone, Debug)]
+struct Services {
+    parts: Arc<Parts>,
+    followers: Arc<Semaphore>,
+}
+
+impl Services {
+    fn term(&self) -> Option<v1::Term> {
+        let crate::store::Leadership { generation, revision, .. } = self.parts.leadership;
+        Some(v1::Term { generation, revision })
+    }
+
+    /// Waits for `call`, and no longer than the controller serves.
+    async fn while_serving<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, tonic::Status>
+    where
+        tonic::Status: From<E>,
+    {
+        tokio::select! {
+            biased;
+            () = self.parts.ending.cancelled() => Err(RequestError::Ending.into()),
+            answer = call => Ok(answer?),
+        }
+    }
+}
+
+/// Why the services cannot describe themselves.
+#[derive(Debug, thiserror::Error)]
+#[error("the descriptors of the protocol are damaged")]
+pub struct DescriptorError(#[from] tonic_reflection::server::Error);
+
+/// All services: ours, and gRPC's own for health and reflection. `health` is told how the actors are by
+/// [`watch_health`].
+pub fn routes(
+    parts: Parts,
+    health: tonic_health::server::HealthService,
+) -> Result<Routes, DescriptorError> {
+    let services =
+        Services { parts: Arc::new(parts), followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)) };
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    macro_rules! bounded {
+        ($server:path) => {
+            <$server>::new(services.clone())
+                .max_decoding_message_size(MAX_MESSAGE)
+                .max_encoding_message_size(MAX_MESSAGE)
+        };
+    }
+    Ok(Routes::new(bounded!(v1::jobs_server::JobsServer<Services>))
+        .add_service(bounded!(v1::executions_server::ExecutionsServer<Services>))
+        .add_service(bounded!(v1::executors_server::ExecutorsServer<Services>))
+        .add_service(bounded!(v1::system_server::SystemServer<Services>))
+        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(reflection))
+}

@@ -1,0 +1,146 @@
+//! One reader of one log: what is there, and what is still to come.
+//!
+//! The stream holds everything that it needs: when its caller leaves, tonic drops it, and whatever it waits for and its
+//! place among the readers go with it.
+
+use super::{
+    MOST_FOLLOWERS, Services,
+    convert::{checked, executions},
+    status::RequestError,
+};
+use crate::{
+    job_queue::{QueueHandle, Shown},
+    log_store::{LogReader, Piece},
+};
+use futures::{StreamExt, stream, stream::BoxStream};
+use octavius_protocol::{
+    id::{AttemptId, AttemptNumber},
+    v1,
+};
+use std::time::Duration;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// How often a reader that waits looks whether there is still somebody who could write.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Begins to read.
+pub(super) async fn open(
+    services: &Services,
+    request: v1::ReadLogRequest,
+) -> Result<BoxStream<'static, Result<v1::ReadLogResponse, Status>>, Status> {
+    let id = checked(|check| check.id("execution", &request.execution))?;
+    let place = services.followers.clone().try_acquire_owned();
+    let place = place.map_err(|_| RequestError::Followers { limit: MOST_FOLLOWERS })?;
+    let shown = services.parts.queue.get(id).await?;
+    let newest = shown.record.number;
+    let attempt = match request.attempt {
+        0 => newest,
+        number => AttemptNumber(number),
+    };
+    checked(|check| {
+        check.demand(attempt <= newest, "attempt", || {
+            format!("is {attempt}, and the newest of this execution is {newest}")
+        })
+    })?;
+    let attempt = AttemptId { execution: id, attempt };
+    let until = match request.follow {
+        true => u64::MAX,
+        // What comes later was not asked for; else who writes fast enough would never let it end.
+        false => services.parts.logs.info(attempt).await?.size,
+    };
+    let reading = Reading {
+        reader: services.parts.logs.read(attempt, request.offset),
+        queue: services.parts.queue.clone(),
+        ending: services.parts.ending.clone(),
+        attempt,
+        follow: request.follow,
+        offset: request.offset,
+        until,
+        over: is_over(&shown, attempt),
+        looked: Instant::now(),
+        last_look: false,
+        _place: place,
+    };
+    let answers = stream::unfold(Some(reading), |reading| async move {
+        let mut reading = reading?;
+        Some(match reading.next().await {
+            Ok((answer, true)) => (Ok(answer), Some(reading)),
+            Ok((answer, false)) => (Ok(answer), None),
+            Err(status) => (Err(status), None),
+        })
+    });
+    Ok(answers.boxed())
+}
+
+/// Whether nobody writes this log any more.
+fn is_over(shown: &Shown, attempt: AttemptId) -> bool {
+    shown.record.attempt.outcome().is_some() || shown.record.number > attempt.attempt
+}
+
+struct Reading {
+    reader: LogReader,
+    queue: QueueHandle,
+    ending: CancellationToken,
+    attempt: AttemptId,
+    follow: bool,
+    /// Where the next byte is.
+    offset: u64,
+    /// Where it ends for who does not follow.
+    until: u64,
+    /// Whether nobody writes any more, as of `looked`.
+    over: bool,
+    looked: Instant,
+    /// Whether the log was read up to its end since it was known to be over.
+    last_look: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Reading {
+    /// The next answer, and whether others follow.
+    async fn next(&mut self) -> Result<(v1::ReadLogResponse, bool), Status> {
+        let ending = self.ending.clone();
+        tokio::select! {
+            biased;
+            () = ending.cancelled() => Err(RequestError::Ending.into()),
+            answer = self.answer() => answer,
+        }
+    }
+
+    async fn answer(&mut self) -> Result<(v1::ReadLogResponse, bool), Status> {
+        loop {
+            match self.reader.next().await? {
+                Piece::Bytes { offset, .. } if offset >= self.until => {
+                    return Ok((executions::end_for_now(self.offset, true), false));
+                }
+                Piece::Bytes { offset, durable, chunk } => {
+                    self.offset = offset + chunk.data.len() as u64;
+                    return Ok((executions::chunk(offset, durable, chunk), true));
+                }
+                Piece::End(info) => return Ok((executions::end(info), false)),
+                Piece::CaughtUp if !self.follow || self.last_look => {
+                    return Ok((executions::end_for_now(self.offset, !self.over), false));
+                }
+                // Bytes may have come just before it was over: it is read once more.
+                Piece::CaughtUp if self.over => self.last_look = true,
+                Piece::CaughtUp => self.wait().await?,
+            }
+        }
+    }
+
+    /// Waits for more bytes, or for the end of who could write them.
+    async fn wait(&mut self) -> Result<(), Status> {
+        let until = self.looked + LOOK;
+        if let Ok(more) = timeout_at(until, self.reader.more()).await {
+            return Ok(more?);
+        }
+        let shown = self.queue.get(self.attempt.execution).await?;
+        self.over = is_over(&shown, self.attempt);
+        self.looked = Instant::now();
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! The one place that knows gRPC's codes. Each error names its code and a word for programs in a full match, so that a
+//! new one does not compile until it has them; its text is for people and stands as it is.
+//!
+//! A status travels in HTTP headers, of which clients take 16 KiB: texts and details are bounded here.
+
+use super::door::DoorError;
+use crate::{
+    job_queue::{QueueError, SubmitError},
+    liveness::{HeardError, ListExecutorsError, RegisterError, rules::RegisterRefused},
+    log_store::LogError,
+    registry::{CreateError, LookUpError, PinError, Violation},
+};
+use octavius_service::actor::Unanswered;
+use std::{collections::HashMap, fmt, time::Duration};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+/// Whose words the reasons are.
+const DOMAIN: &str = "octavius";
+/// The most bytes of a status's text.
+const MOST_TEXT_BYTES: usize = 1024;
+/// The most bytes of all faults in a status's details.
+const MOST_FAULT_BYTES: usize = 4 * 1024;
+/// After how long a call that found no room, or nobody, is worth repeating.
+const SOON: Duration = Duration::from_secs(1);
+/// After how long a queue that was full may have room.
+const LATER: Duration = Duration::from_secs(10);
+
+/// What is wrong with a request before any actor sees it, and with calls that wait.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RequestError {
+    /// Fields are wrong; all faults at once.
+    #[error("the request is not right")]
+    Invalid(Vec<Violation>),
+    /// The controller ends.
+    #[error("this controller is ending: try again in a moment, at the next one")]
+    Ending,
+    /// Too many read logs.
+    #[error("{limit} readers follow logs, the most that are served at a time: try again later")]
+    Followers {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+/// What a status says besides its text.
+#[derive(Debug)]
+struct Meaning {
+    code: Code,
+    /// For programs.
+    reason: &'static str,
+    faults: Vec<Violation>,
+    retry_after: Option<Duration>,
+    help: Option<&'static str>,
+}
+
+impl Meaning {
+    fn new(code: Code, reason: &'static str) -> Self {
+        Self { code, reason, faults: Vec::new(), retry_after: None, help: None }
+    }
+
+    /// A request that has to be changed.
+    fn invalid(reason: &'static str, faults: Vec<Violation>) -> Self {
+        Self { faults, ..Self::new(Code::InvalidArgument, reason) }
+    }
+
+    /// Nobody could answer; the same request may be answered in a moment.
+    fn unavailable(reason: &'static str) -> Self {
+        Self { retry_after: Some(SOON), ..Self::new(Code::Unavailable, reason) }
+    }
+
+    /// A bound is reached.
+    fn full(reason: &'static str, retry_after: Duration, help: &'static str) -> Self {
+        let full = Self::new(Code::ResourceExhausted, reason);
+        Self { retry_after: Some(retry_after), help: Some(help), ..full }
+    }
+
+    /// The one field that is no page token.
+    fn page_token(text: &impl fmt::Display) -> Self {
+        Self::invalid("PAGE_TOKEN", vec![Violation::new("page_token", text.to_string())])
+    }
+
+    fn status(self, text: &impl fmt::Display) -> Status {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(self.reason, DOMAIN, HashMap::new());
+        if !self.faults.is_empty() {
+            details.set_bad_request(bounded(self.faults));
+        }
+        if let Some(after) = self.retry_after {
+            details.set_retry_info(Some(after));
+        }
+        if let Some(help) = self.help {
+            details.set_help(vec![tonic_types::HelpLink::new(help, "")]);
+        }
+        Status::with_error_details(self.code, cut(text.to_string(), MOST_TEXT_BYTES), details)
+    }
+}
+
+/// Faults as details have them: each gets its share of the room.
+fn bounded(faults: Vec<Violation>) -> Vec<FieldViolation> {
+    let share = MOST_FAULT_BYTES / faults.len().max(1);
+    let fault = |Violation { field, description }| {
+        let field = cut(field, share / 4);
+        let description = cut(description, share - share / 4);
+        FieldViolation::new(field, description)
+    };
+    faults.into_iter().map(fault).collect()
+}
+
+/// A text of `most` bytes at the most; one that is cut says so.
+fn cut(mut text: String, most: usize) -> String {
+    const MARK: &str = "…";
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most - MARK.len()));
+        text.push_str(MARK);
+    }
+    text
+}
+
+fn unanswered(error: &Unanswered) -> Meaning {
+    match error {
+        Unanswered::Full { .. } => {
+            let help = "More calls wait than are let in: call less often, or from fewer clients.";
+            Meaning::full("BUSY", SOON, help)
+        }
+        Unanswered::Down { .. } => Meaning::unavailable("STARTING"),
+        Unanswered::Restarted { .. } | Unanswered::Late { .. } => {
+            Meaning::unavailable("UNCONFIRMED")
+        }
+    }
+}
+
+fn pin(error: PinError) -> Meaning {
+    match error {
+        PinError::UnknownJob(_) => Meaning::new(Code::NotFound, "UNKNOWN_JOB"),
+        PinError::BadArguments { violations, .. } => Meaning::invalid("BAD_ARGUMENTS", violations),
+        PinError::Unanswered(error) => unanswered(&error),
+    }
+}
+
+fn refused(error: &RegisterRefused) -> Meaning {
+    match error {
+        RegisterRefused::Level { .. } => Meaning::new(Code::FailedPrecondition, "PROTOCOL_LEVEL"),
+        RegisterRefused::Installation { .. } => {
+            Meaning::new(Code::FailedPrecondition, "OTHER_INSTALLATION")
+        }
+        RegisterRefused::OtherPlace { .. } => {
+            Meaning::new(Code::FailedPrecondition, "EXECUTOR_ELSEWHERE")
+        }
+        RegisterRefused::Replaced { .. } => {
+            Meaning::new(Code::FailedPrecondition, "EXECUTOR_REPLACED")
+        }
+        RegisterRefused::Full { .. } => {
+            let help = "Executors that are gone for good still count.";
+            Meaning::full("TOO_MANY_EXECUTORS", LATER, help)
+        }
+    }
+}
+
+/// Writes `From<$error> for Status`: the error's own text, and what `$meaning` makes of it.
+macro_rules! statuses {
+    ($($error:ty => |$value:ident| $meaning:expr;)+) => {$(
+        impl From<$error> for Status {
+            fn from(error: $error) -> Self {
+                let text = error.to_string();
+                let $value = error;
+                let meaning: Meaning = $meaning;
+                meaning.status(&text)
+            }
+        }
+    )+};
+}
+
+statuses! {
+    RequestError => |error| match error {
+        RequestError::Invalid(faults) => Meaning::invalid("INVALID_REQUEST", faults),
+        RequestError::Ending => Meaning::unavailable("ENDING"),
+        RequestError::Followers { .. } => {
+            Meaning::full("TOO_MANY_FOLLOWERS", LATER, "Each `getlogs --follow` is one of them.")
+        }
+    };
+    DoorError => |error| match error {
+        DoorError::Name => {
+            let what = "is no name: give 1 to 256 visible ASCII characters";
+            Meaning::invalid("CALLER", vec![Violation::new(super::door::USER, what)])
+        }
+        DoorError::NotAllowed { .. } => Meaning::new(Code::PermissionDenied, "NOT_ALLOWED"),
+    };
+    CreateError => |error| match error {
+        CreateError::Invalid(faults) => Meaning::invalid("INVALID_JOB", faults),
+        CreateError::AlreadyExists { .. } => Meaning::new(Code::AlreadyExists, "JOB_EXISTS"),
+        CreateError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
+        CreateError::Unconfirmed(_) => Meaning::unavailable("UNCONFIRMED"),
+        CreateError::Unanswered(error) => unanswered(&error),
+    };
+    LookUpError => |error| match error {
+        LookUpError::Unknown { .. } => Meaning::new(Code::NotFound, "UNKNOWN_JOB"),
+        LookUpError::PageToken(_) => Meaning::page_token(&error),
+        LookUpError::Unanswered(error) => unanswered(&error),
+    };
+    SubmitError => |error| match error {
+        SubmitError::Pin(error) => pin(error),
+        SubmitError::Invalid(faults) => Meaning::invalid("INVALID_REQUEST", faults),
+        SubmitError::Full { .. } => {
+            Meaning::full("QUEUE_FULL", LATER, "`octavius executors` shows who takes work.")
+        }
+        SubmitError::OtherContent { .. } => Meaning::new(Code::AlreadyExists, "REQUEST_ID_USED"),
+        SubmitError::Unconfirmed(_) | SubmitError::Store(_) => Meaning::unavailable("UNCONFIRMED"),
+        SubmitError::Unanswered(error) => unanswered(&error),
+    };
+    QueueError => |error| match error {
+        QueueError::Unknown(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTION"),
+        QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
+        QueueError::PageToken(_) => Meaning::page_token(&error),
+        QueueError::Parked { .. } => {
+            Meaning::full("TOO_MANY_PARKED", SOON, "Each executor parks two calls.")
+        }
+        QueueError::Unanswered(error) => unanswered(&error),
+        QueueError::Store(_) => Meaning::unavailable("STORE"),
+    };
+    LogError => |error| match error {
+        LogError::Unanswered(error) => unanswered(&error),
+        LogError::Away(_) => Meaning::unavailable("LOGS_AWAY"),
+        LogError::OutOfRange { .. } => Meaning::new(Code::OutOfRange, "OFFSET"),
+        LogError::Full { .. } => {
+            Meaning::full("LOG_BUFFER_FULL", SOON, "Bytes arrive faster than they are stored.")
+        }
+    };
+    RegisterError => |error| match error {
+        RegisterError::Refused(error) => refused(&error),
+        RegisterError::Store { .. } | RegisterError::Queue { .. } => Meaning::unavailable("STORE"),
+        RegisterError::Unanswered(error) => unanswered(&error),
+    };
+    HeardError => |error| match error {
+        HeardError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
+        HeardError::Unanswered(error) => unanswered(&error),
+    };
+    ListExecutorsError => |error| match error {
+        ListExecutorsError::PageToken(_) => Meaning::page_token(&error),
+        ListExecutorsError::Unanswered(error) => unanswered(&error),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::MOST_NAMED;
+
+    #[test]
+    fn a_status_fits_into_the_headers_that_clients_take() {
+        let huge = "ä".repeat(100_000);
+        let faults = vec![Violation::new(huge.clone(), huge.clone()); MOST_NAMED + 1];
+        let status = Meaning::invalid("INVALID_REQUEST", faults).status(&huge);
+        assert!(status.message().len() <= 1024 && status.message().ends_with('…'));
+        assert!(status.details().len() <= 6 * 1024, "{}", status.details().len());
+        let details = status.get_error_details();
+        assert_eq!(details.bad_request().unwrap().field_violations.len(), MOST_NAMED + 1);
+        let headers = status.into_http::<tonic::body::Body>().into_parts().0.headers;
+        let size: usize =
+            headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        assert!(size < 15 * 1024, "{size} bytes of headers");
+    }
+
+    #[test]
+    fn a_status_says_why_to_programs_and_what_to_do_to_people() {
+        let unanswered = Unanswered::Full { actor: "JobQueue", limit: 1024 };
+        let status = Status::from(SubmitError::Unanswered(unanswered));
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.message().contains("1024 calls wait"), "{}", status.message());
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("BUSY", DOMAIN));
+        assert_eq!(details.retry_info().unwrap().retry_delay, Some(SOON));
+        assert!(details.help().is_some());
+    }
+
+    #[test]
+    fn faults_keep_their_fields() {
+        let faults = vec![Violation::new("arguments.name", "is required and missing")];
+        let error = PinError::BadArguments { job: "hello".to_owned(), violations: faults };
+        let status = Status::from(SubmitError::Pin(error));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        let fault = &details.bad_request().unwrap().field_violations[0];
+        assert_eq!(fault.field, "arguments.name");
+        assert_eq!(fault.description, "is required and missing");
+    }
+}

@@ -1,0 +1,114 @@
+//! The metrics that the controller has besides those of every server.
+//!
+//! No label holds an id, a job's name or a path of a caller: the number of series does not grow with use.
+
+use octavius_service::telemetry::metrics::{
+    Kind::{Counter, Gauge, Histogram},
+    Metric, Unit,
+};
+
+/// All of them.
+pub const METRICS: &[Metric] = &[
+    Metric {
+        name: "octavius_executors",
+        kind: Gauge,
+        unit: Unit::Count,
+        labels: &["state"],
+        help: "Executors that are `ready`, `expired`, `lost`, or `unknown`: not heard since the start.",
+    },
+    Metric {
+        name: "octavius_queue_pending",
+        kind: Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Executions that wait for an executor.",
+    },
+    Metric {
+        name: "octavius_queue_oldest_seconds",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        help: "How long the first of them has waited; 0 if there is none.",
+    },
+    Metric {
+        name: "octavius_queue_leases",
+        kind: Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Attempts that an executor holds.",
+    },
+    Metric {
+        name: "octavius_store_commit_seconds",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &[],
+        help: "Time from when a batch was sent to the store until its outcome was known.",
+    },
+    Metric {
+        name: "octavius_store_batch_writes",
+        kind: Histogram,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Writes that were committed together.",
+    },
+    Metric {
+        name: "octavius_store_commits_total",
+        kind: Counter,
+        unit: Unit::Count,
+        labels: &["outcome"],
+        help: "Decisions that were stored, by what came of them.",
+    },
+    Metric {
+        name: "octavius_log_bytes_total",
+        kind: Counter,
+        unit: Unit::Bytes,
+        labels: &[],
+        help: "Bytes of logs that were taken from executors.",
+    },
+    Metric {
+        name: "octavius_log_segments_total",
+        kind: Counter,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Segments of logs that were stored.",
+    },
+    Metric {
+        name: "octavius_log_flush_seconds",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &[],
+        help: "Time to make the waiting bytes of a log durable.",
+    },
+    Metric {
+        name: "octavius_logs_open",
+        kind: Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Logs that are in memory.",
+    },
+    Metric {
+        name: "octavius_log_followers",
+        kind: Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Readers of logs.",
+    },
+    Metric {
+        name: "octavius_rpc_seconds",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &["method", "code"],
+        help: "Time from a call's arrival until its last byte was sent, waiting for work included; `CANCELLED` if its caller left.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::METRICS;
+    use octavius_service::telemetry::metrics;
+
+    #[test]
+    fn the_table_is_sound() {
+        assert_eq!(metrics::faults(&[metrics::METRICS, METRICS]), Vec::<String>::new());
+    }
+}
