@@ -209,6 +209,33 @@ impl View {
         self.seats.get(executor).map_or(0, |seat| seat.holds.len())
     }
 
+    /// Whether every execution is in exactly the one place where its record says that it is.
+    #[cfg(test)]
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for (id, live) in &self.live {
+            let record = &live.record;
+            let queues = self.pending.iter().filter(|(_, queue)| queue.values().any(|at| at == id));
+            let queued: Vec<_> = queues.map(|(needs, _)| *needs).collect();
+            let seats = self.seats.iter().filter(|(_, seat)| seat.holds.contains(id));
+            let seated: Vec<_> = seats.map(|(executor, _)| executor).collect();
+            let right = match record.attempt.held() {
+                Some(_) => {
+                    queued.is_empty() && seated == record.executor.iter().collect::<Vec<_>>()
+                }
+                None => queued == [record.needs] && seated.is_empty(),
+            };
+            if !right {
+                return Err(format!("{record:?} is queued in {queued:?} and seated at {seated:?}"));
+            }
+        }
+        let kept = self.waiting() + self.leases();
+        if kept == self.live.len() {
+            Ok(())
+        } else {
+            Err(format!("{kept} are queued or seated of {}", self.live.len()))
+        }
+    }
+
     /// Puts a record where it belongs in the view.
     fn keep(&mut self, record: Record, now: Moment) {
         let id = record.id;

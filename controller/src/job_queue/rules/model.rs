@@ -1,1 +1,547 @@
+//! Every order of events, lost, late and repeated messages and crashes, over the real rules of the queue.
+//!
+//! The controller is [`View`] and what it wrote; an executor is the least that keeps the protocol: prepare, wait for
+//! the acknowledgement, go. The network holds messages for as long as it likes and says them in any order or not at
+//! all; what is not acknowledged is said again, so that each can come twice. What is bounded, so that all of it can be seen: executions, crashes, grants, messages on their way.
 
+use super::*;
+use crate::job_queue::{
+    attempt::{Outcome, State},
+    record::{Change, Ending, Spec, Step},
+    rules::{Grant, Join, OrderKind, Report, Reported, Submission, Verdict},
+};
+use stateright::{Checker, Model, Property};
+
+const NOW: Moment = Moment { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
+/// Every wait is over at once: a tick may come at any time.
+const LIMITS: QueueLimits = QueueLimits {
+    pending: 10,
+    grants: 1,
+    acknowledge_within: Duration::ZERO,
+    log_within: Duration::ZERO,
+    cancel_within: Duration::ZERO,
+};
+
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    executors: usize,
+    executions: u8,
+    controller_crashes: u8,
+    executor_crashes: u8,
+    epochs: u64,
+    messages: usize,
+}
+
+/// What an executor has on its disk of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Local {
+    epoch: Epoch,
+    identity: String,
+    phase: Phase,
+    stopped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Prepared,
+    Running,
+    Ended(Outcome),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Executor {
+    session: Session,
+    local: BTreeMap<AttemptId, Local>,
+    made: u8,
+    crashes: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Message {
+    /// To an executor: a grant in an answer.
+    Granted(usize, LeaseName, Option<String>),
+    /// To the controller.
+    Prepared(usize, Session, LeaseName, String),
+    Running(usize, Session, LeaseName),
+    Ended(usize, Session, LeaseName, Outcome),
+    /// To an executor: what its report came to.
+    PreparedRecorded(usize, LeaseName, String),
+    EndRecorded(usize, LeaseName),
+    Superseded(usize, LeaseName),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct System {
+    view: View,
+    disk: BTreeMap<ExecutionId, Record>,
+    sessions: u64,
+    executors: Vec<Executor>,
+    network: BTreeSet<Message>,
+    /// How often each attempt's program was started.
+    starts: BTreeMap<AttemptId, u8>,
+    /// What each execution was first said to have ended as.
+    finals: BTreeMap<ExecutionId, Outcome>,
+    submitted: u8,
+    crashes: u8,
+    /// What must never happen, and did.
+    broken: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Action {
+    Submit,
+    Poll(usize),
+    Attend(usize),
+    Deliver(Message),
+    Drop(Message),
+    Repeat(usize),
+    Exit(usize, AttemptId, Outcome),
+    Cancel(ExecutionId),
+    Tick,
+    Lose(usize),
+    CrashController,
+    CrashExecutor(usize),
+}
+
+fn name(executor: usize) -> ExecutorId {
+    format!("executor-{executor}").parse().unwrap()
+}
+
+fn join(executor: usize, session: Session) -> Join {
+    Join { executor: name(executor), session, runner: RunnerKind::Process, capacity: 1 }
+}
+
+fn spec() -> Spec {
+    Spec {
+        job: "greet".parse().unwrap(),
+        job_uid: String::new(),
+        job_version: 1,
+        user: String::new(),
+        image_name: String::new(),
+        command: vec!["true".to_owned()],
+        arguments: BTreeMap::new(),
+        timeout_ms: None,
+    }
+}
+
+impl System {
+    /// Writes what a decision asks for, and looks whether it contradicts what was written before.
+    fn commit(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Submitted(..) => {}
+                Change::Live(record) => self.write(*record),
+                Change::Done(record) => {
+                    let outcome = record.attempt.outcome().unwrap();
+                    let first = *self.finals.entry(record.id).or_insert(outcome);
+                    if first != outcome {
+                        self.broken = Some("a final state changed");
+                    }
+                    let starts = self.starts.get(&record.attempt_id()).copied().unwrap_or(0);
+                    if outcome == Outcome::Succeeded && starts != 1 {
+                        self.broken = Some("an attempt that did not run once succeeded");
+                    }
+                    self.write(*record);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, record: Record) {
+        let was = self.disk.get(&record.id).map(|was| was.attempt);
+        if was.is_some_and(|was| was.outcome().is_some() && was != record.attempt) {
+            self.broken = Some("a final execution was written again");
+        }
+        self.disk.insert(record.id, record);
+    }
+
+    fn live_on_disk(&self) -> Vec<Record> {
+        let live = self.disk.values().filter(|record| record.attempt.outcome().is_none());
+        live.cloned().collect()
+    }
+
+    fn held(&self, executor: usize) -> Vec<LeaseName> {
+        let local = self.executors[executor].local.iter();
+        local.map(|(attempt, local)| LeaseName { attempt: *attempt, epoch: local.epoch }).collect()
+    }
+
+    /// What an executor says of what it has, and says again until it is acknowledged.
+    fn reports(&self, executor: usize) -> Vec<Message> {
+        let Executor { session, local, .. } = &self.executors[executor];
+        let reports = local.iter().map(|(attempt, local)| {
+            let lease = LeaseName { attempt: *attempt, epoch: local.epoch };
+            match local.phase {
+                Phase::Prepared if local.stopped => {
+                    Message::Ended(executor, *session, lease, Outcome::Cancelled)
+                }
+                Phase::Prepared => {
+                    Message::Prepared(executor, *session, lease, local.identity.clone())
+                }
+                Phase::Running => Message::Running(executor, *session, lease),
+                Phase::Ended(outcome) => Message::Ended(executor, *session, lease, outcome),
+            }
+        });
+        reports.collect()
+    }
+
+    fn granted(&mut self, executor: usize, lease: LeaseName, identity: Option<String>) {
+        let Executor { local, made, session, .. } = &mut self.executors[executor];
+        if let Some(known) = local.get_mut(&lease.attempt) {
+            // A newer grant of what cannot run yet is the same thing under a newer name.
+            if known.phase == Phase::Prepared && known.epoch < lease.epoch {
+                known.epoch = lease.epoch;
+            }
+            return;
+        }
+        if identity.is_some() {
+            let lost = Message::Ended(executor, *session, lease, Outcome::Lost);
+            self.network.insert(lost);
+            return;
+        }
+        *made = 1 - *made; // another thing than the one before: that is all that its name says
+        let identity = format!("{executor}-{made}");
+        let fresh = Local { epoch: lease.epoch, identity, phase: Phase::Prepared, stopped: false };
+        local.insert(lease.attempt, fresh);
+    }
+
+    /// The controller takes a report, and answers.
+    fn take(&mut self, executor: usize, session: Session, lease: LeaseName, report: Report) {
+        let Ok(reported) = self.view.report(session, lease, report.clone(), NOW) else { return };
+        let verdict = match reported {
+            Reported::Verdict(changes, verdict) => {
+                self.commit(changes);
+                verdict
+            }
+            Reported::Seal(changes, _) => {
+                self.commit(changes);
+                let done = self.view.sealed(lease, 0, "", NOW);
+                self.commit(done.into_iter().collect());
+                Verdict::Recorded
+            }
+            Reported::AskHistory => {
+                let record = self.disk.get(&lease.attempt.execution);
+                record.map_or(Verdict::Superseded(String::new()), |record| {
+                    Verdict::from_history(record, lease, &report)
+                })
+            }
+        };
+        let answer = match (verdict, report) {
+            (Verdict::Superseded(_), _) => Message::Superseded(executor, lease),
+            (_, Report::Prepared(identity)) => Message::PreparedRecorded(executor, lease, identity),
+            (_, Report::Ended(_)) => Message::EndRecorded(executor, lease),
+            (_, Report::Running) => return,
+        };
+        self.network.insert(answer);
+    }
+
+    fn deliver(&mut self, message: Message) {
+        match message {
+            Message::Granted(executor, lease, identity) => self.granted(executor, lease, identity),
+            Message::Prepared(executor, session, lease, identity) => {
+                self.take(executor, session, lease, Report::Prepared(identity));
+            }
+            Message::Running(executor, session, lease) => {
+                self.take(executor, session, lease, Report::Running);
+            }
+            Message::Ended(executor, session, lease, outcome) => {
+                let ending = Ending {
+                    outcome,
+                    code: String::new(),
+                    reason: String::new(),
+                    exit_code: None,
+                    log: Some((0, 0)),
+                    log_cut: String::new(),
+                };
+                self.take(executor, session, lease, Report::Ended(ending));
+            }
+            Message::PreparedRecorded(executor, lease, identity) => {
+                let local = self.executors[executor].local.get_mut(&lease.attempt);
+                if let Some(local) = local
+                    && local.phase == Phase::Prepared
+                    && local.epoch == lease.epoch
+                    && local.identity == identity
+                    && !local.stopped
+                {
+                    local.phase = Phase::Running;
+                    let starts = self.starts.entry(lease.attempt).or_default();
+                    *starts += 1;
+                }
+            }
+            Message::EndRecorded(executor, lease) => {
+                let local = &mut self.executors[executor].local;
+                if local.get(&lease.attempt).is_some_and(|known| known.epoch == lease.epoch) {
+                    local.remove(&lease.attempt);
+                }
+            }
+            Message::Superseded(executor, lease) => self.forget(executor, lease),
+        }
+    }
+
+    fn forget(&mut self, executor: usize, lease: LeaseName) {
+        let local = &mut self.executors[executor].local;
+        if local.get(&lease.attempt).is_some_and(|known| known.epoch == lease.epoch) {
+            local.remove(&lease.attempt);
+        }
+    }
+
+    fn attend(&mut self, executor: usize) {
+        let session = self.executors[executor].session;
+        let held = self.held(executor);
+        let Ok(attended) = self.view.attend(session, &held) else { return };
+        for Grant { lease, identity } in attended.grants {
+            self.network.insert(Message::Granted(executor, lease, identity));
+        }
+        for order in attended.orders {
+            match order.kind {
+                OrderKind::Release => self.forget(executor, order.lease),
+                OrderKind::Stop => {
+                    let local = self.executors[executor].local.get_mut(&order.lease.attempt);
+                    if let Some(local) = local.filter(|local| local.epoch == order.lease.epoch) {
+                        local.stopped = true;
+                    }
+                }
+            }
+        }
+        for lease in attended.unknown {
+            if self
+                .disk
+                .get(&lease.attempt.execution)
+                .is_some_and(|record| record.attempt.outcome().is_some())
+            {
+                self.forget(executor, lease);
+            }
+        }
+    }
+}
+
+impl Model for Bounds {
+    type State = System;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<System> {
+        let mut view = View::load(LIMITS, Vec::new(), Vec::new(), NOW);
+        let executors = (0..self.executors).map(|index| {
+            let session = Session(index as u64 + 1);
+            view.join(join(index, session), NOW);
+            Executor { session, local: BTreeMap::new(), made: 0, crashes: 0 }
+        });
+        let executors = executors.collect();
+        vec![System {
+            view,
+            disk: BTreeMap::new(),
+            sessions: self.executors as u64,
+            executors,
+            network: BTreeSet::new(),
+            starts: BTreeMap::new(),
+            finals: BTreeMap::new(),
+            submitted: 0,
+            crashes: 0,
+            broken: None,
+        }]
+    }
+
+    fn actions(&self, system: &System, actions: &mut Vec<Action>) {
+        if system.submitted < self.executions {
+            actions.push(Action::Submit);
+        }
+        for executor in 0..self.executors {
+            actions.extend([Action::Attend(executor), Action::Lose(executor)]);
+            if system.executors[executor].local.is_empty() {
+                actions.push(Action::Poll(executor));
+            }
+            if system.network.len() < self.messages {
+                actions.push(Action::Repeat(executor));
+            }
+            for (attempt, local) in &system.executors[executor].local {
+                if local.phase == Phase::Running {
+                    let ends = [Outcome::Succeeded, Outcome::Failed, Outcome::Cancelled];
+                    let possible = ends
+                        .into_iter()
+                        .filter(|outcome| *outcome != Outcome::Cancelled || local.stopped);
+                    actions
+                        .extend(possible.map(|outcome| Action::Exit(executor, *attempt, outcome)));
+                }
+            }
+            if system.executors[executor].crashes < self.executor_crashes {
+                actions.push(Action::CrashExecutor(executor));
+            }
+        }
+        for message in &system.network {
+            actions.push(Action::Deliver(message.clone()));
+            actions.push(Action::Drop(message.clone()));
+        }
+        let live = system.live_on_disk();
+        let wishes = live.iter().filter(|record| !record.attempt.cancelling);
+        actions.extend(wishes.map(|record| Action::Cancel(record.id)));
+        actions.push(Action::Tick);
+        if system.crashes < self.controller_crashes {
+            actions.push(Action::CrashController);
+        }
+    }
+
+    fn next_state(&self, last: &System, action: Action) -> Option<System> {
+        let mut system = last.clone();
+        match action {
+            Action::Submit => {
+                system.submitted += 1;
+                let id = ExecutionId::from_bytes([system.submitted; 16]);
+                let submission =
+                    Submission { id, spec: spec(), request_id: None, notes: Vec::new() };
+                let (_, changes) = system.view.submit(submission, NOW).ok()?;
+                system.commit(changes);
+            }
+            Action::Poll(executor) => {
+                let held = system.held(executor);
+                let session = system.executors[executor].session;
+                let polled = system.view.poll(session, 1, &held, NOW).ok()?;
+                system.commit(polled.changes);
+                for Grant { lease, identity } in polled.grants {
+                    system.network.insert(Message::Granted(executor, lease, identity));
+                }
+            }
+            Action::Attend(executor) => system.attend(executor),
+            Action::Deliver(message) => {
+                system.network.remove(&message);
+                system.deliver(message);
+            }
+            Action::Drop(message) => {
+                system.network.remove(&message);
+            }
+            Action::Repeat(executor) => {
+                let reports = system.reports(executor);
+                system.network.extend(reports);
+            }
+            Action::Exit(executor, attempt, outcome) => {
+                let local = system.executors[executor].local.get_mut(&attempt)?;
+                local.phase = Phase::Ended(outcome);
+            }
+            Action::Cancel(id) => {
+                let cancelled = system.view.cancel(id, NOW)?;
+                system.commit(cancelled.changes);
+            }
+            Action::Tick => {
+                let ticked = system.view.tick(NOW);
+                system.commit(ticked.changes);
+                for cut in ticked.cuts {
+                    let done = system.view.sealed(cut.lease, 0, &cut.why, NOW);
+                    system.commit(done.into_iter().collect());
+                }
+            }
+            Action::Lose(executor) => {
+                let session = system.executors[executor].session;
+                let changes = system.view.lose(&name(executor), session, NOW);
+                system.commit(changes);
+            }
+            Action::CrashController => {
+                system.crashes += 1;
+                let executors = system.executors.iter().enumerate();
+                let joins = executors.map(|(index, executor)| join(index, executor.session));
+                let joins = joins.collect();
+                system.view = View::load(LIMITS, system.live_on_disk(), joins, NOW);
+            }
+            Action::CrashExecutor(executor) => {
+                system.sessions += 1;
+                let session = Session(system.sessions);
+                system.executors[executor].crashes += 1;
+                system.executors[executor].session = session;
+                system.view.join(join(executor, session), NOW);
+            }
+        }
+        (system != *last).then_some(system)
+    }
+
+    fn within_boundary(&self, system: &System) -> bool {
+        let epochs = system.disk.values().all(|record| match record.attempt.state {
+            State::Pending { last: epoch }
+            | State::Leased(epoch)
+            | State::Starting(epoch)
+            | State::Running(epoch)
+            | State::Ended { epoch, .. } => epoch.0 <= self.epochs,
+        });
+        epochs && system.network.len() <= self.messages
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::<Self>::always("P1: what was submitted is on disk", |_, system| {
+                system.disk.len() == usize::from(system.submitted)
+            }),
+            Property::<Self>::always("P2: no attempt is started twice", |_, system| {
+                system.starts.values().all(|starts| *starts <= 1)
+            }),
+            Property::<Self>::always("P3: nothing that matters is only in memory", |_, system| {
+                let memory: Vec<&Record> = system.view.newest_first().collect();
+                let disk = system.live_on_disk();
+                memory.into_iter().eq(disk.iter().rev())
+            }),
+            Property::<Self>::always("P3: a final state never changes", |_, system| {
+                system.broken.is_none()
+            }),
+            Property::<Self>::always("the view is in order", |_, system| {
+                system.view.check().is_ok()
+            }),
+            Property::<Self>::sometimes("one succeeds", |_, system| {
+                system.finals.values().any(|outcome| *outcome == Outcome::Succeeded)
+            }),
+            Property::<Self>::sometimes("one is lost", |_, system| {
+                system.finals.values().any(|outcome| *outcome == Outcome::Lost)
+            }),
+            Property::<Self>::sometimes("one is cancelled after it ran", |_, system| {
+                let cancelled = |record: &Record| {
+                    record.attempt.outcome() == Some(Outcome::Cancelled)
+                        && record.history.iter().any(|(step, _)| *step == Step::Running)
+                };
+                system.disk.values().any(cancelled)
+            }),
+            Property::<Self>::sometimes("one runs by its second grant", |_, system| {
+                let again = State::Running(Epoch(2));
+                system.disk.values().any(|record| record.attempt.state == again)
+            }),
+        ]
+    }
+}
+
+/// Looks at every state within the bounds, or at the nearest `most`.
+fn check(bounds: Bounds, most: usize) {
+    let checker = bounds.checker().threads(2).target_state_count(most).spawn_bfs().join();
+    println!("{bounds:?}: {} states, depth {}", checker.unique_state_count(), checker.max_depth());
+    for (name, path) in checker.discoveries() {
+        assert!(name.starts_with("one "), "{name}:\n{path}");
+    }
+    let all = checker.state_count() < most;
+    for reached in ["one succeeds", "one is lost", "one runs by its second grant"] {
+        assert!(!all || checker.discovery(reached).is_some(), "in no order of events {reached}");
+    }
+}
+
+const ONE: Bounds = Bounds {
+    executors: 1,
+    executions: 1,
+    controller_crashes: 1,
+    executor_crashes: 1,
+    epochs: 2,
+    messages: 1,
+};
+
+#[test]
+fn an_executor_and_a_controller_that_crash_in_every_order() {
+    check(ONE, usize::MAX);
+}
+
+#[test]
+fn two_messages_on_their_way_in_every_order() {
+    check(Bounds { controller_crashes: 0, executor_crashes: 0, messages: 2, ..ONE }, usize::MAX);
+}
+
+#[test]
+fn two_executors_in_every_order() {
+    check(Bounds { executors: 2, executor_crashes: 0, ..ONE }, usize::MAX);
+}
+
+/// All of it is for a night: `OCTAVIUS_MODEL_STATES` says how far to go, and here it is the nearest states.
+#[test]
+fn two_executors_and_two_executions_in_every_order_of_the_nearest_states() {
+    let most = std::env::var("OCTAVIUS_MODEL_STATES").ok().and_then(|most| most.parse().ok());
+    let bounds = Bounds { executors: 2, executions: 2, messages: 2, ..ONE };
+    check(bounds, most.unwrap_or(20_000));
+}

@@ -111,8 +111,13 @@ impl View {
         if !matches!(live.record.attempt.state, State::Leased(_)) {
             return Reported::superseded("this attempt went on without being prepared here");
         }
+        if let Err(refused) = self.apply(id, Event::Prepare(lease.epoch), now) {
+            return Reported::superseded(&refused.to_string());
+        }
+        let Some(live) = self.live.get_mut(&id) else { return Reported::AskHistory };
         live.record.identity = Some(identity);
-        self.recorded(lease, Event::Prepare(lease.epoch), now)
+        let change = Change::Live(Box::new(live.record.clone()));
+        Reported::Verdict(vec![change], Verdict::Recorded)
     }
 
     fn recorded(&mut self, lease: LeaseName, event: Event, now: Moment) -> Reported {
