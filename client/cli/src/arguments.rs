@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// The values that `words` (each one value, which may hold anything) and `old` (lists with commas) give. A name that
 /// is given twice is refused: which of the two was meant cannot be known.
 pub(crate) fn values(
-    words: &[String],
+    words: &[&String],
     old: &[String],
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut values = BTreeMap::new();
@@ -43,7 +43,8 @@ mod tests {
 
     fn read(words: &[&str], old: &[&str]) -> Result<Vec<(String, String)>, String> {
         let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        match values(&own(words), &own(old)) {
+        let words = own(words);
+        match values(&words.iter().collect::<Vec<_>>(), &own(old)) {
             Ok(values) => Ok(values.into_iter().collect()),
             Err(failure) => Err(failure.text().unwrap()),
         }

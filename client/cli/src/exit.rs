@@ -119,6 +119,7 @@ impl Failure {
                     .map(|fault| json!({"field": fault.key, "description": fault.problem}))
                     .collect();
             }
+            Failure::Client(Error::Unanswered { address, .. }) => error["address"] = json!(address),
             _ => {}
         }
         Some(json!({ "error": error }))

@@ -49,7 +49,9 @@ fn run(cli: Cli) -> Exit {
 fn misread(arguments: &[OsString], error: &clap::Error) -> Exit {
     let format = cli::format_of(arguments);
     if error.use_stderr() && format.is_document() {
-        let failure = Failure::Usage(error.render().to_string().trim_end().to_owned());
+        let text = error.render().to_string();
+        let text = text.trim_end().trim_start_matches("error: ");
+        let failure = Failure::Usage(text.to_owned());
         Context::new(format, None).output.failure(&failure);
     } else {
         // Nobody is left to tell where this fails.

@@ -9,23 +9,23 @@ use crate::{
 };
 use bytes::Bytes;
 use clap::ValueEnum;
-use octavius_client::Error;
+use octavius_client::{Error, Silence};
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// For people.
     #[default]
     Text,
-    /// For people, with more columns
+    /// For people, with more columns.
     Wide,
-    /// Names or ids alone, one a line
+    /// Names or ids alone, one a line.
     Name,
-    /// One JSON document, also for errors
+    /// One JSON document, also for errors.
     Json,
-    /// One YAML document, also for errors
+    /// One YAML document, also for errors.
     Yaml,
 }
 
@@ -104,6 +104,11 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "octavius: {text}");
     }
 
+    /// Whether people at a terminal hear hints.
+    pub(crate) fn hints(&self) -> bool {
+        self.hints
+    }
+
     /// Tells people at a terminal how to go on.
     pub(crate) fn hint(&self, text: &str) {
         if self.hints {
@@ -119,7 +124,10 @@ impl Output {
             }
         } else if let Some(text) = failure.text() {
             let _ = writeln!(io::stderr().lock(), "octavius: {text}");
-            if let Failure::Client(Error::Unanswered { .. }) = failure {
+            if let Failure::Client(Error::Unanswered {
+                silence: Silence::NoConnection(_), ..
+            }) = failure
+            {
                 self.hint("`octavius dev` runs a controller and an executor on this machine");
             }
         }

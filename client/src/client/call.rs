@@ -88,6 +88,8 @@ impl Client {
     {
         let deadline = Instant::now() + self.timeout;
         let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(2));
+        // What a try before this one came to: says more than that the time is over.
+        let mut before = None;
         loop {
             let mut request = Request::new(message.clone());
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -99,6 +101,9 @@ impl Client {
             let error = Error::from_status(&self.address, &status, self.timeout);
             let pause = pauses.next();
             match &error {
+                Error::Unanswered { silence: Silence::Late(_), .. } => {
+                    return Err(before.unwrap_or(error));
+                }
                 Error::Unanswered { silence, .. }
                     if repeat.covers(silence) && Instant::now() + pause < deadline =>
                 {
@@ -106,6 +111,7 @@ impl Client {
                 }
                 _ => return Err(error),
             }
+            before = Some(error);
         }
     }
 }

@@ -35,7 +35,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// killed by the transport when many small frames wait in a small window.
 const WINDOW: u32 = 8 << 20;
 /// How many entries are asked for at once.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
 
 pub(crate) type Wire = InterceptedService<Channel, Credentials>;
 
@@ -195,15 +195,12 @@ impl Client {
         job: Option<&str>,
         limit: Option<usize>,
     ) -> Result<Vec<v1::Execution>, Error> {
+        let limit = limit.unwrap_or(usize::MAX);
         let mut all = Vec::new();
         let mut page_token = String::new();
-        loop {
-            let missing = limit.map_or(PAGE as usize, |limit| limit.saturating_sub(all.len()));
-            if missing == 0 {
-                return Ok(all);
-            }
+        while all.len() < limit {
             let message = v1::ListExecutionsRequest {
-                page_size: u32::try_from(missing).unwrap_or(PAGE).min(PAGE),
+                page_size: u32::try_from(limit - all.len()).unwrap_or(PAGE).min(PAGE),
                 page_token,
                 job: job.unwrap_or_default().to_owned(),
             };
@@ -215,10 +212,11 @@ impl Client {
             all.extend(page.executions);
             page_token = page.next_page_token;
             if page_token.is_empty() {
-                all.truncate(limit.unwrap_or(usize::MAX));
-                return Ok(all);
+                break;
             }
         }
+        all.truncate(limit);
+        Ok(all)
     }
 
     /// Asks that an execution end, and answers how it stands now.
@@ -288,14 +286,22 @@ impl Client {
         Ok(follow::stream(self.clone(), request))
     }
 
-    /// Waits until an execution is final. `seen` hears of it each time it has changed.
+    /// Waits until an execution is final.
     ///
     /// # Errors
     /// Where the execution is not known, or the controller stays away for longer than the client's patience.
-    pub async fn wait(
+    pub async fn wait(&self, id: &str) -> Result<v1::Execution, Error> {
+        self.wait_until(id, |_| false).await
+    }
+
+    /// Waits until an execution is final or `enough` says yes, which hears of it each time it has changed.
+    ///
+    /// # Errors
+    /// As [`Client::wait`].
+    pub async fn wait_until(
         &self,
         id: &str,
-        mut seen: impl FnMut(&v1::Execution),
+        mut enough: impl FnMut(&v1::Execution) -> bool,
     ) -> Result<v1::Execution, Error> {
         let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(1));
         let mut last: Option<v1::Execution> = None;
@@ -304,11 +310,12 @@ impl Client {
             match self.execution(id).await {
                 Ok(found) => {
                     heard = Instant::now();
+                    let mut done = is_final(found.state());
                     if last.as_ref() != Some(&found) {
                         pauses.reset();
-                        seen(&found);
+                        done |= enough(&found);
                     }
-                    if is_final(found.state()) {
+                    if done {
                         return Ok(found);
                     }
                     last = Some(found);

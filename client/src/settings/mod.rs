@@ -65,7 +65,7 @@ impl Surroundings {
     pub fn of_this_process() -> Self {
         let read = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
         Self {
-            working_folder: PathBuf::from("."),
+            working_folder: PathBuf::new(), // paths stay as they were written
             variables: Self::VARIABLES.into_iter().filter_map(read).collect(),
         }
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 use clap::Args;
 use octavius_client::{
-    Client,
+    Client, Error, Silence,
     v1::{Execution, ExecutionState},
 };
 use std::collections::BTreeMap;
@@ -30,9 +30,12 @@ Examples:
   octavius execute backup 'paths=/etc, /var' note=\"it's = fine\" --wait
   id=$(octavius execute hello-friend name=Ada surname=Lovelace)")]
 pub(crate) struct Execute {
-    /// The job's name, and the values of its arguments
-    #[arg(value_name = "JOB [NAME=VALUE]...", required_unless_present = "job_name")]
-    words: Vec<String>,
+    /// The job's name
+    #[arg(value_name = "JOB", required_unless_present = "job_name")]
+    job: Option<String>,
+    /// The values of its arguments
+    #[arg(value_name = "NAME=VALUE")]
+    values: Vec<String>,
     /// The job's name, in the old form
     #[arg(long, value_name = "NAME", hide = true)]
     job_name: Option<String>,
@@ -40,10 +43,10 @@ pub(crate) struct Execute {
     #[arg(long, value_name = "LIST", hide = true)]
     args: Vec<String>,
     /// Show the log as it is written, until the execution ends
-    #[arg(short, long)]
+    #[arg(long)]
     follow: bool,
     /// Wait until the execution ends
-    #[arg(short, long)]
+    #[arg(long)]
     wait: bool,
 }
 
@@ -56,17 +59,18 @@ pub(crate) struct Wish {
 
 impl Execute {
     pub(crate) fn wish(&self) -> Result<Wish, Failure> {
-        let (job, words) = match (&self.job_name, self.words.split_first()) {
-            (Some(name), _) => (name.clone(), self.words.as_slice()),
-            (None, Some((name, words))) => (name.clone(), words),
-            (None, None) => (String::new(), self.words.as_slice()),
+        let values = self.values.iter();
+        let (job, words): (&str, Vec<&String>) = match (&self.job_name, &self.job) {
+            // In the old form no name stands first, so the first word is a value.
+            (Some(name), first) => (name, first.iter().chain(values).collect()),
+            (None, first) => (first.as_deref().unwrap_or_default(), values.collect()),
         };
         if self.job_name.is_none() && job.contains('=') {
             return Err(Failure::Usage(format!(
                 "`{job}` stands where the job's name belongs: write `octavius execute JOB NAME=VALUE`"
             )));
         }
-        Ok(Wish { job, values: arguments::values(words, &self.args)? })
+        Ok(Wish { job: job.to_owned(), values: arguments::values(&words, &self.args)? })
     }
 
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
@@ -78,7 +82,7 @@ impl Execute {
         }
         let mut wish = self.wish()?;
         let client = context.client()?;
-        if terminal::can_ask() {
+        if terminal::can_ask() && !output.format().is_document() {
             ask_for_missing(&client, &mut wish).await?;
         }
         let execution = client.execute(&wish.job, wish.values).await?;
@@ -95,7 +99,12 @@ impl Execute {
 
 /// Asks for required values that are not given, before the controller refuses.
 async fn ask_for_missing(client: &Client, wish: &mut Wish) -> Result<(), Failure> {
-    let job = client.describe_job(&wish.job).await?;
+    let job = match client.describe_job(&wish.job).await {
+        Ok(job) => job,
+        // Executing asks for longer than describing does.
+        Err(Error::Unanswered { silence: Silence::NoConnection(_), .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
     let arguments = job.definition.map(|definition| definition.arguments).unwrap_or_default();
     for argument in arguments.into_iter().filter(|argument| argument.required) {
         if !wish.values.contains_key(&argument.name) {
@@ -137,7 +146,12 @@ async fn wait(output: &Output, client: &Client, execution: Execution) -> Result<
         output.text(&one_line(&execution.id))?;
     }
     let waiting = async {
-        let ended = client.wait(&execution.id, |now| tell_state(output, now)).await?;
+        let ended = client
+            .wait_until(&execution.id, |now| {
+                tell_state(output, now);
+                false
+            })
+            .await?;
         if output.format() != Format::Text {
             output.show(&ended)?;
         }
@@ -164,10 +178,12 @@ async fn follow(output: &Output, client: &Client, execution: Execution) -> Resul
                 log::pour(output, log).await.map(drop)
             }
         };
-        // The log says nothing while an execution waits, so its state is told until the program runs.
+        // The log says nothing while an execution waits, so people are told why until the program runs.
         let telling = async {
-            let told = client.wait(id, |now| tell_state(output, now));
-            let _ = told.await;
+            if output.hints() && !lines {
+                let told = client.wait_until(id, |now| !tell_state(output, now));
+                let _ = told.await; // whatever it came to, the log has the last word
+            }
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -175,7 +191,7 @@ async fn follow(output: &Output, client: &Client, execution: Execution) -> Resul
             poured = pouring => poured?,
             () = telling => {}
         }
-        let ended = client.wait(id, |_| {}).await?;
+        let ended = client.wait(id).await?;
         if lines {
             output.line(&typed(&ended)).await?;
         }
@@ -191,12 +207,14 @@ fn typed(execution: &Execution) -> serde_json::Value {
     object
 }
 
-/// Tells people at a terminal what an execution waits for.
-fn tell_state(output: &Output, execution: &Execution) {
+/// Tells people at a terminal what an execution waits for. False where its program runs, or is over.
+fn tell_state(output: &Output, execution: &Execution) -> bool {
     use ExecutionState::*;
-    if matches!(execution.state(), Pending | Leased | Starting) && !output.format().is_document() {
+    let waits = matches!(execution.state(), Pending | Leased | Starting);
+    if waits && !output.format().is_document() {
         output.hint(&format!("octavius: {}", state_and_reason(&output.style().plain(), execution)));
     }
+    waits
 }
 
 /// Tells people how it ended, and with which code.
@@ -207,7 +225,9 @@ fn tell_end(output: &Output, execution: &Execution) {
     let state = state_and_reason(&output.style().plain(), execution);
     let took = duration(execution).map(|took| format!(" after {took}")).unwrap_or_default();
     let code = match execution.exit_code {
-        Some(code) if code != 0 => format!(" (exit code {code})"),
+        Some(code) if code != 0 && !execution.reason.contains(&code.to_string()) => {
+            format!(" (exit code {code})")
+        }
         _ => String::new(),
     };
     output.note(&format!("execution {} is {state}{code}{took}", one_line(&execution.id)));
