@@ -1,9 +1,22 @@
-//! What others hold of the logs. SKELETON: signatures stand, bodies do not.
+//! What others hold of the logs.
 
+use super::{
+    LogFolder, LogLimits, LogReader, LogStore,
+    append::Append,
+    close::{Cut, Seal},
+    flush::Drain,
+    index,
+    look::Describe,
+};
+use crate::store::{ReadError, StoreHandle};
 use bytes::Bytes;
 use jiff::Timestamp;
 use octavius_protocol::id::AttemptId;
-use octavius_service::actor::Unanswered;
+use octavius_service::actor::{
+    ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
+};
+use std::{io, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
 
 /// Consecutive bytes that were written within 100 ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,58 +89,132 @@ pub enum LogError {
         /// Where the log ends.
         size: u64,
     },
-    /// Too much of this log waits to be made durable.
+    /// Too much of this log, or of all logs together, waits to be made durable.
     #[error(
-        "{waiting} bytes of this log wait to be stored, the most that is held: append again in a moment"
+        "{waiting} bytes of this log wait to be stored, and no more can be held: append again in a moment"
     )]
     Full {
-        /// How much waits, in bytes.
+        /// How much of this log waits, in bytes.
         waiting: usize,
     },
 }
 
+impl From<ReadError> for LogError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unanswered(unanswered) => Self::Unanswered(unanswered),
+            ReadError::Backend(_) => Self::Away(error.to_string()),
+        }
+    }
+}
+
 /// The way in to the logs.
 #[derive(Clone, Debug)]
-pub struct LogHandle {}
+pub struct LogHandle {
+    pub(super) actor: Handle<LogStore>,
+    pub(super) store: StoreHandle,
+    pub(super) folder: LogFolder,
+}
 
 impl LogHandle {
+    /// Starts the actor. `term` is the revision of the controller's term: it grows with each start on the same store.
+    pub fn start(
+        system: &mut ActorSystem,
+        store: StoreHandle,
+        folder: LogFolder,
+        term: u64,
+        limits: LogLimits,
+    ) -> io::Result<Self> {
+        let (index, objects) = (store.clone(), folder.clone());
+        let build = move || {
+            let (store, folder) = (index.clone(), objects.clone());
+            async move {
+                let writer = store.enlist("LogStore").await?;
+                Ok(LogStore::new(store, writer, folder, term, limits))
+            }
+        };
+        let policy = RestartPolicy::default();
+        let actor = system.supervise("LogStore", Limits::default(), policy, build)?;
+        Ok(Self { actor, store, folder })
+    }
+
+    /// Waits until the actor serves, `within` at the most.
+    pub async fn up(&self, within: Duration) -> Result<(), Unanswered> {
+        self.actor.up(within).await
+    }
+
+    /// What is seen of the actor from outside.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        self.actor.vitals()
+    }
+
     /// Appends at `offset`; a wrong offset changes nothing, and the answer says the right one. Bytes that are here
-    /// already are passed over, and what follows them is taken. No chunks: asks how far the log is.
+    /// already are passed over, and what follows them is taken. No chunks: asks how far the log is. Chunks have
+    /// together 1 MiB at the most, a cursor 256 bytes: whoever calls this has checked it.
     pub async fn append(
         &self,
-        _attempt: AttemptId,
-        _offset: u64,
-        _chunks: Vec<Chunk>,
-        _cursor: Bytes,
+        attempt: AttemptId,
+        offset: u64,
+        chunks: Vec<Chunk>,
+        cursor: Bytes,
     ) -> Result<Appended, LogError> {
-        todo!()
+        let append = Append { attempt, offset, chunks, cursor };
+        // Below reports, which must get through a flood of appends.
+        self.actor.mutate(Priority::Poll, append).await?
     }
 
     /// Closes a log if all of it is here: makes it durable first. `cut` says what the executor knows to be missing.
+    /// Saying it again is safe; a log that was closed with another size or checksum is `Different`.
     pub async fn seal(
         &self,
-        _attempt: AttemptId,
-        _size: u64,
-        _crc: u64,
-        _cut: String,
+        attempt: AttemptId,
+        size: u64,
+        crc: u64,
+        cut: String,
     ) -> Result<Sealed, LogError> {
-        todo!()
+        self.actor.mutate(Priority::Report, Seal { attempt, size, crc, cut }).await?
     }
 
-    /// Closes a log as it is, with a reason if it is not whole, and tells its followers. Also where there is none.
-    pub async fn cut(&self, _attempt: AttemptId, _why: String) -> Result<LogInfo, LogError> {
-        todo!()
+    /// Closes a log as it is, with a reason if it is not whole, and tells its followers. Also where there is none. A
+    /// log that is closed stays as it was.
+    pub async fn cut(&self, attempt: AttemptId, why: String) -> Result<LogInfo, LogError> {
+        self.actor.mutate(Priority::Report, Cut { attempt, why }).await?
     }
 
-    /// What is known of a log, live or stored.
-    pub async fn info(&self, _attempt: AttemptId) -> Result<LogInfo, LogError> {
-        todo!()
+    /// What is known of a log, live or stored. Loads nothing into the actor.
+    pub async fn info(&self, attempt: AttemptId) -> Result<LogInfo, LogError> {
+        if let Some(info) = index::end(&self.store, attempt).await? {
+            return Ok(info);
+        }
+        match self.actor.query(Priority::Read, Describe { attempt }).await? {
+            Some(info) => Ok(info),
+            None => Ok(index::load(&self.store, attempt).await?.info()),
+        }
     }
 
     /// Reads a log from `offset` on. Each reader goes at its own pace, from the store and from memory, and holds one
-    /// piece at a time.
-    pub fn read(&self, _attempt: AttemptId, _offset: u64) -> LogReader {
-        todo!()
+    /// segment at a time.
+    pub fn read(&self, attempt: AttemptId, offset: u64) -> LogReader {
+        LogReader::new(self.clone(), attempt, offset)
+    }
+
+    /// Makes all logs durable as they are, and from now on each append at once: for the end of the controller. An
+    /// error says how much was left, which executors will append again.
+    pub async fn flush_all(&self, within: Duration) -> Result<(), LogError> {
+        let until = Instant::now() + within;
+        let flushed = async {
+            let mut left = self.actor.mutate(Priority::Report, Drain).await?;
+            match timeout_at(until, left.wait_for(|left| *left == 0)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(_)) | Err(_) => {}
+            }
+            let left = *left.borrow();
+            Err(LogError::Away(format!("{left} bytes were not stored within {within:?}")))
+        };
+        match timeout_at(until, flushed).await {
+            Ok(flushed) => flushed,
+            Err(_) => Err(LogError::Away(format!("nothing was stored within {within:?}"))),
+        }
     }
 }
 
@@ -147,20 +234,4 @@ pub enum Piece {
     CaughtUp,
     /// The log is closed, and this is its end.
     End(LogInfo),
-}
-
-/// One reader of one log.
-#[derive(Debug)]
-pub struct LogReader {}
-
-impl LogReader {
-    /// The next piece, without waiting for the job to write more.
-    pub async fn next(&mut self) -> Result<Piece, LogError> {
-        todo!()
-    }
-
-    /// Waits until `next` has more to say than `CaughtUp`. Cancel safe.
-    pub async fn more(&mut self) -> Result<(), LogError> {
-        todo!()
-    }
 }

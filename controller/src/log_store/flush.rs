@@ -1,0 +1,136 @@
+//! Making bytes durable: first the segment, synced, then the index. The actor goes on meanwhile.
+
+use super::{
+    LogError, LogFolder, LogStore,
+    index::{self, Place, SegmentEntry},
+    rules::Flush,
+    segment::{self, ObjectName},
+};
+use crate::store::{Commit, Writer};
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use octavius_protocol::id::AttemptId;
+use tokio::{sync::watch, time::Instant};
+
+/// A segment that is not larger when packed is a part of its index entry.
+const INLINE: usize = 4 << 10;
+
+/// What came of a flush.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is on disk.
+    Done,
+    /// It is not, and may be tried again.
+    Failed(String),
+    /// The index may or may not say that it is: what is in memory is no longer to be trusted.
+    Doubtful(String),
+}
+
+/// Stores all that waits, from now on without delay. Answers with what is left, in bytes, as it becomes less.
+#[derive(Debug, Message)]
+#[rtype(result = "watch::Receiver<usize>")]
+pub(super) struct Drain;
+
+impl Handler<Drain> for LogStore {
+    type Result = actix::MessageResult<Drain>;
+
+    fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) -> Self::Result {
+        self.draining = true;
+        self.tick(ctx);
+        actix::MessageResult(self.waiting.subscribe())
+    }
+}
+
+impl LogStore {
+    pub(super) fn flush_if_due(
+        &mut self,
+        attempt: AttemptId,
+        hurry: bool,
+        ctx: &mut Context<Self>,
+    ) {
+        let (now, hurry) = (self.now(), hurry || self.in_a_hurry());
+        let live = self.logs.get(&attempt);
+        if live.is_some_and(|live| live.log.flush_is_due(now, hurry, &self.limits)) {
+            self.flush(attempt, ctx);
+        }
+    }
+
+    pub(super) fn flush(&mut self, attempt: AttemptId, ctx: &mut Context<Self>) {
+        let Some(live) = self.logs.get_mut(&attempt) else { return };
+        let flush = live.log.begin_flush();
+        let work = stored(self.folder.clone(), self.writer.clone(), self.term, attempt, flush);
+        let work = work.into_actor(self);
+        ctx.spawn(work.map(move |outcome, store, ctx| store.flushed(attempt, outcome, ctx)));
+    }
+
+    fn flushed(&mut self, attempt: AttemptId, outcome: Outcome, ctx: &mut Context<Self>) {
+        let now = self.now();
+        let trouble = match outcome {
+            Outcome::Done => {
+                // It is in memory: a log with a flush under way does not leave.
+                let _ = self.change(attempt, super::rules::Log::flushed);
+                None
+            }
+            Outcome::Failed(why) => {
+                tracing::warn!(%attempt, why, "a log could not be stored and is tried again");
+                let jitter = rand::random_range(0.8..1.2);
+                let _ = self.change(attempt, |log| log.not_flushed(now, jitter));
+                Some(why)
+            }
+            Outcome::Doubtful(why) => {
+                tracing::error!(%attempt, why, "the index of the logs is in doubt: read again");
+                ctx.stop();
+                return;
+            }
+        };
+        if let Some(live) = self.logs.get_mut(&attempt) {
+            live.trouble = trouble;
+        }
+        self.flush_if_due(attempt, false, ctx);
+    }
+}
+
+/// Stores one flush.
+async fn stored(
+    folder: LogFolder,
+    writer: Writer,
+    term: u64,
+    attempt: AttemptId,
+    flush: Flush,
+) -> Outcome {
+    let began = Instant::now();
+    let segment = match placed(&folder, term, attempt, &flush).await {
+        Ok(place) => place.and_then(|place| SegmentEntry::new(&flush, place)),
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
+    let segments = u64::from(segment.is_some());
+    let outcome = writer.commit(index::writes(attempt, segment.as_ref(), flush.end)).await;
+    metrics::histogram!("octavius_log_flush_seconds").record(began.elapsed());
+    match outcome {
+        Commit::Done => {
+            metrics::counter!("octavius_log_segments_total").increment(segments);
+            Outcome::Done
+        }
+        Commit::Refused(why) | Commit::Unknown(why) => Outcome::Doubtful(why),
+    }
+}
+
+/// Puts the chunks where they belong; nowhere if there are none.
+async fn placed(
+    folder: &LogFolder,
+    term: u64,
+    attempt: AttemptId,
+    flush: &Flush,
+) -> Result<Option<Place>, LogError> {
+    let Some(first) = flush.chunks.first() else { return Ok(None) };
+    let (offset, chunks) = (first.offset, flush.chunks.clone());
+    // Compressing would hold up the appends of other logs.
+    let packed = tokio::task::spawn_blocking(move || segment::packed(chunks)).await;
+    let packed = packed.map_err(std::io::Error::other).and_then(|packed| packed);
+    let packed = packed.map_err(|error| LogError::Away(format!("compressing failed: {error}")))?;
+    if packed.len() <= INLINE {
+        return Ok(Some(Place::Inline(packed)));
+    }
+    let name = ObjectName::new(attempt, offset, term, &packed).text();
+    folder.put(&name, packed).await?;
+    Ok(Some(Place::Object(name)))
+}

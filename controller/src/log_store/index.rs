@@ -1,0 +1,255 @@
+//! The index: which segments a log has, and how it ended. One key for each segment, so that nothing is rewritten.
+//!
+//! Only the actor writes it, through its `Writer`; readers read it by themselves, also where no actor holds the log.
+
+use super::{
+    LogError, LogInfo,
+    rules::{End, Flush, Log, Point},
+    segment::Damaged,
+};
+use crate::store::{Entry, Range, StoreHandle, Write, keys};
+use bytes::Bytes;
+use jiff::Timestamp;
+use octavius_protocol::id::AttemptId;
+use prost::Message;
+
+/// How many entries are read at once: with their inline bytes about 1 MiB at the most.
+const PAGE: usize = 256;
+/// How many entries a reader has ahead of it.
+const AHEAD: usize = 16;
+
+/// One segment.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SegmentEntry {
+    /// The place of its first byte.
+    #[prost(uint64, tag = "1")]
+    pub(super) offset: u64,
+    /// Its bytes, as the executor sent them.
+    #[prost(uint64, tag = "2")]
+    pub(super) size: u64,
+    /// CRC-64/XZ of the log up to its end.
+    #[prost(fixed64, tag = "3")]
+    pub(super) crc: u64,
+    /// What the executor said about its end.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(super) cursor: Bytes,
+    /// When its first chunk was read, in milliseconds since 1970, by the executor's clock.
+    #[prost(sint64, tag = "5")]
+    pub(super) first_at: i64,
+    /// When its last chunk was read.
+    #[prost(sint64, tag = "6")]
+    pub(super) last_at: i64,
+    /// Where its bytes are.
+    #[prost(oneof = "Place", tags = "7, 8")]
+    pub(super) place: Option<Place>,
+}
+
+/// Where the bytes of a segment are.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum Place {
+    /// In the folder, under this name.
+    #[prost(string, tag = "7")]
+    Object(String),
+    /// Here: small ones need no file.
+    #[prost(bytes = "bytes", tag = "8")]
+    Inline(Bytes),
+}
+
+impl SegmentEntry {
+    pub(super) fn new(flush: &Flush, place: Place) -> Option<Self> {
+        let (first, last) = (flush.chunks.first()?, flush.chunks.last()?);
+        Some(Self {
+            offset: first.offset,
+            size: last.end() - first.offset,
+            crc: flush.until.crc,
+            cursor: flush.until.cursor.clone(),
+            first_at: first.chunk.observed_at.as_millisecond(),
+            last_at: last.chunk.observed_at.as_millisecond(),
+            place: Some(place),
+        })
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.size)
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct EndEntry {
+    #[prost(uint64, tag = "1")]
+    size: u64,
+    #[prost(fixed64, tag = "2")]
+    crc: u64,
+    #[prost(string, tag = "3")]
+    cut: String,
+}
+
+/// The writes of one flush.
+pub(super) fn writes(
+    attempt: AttemptId,
+    segment: Option<&SegmentEntry>,
+    end: Option<End>,
+) -> Vec<Write> {
+    let segment = segment.map(|segment| {
+        Write::Put(keys::log_segment(attempt, segment.offset), segment.encode_to_vec().into())
+    });
+    let end = end.map(|End { size, crc, cut }| {
+        let entry = EndEntry { size, crc, cut };
+        Write::Put(keys::log_end(attempt), entry.encode_to_vec().into())
+    });
+    segment.into_iter().chain(end).collect()
+}
+
+/// One entry of a log.
+enum Indexed {
+    Segment(SegmentEntry),
+    End(End),
+}
+
+fn decoded(entry: Entry) -> Result<Indexed, LogError> {
+    let Entry { key, value } = entry;
+    let indexed = if key.ends_with("/end") {
+        EndEntry::decode(value)
+            .map(|EndEntry { size, crc, cut }| Indexed::End(End { size, crc, cut }))
+    } else {
+        SegmentEntry::decode(value).map(Indexed::Segment)
+    };
+    indexed.map_err(|error| damaged(&key, &Damaged(error.to_string())))
+}
+
+pub(super) fn damaged(what: &str, why: &Damaged) -> LogError {
+    LogError::Away(format!("`{what}` cannot be used: {why}"))
+}
+
+/// A log as far as the index has it; empty and open where it has nothing.
+pub(super) async fn load(store: &StoreHandle, attempt: AttemptId) -> Result<Log, LogError> {
+    let mut range = Range::prefix(&keys::log(attempt), PAGE);
+    let (mut durable, mut end) = (Point::default(), None);
+    let (mut first_at, mut last_at) = (None, None);
+    loop {
+        let page = store.range(range.clone()).await?;
+        let last_key = page.entries.last().map(|entry| entry.key.clone());
+        for entry in page.entries {
+            match decoded(entry)? {
+                Indexed::Segment(segment) if segment.offset == durable.offset => {
+                    first_at.get_or_insert(segment.first_at);
+                    last_at = Some(segment.last_at);
+                    let (offset, crc) = (segment.end(), segment.crc);
+                    durable = Point { offset, crc, cursor: segment.cursor };
+                }
+                Indexed::Segment(segment) => return Err(gap(attempt, durable.offset, &segment)),
+                Indexed::End(ended) => end = Some(ended),
+            }
+        }
+        match last_key {
+            Some(key) if page.more => range = range.after(&key),
+            Some(_) | None => break,
+        }
+    }
+    let time = |at: Option<i64>| at.and_then(|at| Timestamp::from_millisecond(at).ok());
+    Ok(Log::stored(durable, time(first_at), time(last_at), end))
+}
+
+fn gap(attempt: AttemptId, wanted: u64, found: &SegmentEntry) -> LogError {
+    let why = Damaged(format!("no segment begins at {wanted}, the next one at {}", found.offset));
+    damaged(&keys::log(attempt), &why)
+}
+
+/// How a log ended; none while it is open.
+pub(super) async fn end(
+    store: &StoreHandle,
+    attempt: AttemptId,
+) -> Result<Option<LogInfo>, LogError> {
+    let key = keys::log_end(attempt);
+    let Some(value) = store.get(&key).await? else { return Ok(None) };
+    match decoded(Entry { key, value })? {
+        Indexed::End(end) => Ok(Some(end.info())),
+        Indexed::Segment(_) => Ok(None), // the key says that it is an end
+    }
+}
+
+/// Whether the index knows a segment at `offset` that has its bytes in the object `name`.
+pub(super) async fn refers_to(
+    store: &StoreHandle,
+    attempt: AttemptId,
+    offset: u64,
+    name: &str,
+) -> Result<bool, LogError> {
+    let key = keys::log_segment(attempt, offset);
+    let Some(value) = store.get(&key).await? else { return Ok(false) };
+    match decoded(Entry { key, value })? {
+        Indexed::Segment(segment) => {
+            Ok(matches!(segment.place, Some(Place::Object(place)) if place == name))
+        }
+        Indexed::End(_) => Ok(false),
+    }
+}
+
+/// What the index has at an offset.
+#[derive(Debug)]
+pub(super) enum Ahead {
+    /// The segments from there on, the first ones of them.
+    Segments(Vec<SegmentEntry>),
+    /// The end of the log, which may be before the offset.
+    End(LogInfo),
+    /// Nothing.
+    Nothing,
+}
+
+/// What begins at `offset`, where a segment is known to end.
+pub(super) async fn ahead(
+    store: &StoreHandle,
+    attempt: AttemptId,
+    offset: u64,
+) -> Result<Ahead, LogError> {
+    let start = keys::log_segment(attempt, offset);
+    let range = Range { start, end: keys::prefix_end(&keys::log(attempt)), limit: AHEAD };
+    let mut segments = Vec::new();
+    for entry in store.range(range).await?.entries {
+        match decoded(entry)? {
+            Indexed::Segment(segment) => segments.push(segment),
+            Indexed::End(end) if segments.is_empty() => return Ok(Ahead::End(end.info())),
+            Indexed::End(_) => {} // read again when the segments are
+        }
+    }
+    match segments.first() {
+        None => Ok(Ahead::Nothing),
+        Some(first) if first.offset == offset => Ok(Ahead::Segments(segments)),
+        Some(first) => Err(gap(attempt, offset, first)),
+    }
+}
+
+/// The segment that `offset` lies in, if there is one.
+pub(super) async fn containing(
+    store: &StoreHandle,
+    attempt: AttemptId,
+    offset: u64,
+) -> Result<Option<SegmentEntry>, LogError> {
+    for start in looking_back(offset) {
+        let start = keys::log_segment(attempt, start);
+        let end = format!("{}\0", keys::log_segment(attempt, offset));
+        // Windows grow slowly enough that all of one is seldom more than a page.
+        let Some(last) = store.all(Range { start, end, limit: PAGE }).await?.pop() else {
+            continue;
+        };
+        return match decoded(last)? {
+            Indexed::Segment(segment) => Ok(Some(segment).filter(|segment| offset < segment.end())),
+            Indexed::End(_) => Ok(None),
+        };
+    }
+    Ok(None)
+}
+
+/// Where to look for the last segment that begins at `offset` or before: ever further back, since the store reads
+/// forwards alone.
+fn looking_back(offset: u64) -> Vec<u64> {
+    let (mut starts, mut back) = (Vec::new(), 4096u64);
+    loop {
+        let start = offset.saturating_sub(back);
+        starts.push(start);
+        if start == 0 {
+            return starts;
+        }
+        back = back.saturating_mul(8);
+    }
+}

@@ -1,0 +1,54 @@
+//! Objects that the index does not know: what a crash left between writing a segment and committing its entry.
+
+use super::{LogError, LogFolder, index, segment::ObjectName};
+use crate::store::StoreHandle;
+use futures::StreamExt;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Sweeps now, and again after each `every`, for ever.
+pub(super) async fn now_and_then(
+    store: StoreHandle,
+    folder: LogFolder,
+    term: u64,
+    age: Duration,
+    every: Duration,
+) {
+    loop {
+        match sweep(&store, &folder, term, age).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "deleted segments that no log knows"),
+            Err(error) => tracing::warn!(%error, "segments that no log knows were left for later"),
+        }
+        tokio::time::sleep(every.mul_f64(rand::random_range(0.9..1.1))).await;
+    }
+}
+
+/// Deletes the objects of earlier terms that are older than `age` and unknown to the index, and says how many. Those
+/// of this term are left alone: a flush may be about to commit one.
+pub(super) async fn sweep(
+    store: &StoreHandle,
+    folder: &LogFolder,
+    term: u64,
+    age: Duration,
+) -> Result<usize, LogError> {
+    let mut deleted = 0;
+    let mut objects = folder.list();
+    while let Some(object) = objects.next().await {
+        let object = object.map_err(|error| {
+            LogError::Away(format!("the segments could not be listed: {error}"))
+        })?;
+        // Both times are this machine's, or the object store's against a day.
+        let written = Timestamp::from_second(object.last_modified.timestamp()).unwrap_or_default();
+        let old = Duration::try_from(Timestamp::now().duration_since(written));
+        if old.is_ok_and(|old| old >= age)
+            && let Some(name) = ObjectName::parse(object.location.as_ref())
+            && name.term < term
+            && !index::refers_to(store, name.attempt, name.offset, object.location.as_ref()).await?
+        {
+            folder.delete(&object.location).await?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
+}
