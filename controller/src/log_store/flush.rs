@@ -123,6 +123,7 @@ async fn placed(
 ) -> Result<Option<Place>, LogError> {
     let Some(first) = flush.chunks.first() else { return Ok(None) };
     let (offset, chunks) = (first.offset, flush.chunks.clone());
+    let _turn = folder.turn().await;
     // Compressing would hold up the appends of other logs.
     let packed = tokio::task::spawn_blocking(move || segment::packed(chunks)).await;
     let packed = packed.map_err(std::io::Error::other).and_then(|packed| packed);

@@ -8,9 +8,9 @@ use object_store::{
     path::Path as ObjectPath,
 };
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// So many objects are written at once; others wait.
+/// So many segments are made and written at once; others wait.
 const WRITES_AT_ONCE: usize = 16;
 /// For how long one object may take.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -36,14 +36,16 @@ impl LogFolder {
         Self { objects, writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)) }
     }
 
+    /// Waits for a turn to make and write a segment, which ends when it is dropped: thousands of logs that are due at
+    /// once do not become thousands of threads.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.writes.acquire().await.ok() // it is never closed
+    }
+
     /// Writes an object whose name contains a hash of its bytes.
     pub(super) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), LogError> {
         let path = ObjectPath::from(name);
         let put = async {
-            let _turn = self.writes.acquire().await.map_err(|_| Error::NotImplemented {
-                operation: "writing".to_owned(),
-                implementer: "a closed folder".to_owned(),
-            })?;
             let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
             match self.objects.put_opts(&path, bytes.clone().into(), create).await {
                 // The same bytes, from a try that may have failed before its folder was synced: only a write that is

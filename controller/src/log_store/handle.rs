@@ -18,6 +18,9 @@ use octavius_service::actor::{
 use std::{io, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
+/// The actor's name, as metrics and errors call it.
+const ACTOR: &str = "log_store";
+
 /// Consecutive bytes that were written within 100 ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
@@ -134,7 +137,7 @@ impl LogHandle {
             }
         };
         let policy = RestartPolicy::default();
-        let actor = system.supervise("LogStore", Limits::default(), policy, build)?;
+        let actor = system.supervise(ACTOR, Limits::default(), policy, build)?;
         Ok(Self { actor, store, folder })
     }
 
@@ -204,9 +207,9 @@ impl LogHandle {
         let until = Instant::now() + within;
         let flushed = async {
             let mut left = self.actor.mutate(Priority::Report, Drain).await?;
-            match timeout_at(until, left.wait_for(|left| *left == 0)).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(_)) | Err(_) => {}
+            let all = left.wait_for(|left| *left == 0);
+            if timeout_at(until, all).await.is_ok_and(|all| all.is_ok()) {
+                return Ok(());
             }
             let left = *left.borrow();
             Err(LogError::Away(format!("{left} bytes were not stored within {within:?}")))

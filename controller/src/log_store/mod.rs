@@ -145,10 +145,6 @@ impl LogStore {
             let followed = live.progress.receiver_count() > 0 && !live.log.is_closed();
             followed || !live.log.may_leave(now, live.touched, &limits)
         });
-        self.gauge();
-    }
-
-    fn gauge(&self) {
         let open = self.logs.values().filter(|live| !live.log.is_closed()).count();
         metrics::gauge!("octavius_logs_open").set(open as f64);
     }
@@ -194,7 +190,6 @@ impl LogStore {
             let progress = watch::Sender::new(Progress::of(&log));
             let live = Live { log, progress, touched: self.now(), trouble: None };
             self.logs.insert(attempt, live);
-            self.gauge();
         });
         for waiter in self.loading.remove(&attempt).unwrap_or_default() {
             // Who is gone needs no answer.

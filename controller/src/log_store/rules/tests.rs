@@ -222,6 +222,7 @@ impl World {
         let mut all = Vec::new();
         for placed in self.index.iter().flat_map(|segment| &segment.chunks) {
             prop_assert_eq!(placed.offset, all.len() as u64, "a gap, or bytes twice");
+            prop_assert!(!placed.chunk.data.is_empty(), "a chunk without bytes");
             all.extend_from_slice(&placed.chunk.data);
         }
         Ok(all)
