@@ -29,7 +29,7 @@ pub enum Fault {
     UnknownAfter,
     /// Nobody knows, and it happens only just before the next one.
     UnknownLate,
-    /// It does not answer within this time, and happens then.
+    /// It takes this long, and never happens if it is given up before.
     Slow(Duration),
     /// Somebody else makes this write first.
     Intruder(Write),

@@ -15,7 +15,10 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -32,12 +35,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug)]
 pub struct EmbeddedOpener {
     folder: PathBuf,
+    /// Once it was there it is never made again: an empty store in its place would be a loss without an error.
+    was_there: Arc<AtomicBool>,
 }
 
 impl EmbeddedOpener {
     /// The store is `octavius.redb` in `data_dir`, which is made, for its owner alone, where it is missing.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { folder: data_dir.into() }
+        Self { folder: data_dir.into(), was_there: Arc::default() }
     }
 }
 
@@ -49,14 +54,20 @@ impl Opener for EmbeddedOpener {
         let mut pause = FIRST_PAUSE;
         loop {
             let folder = self.folder.clone();
-            let opening = tokio::task::spawn_blocking(move || open(&folder));
+            let may_make = !self.was_there.load(Relaxed);
+            let opening = tokio::task::spawn_blocking(move || open(&folder, may_make));
             let opened = opening.await.unwrap_or_else(|error| {
-                // redb may panic over a file that was damaged from outside.
-                let why = format!("reading it failed: {error}");
-                Err(OpenError::Foreign { place: file_name(&self.folder), why })
+                if error.is_panic() {
+                    // redb may panic over a file that was damaged from outside.
+                    return Err(foreign(&self.folder, &"reading it failed"));
+                }
+                Err(away(&self.folder, "opening it was cut off", &error))
             });
             match opened {
-                Ok(database) => return Ok(Arc::new(Embedded::new(database, place))),
+                Ok(database) => {
+                    self.was_there.store(true, Relaxed);
+                    return Ok(Arc::new(Embedded::new(database, place)));
+                }
                 Err(OpenError::InUse { .. }) if Instant::now() + pause < deadline => {
                     tokio::time::sleep(pause.mul_f64(rand::random_range(0.8..1.2))).await;
                     pause *= 2;
@@ -75,11 +86,18 @@ fn file_name(folder: &Path) -> String {
     folder.join(FILE).display().to_string()
 }
 
-fn open(folder: &Path) -> Result<Database, OpenError> {
-    make_folder(folder).map_err(|error| away(folder, "its folder could not be made", &error))?;
+fn open(folder: &Path, may_make: bool) -> Result<Database, OpenError> {
     let file = folder.join(FILE);
-    let exists = file.try_exists().map_err(|error| away(folder, "no look at it", &error))?;
-    if exists { open_existing(folder, &file) } else { create(folder, &file) }
+    // A folder that is missing or no folder is an error where it is made, and not here.
+    if file.exists() {
+        return open_existing(folder, &file);
+    }
+    if !may_make {
+        let remedy = "put it back, or start the controller again to begin with an empty store";
+        return Err(away(folder, "its file was there and is gone", &remedy));
+    }
+    make_folder(folder).map_err(|error| away(folder, "its folder could not be made", &error))?;
+    create(folder, &file)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

@@ -86,6 +86,21 @@ async fn a_start_that_was_cut_off_while_it_made_the_file_is_made_good() {
 }
 
 #[tokio::test]
+async fn a_kill_right_after_the_answer_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path()).await.unwrap();
+    for n in 0..20 {
+        put(backend.as_ref(), &format!("v1/{n:02}"), "x").await;
+        // What a kill at this moment leaves: the file as it is, never closed.
+        let killed = tempfile::tempdir().unwrap();
+        fs::copy(file(&folder), file(&killed)).unwrap();
+        let after = open(killed.path()).await.unwrap();
+        let found = after.range(Range::key(&format!("v1/{n:02}"))).await.unwrap();
+        assert_eq!(found.entries.len(), 1, "write {n} was acknowledged and is lost");
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_somebody_else_is_refused_by_name_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     for content in [&b"SQLite format 3\0 and so on"[..], b"", &[0; 9000]] {
@@ -96,6 +111,17 @@ async fn a_file_of_somebody_else_is_refused_by_name_and_left_alone() {
         assert!(text.contains(&file(&folder).display().to_string()), "{text}");
         assert!(text.contains("left as it is"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_not_replaced_by_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let opener = EmbeddedOpener::new(folder.path());
+    drop(opener.open().await.unwrap());
+    fs::remove_file(file(&folder)).unwrap();
+    let text = opener.open().await.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("its file was there and is gone: put it back"), "{text}");
+    assert!(!file(&folder).exists());
 }
 
 #[tokio::test]

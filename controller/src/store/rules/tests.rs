@@ -92,7 +92,7 @@ impl World {
                 let flying_until = self.queue.flying_until();
                 for (index, (by, _, fate)) in self.accepted.iter().enumerate() {
                     let former = by.owner == new.owner && *fate == Fate::Open;
-                    assert!(!former || index as u64 + 1 <= flying_until, "{index} may still land");
+                    assert!(!former || (index as u64) < flying_until, "{index} may still land");
                 }
             }
             Step::Push { owner, former, decision } => {
@@ -150,6 +150,8 @@ impl World {
         let settled = open.unwrap_or(self.accepted.len()) as u64;
         assert_eq!(self.queue.settled(), settled);
         assert_eq!(self.queue.last(), self.accepted.len() as u64);
+        let waiting: usize = self.queue.waiting.iter().map(|decision| decision.writes.bytes).sum();
+        assert_eq!(self.queue.waiting_bytes, waiting);
     }
 }
 
@@ -178,8 +180,8 @@ proptest! {
         world.check();
         let answered = world.accepted.iter().all(|(_, _, fate)| *fate != Fate::Open);
         prop_assert!(answered, "somebody waits for ever");
-        for owner in 0..2 {
-            let by = Incarnation { owner: OWNERS[owner], number: world.lives[owner] };
+        for (owner, number) in OWNERS.into_iter().zip(world.lives) {
+            let by = Incarnation { owner, number };
             prop_assert!(world.queue.push(by, vec![], 0).is_err());
         }
     }

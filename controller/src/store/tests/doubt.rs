@@ -66,9 +66,8 @@ async fn a_store_that_is_away_for_a_while_costs_time_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_commit_that_takes_too_long_is_looked_for_and_not_made_twice() {
-    let slow = PATIENCE.call + Duration::from_millis(200);
-    let (world, commit) = commit_under([Fault::Slow(slow)]).await;
+async fn a_commit_that_hangs_is_given_up_and_sent_again() {
+    let (world, commit) = commit_under([Fault::Slow(Duration::from_secs(3600))]).await;
     assert_eq!(commit, Commit::Done);
     assert_eq!(sequence(&world).await, 2);
     world.stop().await;

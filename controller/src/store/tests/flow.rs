@@ -170,6 +170,17 @@ async fn the_installation_stays_and_the_revision_grows() {
 }
 
 #[tokio::test]
+async fn after_a_stop_the_file_is_closed_and_needs_no_check() {
+    let world = World::start().await;
+    let writer = world.enlist("a").await;
+    assert_eq!(writer.commit(vec![put("a", "1")]).await, Commit::Done);
+    world.system.stop().await;
+    let mut builder = redb::Builder::new();
+    builder.set_repair_callback(redb::RepairSession::abort);
+    builder.open(world.folder.path().join("octavius.redb")).unwrap();
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_opened_is_an_error_of_the_start() {
     let world = World::start().await;
     let mut system = ActorSystem::start("second").unwrap();
