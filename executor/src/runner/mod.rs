@@ -4,6 +4,10 @@
 //! controller that name; only when that is on disk may it *go*. Who finds an attempt prepared may let it go; who
 //! finds it gone says `lost` and never makes it again.
 
+pub mod process;
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod suite;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use octavius_protocol::id::{AttemptId, Epoch};

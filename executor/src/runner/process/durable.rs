@@ -1,0 +1,63 @@
+//! Writing so that it is there after a crash: the file is synced before it has its name, the folder after.
+//!
+//! Everything that decides something about an attempt is written through here. A reader sees a file whole or not at
+//! all, in this process and in any other.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+use uuid::Uuid;
+
+/// Gives `folder` a file `name` that holds `bytes`, in place of the one that has the name now.
+pub(super) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let making = folder.join(format!(".{name}.{}", Uuid::new_v4()));
+    let made = write(&making, bytes).and_then(|()| fs::rename(&making, folder.join(name)));
+    if let Err(error) = made {
+        // It may not be there at all; the first fault is the one to tell.
+        let _ = fs::remove_file(&making);
+        return Err(error);
+    }
+    sync_folder(folder)
+}
+
+/// Gives `folder` a file `name` if it has none. Whether it was this call that did.
+pub(super) fn create(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<bool> {
+    match write(&folder.join(name), bytes) {
+        Ok(()) => sync_folder(folder).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the names in `folder` last.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// A new file, for its owner alone, on disk before this returns.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_created_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(create(folder.path(), "once", b"first").unwrap());
+        assert!(!create(folder.path(), "once", b"second").unwrap());
+        assert_eq!(read("once"), "first");
+        replace(folder.path(), "once", b"third").unwrap();
+        assert_eq!(read("once"), "third");
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "something temporary stayed: {left:?}");
+    }
+}

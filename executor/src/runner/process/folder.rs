@@ -1,0 +1,364 @@
+//! The folder of one attempt: what lies in it, and what may be read from that.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `work.json` | what to run, and under which epoch |
+//! | `identity` | the name that the attempt's folder has for ever: a UUID |
+//! | `lock` | held by the supervisor as long as it lives; that and nothing else says that it does |
+//! | `started` | the program was, or is about to be, started: it never will be again |
+//! | `stop` | somebody wants it to end |
+//! | `control` | a FIFO that wakes the supervisor; what it is to do stands in `stop` |
+//! | `not_started` | why the program could not be started |
+//! | `exit` | how it ended; the last that the supervisor writes |
+//! | `log`, `log.times` | what the program wrote, and when |
+//! | `supervisor.log` | what the supervisor has to say about itself |
+//! | `work/` | the program's working folder |
+
+use super::{
+    durable,
+    rules::{self, Facts, ending::Wish},
+};
+use crate::runner::{Exit, ExitCause, Found, Identity, Phase, RunnerError, Work};
+use octavius_protocol::id::{AttemptId, Epoch};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use uuid::Uuid;
+
+const WORK: &str = "work.json";
+const IDENTITY: &str = "identity";
+const LOCK: &str = "lock";
+const STARTED: &str = "started";
+const STOP: &str = "stop";
+const NOT_STARTED: &str = "not_started";
+const EXIT: &str = "exit";
+
+/// The version of what this code writes. One that it does not know is refused.
+const FORMAT: u32 = 1;
+
+/// What `work.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct WorkFile {
+    format: u32,
+    attempt: AttemptId,
+    epoch: Epoch,
+    job: String,
+    user: String,
+    image_name: String,
+    command: Vec<String>,
+    arguments: BTreeMap<String, String>,
+    timeout_ms: Option<u64>,
+    grace_ms: u64,
+    spool_max: u64,
+}
+
+/// What `started` holds: for who looks, for nothing is decided by it. (That a supervisor lives is told by its lock.)
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Started {
+    /// Which boot of the machine it was.
+    pub(super) boot: String,
+    /// When, in nanoseconds since that boot.
+    pub(super) since_boot_ns: u64,
+    /// The supervisor's process.
+    pub(super) pid: i32,
+    /// When that process started, in ticks since boot.
+    pub(super) pid_started: u64,
+}
+
+/// What `exit` holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct ExitFile {
+    cause: CauseFile,
+    code: Option<i32>,
+    signal: Option<i32>,
+    log_size: u64,
+    log_crc: u64,
+    log_cut: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CauseFile {
+    Exited,
+    TimedOut,
+    Stopped,
+    NotStarted(String),
+}
+
+/// Says what was tried when input or output failed.
+pub(super) trait During<T> {
+    /// The error, with what was tried before it.
+    fn during(self, what: impl FnOnce() -> String) -> Result<T, RunnerError>;
+}
+
+impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
+    fn during(self, what: impl FnOnce() -> String) -> Result<T, RunnerError> {
+        self.map_err(|source| RunnerError::Failed { what: what(), source: source.into() })
+    }
+}
+
+/// Where one attempt is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// The folder at `path`, whether it is there or not.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the program works.
+    pub(super) fn work_path(&self) -> PathBuf {
+        self.path.join("work")
+    }
+
+    pub(super) fn log_path(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub(super) fn times_path(&self) -> PathBuf {
+        self.path.join("log.times")
+    }
+
+    pub(super) fn control_path(&self) -> PathBuf {
+        self.path.join("control")
+    }
+
+    pub(super) fn supervisor_log_path(&self) -> PathBuf {
+        self.path.join("supervisor.log")
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Fills a folder that is not there yet with all that an attempt needs, on disk before this returns.
+    pub(super) fn fill(&self, work: &Work, spool_max: u64) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(&self.path)?;
+        DirBuilder::new().mode(0o700).create(self.work_path())?;
+        durable::create(&self.path, IDENTITY, Uuid::new_v4().to_string().as_bytes())?;
+        durable::create(&self.path, LOCK, b"")?;
+        durable::create(&self.path, WORK, &encode(work, spool_max)?)?;
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, self.control_path(), mode)?;
+        durable::sync_folder(&self.path)
+    }
+
+    /// What to run, and how many bytes of its log to keep.
+    pub(super) fn work(&self) -> Result<(Work, u64), RunnerError> {
+        let file: WorkFile = self.read_json(WORK)?;
+        if file.format != FORMAT {
+            return Err(RunnerError::Refused(format!(
+                "`{}` has the format {}, and this executor reads {FORMAT}: run it with the version that wrote it",
+                self.path.join(WORK).display(),
+                file.format
+            )));
+        }
+        let work = Work {
+            attempt: file.attempt,
+            epoch: file.epoch,
+            job: file.job,
+            user: file.user,
+            image_name: file.image_name,
+            command: file.command,
+            arguments: file.arguments,
+            timeout: file.timeout_ms.map(Duration::from_millis),
+            grace: Duration::from_millis(file.grace_ms),
+        };
+        Ok((work, file.spool_max))
+    }
+
+    /// Puts other work in place of the one that is kept.
+    pub(super) fn replace_work(&self, work: &Work, spool_max: u64) -> Result<(), RunnerError> {
+        let bytes = encode(work, spool_max).during(|| self.doing("encoding", WORK))?;
+        durable::replace(&self.path, WORK, &bytes).during(|| self.doing("writing", WORK))
+    }
+
+    /// The name that the folder has for ever.
+    pub(super) fn identity(&self) -> Result<Identity, RunnerError> {
+        let text = fs::read_to_string(self.path.join(IDENTITY));
+        Ok(Identity(text.during(|| self.doing("reading", IDENTITY))?))
+    }
+
+    /// All that is known of the attempt.
+    pub(super) fn found(&self) -> Result<Found, RunnerError> {
+        let (work, _) = self.work()?;
+        Ok(Found { work, identity: self.identity()?, phase: self.phase()? })
+    }
+
+    /// How far the attempt is. The order of the three looks is explained at [`Facts`].
+    pub(super) fn phase(&self) -> Result<Phase, RunnerError> {
+        let started = self.is_started();
+        let kept = self.is_kept()?;
+        let exit = if self.has_exit() { Some(self.exit()?) } else { None };
+        Ok(rules::phase(Facts { started, kept, exit }))
+    }
+
+    /// Whether a program was ever started here.
+    pub(super) fn is_started(&self) -> bool {
+        self.path.join(STARTED).exists()
+    }
+
+    /// Whether it is said how it ended.
+    pub(super) fn has_exit(&self) -> bool {
+        self.path.join(EXIT).exists()
+    }
+
+    /// Whether somebody holds the lock: a supervisor, or for a moment somebody who makes sure that none comes.
+    pub(super) fn is_kept(&self) -> Result<bool, RunnerError> {
+        let file = File::open(self.path.join(LOCK)).during(|| self.doing("opening", LOCK))?;
+        match file.try_lock_shared() {
+            // Closing the file is not enough: a process that is just being forked holds it, too.
+            Ok(()) => file.unlock().during(|| self.doing("unlocking", LOCK)).map(|()| false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error).during(|| self.doing("locking", LOCK)),
+        }
+    }
+
+    /// Takes the lock, if nobody has it. None also if the folder is another one by now.
+    pub(super) fn try_lock(&self) -> Result<Option<File>, RunnerError> {
+        let path = self.path.join(LOCK);
+        let file = File::open(&path).during(|| self.doing("opening", LOCK))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).during(|| self.doing("locking", LOCK));
+            }
+        }
+        let named = fs::metadata(&path).during(|| self.doing("looking at", LOCK))?;
+        let held = file.metadata().during(|| self.doing("looking at", LOCK))?;
+        let same = (named.dev(), named.ino()) == (held.dev(), held.ino());
+        Ok(same.then_some(file))
+    }
+
+    /// Writes that the program is started now, by the supervisor that is `keeper`. False: it was already, and must not
+    /// be again.
+    pub(super) fn mark_started(&self, keeper: &Started) -> Result<bool, RunnerError> {
+        let bytes = serde_json::to_vec(keeper).during(|| self.doing("encoding", STARTED))?;
+        let made = durable::create(&self.path, STARTED, &bytes);
+        made.during(|| self.doing("writing", STARTED))
+    }
+
+    /// Who started the program, and when.
+    pub(super) fn started(&self) -> Result<Started, RunnerError> {
+        self.read_json(STARTED)
+    }
+
+    /// Writes why the program could not be started.
+    pub(super) fn write_not_started(&self, why: &str) -> Result<(), RunnerError> {
+        let written = durable::replace(&self.path, NOT_STARTED, why.as_bytes());
+        written.during(|| self.doing("writing", NOT_STARTED))
+    }
+
+    /// Why the program could not be started, if it could not.
+    pub(super) fn not_started(&self) -> Option<String> {
+        fs::read_to_string(self.path.join(NOT_STARTED)).ok()
+    }
+
+    /// What somebody wants, if anybody does.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        match fs::read(self.path.join(STOP)).ok()?.as_slice() {
+            b"kill" => Some(Wish::Kill),
+            _ => Some(Wish::Terminate),
+        }
+    }
+
+    /// Writes down what somebody wants, and wakes the supervisor. What is already more urgent stays.
+    pub(super) fn write_wish(&self, wish: Wish) -> Result<(), RunnerError> {
+        if self.wish().is_none_or(|already| already < wish) {
+            let text: &[u8] = match wish {
+                Wish::Terminate => b"terminate",
+                Wish::Kill => b"kill",
+            };
+            let written = durable::replace(&self.path, STOP, text);
+            written.during(|| self.doing("writing", STOP))?;
+        }
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let control = OpenOptions::new().write(true).custom_flags(flags).open(self.control_path());
+        if let Ok(mut control) = control {
+            // Nobody there, or enough wakes already: the supervisor looks at `stop` each second anyway.
+            let _ = control.write(b"!");
+        }
+        Ok(())
+    }
+
+    /// How it ended.
+    pub(super) fn exit(&self) -> Result<Exit, RunnerError> {
+        let file: ExitFile = self.read_json(EXIT)?;
+        let cause = match file.cause {
+            CauseFile::Exited => ExitCause::Exited,
+            CauseFile::TimedOut => ExitCause::TimedOut,
+            CauseFile::Stopped => ExitCause::Stopped,
+            CauseFile::NotStarted(why) => ExitCause::NotStarted(why),
+        };
+        Ok(Exit {
+            cause,
+            code: file.code,
+            signal: file.signal,
+            log_size: file.log_size,
+            log_crc: file.log_crc,
+            log_cut: file.log_cut,
+        })
+    }
+
+    /// Writes how it ended. Only for who holds the lock.
+    pub(super) fn write_exit(&self, exit: Exit) -> Result<(), RunnerError> {
+        let cause = match exit.cause {
+            ExitCause::Exited => CauseFile::Exited,
+            ExitCause::TimedOut => CauseFile::TimedOut,
+            ExitCause::Stopped => CauseFile::Stopped,
+            ExitCause::NotStarted(why) => CauseFile::NotStarted(why),
+        };
+        let file = ExitFile {
+            cause,
+            code: exit.code,
+            signal: exit.signal,
+            log_size: exit.log_size,
+            log_crc: exit.log_crc,
+            log_cut: exit.log_cut,
+        };
+        let bytes = serde_json::to_vec(&file).during(|| self.doing("encoding", EXIT))?;
+        durable::replace(&self.path, EXIT, &bytes).during(|| self.doing("writing", EXIT))
+    }
+
+    /// Text for an error: what was done with which file.
+    pub(super) fn doing(&self, what: &str, name: &str) -> String {
+        format!("{what} `{}`", self.path.join(name).display())
+    }
+
+    fn read_json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T, RunnerError> {
+        let bytes = fs::read(self.path.join(name)).during(|| self.doing("reading", name))?;
+        serde_json::from_slice(&bytes).during(|| self.doing("decoding", name))
+    }
+}
+
+fn encode(work: &Work, spool_max: u64) -> io::Result<Vec<u8>> {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let file = WorkFile {
+        format: FORMAT,
+        attempt: work.attempt,
+        epoch: work.epoch,
+        job: work.job.clone(),
+        user: work.user.clone(),
+        image_name: work.image_name.clone(),
+        command: work.command.clone(),
+        arguments: work.arguments.clone(),
+        timeout_ms: work.timeout.map(millis),
+        grace_ms: millis(work.grace),
+        spool_max,
+    };
+    Ok(serde_json::to_vec(&file)?)
+}

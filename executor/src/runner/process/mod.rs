@@ -1,0 +1,376 @@
+//! The kind `process`: an attempt is a folder on this machine, and its program a child of a supervisor process.
+//!
+//! Owns the folders below `attempts/` of the state directory, and nothing in memory: what can be known of an attempt
+//! is read from its folder each time, so an executor that was killed loses nothing. Who may be alive is told by locks,
+//! never by numbers of processes.
+//!
+//! Promised: a program is started at most once per folder (the file `started` is there before it, and is never taken
+//! away); what it started does not outlive it; its log is whole or says what is missing. Not promised: anything about
+//! an attempt whose supervisor was killed. It is `Vanished`; its program is killed by the kernel, and what that has
+//! started goes on until `stop` or `remove` finds it by its environment. All jobs run as the executor's user.
+//!
+//! Not here: when to prepare, to let go and to remove, which is the executor's business.
+
+mod clock;
+mod durable;
+mod folder;
+mod follow;
+mod processes;
+mod removal;
+mod rules;
+mod supervisor;
+
+pub use supervisor::supervise;
+
+use self::{
+    clock::Pauses,
+    folder::{During, Folder},
+    removal::TRASH,
+    rules::ending::Wish,
+};
+use super::{Found, Identity, LogPiece, Phase, Runner, RunnerError, Work};
+use async_trait::async_trait;
+use bytes::Bytes;
+use octavius_protocol::id::AttemptId;
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use std::{
+    ffi::OsString,
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{process::Child, sync::Mutex, time::Instant};
+use uuid::Uuid;
+
+/// How a folder's name begins while an attempt is prepared in it.
+const MAKING: &str = ".making-";
+
+/// The least that may be kept of a log, in bytes.
+const SPOOL_LEAST: u64 = 64 << 10;
+
+/// How long a supervisor may take until it says that it starts the program.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a supervisor is started: our own binary, with the arguments that make it call [`supervise`]. The attempt's
+/// folder is added as the last one.
+#[derive(Clone, Debug)]
+pub struct SupervisorCommand {
+    /// The binary.
+    pub program: PathBuf,
+    /// What stands before the folder: the hidden command.
+    pub arguments: Vec<OsString>,
+}
+
+/// Runs attempts as processes of this machine.
+#[derive(Debug)]
+pub struct ProcessRunner {
+    attempts: PathBuf,
+    supervisor: Arc<SupervisorCommand>,
+    spool_max: u64,
+    /// Tells this runner's half-made folders from those of one that died.
+    instance: Uuid,
+    /// One prepare at a time: two of one attempt would each put their epoch over the other's.
+    preparing: Mutex<()>,
+}
+
+impl ProcessRunner {
+    /// Opens what is kept below `state_dir`, which is made if it is not there. Blocks for a moment.
+    ///
+    /// Of each log at most `spool_max` bytes are kept: its beginning and its end. Refused below 64 KiB.
+    pub fn open(
+        state_dir: &Path,
+        supervisor: SupervisorCommand,
+        spool_max: u64,
+    ) -> Result<Self, RunnerError> {
+        if spool_max < SPOOL_LEAST {
+            return Err(RunnerError::Refused(format!(
+                "`spool_max` is `{spool_max}`: give at least {SPOOL_LEAST} bytes, for example `1GiB`"
+            )));
+        }
+        if let Err(error) = pidfd_open(getpid(), PidfdFlags::empty()) {
+            return Err(RunnerError::Refused(format!(
+                "the runner `process` needs Linux 5.3 or newer, where a process can be held ({error}): use a newer \
+                 kernel, or `runner`: `kubernetes`"
+            )));
+        }
+        let attempts = state_dir.join("attempts");
+        let doing =
+            |what: &str| format!("{what} `{}`, which is below `state_dir`", attempts.display());
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&attempts)
+            .during(|| doing("creating"))?;
+        // Supervisors work elsewhere, so the path has to hold from everywhere.
+        let attempts = attempts.canonicalize().during(|| doing("finding"))?;
+        Ok(Self {
+            attempts,
+            supervisor: Arc::new(supervisor),
+            spool_max,
+            instance: Uuid::new_v4(),
+            preparing: Mutex::new(()),
+        })
+    }
+
+    /// The folder of an attempt that is kept.
+    fn folder(&self, attempt: AttemptId) -> Folder {
+        Folder::at(self.attempts.join(attempt.to_string()))
+    }
+
+    /// Does something with a kept attempt's folder where that may block.
+    async fn with<T: Send + 'static>(
+        &self,
+        attempt: AttemptId,
+        work: impl FnOnce(&Folder) -> Result<T, RunnerError> + Send + 'static,
+    ) -> Result<T, RunnerError> {
+        let folder = self.folder(attempt);
+        blocking(move || {
+            let done =
+                if folder.exists() { work(&folder) } else { Err(RunnerError::Unknown(attempt)) };
+            // It may have been removed meanwhile: then that is the answer, not the file that was missed.
+            if done.is_err() && !folder.exists() {
+                Err(RunnerError::Unknown(attempt))
+            } else {
+                done
+            }
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Runner for ProcessRunner {
+    fn kind(&self) -> &'static str {
+        "process"
+    }
+
+    async fn find(&self) -> Result<Vec<Found>, RunnerError> {
+        let (attempts, instance) = (self.attempts.clone(), self.instance);
+        blocking(move || find(&attempts, instance)).await
+    }
+
+    async fn look(&self, attempt: AttemptId) -> Result<Found, RunnerError> {
+        self.with(attempt, Folder::found).await
+    }
+
+    async fn prepare(&self, work: &Work) -> Result<Identity, RunnerError> {
+        check(work)?;
+        let folder = self.folder(work.attempt);
+        let making = format!("{MAKING}{}-{}-{}", self.instance, work.attempt, Uuid::new_v4());
+        let making = Folder::at(self.attempts.join(making));
+        let (work, spool_max) = (work.clone(), self.spool_max);
+        let _one_at_a_time = self.preparing.lock().await;
+        blocking(move || prepare(&folder, &making, &work, spool_max)).await
+    }
+
+    async fn go(&self, attempt: AttemptId) -> Result<(), RunnerError> {
+        let command = self.supervisor.clone();
+        let child = self
+            .with(attempt, move |folder| {
+                if folder.is_started() || folder.has_exit() {
+                    return Ok(None);
+                }
+                spawn(&command, folder).map(Some)
+            })
+            .await?;
+        let Some(mut child) = child else { return Ok(()) };
+        let deadline = Instant::now() + START_PATIENCE;
+        for pause in Pauses::new(Duration::from_millis(2), Duration::from_millis(50)) {
+            let ended = child.try_wait().during(|| "looking at a supervisor".to_owned())?;
+            let state = self.with(attempt, |f| Ok((f.is_started() || f.has_exit(), f.is_kept()?)));
+            match (state.await?, ended) {
+                ((true, _), _) => break,
+                // It left because another one was there already: that one says it soon.
+                ((false, true), Some(_)) | ((false, _), None) if Instant::now() < deadline => {}
+                ((false, _), ended) => return Err(self.not_started(attempt, ended)),
+            }
+            tokio::time::sleep(pause).await;
+        }
+        // So that the system forgets it when it ends.
+        tokio::spawn(async move { child.wait().await });
+        Ok(())
+    }
+
+    async fn wait(
+        &self,
+        attempt: AttemptId,
+        seen: &Phase,
+        within: Duration,
+    ) -> Result<Phase, RunnerError> {
+        let deadline = Instant::now() + within;
+        for pause in looks() {
+            let phase = self.with(attempt, Folder::phase).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if phase != *seen || left.is_zero() {
+                return Ok(phase);
+            }
+            tokio::time::sleep(pause.min(left)).await;
+        }
+        Ok(seen.clone())
+    }
+
+    async fn stop(&self, attempt: AttemptId) -> Result<(), RunnerError> {
+        self.with(attempt, move |folder| removal::stop(folder, attempt, Wish::Terminate)).await
+    }
+
+    async fn follow(
+        &self,
+        attempt: AttemptId,
+        cursor: &Bytes,
+        most: usize,
+        within: Duration,
+    ) -> Result<Option<LogPiece>, RunnerError> {
+        let (place, most) = (follow::place(cursor)?, most.max(1));
+        let deadline = Instant::now() + within;
+        for pause in looks() {
+            let look = self.with(attempt, move |folder| {
+                // In this order: what is over before a look at the log is over with all of its log.
+                let over = matches!(folder.phase()?, Phase::Ended(_) | Phase::Vanished);
+                Ok((over, follow::read(folder, place, most)?))
+            });
+            let (over, piece) = look.await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if piece.is_some() || over || left.is_zero() {
+                return Ok(piece);
+            }
+            tokio::time::sleep(pause.min(left)).await;
+        }
+        Ok(None)
+    }
+
+    async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError> {
+        let folder = self.folder(attempt);
+        blocking(move || removal::remove(&folder, attempt)).await
+    }
+}
+
+impl ProcessRunner {
+    /// Why a supervisor did not start its program.
+    fn not_started(&self, attempt: AttemptId, ended: Option<ExitStatus>) -> RunnerError {
+        let how =
+            ended.map_or_else(|| "is silent".to_owned(), |status| format!("ended ({status})"));
+        RunnerError::Failed {
+            what: format!(
+                "the supervisor of attempt {attempt} {how} before it started the program, see `{}`",
+                self.folder(attempt).supervisor_log_path().display()
+            ),
+            source: io::Error::from(ErrorKind::TimedOut),
+        }
+    }
+}
+
+/// When to look at files again. Not inotify: its instances are few (128 for a user, often), and it is silent on some
+/// network folders; a look costs some microseconds.
+fn looks() -> Pauses {
+    Pauses::new(Duration::from_millis(10), Duration::from_millis(200))
+}
+
+/// Runs what may block where that harms nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RunnerError> + Send + 'static,
+) -> Result<T, RunnerError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(error).during(|| "working with the files of an attempt".to_owned()),
+    }
+}
+
+/// Refuses what no program could be started with.
+fn check(work: &Work) -> Result<(), RunnerError> {
+    let refuse = |text: String| Err(RunnerError::Refused(text));
+    if work.command.first().is_none_or(String::is_empty) {
+        return refuse(format!(
+            "`command` of the job `{}` names no program: the runner `process` needs one, for example `[\"sh\", \
+             \"-c\", \"date\"]`",
+            work.job
+        ));
+    }
+    if let Some(word) = work.command.iter().find(|word| word.contains('\0')) {
+        return refuse(format!("`command` holds a NUL in {word:?}: no program can be given that"));
+    }
+    for (name, value) in &work.arguments {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return refuse(format!("the argument {name:?} cannot name an environment variable"));
+        }
+        if value.contains('\0') {
+            return refuse(format!(
+                "the argument `{name}` holds a NUL: leave it out, or encode it"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What [`Runner::prepare`] does with the files.
+fn prepare(
+    folder: &Folder,
+    making: &Folder,
+    work: &Work,
+    spool_max: u64,
+) -> Result<Identity, RunnerError> {
+    if !folder.exists() {
+        let made = making.fill(work, spool_max).and_then(|()| {
+            match fs::rename(making.path(), folder.path()) {
+                // Another runner was faster: its folder is as good.
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+                    fs::remove_dir_all(making.path())
+                }
+                renamed => renamed,
+            }
+        });
+        made.during(|| format!("preparing `{}`", folder.path().display()))?;
+    }
+    let (mut kept, spool_max) = folder.work()?;
+    if work.epoch < kept.epoch {
+        return Err(RunnerError::Refused(format!(
+            "attempt {} is held under epoch {}, and {} is older: its lease has ended",
+            work.attempt, kept.epoch, work.epoch
+        )));
+    }
+    if work.epoch > kept.epoch {
+        kept.epoch = work.epoch;
+        folder.replace_work(&kept, spool_max)?;
+    }
+    // Each time: the one who renamed it may have died before it was synced.
+    let parent = folder.path().parent().unwrap_or(folder.path());
+    durable::sync_folder(parent).during(|| format!("syncing `{}`", parent.display()))?;
+    folder.identity()
+}
+
+/// What [`Runner::find`] does with the files. One damaged folder does not hide the others.
+fn find(attempts: &Path, instance: Uuid) -> Result<Vec<Found>, RunnerError> {
+    let reading = || format!("reading `{}`", attempts.display());
+    let own = format!("{MAKING}{instance}");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(attempts).during(reading)? {
+        let entry = entry.during(reading)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(TRASH) || (name.starts_with(MAKING) && !name.starts_with(&own)) {
+            removal::delete(&entry.path());
+        } else if name.parse::<AttemptId>().is_ok() {
+            match Folder::at(entry.path()).found() {
+                Ok(attempt) => found.push(attempt),
+                Err(error) => tracing::error!(%error, "an attempt cannot be read and is left out"),
+            }
+        }
+    }
+    found.sort_unstable_by_key(|found| found.work.attempt);
+    Ok(found)
+}
+
+/// Starts a supervisor. It leaves our session by itself, and takes nothing of ours with it.
+fn spawn(command: &SupervisorCommand, folder: &Folder) -> Result<Child, RunnerError> {
+    let path = folder.supervisor_log_path();
+    let errors = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+    let errors = errors.during(|| format!("opening `{}`", path.display()))?;
+    let mut supervisor = tokio::process::Command::new(&command.program);
+    supervisor.args(&command.arguments).arg(folder.path());
+    supervisor.env_clear().current_dir("/");
+    supervisor.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+    supervisor.spawn().during(|| format!("starting the supervisor `{}`", command.program.display()))
+}

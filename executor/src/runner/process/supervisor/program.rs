@@ -1,0 +1,117 @@
+//! The program of an attempt: how it is started, and what its process does before it is the program.
+//!
+//! The supervisor starts our own binary once more, and that process becomes the program. On the way it asks the kernel
+//! to be killed when its parent dies: a program whose supervisor was killed does not go on unseen. (The kernel forgets
+//! that for a program with the set-user-id bit, and it does not hold for the program's own children.)
+
+use crate::runner::process::folder::{During, Folder};
+use crate::runner::{RunnerError, Work};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use std::{
+    ffi::{OsStr, OsString},
+    fs::DirBuilder,
+    io::{self, PipeReader, Write},
+    os::unix::{fs::DirBuilderExt, process::CommandExt},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// What stands behind the folder in the arguments of a process that is to become the program.
+pub(super) const ROLE: &str = "program";
+
+/// The exit code of a process that could not become the program.
+pub(super) const FAILED: u8 = 127;
+
+/// Where programs are looked for, if the job's arguments do not say otherwise.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Starts what becomes the program. Its output and its errors arrive in one pipe, in the order in which it wrote them.
+pub(super) fn start(folder: &Folder) -> Result<(Pid, PipeReader), RunnerError> {
+    let (output, input) = io::pipe().during(|| "making a pipe".to_owned())?;
+    rustix::io::ioctl_fionbio(&output, true).during(|| "setting up a pipe".to_owned())?;
+    let errors = input.try_clone().during(|| "doubling a pipe".to_owned())?;
+    // This binary as it runs, even if another has been put in its place on the disk.
+    let mut command = Command::new("/proc/self/exe");
+    command.args(std::env::args_os().skip(1)).arg(ROLE);
+    command.env_clear().current_dir(folder.work_path()).process_group(0);
+    command.stdin(Stdio::null()).stdout(input).stderr(errors);
+    let child = command.spawn().during(|| "starting the process of the program".to_owned())?;
+    // `command` holds the pipe's other end: with it gone, the last process that writes closes it.
+    Ok((Pid::from_child(&child), output))
+}
+
+/// Becomes the program of this folder. Returns only if that cannot be done; why is then in the folder.
+pub(super) fn become_it(folder: &Path) {
+    let folder = Folder::at(folder.to_owned());
+    let error = replace_process(&folder);
+    if let Err(unwritten) = folder.write_not_started(&error.to_string()) {
+        // Into the job's log, which is what standard error is by now: better there than nowhere.
+        let _ = writeln!(io::stderr(), "octavius: {error} ({unwritten})");
+    }
+}
+
+fn replace_process(folder: &Folder) -> RunnerError {
+    let (work, supervisor) = match prepare_process(folder) {
+        Ok(ready) => ready,
+        Err(error) => return error,
+    };
+    let Some((program, arguments)) = work.command.split_first() else {
+        return RunnerError::Refused("`command` is empty: name a program".to_owned());
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(environment(&work, &folder.work_path()));
+    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get() != supervisor) {
+        return RunnerError::Refused("the supervisor is gone".to_owned());
+    }
+    RunnerError::Refused(cannot_start(program, &command.exec()))
+}
+
+fn prepare_process(folder: &Folder) -> Result<(Work, i32), RunnerError> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .during(|| "asking to end with the supervisor".to_owned())?;
+    let temporary = folder.work_path().join(".tmp");
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&temporary);
+    made.during(|| format!("creating `{}`", temporary.display()))?;
+    let (work, _) = folder.work()?;
+    Ok((work, folder.started()?.pid))
+}
+
+/// All that the program's environment holds. Nothing of the executor's.
+fn environment(work: &Work, home: &Path) -> Vec<(OsString, OsString)> {
+    let temporary = home.join(".tmp");
+    let ours: [(&str, &OsStr); 4] = [
+        ("PATH", PATH.as_ref()),
+        ("HOME", home.as_ref()),
+        ("LANG", "C.UTF-8".as_ref()),
+        ("TMPDIR", temporary.as_ref()),
+    ];
+    let named = [
+        ("OCTAVIUS_EXECUTION_ID", work.attempt.execution.to_string()),
+        ("OCTAVIUS_ATTEMPT", work.attempt.attempt.to_string()),
+        ("OCTAVIUS_JOB", work.job.clone()),
+        ("OCTAVIUS_USER", work.user.clone()),
+    ];
+    let arguments = work.arguments.iter().map(|(name, value)| (name.into(), value.into()));
+    let ours = ours.into_iter().map(|(name, value)| (name.into(), value.into()));
+    // A later one of the same name wins.
+    ours.chain(arguments).chain(named.map(|(name, value)| (name.into(), value.into()))).collect()
+}
+
+/// What was wrong with the command, and what to do.
+fn cannot_start(program: &str, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "install it (or the interpreter in its first line) where the executor runs, or name it with its whole \
+             path in `command`; without a path it is looked for in PATH, which is {PATH} unless an argument says \
+             otherwise"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "make the file executable for the executor's user (`chmod +x`)".to_owned()
+        }
+        io::ErrorKind::ArgumentListTooLong => {
+            "make the arguments smaller: each may hold 131,071 bytes with its name".to_owned()
+        }
+        _ => "try the command by hand where the executor runs".to_owned(),
+    };
+    format!("the command `{program}` could not be started: {error}: {remedy}")
+}

@@ -1,0 +1,131 @@
+//! How attempts end: by themselves, by their time, by somebody's wish, or before they began.
+
+use super::{
+    Place, check_code, check_log, command, ended, log_with, run, script, start, whole_log,
+};
+use crate::runner::{ExitCause, Phase, Runner};
+use octavius_protocol::id::AttemptId;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The program's own exit is told as it was.
+pub async fn codes_and_signals(place: &dyn Place) {
+    let runner = place.open().await;
+    for code in [0, 1, 2, 255] {
+        let (exit, log) = run(&*runner, &script(&format!("exit {code}"))).await;
+        check_code(&exit, code);
+        assert!(log.is_empty());
+    }
+    for signal in [15, 9, 6] {
+        let (exit, _) = run(&*runner, &script(&format!("kill -{signal} $$"))).await;
+        assert_eq!(exit.cause, ExitCause::Exited);
+        // A kind that sees only codes says 128 + signal.
+        let told = exit.signal == Some(signal) && exit.code.is_none();
+        assert!(told || exit.code == Some(128 + signal), "{exit:?}");
+    }
+}
+
+/// A command that is not there: the text names it, the system's reason, and what to do.
+pub async fn what_cannot_be_started_says_why(place: &dyn Place) {
+    let runner = place.open().await;
+    let file = place.shared().join("not-executable");
+    tokio::fs::write(&file, "#!/bin/sh\n").await.unwrap();
+    let cases = [("/nowhere/at-all", "No such file"), (file.to_str().unwrap(), "denied")];
+    for (program, reason) in cases {
+        let (exit, log) = run(&*runner, &command(&[program, "argument"])).await;
+        let ExitCause::NotStarted(why) = &exit.cause else { panic!("{exit:?}") };
+        assert!(why.contains(program) && why.contains(reason), "{why}");
+        assert!(why.len() > 40 + program.len(), "no remedy: {why}");
+        assert_eq!((exit.code, exit.signal, log.len()), (None, None, 0));
+    }
+}
+
+/// Its time is up, and it does not care for a terminate's reason.
+pub async fn timeout_without_a_handler(place: &dyn Place) {
+    let runner = place.open().await;
+    let mut work = script("echo begun; sleep 300");
+    work.timeout = Some(Duration::from_secs(1));
+    let (exit, log) = run(&*runner, &work).await;
+    assert_eq!(exit.cause, ExitCause::TimedOut, "{exit:?}");
+    assert!(exit.signal == Some(15) || exit.code == Some(143), "{exit:?}");
+    assert_eq!(log, b"begun\n");
+}
+
+/// What it says and how it exits after the terminate is kept; the cause is the time all the same.
+pub async fn timeout_with_a_handler(place: &dyn Place) {
+    let runner = place.open().await;
+    let mut work = script(
+        "exec 2>/dev/null; trap 'echo cleaning; sleep 0.3; echo clean; exit 0' TERM; echo begun; while :; do sleep 0.1; done",
+    );
+    work.timeout = Some(Duration::from_secs(1));
+    let (exit, log) = run(&*runner, &work).await;
+    assert_eq!((&exit.cause, exit.code), (&ExitCause::TimedOut, Some(0)), "{exit:?}");
+    assert_eq!(String::from_utf8_lossy(&log), "begun\ncleaning\nclean\n");
+}
+
+/// What ignores the terminate is killed after the grace, not before.
+pub async fn stop_terminates_then_kills(place: &dyn Place) {
+    let runner = place.open().await;
+    let work = script(
+        "exec 2>/dev/null; trap 'echo ignored' TERM; echo begun; while :; do sleep 0.1; done",
+    );
+    start(&*runner, &work).await;
+    log_with(&*runner, work.attempt, "begun").await;
+    let asked = Instant::now();
+    runner.stop(work.attempt).await.unwrap();
+    assert!(asked.elapsed() < work.grace, "stop is to return when it is asked for");
+    runner.stop(work.attempt).await.unwrap();
+    let exit = ended(&*runner, work.attempt).await;
+    assert!(asked.elapsed() >= work.grace, "killed before its grace was over");
+    assert_eq!(exit.cause, ExitCause::Stopped);
+    assert!(exit.signal == Some(9) || exit.code == Some(137), "{exit:?}");
+    let log = whole_log(&*runner, work.attempt, 1 << 20).await;
+    check_log(&exit, &log);
+    assert_eq!(String::from_utf8_lossy(&log), "begun\nignored\n");
+}
+
+/// A stop of what has ended changes nothing, whether its end was seen or not.
+pub async fn an_exit_before_the_stop_wins(place: &dyn Place) {
+    let runner = place.open().await;
+    let (exit, _) = run(&*runner, &script("exit 3")).await;
+    check_code(&exit, 3);
+    for runner in [runner, place.open().await] {
+        runner.stop(only(&*runner).await).await.unwrap();
+        runner.stop(only(&*runner).await).await.unwrap();
+        check_code(&ended(&*runner, only(&*runner).await).await, 3);
+    }
+}
+
+/// The only attempt that is kept.
+async fn only(runner: &dyn Runner) -> AttemptId {
+    runner.find().await.unwrap()[0].work.attempt
+}
+
+/// A stop does not wait for somebody's next look.
+pub async fn stop_is_heard_at_once(place: &dyn Place) {
+    let runner = place.open().await;
+    let work =
+        script("exec 2>/dev/null; trap 'exit 0' TERM; echo begun; while :; do sleep 0.1; done");
+    start(&*runner, &work).await;
+    log_with(&*runner, work.attempt, "begun").await;
+    let asked = Instant::now();
+    runner.stop(work.attempt).await.unwrap();
+    let exit = ended(&*runner, work.attempt).await;
+    assert_eq!((&exit.cause, exit.code), (&ExitCause::Stopped, Some(0)));
+    assert!(asked.elapsed() < work.grace, "it took {:?}", asked.elapsed());
+    let again = place.open().await;
+    again.stop(work.attempt).await.unwrap();
+    assert_eq!(again.look(work.attempt).await.unwrap().phase, Phase::Ended(exit));
+}
+
+/// What is stopped by a signal hears the terminate, too.
+pub async fn a_stopped_program_is_terminated_too(place: &dyn Place) {
+    let runner = place.open().await;
+    let work = script("trap 'echo heard; exit 4' TERM; echo begun; kill -STOP $$; sleep 300");
+    start(&*runner, &work).await;
+    log_with(&*runner, work.attempt, "begun").await;
+    runner.stop(work.attempt).await.unwrap();
+    let exit = ended(&*runner, work.attempt).await;
+    assert_eq!((exit.cause, exit.code), (ExitCause::Stopped, Some(4)));
+    assert_eq!(whole_log(&*runner, work.attempt, 99).await, b"begun\nheard\n");
+}

@@ -1,0 +1,194 @@
+//! The conformance suite: what every kind of runner must do, tried on the real thing.
+//!
+//! A kind brings a [`Place`] and calls [`runner_conformance!`](crate::runner_conformance), which makes a test of each
+//! case. The cases use `sh` and the small programs of any Unix, and a folder that programs and test both see.
+//!
+//! Only in builds for tests: a case that fails panics.
+
+// What is here are tests, though not in the eyes of the lint.
+#![allow(clippy::unwrap_used)]
+
+pub mod ends;
+pub mod logs;
+pub mod phases;
+pub mod processes;
+
+use super::{Exit, ExitCause, Phase, Runner, Work};
+use async_trait::async_trait;
+use bytes::Bytes;
+use crc::{CRC_64_XZ, Crc};
+use octavius_protocol::id::{AttemptId, AttemptNumber, Epoch, ExecutionId};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Any wait for something that should happen soon.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// Where a runner is tried.
+#[async_trait]
+pub trait Place: Send + Sync {
+    /// The runner on what this place keeps. Each call is a fresh start; earlier ones may have been dropped or not.
+    async fn open(&self) -> Arc<dyn Runner>;
+
+    /// Destroys, from outside, what keeps this attempt: a runner must find it `Vanished`.
+    async fn destroy_keeper(&self, attempt: AttemptId);
+
+    /// A folder that the programs see by the same path.
+    fn shared(&self) -> PathBuf;
+
+    /// What runs with this text in its command line or environment, in words.
+    async fn running_with(&self, text: &str) -> Vec<String>;
+
+    /// Variables that are in the environment of every program beside the job's and our own four.
+    fn ambient_variables(&self) -> Vec<&'static str>;
+}
+
+/// Work for a shell script, with a minute to run and two seconds of grace.
+pub fn script(script: &str) -> Work {
+    command(&["sh", "-c", script])
+}
+
+/// Work for a command, with a minute to run and two seconds of grace.
+pub fn command(command: &[&str]) -> Work {
+    Work {
+        attempt: AttemptId {
+            execution: ExecutionId::from(Uuid::new_v4()),
+            attempt: AttemptNumber(1),
+        },
+        epoch: Epoch(1),
+        job: "conformance".to_owned(),
+        user: "ada@example.org".to_owned(),
+        image_name: "busybox".to_owned(),
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        arguments: BTreeMap::new(),
+        timeout: Some(Duration::from_secs(60)),
+        grace: Duration::from_secs(2),
+    }
+}
+
+/// Prepares it and lets it go.
+pub async fn start(runner: &dyn Runner, work: &Work) {
+    runner.prepare(work).await.unwrap();
+    runner.go(work.attempt).await.unwrap();
+}
+
+/// Waits for its end.
+pub async fn ended(runner: &dyn Runner, attempt: AttemptId) -> Exit {
+    let deadline = Instant::now() + SOON;
+    let mut phase = runner.look(attempt).await.unwrap().phase;
+    loop {
+        match phase {
+            Phase::Ended(exit) => return exit,
+            phase if Instant::now() >= deadline => {
+                panic!("{attempt} has not ended, it is {phase:?}")
+            }
+            seen => phase = runner.wait(attempt, &seen, Duration::from_secs(1)).await.unwrap(),
+        }
+    }
+}
+
+/// Runs it from the beginning to the end: how it ended, and its log.
+pub async fn run(runner: &dyn Runner, work: &Work) -> (Exit, Vec<u8>) {
+    start(runner, work).await;
+    let exit = ended(runner, work.attempt).await;
+    let log = whole_log(runner, work.attempt, 1 << 20).await;
+    check_log(&exit, &log);
+    (exit, log)
+}
+
+/// The log of an attempt that has ended, read in pieces of `most` bytes.
+pub async fn whole_log(runner: &dyn Runner, attempt: AttemptId, most: usize) -> Vec<u8> {
+    let (mut log, mut cursor) = (Vec::new(), Bytes::new());
+    while let Some(piece) = runner.follow(attempt, &cursor, most, Duration::ZERO).await.unwrap() {
+        assert_eq!(piece.offset, log.len() as u64);
+        let before = log.len();
+        log.extend(piece.chunks.iter().flat_map(|(_, bytes)| bytes));
+        assert!((1..=most).contains(&(log.len() - before)), "{} bytes", log.len() - before);
+        assert!(piece.cursor.len() <= 256);
+        cursor = piece.cursor;
+    }
+    log
+}
+
+/// Reads what is there of a running attempt's log until it holds `text`.
+pub async fn log_with(runner: &dyn Runner, attempt: AttemptId, text: &str) -> (String, Bytes) {
+    let deadline = Instant::now() + SOON;
+    let (mut log, mut cursor) = (String::new(), Bytes::new());
+    while !log.contains(text) {
+        assert!(Instant::now() < deadline, "no {text:?} in the log: {log:?}");
+        let piece = runner.follow(attempt, &cursor, 1 << 20, Duration::from_secs(1)).await.unwrap();
+        let Some(piece) = piece else { continue };
+        for (_, bytes) in &piece.chunks {
+            log.push_str(&String::from_utf8_lossy(bytes));
+        }
+        cursor = piece.cursor;
+    }
+    (log, cursor)
+}
+
+/// The exit says size and checksum of just this log.
+pub fn check_log(exit: &Exit, log: &[u8]) {
+    assert_eq!(exit.log_size, log.len() as u64);
+    assert_eq!(exit.log_crc, Crc::<u64>::new(&CRC_64_XZ).checksum(log));
+}
+
+/// It ended by itself, with this code, and nothing is missing from its log.
+pub fn check_code(exit: &Exit, code: i32) {
+    let seen = (&exit.cause, exit.code, exit.signal, exit.log_cut.as_str());
+    assert_eq!(seen, (&ExitCause::Exited, Some(code), None, ""));
+}
+
+/// Waits until nothing with this text runs any more.
+pub async fn gone(place: &dyn Place, text: &str) {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let running = place.running_with(text).await;
+        if running.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still runs: {running:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A text that is nowhere else on this machine.
+pub fn unique() -> String {
+    format!("marker{}", Uuid::new_v4().simple())
+}
+
+/// Makes a test of each case of the suite. The argument makes the [`Place`]; it is evaluated in each test.
+#[macro_export]
+macro_rules! runner_conformance {
+    ($place:expr) => {
+        $crate::runner_conformance! { $place;
+            ends: codes_and_signals, what_cannot_be_started_says_why, timeout_without_a_handler,
+                timeout_with_a_handler, stop_terminates_then_kills, an_exit_before_the_stop_wins,
+                stop_is_heard_at_once, a_stopped_program_is_terminated_too;
+            logs: bytes_are_kept_as_written, much_and_fast, both_outputs_in_their_order,
+                arguments_arrive_byte_for_byte, the_environment_is_clean, a_working_folder_of_its_own,
+                resumes_at_any_cursor, a_follower_waits_and_learns_the_end, times_are_those_of_writing,
+                a_cursor_of_somebody_else;
+            phases: what_was_never_made_is_unknown, prepare_again_finds_it, go_runs_it_once,
+                stop_before_go_never_runs_it, a_restart_between_any_two_steps, find_tells_all,
+                wait_ends_in_time, nonsense_is_refused;
+            processes: children_that_hold_the_output, cancel_ends_all_children,
+                children_in_a_session_of_their_own, closed_output_is_not_the_end,
+                children_are_terminated_before_they_are_killed,
+                children_that_ignore_a_terminate, remove_ends_what_runs, removed_is_gone,
+                a_lost_keeper_is_told, what_a_lost_keeper_left_is_removed;
+        }
+    };
+    ($place:expr; $($file:ident: $($case:ident),+;)+) => {
+        $(mod $file {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let place = $place;
+                    $crate::runner::suite::$file::$case(&place).await;
+                }
+            )+
+        })+
+    };
+}
