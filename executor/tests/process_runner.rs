@@ -15,7 +15,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Dura
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// A state directory of its own, and a folder that test and programs share.
+/// A state directory of its own, and a folder that test and programs share. With the directory all ends that runs in it.
 struct Machine {
     state: TempDir,
     shared: TempDir,
@@ -50,20 +50,6 @@ impl Machine {
         let started = fs::read(self.folder(attempt).join("started")).unwrap();
         let started: serde_json::Value = serde_json::from_slice(&started).unwrap();
         Pid::from_raw(started["pid"].as_i64().unwrap() as i32).unwrap()
-    }
-}
-
-/// A test that failed leaves nothing running.
-impl Drop for Machine {
-    fn drop(&mut self) {
-        for entry in
-            fs::read_dir(self.state.path().join("attempts")).into_iter().flatten().flatten()
-        {
-            let stop = entry.path().join("stop");
-            if !entry.path().join("exit").exists() {
-                let _ = fs::write(stop, "kill");
-            }
-        }
     }
 }
 
@@ -180,6 +166,31 @@ async fn a_supervisor_that_does_not_come_up_leaves_it_to_be_let_go_again() {
     assert_eq!(suite::whole_log(&runner, work.attempt, 99).await, b"ran\n");
 }
 
+/// Whoever starts it, whenever: the folder itself says that it ran.
+#[tokio::test]
+async fn a_second_supervisor_of_one_attempt_does_nothing() {
+    let machine = Machine::new();
+    let runner = machine.real();
+    let (ended, vanished) = (suite::script("echo ran"), suite::script("echo ran; exec sleep 300"));
+    suite::run(&runner, &ended).await;
+    suite::start(&runner, &vanished).await;
+    suite::log_with(&runner, vanished.attempt, "ran").await;
+    machine.destroy_keeper(vanished.attempt).await;
+    runner.wait(vanished.attempt, &Phase::Running, suite::SOON).await.unwrap();
+    for attempt in [ended.attempt, vanished.attempt] {
+        let before = runner.look(attempt).await.unwrap();
+        let status = tokio::process::Command::new(env!("CARGO_BIN_EXE_executor"))
+            .arg("supervise")
+            .arg(machine.folder(attempt))
+            .status()
+            .await
+            .unwrap();
+        assert!(status.success(), "{status}");
+        assert_eq!(runner.look(attempt).await.unwrap(), before);
+        assert_eq!(suite::whole_log(&runner, attempt, 99).await, b"ran\n");
+    }
+}
+
 #[tokio::test]
 async fn its_time_is_up_though_no_executor_is_there() {
     let machine = Machine::new();
@@ -204,6 +215,22 @@ async fn a_stop_is_heard_by_its_file_alone() {
     // As if the executor had died between the file and the wake.
     fs::write(machine.folder(work.attempt).join("stop"), "terminate").unwrap();
     assert_eq!(suite::ended(&runner, work.attempt).await.cause, ExitCause::Stopped);
+}
+
+#[tokio::test]
+async fn a_program_whose_folder_was_taken_away_does_not_go_on_unseen() {
+    let machine = Machine::new();
+    let (runner, work) = (machine.real(), suite::script("echo begun; trap '' TERM; sleep 300; :"));
+    suite::start(&runner, &work).await;
+    suite::log_with(&runner, work.attempt, "begun").await;
+    let supervisor = machine.supervisor(work.attempt);
+    fs::remove_dir_all(machine.state.path().join("attempts")).unwrap();
+    suite::gone(&machine, &work.attempt.execution.to_string()).await;
+    let deadline = Instant::now() + suite::SOON;
+    while rustix::process::test_kill_process(supervisor).is_ok() {
+        assert!(Instant::now() < deadline, "the supervisor goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

@@ -268,8 +268,18 @@ impl Folder {
         fs::read_to_string(self.path.join(NOT_STARTED)).ok()
     }
 
-    /// What somebody wants, if anybody does.
+    /// Whether somebody has taken the folder away, not by `remove`, which waits for the end. A fault of the disk is no such sign.
+    pub(super) fn is_gone(&self) -> bool {
+        let looked = fs::symlink_metadata(&self.path);
+        looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// What somebody wants, if anybody does. Who takes the folder away wants the program killed: without it nobody
+    /// could stop it any more, or learn how it ended.
     pub(super) fn wish(&self) -> Option<Wish> {
+        if self.is_gone() {
+            return Some(Wish::Kill);
+        }
         match fs::read(self.path.join(STOP)).ok()?.as_slice() {
             b"kill" => Some(Wish::Kill),
             _ => Some(Wish::Terminate),

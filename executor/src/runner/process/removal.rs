@@ -146,3 +146,25 @@ fn open_up(folder: &Path) {
         folders.extend(inner.map(|entry| entry.path()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Root deletes anything, so the permissions themselves are looked at.
+    #[test]
+    fn folders_that_may_not_be_written_are_opened_up_and_deleted() {
+        let parent = tempfile::tempdir().unwrap();
+        let (trash, inner) = (parent.path().join("trash"), parent.path().join("trash/a/b"));
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("file"), "").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for folder in [&inner, &trash] {
+            fs::set_permissions(folder, Permissions::from_mode(0o500)).unwrap();
+        }
+        open_up(&trash);
+        assert_eq!((mode(&trash), mode(&inner)), (0o700, 0o700));
+        delete(&trash);
+        assert!(!trash.exists());
+    }
+}

@@ -348,13 +348,13 @@ fn open_control(folder: &Folder) -> Result<File, RunnerError> {
     opened.during(|| folder.doing("opening", "control"))
 }
 
-/// Writes the exit, however long that takes: without it the attempt would be lost.
+/// Writes the exit, however long that takes, as long as there is a folder: without it the attempt would be lost.
 fn write_exit(folder: &Folder, exit: Exit) -> Result<(), RunnerError> {
     let end = clock::since_boot() + WRITE_PATIENCE;
     for pause in Pauses::new(Duration::from_millis(100), Duration::from_secs(10)) {
         match folder.write_exit(exit.clone()) {
             Ok(()) => return Ok(()),
-            Err(error) if clock::since_boot() >= end => return Err(error),
+            Err(error) if folder.is_gone() || clock::since_boot() >= end => return Err(error),
             Err(error) => complain(&format!("{error}; trying again in {pause:?}")),
         }
         clock::pause(pause);
