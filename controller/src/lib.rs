@@ -11,6 +11,7 @@ pub mod liveness;
 pub mod log_store;
 pub mod metrics;
 pub mod registry;
+pub mod server;
 pub mod store;
 
 /// The controller's version.

@@ -1,1 +1,139 @@
-fn main() {}
+//! `controller`: starts the control plane from `controller_config.json`, and ends it in order when it is told to.
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use octavius_controller::{
+    configuration::{Configuration, StoreKind},
+    server::{Controller, Running, StartError},
+};
+use octavius_service::{
+    configuration::{self, Loaded, Section},
+    signals::{End, Signals},
+    telemetry::logging,
+};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// The configuration has to be changed, or the command was wrong.
+const WRONG: u8 = 2;
+/// It may work later as it is.
+const NOT_NOW: u8 = 4;
+/// For how long whatever is left may take after the last word.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// The Octavius controller: which jobs exist, who runs them, what became of them, and their logs.
+#[derive(Debug, Parser)]
+#[command(name = "controller", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves until it is told to end (SIGINT or SIGTERM; a second one leaves at once).
+    Start(Start),
+}
+
+#[derive(Debug, Args)]
+struct Start {
+    /// The configuration file. Variables `OCTAVIUS_CONTROLLER_…` override its keys.
+    #[arg(long, value_name = "FILE", default_value = Configuration::FILE)]
+    config: PathBuf,
+    /// Only says whether the configuration is right.
+    #[arg(long)]
+    check_config: bool,
+}
+
+fn main() -> ExitCode {
+    let Command::Start(start) = Arguments::parse().command;
+    let Loaded { section, warnings } = match configuration::load::<Configuration>(&start.config) {
+        Ok(loaded) => loaded,
+        Err(problems) => return tell(WRONG, format_args!("{problems}")),
+    };
+    if start.check_config {
+        let warnings = warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        return check(&section, &warnings.collect::<String>());
+    }
+    let logging = match logging::install(&section.logging()) {
+        Ok(logging) => logging,
+        Err(error) => return tell(WRONG, format_args!("{:#}", anyhow::Error::new(error))),
+    };
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let code = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(run(&section));
+            runtime.shutdown_timeout(LEAVE_WITHIN);
+            code
+        }
+        Err(error) => tell(NOT_NOW, format_args!("no threads to run on: {error}")),
+    };
+    drop(logging);
+    code
+}
+
+/// What there is to say of a configuration that was read.
+fn check(configuration: &Configuration, warnings: &str) -> ExitCode {
+    if configuration.store() == StoreKind::Etcd {
+        return tell(WRONG, format_args!("{warnings}{}", StartError::NoEtcd));
+    }
+    tell(0, format_args!("{warnings}the configuration is right"))
+}
+
+async fn run(configuration: &Configuration) -> ExitCode {
+    let cancel = CancellationToken::new();
+    let serve = async {
+        // Whoever ends it while it starts does not wait for what is not needed any more.
+        let running = tokio::select! {
+            running = Controller::start(configuration) => running?,
+            () = cancel.cancelled() => return Ok(()),
+        };
+        announce(&running, configuration);
+        running.serve_until(cancel.clone()).await.context("the controller failed")
+    };
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return tell(NOT_NOW, format_args!("signals cannot be heard: {error}")),
+    };
+    match signals.run(&cancel, serve).await {
+        End::Ended(Ok(())) => ExitCode::SUCCESS,
+        End::Ended(Err(error)) => {
+            let start = error.downcast_ref::<StartError>();
+            let code = if start.is_some_and(StartError::is_configuration) { WRONG } else { NOT_NOW };
+            tracing::error!("{error:#}");
+            tell(code, format_args!("{error:#}"))
+        }
+        End::Left(signal) => ExitCode::from(signal.exit_status()),
+    }
+}
+
+/// Says where it listens, who can reach that, and how to change it.
+fn announce(running: &Running, configuration: &Configuration) {
+    let Running { address, metrics_address, .. } = running;
+    let reach = if address.ip().is_loopback() {
+        "only this machine reaches it; for others set `listen_address` (for example `0.0.0.0`, variable OCTAVIUS_CONTROLLER_LISTEN_ADDRESS), in a network that you trust: nobody has to prove who they are"
+    } else {
+        "whoever reaches it may do everything, because nobody has to prove who they are: keep it in a network that you trust"
+    };
+    let state = configuration.data_dir.display();
+    tell(
+        0,
+        format_args!(
+            "the controller serves at {address} ({reach})\nmetrics and health are at http://{metrics_address}/metrics, /healthz and /readyz\nits state is in {state}; Ctrl-C ends it"
+        ),
+    );
+}
+
+/// Writes to standard error, for whoever started it. The log may be a file.
+fn tell(code: u8, text: std::fmt::Arguments<'_>) -> ExitCode {
+    // Where nobody listens any more, the exit code still speaks.
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::from(code)
+}

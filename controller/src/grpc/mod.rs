@@ -52,13 +52,14 @@ pub struct Parts {
     pub ending: CancellationToken,
     /// Who may ask for what.
     pub door: Door,
+    /// A place for each reader of a log.
+    pub followers: Arc<Semaphore>,
 }
 
 /// What the services share.
 #[derive(Clone, Debug)]
 struct Services {
     parts: Arc<Parts>,
-    followers: Arc<Semaphore>,
 }
 
 impl Services {
@@ -94,8 +95,7 @@ pub fn routes(
     parts: Parts,
     health: tonic_health::server::HealthService,
 ) -> Result<Routes, DescriptorError> {
-    let services =
-        Services { parts: Arc::new(parts), followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)) };
+    let services = Services { parts: Arc::new(parts) };
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

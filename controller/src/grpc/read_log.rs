@@ -34,7 +34,7 @@ pub(super) async fn open(
     request: v1::ReadLogRequest,
 ) -> Result<BoxStream<'static, Result<v1::ReadLogResponse, Status>>, Status> {
     let id = checked(|check| check.id("execution", &request.execution))?;
-    let place = services.followers.clone().try_acquire_owned();
+    let place = services.parts.followers.clone().try_acquire_owned();
     let place = place.map_err(|_| RequestError::Followers { limit: MOST_FOLLOWERS })?;
     let shown = services.parts.queue.get(id).await?;
     let newest = shown.record.number;

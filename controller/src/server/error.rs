@@ -1,0 +1,102 @@
+//! Why a controller does not serve. The texts name the key and the remedy.
+
+use crate::{
+    grpc::DescriptorError,
+    store::{self, OpenError, TermError},
+};
+use octavius_service::{
+    actor::Unanswered,
+    telemetry::{health::AddressError, metrics::MetricsError},
+};
+use std::{io, net::SocketAddr, path::PathBuf};
+
+/// Why a controller does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// This version has no etcd.
+    #[error(
+        "this version keeps its state in the embedded store only: set `store` to `embedded` (variable OCTAVIUS_CONTROLLER_STORE=embedded)"
+    )]
+    NoEtcd,
+    /// Nobody can listen there.
+    #[error("it cannot listen at {address}: {}", remedy(.source))]
+    Address {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nobody can listen there for metrics.
+    #[error(transparent)]
+    MetricsAddress(#[from] AddressError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] store::StartError),
+    /// The store does not say who leads.
+    #[error(transparent)]
+    Term(#[from] TermError),
+    /// The logs have no folder.
+    #[error(
+        "the folder of the logs, {}, cannot be used: let this user write there, or give another `data_dir`",
+        path.display()
+    )]
+    LogFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// An actor did not start.
+    #[error("the controller did not start: {0}")]
+    Actor(#[from] Unanswered),
+    /// Nothing can be measured.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The protocol does not describe itself.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
+    /// The system gave no thread, or no socket.
+    #[error("the system gave too little to start with: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl StartError {
+    /// Whether the configuration has to be changed, or somebody else has what this controller needs. Else it may work
+    /// later as it is.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::NoEtcd
+            | Self::Address { .. }
+            | Self::MetricsAddress(_)
+            | Self::LogFolder { .. } => true,
+            Self::Store(store::StartError::Open(error)) => match error {
+                OpenError::InUse { .. } | OpenError::Foreign { .. } | OpenError::Newer { .. } => {
+                    true
+                }
+                OpenError::Away { .. } => false,
+            },
+            Self::Store(store::StartError::Thread(_))
+            | Self::Term(_)
+            | Self::Actor(_)
+            | Self::Metrics(_)
+            | Self::Descriptors(_)
+            | Self::Thread(_) => false,
+        }
+    }
+}
+
+fn remedy(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process listens there: stop that, or give `app_port` another port".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "that is no address of this machine: give `listen_address` one that is, for example `127.0.0.1`"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "this user may not listen there: give `app_port` a port above 1023".to_owned()
+        }
+        _ => format!("{error}: give `listen_address` or `app_port` another value"),
+    }
+}

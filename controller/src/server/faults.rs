@@ -1,0 +1,32 @@
+//! Ways to break a running controller on purpose. Only test builds have them.
+
+use super::Actors;
+use octavius_service::actor::Unanswered;
+
+/// Breaks its actors.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    actors: Actors,
+}
+
+impl Faults {
+    /// The actors, by the names that metrics and errors have.
+    pub const ACTORS: [&str; 5] = ["Store", "LogStore", "Registry", "JobQueue", "LivenessWatcher"];
+
+    pub(super) fn new(actors: &Actors) -> Self {
+        Self { actors: actors.clone() }
+    }
+
+    /// Makes an actor panic. The answer is that it was restarted; none if there is no actor of that name.
+    pub async fn panic(&self, actor: &str) -> Option<Result<(), Unanswered>> {
+        let Actors { store, logs, registry, queue, liveness } = &self.actors;
+        Some(match actor {
+            "Store" => store.handle().inject_panic().await,
+            "LogStore" => logs.inject_panic().await,
+            "Registry" => registry.inject_panic().await,
+            "JobQueue" => queue.actor().inject_panic().await,
+            "LivenessWatcher" => liveness.inject_panic().await,
+            _ => return None,
+        })
+    }
+}

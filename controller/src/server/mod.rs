@@ -1,0 +1,259 @@
+//! A whole controller in this process: its actors, its gRPC port, and its port for metrics and health.
+//!
+//! [`Controller::start`] wires them, the one below first; [`Running::stop`] ends them, the one above first, each step
+//! with a deadline and a line in the log. Not here: signals, exit codes, the log itself. A process may have several.
+
+mod error;
+#[cfg(feature = "fault-injection")]
+mod faults;
+mod stop;
+
+pub use error::StartError;
+#[cfg(feature = "fault-injection")]
+pub use faults::Faults;
+
+use crate::{
+    configuration::{Configuration, StoreKind},
+    grpc::{self, MeterLayer, door},
+    job_queue::{self, QueueHandle, rules::QueueLimits},
+    liveness::{self, LivenessHandle, LivenessLimits},
+    log_store::{LogFolder, LogHandle, LogLimits},
+    metrics::METRICS,
+    registry::RegistryHandle,
+    store::{Leadership, Patience, StoreHandle, begin_term, embedded::EmbeddedOpener},
+};
+use octavius_service::{
+    actor::ActorSystem,
+    telemetry::{
+        health::{Health, HealthServer},
+        metrics,
+    },
+};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+
+/// The most executors that a controller knows.
+const MOST_EXECUTORS: usize = 10_000;
+/// For how long the actors may take to load what is in the store.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// Small messages in one frame each use up a budget that is half of this window; ours come in floods.
+const WINDOW: u32 = 8 << 20;
+/// An executor's connection carries a few parked calls, a client's a few requests; a proxy's carries those of many.
+const MOST_STREAMS: u32 = 20_000;
+/// Parked calls cross gateways that forget silent connections.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Starts controllers.
+#[derive(Clone, Copy, Debug)]
+pub struct Controller;
+
+/// A controller that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// Where clients and executors dial; the real port if 0 was asked for.
+    pub address: SocketAddr,
+    /// Where metrics and health are answered; the real port if 0 was asked for.
+    pub metrics_address: SocketAddr,
+    /// The installation's id, and which term of it this is.
+    pub leadership: Leadership,
+    actors: Actors,
+    system: ActorSystem,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    health: HealthServer,
+    /// A place for each reader of a log.
+    followers: Arc<Semaphore>,
+    /// Ends all calls that wait, and takes no new ones.
+    ending: CancellationToken,
+    /// Ends the port for metrics and health.
+    ended: CancellationToken,
+}
+
+/// The ways in to the actors.
+#[derive(Clone, Debug)]
+struct Actors {
+    store: StoreHandle,
+    logs: LogHandle,
+    registry: RegistryHandle,
+    queue: QueueHandle,
+    liveness: LivenessHandle,
+}
+
+impl Controller {
+    /// Opens the store, begins a term, starts the actors, and serves. When this returns, calls are answered. Call it on
+    /// a multi-threaded tokio runtime.
+    pub async fn start(configuration: &Configuration) -> Result<Running, StartError> {
+        if configuration.store() == StoreKind::Etcd {
+            return Err(StartError::NoEtcd);
+        }
+        let listener = listen(configuration.address()).await?;
+        let address = listener.local_addr().map_err(StartError::Thread)?;
+        let (ending, ended) = (CancellationToken::new(), CancellationToken::new());
+        // Whatever fails from here on, nothing of it goes on alone.
+        let undo = (ending.clone().drop_guard(), ended.clone().drop_guard());
+        // Before the first actor starts: it counts from its first moment.
+        let metrics = metrics::install(ended.clone())?;
+        metrics::describe(&[metrics::METRICS, METRICS]);
+        let mut system = ActorSystem::start("octavius-controller").map_err(StartError::Thread)?;
+        let (leadership, actors) = match Actors::start(&mut system, configuration).await {
+            Ok(started) => started,
+            Err(error) => {
+                system.stop().await; // so that the store is closed when its user hears of it
+                return Err(error);
+            }
+        };
+        let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
+        let serves = Arc::new(AtomicBool::new(false));
+        let (is_serving, is_ending) = (serves.clone(), ending.clone());
+        let health = Health::new(metrics, system.actors()).ready(move || {
+            match (is_serving.load(Relaxed), is_ending.is_cancelled()) {
+                (_, true) => Err("the controller is ending".to_owned()),
+                (false, _) => Err("the controller is starting".to_owned()),
+                (true, false) => Ok(()),
+            }
+        });
+        let started = async {
+            let health = health.serve(configuration.metrics_address, ended.clone()).await?;
+            actors.up().await?;
+            let parts = grpc::Parts {
+                registry: actors.registry.clone(),
+                queue: actors.queue.clone(),
+                liveness: actors.liveness.clone(),
+                logs: actors.logs.clone(),
+                leadership: leadership.clone(),
+                ping_deadline: configuration.executor_ping_deadline,
+                ending: ending.clone(),
+                door: door::Door::new(door::Policy::Open),
+                followers: followers.clone(),
+            };
+            let serving = serve(listener, parts, &system, ending.clone())?;
+            Ok::<_, StartError>((health, serving))
+        };
+        let (health, serving) = match started.await {
+            Ok(started) => started,
+            Err(error) => {
+                system.stop().await;
+                return Err(error);
+            }
+        };
+        serves.store(true, Relaxed);
+        let (_, _) = (undo.0.disarm(), undo.1.disarm());
+        let metrics_address = health.address();
+        tracing::info!(%address, %metrics_address, installation = leadership.installation,
+            revision = leadership.revision, "the controller serves");
+        Ok(Running {
+            address,
+            metrics_address,
+            leadership,
+            actors,
+            system,
+            serving,
+            health,
+            followers,
+            ending,
+            ended,
+        })
+    }
+}
+
+impl Running {
+    /// How many read logs at present.
+    pub fn followers(&self) -> usize {
+        grpc::MOST_FOLLOWERS.saturating_sub(self.followers.available_permits())
+    }
+
+    /// Ways to break it on purpose.
+    #[cfg(feature = "fault-injection")]
+    pub fn faults(&self) -> Faults {
+        Faults::new(&self.actors)
+    }
+}
+
+impl Actors {
+    /// Starts them, the one below first. A store that is in use or damaged is an error here.
+    async fn start(
+        system: &mut ActorSystem,
+        configuration: &Configuration,
+    ) -> Result<(Leadership, Self), StartError> {
+        let opener = Arc::new(EmbeddedOpener::new(&configuration.data_dir));
+        let store = StoreHandle::start(system, opener, Patience::default()).await?;
+        store.handle().up(START_WITHIN).await?;
+        let writer = store.enlist("Controller").await?;
+        let leadership = begin_term(&store, &writer).await?;
+        let folder = configuration.data_dir.join("logs");
+        let folder = LogFolder::open(&folder)
+            .map_err(|source| StartError::LogFolder { path: folder, source })?;
+        let logs = LogHandle::start(
+            system,
+            store.clone(),
+            folder,
+            leadership.revision,
+            LogLimits::default(),
+        );
+        let logs = logs.map_err(StartError::Thread)?;
+        let registry =
+            RegistryHandle::start(system, store.clone()).map_err(StartError::Thread)?;
+        let parts = job_queue::Parts {
+            store: store.clone(),
+            registry: registry.clone(),
+            logs: logs.clone(),
+            limits: QueueLimits::default(),
+        };
+        let queue = QueueHandle::start(system, parts).map_err(StartError::Thread)?;
+        let limits = LivenessLimits {
+            executors: MOST_EXECUTORS,
+            ping_deadline: configuration.executor_ping_deadline,
+            lost_after: configuration.executor_lost_after,
+        };
+        let installation = leadership.installation.clone();
+        let parts =
+            liveness::Parts { store: store.clone(), queue: queue.clone(), installation, limits };
+        let liveness = LivenessHandle::start(system, parts).map_err(StartError::Thread)?;
+        Ok((leadership, Self { store, logs, registry, queue, liveness }))
+    }
+
+    /// Waits until all have loaded what is theirs.
+    async fn up(&self) -> Result<(), StartError> {
+        self.logs.up(START_WITHIN).await?;
+        self.registry.up(START_WITHIN).await?;
+        self.queue.actor().up(START_WITHIN).await?;
+        self.liveness.up(START_WITHIN).await?;
+        Ok(())
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Address { address, source })
+}
+
+/// Serves gRPC until `ending`, and then until the calls in flight are answered.
+fn serve(
+    listener: TcpListener,
+    parts: grpc::Parts,
+    system: &ActorSystem,
+    ending: CancellationToken,
+) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
+    let reporter = tonic_health::server::HealthReporter::new();
+    let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
+    let routes = grpc::routes(parts, health)?;
+    tokio::spawn(grpc::watch_health(reporter, system.actors().to_vec(), ending.clone()));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder()
+        .layer(MeterLayer)
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
+        .max_concurrent_streams(MOST_STREAMS)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, ending.cancelled_owned());
+    Ok(tokio::spawn(server))
+}

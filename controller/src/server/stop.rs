@@ -1,0 +1,66 @@
+//! The end of a controller, in order: nothing that was acknowledged is cut off by the step that follows.
+
+use super::Running;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// For how long calls in flight may take once nothing waits any more.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For how long logs may take to become durable. What is left, executors still have.
+const FLUSH_WITHIN: Duration = Duration::from_secs(15);
+/// For how long actors may take with what they are at.
+const ACTORS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a controller stopped serving without being asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the gRPC port ended by itself: {0}")]
+pub struct ServeError(String);
+
+impl Running {
+    /// Serves until `cancel`, and then ends in order. An error if it ended without being asked.
+    pub async fn serve_until(mut self, cancel: CancellationToken) -> Result<(), ServeError> {
+        let ended = tokio::select! {
+            () = cancel.cancelled() => None,
+            ended = &mut self.serving => Some(ended),
+        };
+        let why = ended.map(|ended| match ended {
+            Ok(Ok(())) => "nobody asked for it".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        });
+        self.stop().await;
+        why.map_or(Ok(()), |why| Err(ServeError(why)))
+    }
+
+    /// Ends it: takes no more calls and ends those that wait, answers those in flight, makes the logs durable, ends the
+    /// actors. Each step has its deadline.
+    pub async fn stop(self) {
+        let Self { actors, system, mut serving, health, ending, ended, .. } = self;
+        let began = Instant::now();
+        tracing::info!("the controller takes no more calls, and ends those that wait");
+        ending.cancel();
+        // A task that has ended already was looked at by `serve_until`.
+        if !serving.is_finished() {
+            match timeout(ANSWER_WITHIN, &mut serving).await {
+                Ok(_) => tracing::info!("all calls are answered"),
+                Err(_) => {
+                    serving.abort();
+                    tracing::warn!("calls were cut off: not answered within {ANSWER_WITHIN:?}");
+                }
+            }
+        }
+        match actors.logs.flush_all(FLUSH_WITHIN).await {
+            Ok(()) => tracing::info!("all logs are durable"),
+            Err(error) => tracing::warn!(%error, "logs are not all durable: executors still have the rest"),
+        }
+        drop(actors);
+        match timeout(ACTORS_WITHIN, system.stop()).await {
+            Ok(()) => tracing::info!("the actors have ended"),
+            Err(_) => tracing::warn!("actors were left: not ended within {ACTORS_WITHIN:?}"),
+        }
+        ended.cancel();
+        health.ended().await;
+        tracing::info!(after = ?began.elapsed(), "the controller has ended");
+    }
+}

@@ -1,0 +1,164 @@
+//! Sessions, and who may have one.
+
+use crate::world::{World, job, refusal, registration};
+use octavius_protocol::v1::{self, executors_client::ExecutorsClient};
+use std::time::Duration;
+use tonic::Code;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_outlives_the_controller_and_the_term_grows() {
+    let world = World::start().await;
+    let first = world.executor("e", 2).await;
+    let world = world.restart().await;
+    let mut client = ExecutorsClient::new(world.channel().await);
+    let attend = v1::AttendRequest { session: first.session, ..v1::AttendRequest::default() };
+    let answer = client.attend(attend).await.unwrap().into_inner();
+    let (before, after) = (first.registered.term.unwrap(), answer.term.unwrap());
+    assert_eq!(before.generation, after.generation);
+    assert!(after.revision > before.revision);
+    // The same process that asks again has its session still.
+    let again = v1::RegisterRequest {
+        installation: first.registered.installation.clone(),
+        ..registration("e", 1, 1)
+    };
+    let again = client.register(again).await.unwrap().into_inner();
+    assert_eq!((again.session, again.installation), (first.session, first.registered.installation));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_process_takes_over_and_the_older_one_hears_it() {
+    let world = World::start().await;
+    let mut older = world.executor("e", 1).await;
+    let parked = {
+        let mut older = older.clone();
+        tokio::spawn(async move { older.poll(Duration::from_secs(30)).await })
+    };
+    let newer = older.client.register(registration("e", 1, 2)).await.unwrap().into_inner();
+    assert!(newer.session > older.session);
+    let (code, reason, _) = refusal(older.attend(&[], Duration::ZERO).await);
+    assert_eq!((code, reason.as_str()), (Code::FailedPrecondition, "SESSION_CLOSED"));
+    let (code, reason, _) = refusal(older.poll(Duration::ZERO).await);
+    assert_eq!((code, reason.as_str()), (Code::FailedPrecondition, "SESSION_CLOSED"));
+    let back = older.client.register(registration("e", 1, 1)).await;
+    let (code, reason, _) = refusal(back);
+    assert_eq!((code, reason.as_str()), (Code::FailedPrecondition, "EXECUTOR_REPLACED"));
+    parked.abort();
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_place_is_refused_while_the_first_has_work() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let mut first = world.executor("e", 1).await;
+    world.execute("hello").await;
+    let name = first.granted().await.name.unwrap();
+    first.run(&name).await;
+    let status = first.client.register(registration("e", 2, 2)).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let place = uuid::Uuid::from_u128(1).to_string();
+    assert!(status.message().contains(&place), "{}", status.message());
+    assert!(first.attend(&[name.clone()], Duration::ZERO).await.is_ok());
+    first.append(&name, 0, "").await.unwrap();
+    first.succeed(&name, "").await;
+    assert!(first.client.register(registration("e", 2, 2)).await.is_ok());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_registration_is_answered_with_all_its_faults() {
+    let world = World::start().await;
+    let mut client = ExecutorsClient::new(world.channel().await);
+    let bad = v1::RegisterRequest {
+        executor: "-".to_owned(),
+        place: "here".to_owned(),
+        runner: "docker".to_owned(),
+        capacity: 0,
+        ..registration("e", 1, 1)
+    };
+    let (code, _, faults) = refusal(client.register(bad).await);
+    assert_eq!(code, Code::InvalidArgument);
+    let fields: Vec<_> = faults.iter().filter_map(|fault| fault.split(": ").next()).collect();
+    assert_eq!(fields, ["executor", "place", "runner", "capacity"]);
+    let newer = v1::RegisterRequest { protocol_level: 9, ..registration("e", 1, 1) };
+    let (code, reason, _) = refusal(client.register(newer).await);
+    assert_eq!((code, reason.as_str()), (Code::FailedPrecondition, "PROTOCOL_LEVEL"));
+    let other = v1::RegisterRequest { installation: "other".to_owned(), ..registration("e", 1, 1) };
+    let (code, reason, _) = refusal(client.register(other).await);
+    assert_eq!((code, reason.as_str()), (Code::FailedPrecondition, "OTHER_INSTALLATION"));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_hold_an_attempt_can_neither_report_nor_append() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let mut holder = world.executor("e", 1).await;
+    world.execute("hello").await;
+    let name = holder.granted().await.name.unwrap();
+    holder.run(&name).await;
+    holder.append(&name, 0, "mine\n").await.unwrap();
+    let mut other = world.executor("other", 1).await;
+    let appended = other.append(&name, 5, "not mine\n").await.unwrap();
+    assert!(appended.closed);
+    let older = v1::LeaseName { epoch: name.epoch + 1, ..name.clone() };
+    assert!(holder.append(&older, 5, "from another grant\n").await.unwrap().closed);
+    let running = v1::report_request::Event::Running(v1::Running {});
+    let verdict = other.report(&name, running).await.unwrap();
+    assert_eq!(verdict.verdict(), v1::ReportVerdict::Superseded);
+    assert_eq!(holder.append(&name, 5, "").await.unwrap().next_offset, 5);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_append_is_refused_at_the_door() {
+    let world = World::start().await;
+    let executor = world.executor("e", 1).await;
+    let mut client = executor.client.clone();
+    let chunk = v1::AppendChunk { observed_at: None, data: vec![0; (1 << 20) + 1].into() };
+    let bad = v1::AppendRequest {
+        session: executor.session,
+        lease: Some(v1::LeaseName { execution: "x".to_owned(), attempt: 0, epoch: 0 }),
+        offset: u64::MAX,
+        chunks: vec![chunk],
+        cursor: vec![0; 257],
+    };
+    let (code, _, faults) = refusal(client.append(bad).await);
+    assert_eq!(code, Code::InvalidArgument);
+    let fields: Vec<_> = faults.iter().filter_map(|fault| fault.split(": ").next()).collect();
+    assert_eq!(
+        fields,
+        [
+            "lease.execution",
+            "lease.attempt",
+            "lease.epoch",
+            "chunks",
+            "offset",
+            "cursor",
+            "chunks[0].observed_at"
+        ]
+    );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executors_are_listed_with_what_they_hold() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let mut busy = world.executor("busy", 3).await;
+    world.executor("idle", 1).await;
+    world.execute("hello").await;
+    busy.granted().await;
+    let request = v1::ListExecutorsRequest { page_size: 1, page_token: String::new() };
+    let first = busy.client.list_executors(request).await.unwrap().into_inner();
+    let seen = &first.executors[0];
+    assert_eq!((seen.id.as_str(), seen.held, seen.capacity), ("busy", 1, 3));
+    assert_eq!(seen.state(), v1::ExecutorState::Ready);
+    assert!(seen.silent_for.is_some());
+    let request = v1::ListExecutorsRequest { page_size: 1, page_token: first.next_page_token };
+    let second = busy.client.list_executors(request).await.unwrap().into_inner();
+    assert_eq!((second.executors[0].id.as_str(), second.executors[0].held), ("idle", 0));
+    assert_eq!(second.next_page_token, "");
+    world.stop().await;
+}

@@ -1,0 +1,54 @@
+//! Each actor is made to panic in turn, while the others are asked.
+
+use crate::world::{World, job, until};
+use octavius_controller::server::Faults;
+use octavius_protocol::v1;
+use octavius_service::actor::Unanswered;
+
+/// Asks again where the answer is that nobody is there: what a client does.
+async fn described(world: &World, name: &str) -> Result<v1::Job, tonic::Status> {
+    let request = v1::DescribeJobRequest { name: name.to_owned() };
+    let answer = world.jobs().await.describe_job(request).await?;
+    Ok(answer.into_inner().job.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_any_actor_costs_time_and_nothing_else() {
+    let world = World::start().await;
+    let faults = world.running.faults();
+    let kept = world.create(job("hello")).await.job.unwrap();
+    let execution = world.execute("hello").await;
+    let mut executor = world.executor("e", 1).await;
+    let name = executor.granted().await.name.unwrap();
+    executor.run(&name).await;
+    executor.append(&name, 0, "kept\n").await.unwrap();
+    for actor in Faults::ACTORS {
+        let panicked = faults.panic(actor).await.expect("an actor of that name");
+        assert_eq!(panicked, Err(Unanswered::Restarted { actor }));
+        let found = until("described", || described(&world, "hello"), Result::is_ok).await.unwrap();
+        assert_eq!(found, kept, "after a panic of {actor}");
+        let request = || {
+            let request = v1::GetExecutionRequest { id: execution.id.clone() };
+            async { world.executions().await.get_execution(request).await }
+        };
+        let shown = until("shown", request, Result::is_ok).await.unwrap().into_inner();
+        let shown = shown.execution.unwrap();
+        assert_eq!(shown.state(), v1::ExecutionState::Running, "after a panic of {actor}");
+        // Who holds it goes on with its session, also where what held it was built again.
+        let append = || {
+            let (mut executor, name) = (executor.clone(), name.clone());
+            async move { executor.append(&name, 0, "kept\n").await }
+        };
+        let appended = until("appended", append, Result::is_ok).await.unwrap();
+        assert_eq!((appended.next_offset, appended.closed), (5, false), "after a panic of {actor}");
+        until("ready", || world.look("/readyz"), |(status, _)| *status == 200).await;
+        let (_, metrics) = world.look("/metrics").await;
+        let restarts = format!(r#"octavius_actor_restarts_total{{actor="{actor}",cause="panic"}} "#);
+        let line = metrics.lines().find(|line| line.starts_with(&restarts)).expect(&restarts);
+        assert_ne!(line.trim_start_matches(&restarts), "0", "{actor}");
+    }
+    executor.attend(std::slice::from_ref(&name), std::time::Duration::ZERO).await.unwrap();
+    executor.succeed(&name, "kept\n").await;
+    assert_eq!(world.get(&execution.id).await.state(), v1::ExecutionState::Succeeded);
+    world.stop().await;
+}

@@ -1,0 +1,11 @@
+//! A whole controller, asked over loopback as clients and executors ask it.
+
+#![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
+
+mod executions;
+mod executors;
+mod faults;
+mod jobs;
+mod logs;
+mod serving;
+mod world;

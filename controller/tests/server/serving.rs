@@ -1,0 +1,165 @@
+//! The server as a whole: what describes it, what it refuses to start with, and how it ends.
+
+use crate::world::{SOON, World, configuration, job, refusal, until};
+use octavius_controller::{
+    configuration::StoreKind,
+    server::{Controller, StartError},
+};
+use octavius_protocol::{DESCRIPTORS, v1};
+use prost::Message;
+use std::{collections::BTreeSet, time::Duration};
+use tokio_stream::StreamExt;
+use tonic::{Code, Request};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_describes_itself() {
+    let world = World::start().await;
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(world.channel().await);
+    let answers = reflection.server_reflection_info(tokio_stream::once(ask)).await.unwrap();
+    let answer = answers.into_inner().next().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
+    let listed: BTreeSet<_> = list.service.into_iter().map(|service| service.name).collect();
+    let set = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    let ours = set.file.iter().filter(|file| file.package() == "octavius.v1");
+    for service in ours.flat_map(|file| &file.service) {
+        let name = format!("octavius.v1.{}", service.name());
+        assert!(listed.contains(&name), "{name} is not among {listed:?}");
+    }
+    assert!(listed.contains("grpc.health.v1.Health"), "{listed:?}");
+
+    let mut system = v1::system_client::SystemClient::new(world.channel().await);
+    let version = system.get_version(v1::GetVersionRequest {}).await.unwrap().into_inner();
+    assert_eq!(version.installation, world.running.leadership.installation);
+    assert_eq!((version.version.as_str(), version.protocol_level), (env!("CARGO_PKG_VERSION"), 1));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_that_it_serves() {
+    let world = World::start().await;
+    let health = HealthClient::new(world.channel().await);
+    for service in ["", "octavius.v1.Jobs", "octavius.v1.Executors"] {
+        let check = || {
+            let mut health = health.clone();
+            let request = HealthCheckRequest { service: service.to_owned() };
+            async move { health.check(request).await.map(|answer| answer.into_inner().status()) }
+        };
+        until("serving", check, |status| matches!(status, Ok(ServingStatus::Serving))).await;
+    }
+    assert_eq!(world.look("/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(world.look("/readyz").await, (200, "ready\n".to_owned()));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_measured_by_method_and_code() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let unknown = v1::DescribeJobRequest { name: "nobody".to_owned() };
+    assert!(world.jobs().await.describe_job(unknown).await.is_err());
+    let (_, metrics) = world.look("/metrics").await;
+    for wanted in [
+        r#"octavius_rpc_seconds_count{method="Jobs/CreateJob",code="OK"}"#,
+        r#"octavius_rpc_seconds_count{method="Jobs/DescribeJob",code="NOT_FOUND"}"#,
+        r#"octavius_actor_up{actor="Registry"} 1"#,
+        "octavius_store_commits_total",
+        "# HELP octavius_queue_pending",
+    ] {
+        assert!(metrics.contains(wanted), "no {wanted} in:\n{metrics}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_without_a_right_name_is_refused_at_the_door() {
+    let world = World::start().await;
+    let mut request = Request::new(v1::ListJobsRequest::default());
+    request.metadata_mut().insert("octavius-user", "a".repeat(300).parse().unwrap());
+    let (code, reason, _) = refusal(world.jobs().await.list_jobs(request).await);
+    assert_eq!((code, reason.as_str()), (Code::InvalidArgument, "CALLER"));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_end_is_told_to_all_who_wait() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let execution = world.execute("hello").await;
+    let mut executor = world.executor("e", 1).await;
+    let name = executor.granted().await.name.unwrap();
+    executor.run(&name).await;
+    executor.append(&name, 0, "kept\n").await.unwrap();
+    let long = Duration::from_secs(30);
+    let (mut polls, mut attends) = (executor.clone(), executor.clone());
+    let held = [name.clone()];
+    let mut polling = Box::pin(polls.poll(long));
+    assert!(futures::poll!(&mut polling).is_pending());
+    let mut attending = Box::pin(attends.attend(&held, long));
+    assert!(futures::poll!(&mut attending).is_pending());
+    let follow = v1::ReadLogRequest {
+        execution: execution.id.clone(),
+        offset: 5,
+        follow: true,
+        ..v1::ReadLogRequest::default()
+    };
+    let mut log = world.executions().await.read_log(follow).await.unwrap().into_inner();
+    let following = tokio::spawn(async move { log.message().await });
+    // Calls of one connection arrive in their order: after this answer the two are there.
+    executor.append(&name, 5, "").await.unwrap();
+    let followers = || async { world.running.followers() };
+    until("followed", followers, |followers| *followers == 1).await;
+
+    let world = tokio::time::timeout(SOON, world.restart()).await.expect("it did not end");
+    assert_eq!(refusal(polling.await).0, Code::Unavailable);
+    assert_eq!(refusal(attending.await).0, Code::Unavailable);
+    assert_eq!(refusal(following.await.unwrap()).0, Code::Unavailable);
+    // What was appended is durable, and the story goes on where it was.
+    let mut again = world.executor("e", 1).await;
+    assert_eq!(again.session, executor.session);
+    let appended = again.append(&name, 5, "and more\n").await.unwrap();
+    assert_eq!(appended.next_offset, 14);
+    again.succeed(&name, "kept\nand more\n").await;
+    assert_eq!(world.get(&execution.id).await.state(), v1::ExecutionState::Succeeded);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_is_named_with_the_key_and_the_remedy() {
+    let world = World::start().await;
+    let mut same_port = configuration(&tempfile::tempdir().unwrap());
+    same_port.app_port = world.running.address.port();
+    let refused = Controller::start(&same_port).await.unwrap_err();
+    assert!(refused.is_configuration(), "{refused}");
+    assert!(refused.to_string().contains("give `app_port` another port"), "{refused}");
+    let mut same_metrics = configuration(&tempfile::tempdir().unwrap());
+    same_metrics.metrics_address = world.running.metrics_address;
+    let refused = Controller::start(&same_metrics).await.unwrap_err();
+    assert!(refused.to_string().contains("`metrics_address`"), "{refused}");
+    let mut same_folder = configuration(&tempfile::tempdir().unwrap());
+    same_folder.data_dir = world.configuration.data_dir.clone();
+    let refused = Controller::start(&same_folder).await.unwrap_err();
+    assert!(refused.is_configuration() && refused.to_string().contains("`data_dir`"), "{refused}");
+    // And all of that disturbed nobody.
+    world.create(job("hello")).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn this_version_has_no_etcd_and_says_so() {
+    let mut etcd = configuration(&tempfile::tempdir().unwrap());
+    etcd.store = Some(StoreKind::Etcd);
+    let refused = Controller::start(&etcd).await.unwrap_err();
+    assert!(matches!(refused, StartError::NoEtcd) && refused.is_configuration());
+    assert!(refused.to_string().contains("OCTAVIUS_CONTROLLER_STORE=embedded"), "{refused}");
+}
