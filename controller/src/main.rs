@@ -106,7 +106,8 @@ async fn run(configuration: &Configuration) -> ExitCode {
         End::Ended(Ok(())) => ExitCode::SUCCESS,
         End::Ended(Err(error)) => {
             let start = error.downcast_ref::<StartError>();
-            let code = if start.is_some_and(StartError::is_configuration) { WRONG } else { NOT_NOW };
+            let code =
+                if start.is_some_and(StartError::is_configuration) { WRONG } else { NOT_NOW };
             tracing::error!("{error:#}");
             tell(code, format_args!("{error:#}"))
         }

@@ -19,7 +19,7 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// The actor's name, as metrics and errors call it.
-const ACTOR: &str = "log_store";
+const ACTOR: &str = "LogStore";
 
 /// Consecutive bytes that were written within 100 ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +144,12 @@ impl LogHandle {
     /// Waits until the actor serves, `within` at the most.
     pub async fn up(&self, within: Duration) -> Result<(), Unanswered> {
         self.actor.up(within).await
+    }
+
+    /// Makes the actor panic; for tests of supervision.
+    #[cfg(feature = "fault-injection")]
+    pub async fn inject_panic(&self) -> Result<(), Unanswered> {
+        self.actor.inject_panic().await
     }
 
     /// What is seen of the actor from outside.

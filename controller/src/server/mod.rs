@@ -199,8 +199,7 @@ impl Actors {
             LogLimits::default(),
         );
         let logs = logs.map_err(StartError::Thread)?;
-        let registry =
-            RegistryHandle::start(system, store.clone()).map_err(StartError::Thread)?;
+        let registry = RegistryHandle::start(system, store.clone()).map_err(StartError::Thread)?;
         let parts = job_queue::Parts {
             store: store.clone(),
             registry: registry.clone(),

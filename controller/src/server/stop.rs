@@ -52,7 +52,9 @@ impl Running {
         }
         match actors.logs.flush_all(FLUSH_WITHIN).await {
             Ok(()) => tracing::info!("all logs are durable"),
-            Err(error) => tracing::warn!(%error, "logs are not all durable: executors still have the rest"),
+            Err(error) => {
+                tracing::warn!(%error, "logs are not all durable: executors still have the rest")
+            }
         }
         drop(actors);
         match timeout(ACTORS_WITHIN, system.stop()).await {

@@ -19,7 +19,7 @@ use std::{
 };
 
 /// The actor's name, as metrics and errors call it.
-pub(super) const ACTOR: &str = "store";
+pub(super) const ACTOR: &str = "Store";
 /// Its callers are actors with bounds of their own, so that these are generous.
 const LIMITS: Limits = Limits { waiting: 16_384, answer: Duration::from_secs(30) };
 /// Everything waits for the store: it is tried again more often than other actors.

@@ -28,22 +28,31 @@ async fn an_execution_goes_its_way_and_its_log_is_read() {
     assert_eq!(live.executor, "e");
     executor.succeed(&name, "hello\n").await;
     let over = world.get(&execution.id).await;
-    assert_eq!((over.state(), over.exit_code, over.log_size), (ExecutionState::Succeeded, Some(0), 6));
+    assert_eq!(
+        (over.state(), over.exit_code, over.log_size),
+        (ExecutionState::Succeeded, Some(0), 6)
+    );
     let states: Vec<_> = over.history.iter().map(v1::StateChange::state).collect();
     use ExecutionState::{Leased, Pending, Running, Starting, Succeeded};
     assert_eq!(states, [Pending, Leased, Starting, Running, Succeeded]);
-    let list = world.executions().await.list_executions(v1::ListExecutionsRequest::default());
-    assert_eq!(list.await.unwrap().into_inner().executions[0].state(), ExecutionState::Succeeded);
+    let mut executions = world.executions().await;
+    let list = executions.list_executions(v1::ListExecutionsRequest::default()).await.unwrap();
+    assert_eq!(list.into_inner().executions[0].state(), ExecutionState::Succeeded);
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_arguments_are_answered_with_all_faults_and_store_nothing() {
     let world = World::start().await;
-    let argument =
-        |name: &str| v1::Argument { name: name.to_owned(), required: true, ..v1::Argument::default() };
-    let definition =
-        v1::JobDefinition { arguments: vec![argument("name"), argument("surname")], ..job("hello") };
+    let argument = |name: &str| v1::Argument {
+        name: name.to_owned(),
+        required: true,
+        ..v1::Argument::default()
+    };
+    let definition = v1::JobDefinition {
+        arguments: vec![argument("name"), argument("surname")],
+        ..job("hello")
+    };
     world.create(definition).await;
     let request = v1::ExecuteRequest {
         job: "hello".to_owned(),
@@ -98,7 +107,8 @@ async fn a_cancel_reaches_a_parked_executor_at_once() {
         let (mut executor, held) = (executor.clone(), name.clone());
         tokio::spawn(async move {
             loop {
-                let answer = executor.attend(&[held.clone()], Duration::from_secs(2)).await.unwrap();
+                let answer =
+                    executor.attend(&[held.clone()], Duration::from_secs(2)).await.unwrap();
                 if let Some(order) = answer.orders.into_iter().next() {
                     return order;
                 }

@@ -43,7 +43,8 @@ async fn a_panic_of_any_actor_costs_time_and_nothing_else() {
         assert_eq!((appended.next_offset, appended.closed), (5, false), "after a panic of {actor}");
         until("ready", || world.look("/readyz"), |(status, _)| *status == 200).await;
         let (_, metrics) = world.look("/metrics").await;
-        let restarts = format!(r#"octavius_actor_restarts_total{{actor="{actor}",cause="panic"}} "#);
+        let restarts =
+            format!(r#"octavius_actor_restarts_total{{actor="{actor}",cause="panic"}} "#);
         let line = metrics.lines().find(|line| line.starts_with(&restarts)).expect(&restarts);
         assert_ne!(line.trim_start_matches(&restarts), "0", "{actor}");
     }

@@ -57,7 +57,10 @@ async fn a_bad_definition_is_answered_with_all_its_faults() {
     let definition = v1::JobDefinition {
         name: "Bad Name".to_owned(),
         arguments: vec![v1::Argument { name: "1x".to_owned(), ..v1::Argument::default() }],
-        secrets: vec![v1::SecretName { name: "LD_PRELOAD".to_owned(), ..v1::SecretName::default() }],
+        secrets: vec![v1::SecretName {
+            name: "LD_PRELOAD".to_owned(),
+            ..v1::SecretName::default()
+        }],
         timeout: Some(prost_types::Duration { seconds: -5, nanos: 0 }),
         ..v1::JobDefinition::default()
     };
@@ -66,12 +69,12 @@ async fn a_bad_definition_is_answered_with_all_its_faults() {
     let (code, reason, faults) = refusal(jobs.create_job(request).await);
     assert_eq!((code, reason.as_str()), (Code::InvalidArgument, "INVALID_JOB"));
     let fields: Vec<_> = faults.iter().filter_map(|fault| fault.split(": ").next()).collect();
-    assert_eq!(
-        fields,
-        ["name", "image_name", "timeout", "arguments[0].name", "secrets[0].name"]
-    );
+    assert_eq!(fields, ["name", "image_name", "timeout", "arguments[0].name", "secrets[0].name"]);
     let (code, _, faults) = refusal(jobs.create_job(v1::CreateJobRequest::default()).await);
-    assert_eq!((code, faults), (Code::InvalidArgument, vec!["definition: is missing: give it".to_owned()]));
+    assert_eq!(
+        (code, faults),
+        (Code::InvalidArgument, vec!["definition: is missing: give it".to_owned()])
+    );
     let odd = prost_types::Duration { seconds: 1, nanos: -1 };
     let definition = v1::JobDefinition { timeout: Some(odd), ..job("hello") };
     let request = v1::CreateJobRequest { definition: Some(definition) };
@@ -84,8 +87,7 @@ async fn a_definition_of_the_largest_size_fits_through_and_a_larger_one_is_refus
     let world = World::start().await;
     let mut jobs = world.jobs().await;
     let large = |bytes: usize| {
-        let definition =
-            v1::JobDefinition { command: vec!["x".repeat(bytes)], ..job("large") };
+        let definition = v1::JobDefinition { command: vec!["x".repeat(bytes)], ..job("large") };
         v1::CreateJobRequest { definition: Some(definition) }
     };
     // Above what tonic takes by itself, and so refused by us, with the field's name.
