@@ -58,7 +58,7 @@ async fn a_writer_whose_decision_was_not_let_in_writes_no_more() {
     // Called after the refused one, and before anybody has looked at its answer.
     until("there is room again", || world.store.vitals().waiting() < limit).await;
     let behind = writer.commit(vec![put("behind", "1")]);
-    assert!(refused(refused_full.await).contains("16384 calls wait for store"));
+    assert!(refused(refused_full.await).contains("16384 calls wait for Store"));
     assert!(refused(behind.await).contains("fenced"));
     for decision in filling {
         assert_eq!(answer(decision).await, Commit::Done);
