@@ -152,13 +152,18 @@ async fn a_supervisor_that_does_not_come_up_leaves_it_to_be_let_go_again() {
     let machine = Machine::new();
     let work = suite::script("echo ran");
     machine.real().prepare(&work).await.unwrap();
-    for (program, says) in
-        [("/nowhere/executor", "`/nowhere/executor`"), ("false", "supervisor.log")]
-    {
-        let error = machine.runner(program, &[]).go(work.attempt).await.unwrap_err();
+    // The last one comes up, and finds the disk full before it has started anything.
+    let full = r#"trap "" XFSZ; ulimit -f 0; exec "$0" supervise "$1""#;
+    let cases: [(&str, &[&str], &str); 3] = [
+        ("/nowhere/executor", &[], "`/nowhere/executor`"),
+        ("false", &[], "supervisor.log"),
+        ("sh", &["-c", full, env!("CARGO_BIN_EXE_executor")], "supervisor.log"),
+    ];
+    for (program, arguments, says) in cases {
+        let error = machine.runner(program, arguments).go(work.attempt).await.unwrap_err();
         assert!(failed(&error).contains(says), "{error}");
         let phase = machine.real().look(work.attempt).await.unwrap().phase;
-        assert_eq!(phase, Phase::Prepared);
+        assert_eq!(phase, Phase::Prepared, "after {program}");
     }
     let runner = machine.real();
     runner.go(work.attempt).await.unwrap();

@@ -14,7 +14,8 @@ use uuid::Uuid;
 /// Gives `folder` a file `name` that holds `bytes`, in place of the one that has the name now.
 pub(super) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let making = folder.join(format!(".{name}.{}", Uuid::new_v4()));
-    let made = write(&making, bytes).and_then(|()| fs::rename(&making, folder.join(name)));
+    let filled = new_file(&making).and_then(|file| fill(file, bytes));
+    let made = filled.and_then(|()| fs::rename(&making, folder.join(name)));
     if let Err(error) = made {
         // It may not be there at all; the first fault is the one to tell.
         let _ = fs::remove_file(&making);
@@ -23,13 +24,20 @@ pub(super) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()>
     sync_folder(folder)
 }
 
-/// Gives `folder` a file `name` if it has none. Whether it was this call that did.
+/// Gives `folder` a file `name` if it has none. Whether it was this call that did. After a fault it has none.
 pub(super) fn create(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<bool> {
-    match write(&folder.join(name), bytes) {
-        Ok(()) => sync_folder(folder).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
+    let path = folder.join(name);
+    let file = match new_file(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if let Err(error) = fill(file, bytes).and_then(|()| sync_folder(folder)) {
+        // Nobody else has made it, so nobody else's is taken away.
+        let _ = fs::remove_file(path);
+        return Err(error);
     }
+    Ok(true)
 }
 
 /// Makes the names in `folder` last.
@@ -37,9 +45,13 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// A new file, for its owner alone, on disk before this returns.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+/// A new file, for its owner alone.
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Fills a file; its bytes are on disk before this returns.
+fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
 }
