@@ -127,9 +127,10 @@ impl fmt::Display for Refusal {
             message => f.write_str(message)?,
         }
         for Violation { field, description } in &self.violations {
-            // Where the one violation is the message, it is not said twice.
-            if !self.message.contains(description.as_str()) {
-                write!(f, "\n  `{field}`: {description}")?;
+            match field.as_str() {
+                _ if *description == self.message => {} // it is not said twice
+                "" => write!(f, "\n  {description}")?,
+                field => write!(f, "\n  `{field}` {description}")?,
             }
         }
         self.help.iter().try_for_each(|help| write!(f, "\n  {help}"))
@@ -230,8 +231,8 @@ mod tests {
         assert_eq!(error.kind(), Kind::Refused);
         insta::assert_snapshot!(error, @r"
         2 arguments of `greet` are wrong
-          `arguments.name`: is missing: add `name=VALUE`
-          `arguments.nmae`: is not declared: write `name`
+          `arguments.name` is missing: add `name=VALUE`
+          `arguments.nmae` is not declared: write `name`
           `octavius describe greet` shows the arguments
         ");
     }

@@ -213,7 +213,7 @@ mod tests {
     fn people_are_told_line_by_line_and_their_terminal_is_not_steered() {
         insta::assert_snapshot!(refused().text().unwrap(), @r"
         there is no job `gr\u{1b}[31meet`
-          `job`: is unknown
+          `job` is unknown
           `octavius list` shows the jobs
         ");
     }

@@ -34,8 +34,9 @@ pub(crate) fn agrees(question: &str) -> Result<bool, Failure> {
 
 /// Asks for a line that is not shown while it is typed.
 pub(crate) fn ask_hidden(question: &str) -> Result<String, Failure> {
-    prompt(question)?;
+    // Hidden before it is asked for: who types fast is not shown either.
     let _hidden = Hidden::begin().map_err(io::Error::from)?;
+    prompt(question)?;
     let mut line = Vec::new();
     loop {
         let mut byte = [0];
