@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::{net::TcpListener, time::Instant};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+use wire::Wire;
 
 fn busy() -> Say {
     Say::No(Status::unavailable("the queue starts again"))
@@ -90,6 +91,23 @@ async fn execute_outlives_connections_that_break() {
     }
     let running = execution(ExecutionState::Running);
     let _controller = Controller::serve(listener, [Say::Execution(Box::new(running.clone()))]);
+    assert_eq!(asking.await.unwrap().unwrap(), running);
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_breaks_is_made_again() {
+    let running = execution(ExecutionState::Running);
+    let script = [Say::Nothing, Say::Execution(Box::new(running.clone()))];
+    let controller = Controller::start(script).await;
+    let wire = Wire::to(controller.address).await;
+    let client = client(wire.address, Duration::from_secs(30));
+    let asking = tokio::spawn(async move { client.execution("x").await });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while controller.asked().await.is_empty() {
+        assert!(Instant::now() < deadline, "the call never came");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    wire.cut();
     assert_eq!(asking.await.unwrap().unwrap(), running);
 }
 
