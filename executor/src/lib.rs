@@ -4,4 +4,14 @@
 //! held here and brings orders back. All three are supervised actors; what they know of attempts is found again
 //! after a restart, because a runner keeps it outside of this process.
 
+pub mod attempts;
+pub mod configuration;
+pub mod heartbeat;
+pub mod lease;
+pub mod link;
+pub mod metrics;
+pub mod poller;
 pub mod runner;
+pub mod server;
+pub mod state_dir;
+mod watched;

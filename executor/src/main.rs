@@ -1,20 +1,191 @@
-//! The binary `executor`.
+//! The executor's binary: `start`, `register`, and, hidden, the supervisor of one attempt.
 
-use octavius_executor::runner::process;
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-    process::ExitCode,
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use octavius_executor::{
+    configuration::Configuration,
+    heartbeat::{RegisterError, register_once},
+    link::Failure,
+    runner::process::{SupervisorCommand, supervise},
+    server::{Executor, Place, StartError},
 };
+use octavius_service::{
+    configuration::{Loaded, Section, load},
+    signals::{End, Signals},
+    telemetry::logging,
+};
+use std::{ffi::OsString, fmt, io, path::PathBuf, process::ExitCode, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How long what has ended may take to reach the controller when the executor ends.
+const FLUSH_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long what still runs on the runtime may take after that.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
+
+/// The exit statuses that this binary has, beside 0.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// Wrong usage: the command line, the file, this machine.
+    Usage = 2,
+    /// The controller refused.
+    Refused = 3,
+    /// Nobody answered in time.
+    Unanswered = 4,
+}
+
+/// The agent of one place: pulls jobs from an Octavius controller, and runs them here.
+#[derive(Debug, Parser)]
+#[command(name = "executor", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the executor until it is told to end. Jobs that run then go on without it.
+    Start {
+        #[command(flatten)]
+        file: File,
+        /// Only checks the configuration, and shows what is in force.
+        #[arg(long)]
+        check_config: bool,
+    },
+    /// Registers once, and says what the controller answered.
+    Register {
+        #[command(flatten)]
+        file: File,
+    },
+    /// Keeps watch over one attempt; started by the executor.
+    #[command(hide = true)]
+    Supervise {
+        /// The attempt's folder, and what the supervisor adds for itself.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct File {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = Configuration::FILE)]
+    config: PathBuf,
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    // First of all, before there is any other thread: the supervisor is a process of its own.
-    if let Some((command, arguments)) = arguments.split_first()
-        && command == "supervise"
-    {
-        return process::supervise(arguments);
+    let done = match Cli::parse().command {
+        // No thread exists yet: the supervisor depends on it.
+        Command::Supervise { arguments } => return supervise(&arguments),
+        Command::Start { file, check_config: true } => check(&file),
+        Command::Start { file, check_config: false } => start(&file),
+        Command::Register { file } => register(&file),
+    };
+    done.unwrap_or_else(|(fault, error)| {
+        say(io::stderr(), format_args!("Error: {error:#}"));
+        ExitCode::from(fault as u8)
+    })
+}
+
+type Done = Result<ExitCode, (Fault, anyhow::Error)>;
+
+fn usage(error: impl Into<anyhow::Error>) -> (Fault, anyhow::Error) {
+    (Fault::Usage, error.into())
+}
+
+/// Writes a line; whoever closed the other end does not want it.
+fn say(mut to: impl io::Write, line: fmt::Arguments<'_>) {
+    let _ = writeln!(to, "{line}");
+}
+
+fn check(file: &File) -> Done {
+    let Loaded { section, warnings } = load::<Configuration>(&file.config).map_err(usage)?;
+    for warning in warnings {
+        say(io::stderr(), format_args!("Warning: {warning}"));
     }
-    let _ = writeln!(io::stderr(), "usage: executor start");
-    ExitCode::from(2)
+    for (key, value) in section.shown() {
+        say(io::stdout(), format_args!("{key}: {value}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(file: &File) -> Done {
+    let Loaded { section, warnings } = load::<Configuration>(&file.config).map_err(usage)?;
+    let _logging = logging::install(&section.logging()).map_err(usage)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = runtime().map_err(usage)?;
+    let ended = runtime.block_on(serve(&section));
+    runtime.shutdown_timeout(SHUTDOWN_WITHIN);
+    if let Err((_, error)) = &ended {
+        tracing::error!(error = format!("{error:#}"), "the executor does not start");
+    }
+    ended
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.thread_name("executor").enable_all().build().context("no runtime could be started")
+}
+
+async fn serve(configuration: &Configuration) -> Done {
+    let mut signals = Signals::listen().context("signals cannot be heard").map_err(usage)?;
+    let program =
+        std::env::current_exe().context("this program cannot find itself").map_err(usage)?;
+    let supervisor = SupervisorCommand { program, arguments: vec!["supervise".into()] };
+    let running = Executor::start(configuration, supervisor).await.map_err(usage)?;
+    tracing::info!(
+        executor = configuration.id,
+        controller = configuration.cp_host,
+        capacity = configuration.capacity,
+        "started"
+    );
+    let cancel = CancellationToken::new();
+    let server = async {
+        cancel.cancelled().await;
+        running.stop(FLUSH_WITHIN).await;
+    };
+    Ok(match signals.run(&cancel, server).await {
+        End::Ended(()) => ExitCode::SUCCESS,
+        End::Left(signal) => ExitCode::from(signal.exit_status()),
+    })
+}
+
+fn register(file: &File) -> Done {
+    let Loaded { section, warnings } = load::<Configuration>(&file.config).map_err(usage)?;
+    for warning in warnings {
+        say(io::stderr(), format_args!("Warning: {warning}"));
+    }
+    let runtime = runtime().map_err(usage)?;
+    let registered = runtime.block_on(async {
+        let place = Place::open(&section).await.map_err(fault_of_start)?;
+        register_once(&place.link, &place.registration, &place.state_dir).await.map_err(fault_of)
+    });
+    runtime.shutdown_timeout(SHUTDOWN_WITHIN);
+    let (session, ping_deadline) = registered?;
+    let controller = &section.cp_host;
+    say(
+        io::stdout(),
+        format_args!(
+            "Executor {} is registered with the controller at {controller}: session {session}; \
+             it counts as ready while it is heard within {ping_deadline:?}.",
+            section.id
+        ),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fault_of_start(error: StartError) -> (Fault, anyhow::Error) {
+    usage(error)
+}
+
+fn fault_of(error: RegisterError) -> (Fault, anyhow::Error) {
+    let fault = match &error {
+        RegisterError::Failure(Failure::Later { .. }) => Fault::Unanswered,
+        RegisterError::Failure(Failure::Refused { .. } | Failure::SessionGone(_)) => Fault::Refused,
+        RegisterError::OtherInstallation { .. } => Fault::Refused,
+        RegisterError::StateDir(_) => Fault::Usage,
+    };
+    (fault, anyhow::Error::new(error).context("the executor is not registered"))
 }

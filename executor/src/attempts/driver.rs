@@ -1,0 +1,355 @@
+//! Drives one attempt: asks the rules what is next, does it, and tells them what came of it.
+//!
+//! A driver is a task that its actor holds: it ends with the actor, at any point, and the next one learns from the
+//! runner and the controller where it was.
+
+use super::{
+    Moved, Tools,
+    ending::{Over, WholeLog},
+    rules::{Action, Facts, Wishes},
+    shipping::{Shipped, Shipper, Shipping},
+};
+use crate::{
+    lease::{Grant, HeldPhase, LeaseName},
+    link::{Event, Failure, Verdict, backoff::Backoff},
+    runner::{Found, Phase, RunnerError, Work},
+};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+
+/// How long one wait for another phase takes.
+const WATCH: Duration = Duration::from_secs(30);
+
+/// How long a runner may take for one thing, before it is asked again what there is.
+const RUNNER_WITHIN: Duration = Duration::from_secs(60);
+
+/// Drives one attempt.
+#[derive(Debug)]
+pub(super) struct Driver {
+    tools: Arc<Tools>,
+    work: Work,
+    facts: Facts,
+    wishes: watch::Receiver<Wishes>,
+    moved: mpsc::Sender<Moved>,
+    lease: watch::Sender<LeaseName>,
+    told: Option<(LeaseName, HeldPhase)>,
+    stop_reason: Option<String>,
+    arrived: Option<WholeLog>,
+    backoff: Backoff,
+}
+
+/// From where an attempt is gone on with.
+#[derive(Clone, Debug)]
+pub(super) enum Begin {
+    /// From a grant.
+    Granted(Grant),
+    /// From what the runner has.
+    Found(Found),
+}
+
+impl Begin {
+    /// The attempt and the grant.
+    pub(super) fn lease(&self) -> LeaseName {
+        let work = self.work();
+        LeaseName { attempt: work.attempt, epoch: work.epoch }
+    }
+
+    fn work(&self) -> &Work {
+        match self {
+            Self::Granted(grant) => &grant.work,
+            Self::Found(found) => &found.work,
+        }
+    }
+
+    /// How far it is to begin with.
+    pub(super) fn phase(&self) -> HeldPhase {
+        self.facts().held()
+    }
+
+    fn facts(&self) -> Facts {
+        match self {
+            Self::Granted(grant) => Facts::granted(grant),
+            Self::Found(found) => Facts::found(found),
+        }
+    }
+}
+
+impl Driver {
+    /// A driver that goes on from `begin`, obeys `wishes`, and says through `moved` how far it is.
+    pub(super) fn new(
+        tools: Arc<Tools>,
+        begin: &Begin,
+        wishes: watch::Receiver<Wishes>,
+        moved: mpsc::Sender<Moved>,
+    ) -> Self {
+        Self {
+            tools,
+            work: begin.work().clone(),
+            facts: begin.facts(),
+            wishes,
+            moved,
+            lease: watch::Sender::new(begin.lease()),
+            told: None,
+            stop_reason: None,
+            arrived: None,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// Goes on until the attempt is no longer held here.
+    pub(super) async fn run(mut self) {
+        let (shipper, mut shipping) = Shipper::new(self.tools.clone(), self.lease.subscribe());
+        tokio::select! {
+            () = self.steps(&mut shipping) => {}
+            never = shipper.run() => match never {},
+        }
+    }
+
+    async fn steps(&mut self, shipping: &mut Shipping) {
+        let mut wishes = self.wishes.clone();
+        loop {
+            self.hear(&mut wishes);
+            self.tell().await;
+            if let Some(until) = self.facts.log_wanted() {
+                shipping.send_until(until);
+            }
+            let action = self.facts.next();
+            tracing::debug!(lease = ?*self.lease.borrow(), ?action, "next");
+            if action == Action::Forget {
+                return;
+            }
+            let pause = if waits(&action) {
+                // Whoever waits hears at once what is wanted now.
+                tokio::select! {
+                    pause = self.act(action, shipping) => pause,
+                    _ = wishes.changed() => None,
+                }
+            } else {
+                self.act(action, shipping).await
+            };
+            let Some(pause) = pause else { continue };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = wishes.changed() => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, wishes: &mut watch::Receiver<Wishes>) {
+        let wishes = wishes.borrow_and_update().clone();
+        if self.facts.hear(&wishes)
+            && let Some(grant) = wishes.grant
+        {
+            self.work = grant.work;
+            self.lease.send_modify(|lease| lease.epoch = self.work.epoch);
+        }
+        self.stop_reason = wishes.stop.map(|(_, reason)| reason);
+    }
+
+    /// Tells the actor how far it is, if that is new.
+    async fn tell(&mut self) {
+        let now = (*self.lease.borrow(), self.facts.held());
+        if self.told.replace(now) != Some(now) {
+            let moved = Moved { lease: now.0, phase: now.1 };
+            // Who does not listen any more is about to end this task.
+            let _ = self.moved.send(moved).await;
+        }
+    }
+
+    /// Does one thing. How long to wait before the next, if it did not work.
+    async fn act(&mut self, action: Action, shipping: &mut Shipping) -> Option<Duration> {
+        match action {
+            Action::Look => self.look().await,
+            Action::Prepare => self.prepare().await,
+            Action::Go => self.go().await,
+            Action::Stop => self.stop().await,
+            Action::Watch(seen) => self.watch(&seen).await,
+            Action::Remove => self.remove().await,
+            Action::ReportPrepared(identity) => {
+                self.facts.reporting_prepared(identity.clone());
+                self.report(Event::Prepared(identity), shipping).await
+            }
+            Action::ReportRunning => self.report(Event::Running, shipping).await,
+            Action::Ship(_) => {
+                self.arrived = match shipping.done().await {
+                    Shipped::Whole => None,
+                    Shipped::Short(log) => Some(log),
+                };
+                self.facts.shipped();
+                None
+            }
+            Action::ReportEnded(over) => self.report_ended(&over, shipping).await,
+            Action::Forget => None,
+        }
+    }
+
+    async fn look(&mut self) -> Option<Duration> {
+        let attempt = self.work.attempt;
+        match self.asked("looking", self.tools.clone().runner.look(attempt)).await {
+            Ok(found) => self.facts.looked(Some(&found)),
+            Err(Unable::Unknown) => self.facts.looked(None),
+            Err(Unable::Refused(_) | Unable::Later) => return Some(self.backoff.pause()),
+        }
+        self.backoff.reset();
+        None
+    }
+
+    async fn prepare(&mut self) -> Option<Duration> {
+        let (tools, work) = (self.tools.clone(), self.work.clone());
+        match self.asked("preparing", tools.runner.prepare(&work)).await {
+            Ok(identity) => self.facts.prepared(identity),
+            Err(Unable::Refused(why)) => self.facts.refused(why),
+            Err(Unable::Unknown | Unable::Later) => {
+                self.facts.unsure();
+                return Some(self.backoff.pause());
+            }
+        }
+        self.backoff.reset();
+        None
+    }
+
+    async fn go(&mut self) -> Option<Duration> {
+        match self.asked("letting it go", self.tools.clone().runner.go(self.work.attempt)).await {
+            Ok(()) => self.facts.went(),
+            Err(_) => {
+                self.facts.unsure();
+                return Some(self.backoff.pause());
+            }
+        }
+        self.backoff.reset();
+        None
+    }
+
+    async fn stop(&mut self) -> Option<Duration> {
+        match self.asked("stopping", self.tools.clone().runner.stop(self.work.attempt)).await {
+            Ok(()) => self.facts.stop_asked(),
+            Err(_) => {
+                self.facts.unsure();
+                return Some(self.backoff.pause());
+            }
+        }
+        self.backoff.reset();
+        None
+    }
+
+    async fn watch(&mut self, seen: &Phase) -> Option<Duration> {
+        match self.tools.runner.wait(self.work.attempt, seen, WATCH).await {
+            Ok(phase) => {
+                self.facts.phase(phase);
+                self.backoff.reset();
+                None
+            }
+            Err(error) => {
+                tracing::warn!(attempt = %self.work.attempt, %error, "watching did not work");
+                self.facts.unsure();
+                Some(self.backoff.pause())
+            }
+        }
+    }
+
+    async fn remove(&mut self) -> Option<Duration> {
+        match self.asked("removing", self.tools.clone().runner.remove(self.work.attempt)).await {
+            Ok(()) | Err(Unable::Unknown) => {
+                self.facts.removed();
+                None
+            }
+            Err(Unable::Refused(_) | Unable::Later) => Some(self.backoff.pause()),
+        }
+    }
+
+    async fn report_ended(&mut self, over: &Over, shipping: &Shipping) -> Option<Duration> {
+        let (stop, arrived) = (self.stop_reason.as_deref(), self.arrived.clone());
+        let ending = over.ending(self.work.timeout, stop, arrived);
+        self.report(Event::Ended(ending), shipping).await
+    }
+
+    async fn report(&mut self, event: Event, shipping: &Shipping) -> Option<Duration> {
+        let session = self.tools.link.session().await;
+        let lease = *self.lease.borrow();
+        let verdict = match self.tools.link.report(session, lease, &event).await {
+            Ok(verdict) => verdict,
+            Err(failure) => return Some(self.wait_to_report(&event, &failure)),
+        };
+        match (verdict, event) {
+            (Verdict::Superseded(why), _) => {
+                // A newer grant may have come meanwhile: then only the old one is over.
+                let wishes = self.wishes.borrow().clone();
+                if !self.facts.clone().hear(&wishes) {
+                    tracing::info!(?lease, %why, "taken back by the controller");
+                    self.facts.superseded();
+                }
+            }
+            (Verdict::Recorded, Event::Prepared(_)) => self.facts.prepared_acknowledged(),
+            (Verdict::Recorded, Event::Running) => self.facts.running_acknowledged(),
+            (Verdict::Recorded, Event::Ended(ending)) => {
+                tracing::info!(?lease, outcome = ?ending.outcome, reason = %ending.reason, "over");
+                self.facts.end_acknowledged();
+            }
+            (Verdict::LogIncomplete(_), Event::Ended(_)) => {
+                self.facts.log_incomplete();
+                shipping.again();
+                return Some(self.backoff.pause());
+            }
+            (Verdict::LogIncomplete(_), event @ (Event::Prepared(_) | Event::Running)) => {
+                let failure = Failure::nonsense("LOG_INCOMPLETE for an attempt that has not ended");
+                return Some(self.wait_to_report(&event, &failure));
+            }
+        }
+        self.backoff.reset();
+        None
+    }
+
+    fn wait_to_report(&mut self, event: &Event, failure: &Failure) -> Duration {
+        let pause = self.backoff.pause();
+        if self.backoff.failures() == 1 {
+            let (attempt, event) = (self.work.attempt, event.label());
+            tracing::warn!(%attempt, event, %failure, "a report waits: it is sent again until it is taken");
+        }
+        pause
+    }
+
+    /// Asks the runner for something, for a limited time.
+    async fn asked<T>(
+        &self,
+        doing: &str,
+        asked: impl Future<Output = Result<T, RunnerError>>,
+    ) -> Result<T, Unable> {
+        let attempt = self.work.attempt;
+        let warn = |error: &dyn fmt::Display| {
+            tracing::warn!(%attempt, %error, "{doing} did not work");
+        };
+        match tokio::time::timeout(RUNNER_WITHIN, asked).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(RunnerError::Unknown(_))) => Err(Unable::Unknown),
+            Ok(Err(RunnerError::Refused(why))) => {
+                warn(&why);
+                Err(Unable::Refused(why))
+            }
+            Ok(Err(error @ RunnerError::Failed { .. })) => {
+                warn(&error);
+                Err(Unable::Later)
+            }
+            Err(late) => {
+                warn(&late);
+                Err(Unable::Later)
+            }
+        }
+    }
+}
+
+/// Why the runner did not do something.
+enum Unable {
+    Unknown,
+    Refused(String),
+    Later,
+}
+
+/// Whether an action waits for others, and may be left for something better to do.
+fn waits(action: &Action) -> bool {
+    match action {
+        Action::Watch(_) | Action::ReportPrepared(_) | Action::ReportRunning => true,
+        Action::Ship(_) | Action::ReportEnded(_) => true,
+        Action::Look | Action::Prepare | Action::Go | Action::Stop => false,
+        Action::Remove | Action::Forget => false,
+    }
+}

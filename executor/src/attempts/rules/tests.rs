@@ -1,0 +1,146 @@
+//! Single lives of attempts; what holds over all of them is in `world`.
+
+mod world;
+
+use super::*;
+use crate::{
+    attempts::ending::Over,
+    runner::{Exit, ExitCause, Work},
+};
+use octavius_protocol::id::{AttemptId, AttemptNumber, ExecutionId};
+use std::{collections::BTreeMap, time::Duration};
+
+fn work(epoch: u64) -> Work {
+    Work {
+        attempt: AttemptId {
+            execution: ExecutionId::from_bytes([7; 16]),
+            attempt: AttemptNumber(1),
+        },
+        epoch: Epoch(epoch),
+        job: "greet".to_owned(),
+        user: "ada".to_owned(),
+        image_name: String::new(),
+        command: vec!["true".to_owned()],
+        arguments: BTreeMap::new(),
+        timeout: None,
+        grace: Duration::from_secs(1),
+    }
+}
+
+fn exit(cause: ExitCause) -> Phase {
+    let log_size = if cause == ExitCause::Stopped { 0 } else { 9 };
+    let log_cut = String::new();
+    Phase::Ended(Exit { cause, code: Some(0), signal: None, log_size, log_crc: 1, log_cut })
+}
+
+#[track_caller]
+fn check(facts: &Facts, action: Action) {
+    assert_eq!(facts.next(), action, "{facts:?}");
+}
+
+fn granted() -> Facts {
+    Facts::granted(&Grant { work: work(1), identity: None })
+}
+
+fn identity() -> Identity {
+    Identity("it".to_owned())
+}
+
+fn kept(phase: Phase) -> Found {
+    Found { work: work(1), identity: identity(), phase }
+}
+
+#[test]
+fn an_uneventful_life() {
+    let mut facts = granted();
+    check(&facts, Action::Prepare);
+    facts.prepared(identity());
+    check(&facts, Action::ReportPrepared(identity()));
+    facts.reporting_prepared(identity());
+    facts.prepared_acknowledged();
+    check(&facts, Action::Go);
+    facts.went();
+    check(&facts, Action::Watch(Phase::Going));
+    facts.phase(Phase::Running);
+    check(&facts, Action::ReportRunning);
+    facts.running_acknowledged();
+    check(&facts, Action::Watch(Phase::Running));
+    facts.phase(exit(ExitCause::Exited));
+    let Action::Ship(over) = facts.next() else { panic!("{facts:?}") };
+    facts.shipped();
+    check(&facts, Action::ReportEnded(over));
+    facts.end_acknowledged();
+    check(&facts, Action::Remove);
+    facts.removed();
+    check(&facts, Action::Forget);
+}
+
+#[test]
+fn what_is_found_prepared_is_told_again_before_it_goes() {
+    let mut facts = Facts::found(&kept(Phase::Prepared));
+    check(&facts, Action::ReportPrepared(identity()));
+    facts.prepared_acknowledged();
+    check(&facts, Action::Go);
+}
+
+#[test]
+fn what_was_prepared_and_is_gone_is_lost() {
+    let grant = Grant { work: work(1), identity: Some(identity()) };
+    let mut facts = Facts::granted(&grant);
+    check(&facts, Action::Look);
+    facts.looked(None);
+    check(&facts, Action::Ship(Over::PreparedGone));
+    facts.looked(Some(&Found { identity: Identity("other".to_owned()), ..kept(Phase::Prepared) }));
+    check(&facts, Action::Ship(Over::PreparedGone));
+    facts.looked(Some(&kept(Phase::Prepared)));
+    check(&facts, Action::ReportPrepared(identity()));
+    facts.looked(Some(&kept(Phase::Vanished)));
+    check(&facts, Action::Ship(Over::KeeperGone));
+}
+
+#[test]
+fn a_stop_before_anything_is_made_makes_nothing() {
+    let mut facts = granted();
+    facts.hear(&Wishes { stop: Some((Epoch(1), String::new())), ..Wishes::default() });
+    check(&facts, Action::ReportEnded(Over::NeverMade));
+}
+
+#[test]
+fn a_stop_of_what_is_prepared_never_lets_it_go() {
+    let mut facts = Facts::found(&kept(Phase::Prepared));
+    facts.hear(&Wishes { stop: Some((Epoch(1), String::new())), ..Wishes::default() });
+    check(&facts, Action::Stop);
+    facts.stop_asked();
+    check(&facts, Action::Watch(Phase::Prepared));
+    facts.phase(exit(ExitCause::Stopped));
+    assert!(matches!(facts.next(), Action::ReportEnded(Over::Exited(_))), "{facts:?}");
+}
+
+#[test]
+fn an_order_about_another_grant_is_not_obeyed() {
+    let mut facts = Facts::found(&Found { work: work(2), ..kept(Phase::Running) });
+    let before = facts.clone();
+    facts.hear(&Wishes {
+        stop: Some((Epoch(1), String::new())),
+        release: Some(Epoch(1)),
+        ..Wishes::default()
+    });
+    assert_eq!(facts, before);
+    facts.hear(&Wishes { release: Some(Epoch(2)), ..Wishes::default() });
+    check(&facts, Action::Remove);
+}
+
+#[test]
+fn a_newer_grant_takes_over_only_what_is_not_acknowledged() {
+    let newer =
+        Wishes { grant: Some(Grant { work: work(2), identity: None }), ..Wishes::default() };
+    let mut facts = Facts::found(&kept(Phase::Prepared));
+    assert!(facts.hear(&newer));
+    check(&facts, Action::Prepare); // again, under the newer grant
+    facts.prepared(identity());
+    facts.prepared_acknowledged();
+    let newest = Wishes { grant: Some(Grant { work: work(3), identity: None }), ..newer };
+    assert!(!facts.hear(&newest));
+    assert_eq!(facts.epoch(), Epoch(2));
+    check(&facts, Action::Go);
+}

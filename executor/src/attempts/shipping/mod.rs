@@ -1,0 +1,299 @@
+//! Sends the log of one attempt, as it is written, until the controller has it.
+//!
+//! One append is in flight at a time; what is written meanwhile goes with the next, and there is at least
+//! [`COALESCE`] between two, so that a program that writes line by line does not cost a call for each. Nothing is
+//! kept here: the runner has the bytes until they are acknowledged, and each restart asks the controller where it is.
+
+pub mod rules;
+
+use super::{Tools, ending::WholeLog};
+use crate::{
+    lease::LeaseName,
+    link::{Failure, backoff::Backoff},
+    metrics::appended,
+    runner::{LogPiece, RunnerError},
+    watched::{changed, present},
+};
+use octavius_protocol::MAX_APPEND;
+use rules::{Acknowledged, Position, Sending};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
+
+/// The least time between two appends of one log.
+const COALESCE: Duration = Duration::from_millis(5);
+
+/// How long one wait for more of a log takes.
+const FOLLOW: Duration = Duration::from_secs(5);
+
+/// The least time between two looks at a log that has nothing new.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// How often a log that should have more to read, and has not, is tried again before it is given up.
+const MISSING_TRIES: u32 = 8;
+
+/// Up to where a log is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// As it is written, until something else is said.
+    Stopped,
+    /// All of it: so many bytes.
+    Whole(u64),
+    /// As much as there is to read.
+    Rest,
+    /// Nothing more; only what arrived is to be known.
+    Arrived,
+}
+
+/// What is to be sent of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Target {
+    until: Until,
+    /// Grows when the controller says that it misses some of what it had acknowledged.
+    round: u32,
+}
+
+/// What came of sending a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shipped {
+    /// The controller has all of it.
+    Whole,
+    /// The controller has this much, and there is no more.
+    Short(WholeLog),
+}
+
+/// How an attempt's driver and its shipper talk.
+#[derive(Debug)]
+pub(super) struct Shipping {
+    target: watch::Sender<Option<Target>>,
+    shipped: watch::Receiver<Option<(Target, Shipped)>>,
+}
+
+impl Shipping {
+    /// Says up to where the log is to be sent.
+    pub(super) fn send_until(&self, until: Until) {
+        self.target.send_if_modified(|target| {
+            let round = target.map_or(0, |target| target.round);
+            let wanted = Some(Target { until, round });
+            std::mem::replace(target, wanted) != wanted
+        });
+    }
+
+    /// The controller misses some of it: asks it where to go on.
+    pub(super) fn again(&self) {
+        self.target.send_modify(|target| {
+            if let Some(target) = target {
+                target.round = target.round.wrapping_add(1);
+            }
+        });
+    }
+
+    /// What came of it, once it is sent as far as the newest wish says. Cancel safe.
+    pub(super) async fn done(&mut self) -> Shipped {
+        let wanted = *self.target.borrow();
+        present(&mut self.shipped, |(target, _)| Some(*target) == wanted).await.1
+    }
+}
+
+/// Sends one log.
+#[derive(Debug)]
+pub(super) struct Shipper {
+    tools: Arc<Tools>,
+    lease: watch::Receiver<LeaseName>,
+    target: watch::Receiver<Option<Target>>,
+    shipped: watch::Sender<Option<(Target, Shipped)>>,
+    position: Position,
+    backoff: Backoff,
+    missing: u32,
+    last_append: Option<Instant>,
+}
+
+/// What came of sending.
+enum Came {
+    /// All that was wanted is sent, or nothing more can be.
+    Done(Shipped),
+    /// The wish changed.
+    Changed,
+}
+
+/// What came of one piece.
+enum Passed {
+    On,
+    Closed,
+    Misplaced,
+}
+
+impl Shipper {
+    /// A shipper that waits for its first wish.
+    pub(super) fn new(tools: Arc<Tools>, lease: watch::Receiver<LeaseName>) -> (Self, Shipping) {
+        let (target, wanted) = watch::channel(None);
+        let (shipped, seen) = watch::channel(None);
+        let shipper = Self {
+            tools,
+            lease,
+            target: wanted,
+            shipped,
+            position: Position::default(),
+            backoff: Backoff::default(),
+            missing: 0,
+            last_append: None,
+        };
+        (shipper, Shipping { target, shipped: seen })
+    }
+
+    /// Sends for ever: it ends by being dropped.
+    pub(super) async fn run(mut self) -> Infallible {
+        let mut round = None;
+        loop {
+            let target = present(&mut self.target, |_| true).await;
+            let mut closed = false;
+            if round.replace(target.round) != Some(target.round) {
+                closed = self.append(None).await.closed;
+            }
+            let came =
+                if closed { Came::Done(Shipped::Whole) } else { self.send(target.until).await };
+            if let Came::Done(shipped) = came {
+                self.shipped.send_replace(Some((target, shipped)));
+                changed(&mut self.target).await;
+            }
+        }
+    }
+
+    async fn send(&mut self, until: Until) -> Came {
+        // A copy: what is taken notice of here is looked at by the caller.
+        let mut target = self.target.clone();
+        loop {
+            match until {
+                Until::Whole(size) if self.position.next() >= size => {
+                    return Came::Done(Shipped::Whole);
+                }
+                Until::Arrived => return self.settle("the rest of it is gone").await,
+                Until::Whole(_) | Until::Rest | Until::Stopped => {}
+            }
+            if let Some(last) = self.last_append {
+                tokio::time::sleep_until(last + COALESCE).await;
+            }
+            let began = Instant::now();
+            let read = tokio::select! {
+                read = self.follow() => read,
+                () = changed(&mut target) => return Came::Changed,
+            };
+            let failed = read.is_err();
+            let pause = match (self.piece(read), until) {
+                (Some(piece), _) => match self.pass_on(piece).await {
+                    Passed::Closed => return Came::Done(Shipped::Whole),
+                    Passed::On => continue,
+                    Passed::Misplaced => self.backoff.pause(),
+                },
+                (None, Until::Rest) if failed && self.missing < MISSING_TRIES => self.miss(),
+                (None, Until::Rest | Until::Arrived) => {
+                    return self.settle("its end may be missing").await;
+                }
+                (None, Until::Whole(size)) if self.missing >= MISSING_TRIES => {
+                    let why = format!("it had {size} bytes, and the rest cannot be read any more");
+                    return self.settle(&why).await;
+                }
+                (None, Until::Whole(_)) => self.miss(),
+                (None, Until::Stopped) if failed => self.backoff.pause(),
+                // A quiet program; but who answers at once that there is nothing is not asked in a circle.
+                (None, Until::Stopped) => QUIET.saturating_sub(began.elapsed()),
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = changed(&mut target) => return Came::Changed,
+            }
+        }
+    }
+
+    fn miss(&mut self) -> Duration {
+        self.missing += 1;
+        self.backoff.pause()
+    }
+
+    async fn follow(&self) -> Result<Option<LogPiece>, RunnerError> {
+        let attempt = self.lease.borrow().attempt;
+        self.tools.runner.follow(attempt, self.position.cursor(), MAX_APPEND, FOLLOW).await
+    }
+
+    /// A piece, if one was read; what was read wrongly is told to the log, and reading begins again.
+    fn piece(&mut self, read: Result<Option<LogPiece>, RunnerError>) -> Option<LogPiece> {
+        match read {
+            Ok(piece) => piece,
+            Err(error) => {
+                let attempt = self.lease.borrow().attempt;
+                tracing::warn!(%attempt, %error, "a log cannot be read");
+                match error {
+                    RunnerError::Refused(_) => self.position.restart(),
+                    RunnerError::Failed { .. } | RunnerError::Unknown(_) => {}
+                }
+                None
+            }
+        }
+    }
+
+    /// Sends what the controller does not have of a piece.
+    async fn pass_on(&mut self, piece: LogPiece) -> Passed {
+        match self.position.read(piece) {
+            Ok(Some(sending)) => {
+                let before = self.position.next();
+                let closed = self.append(Some(sending)).await.closed;
+                if self.position.next() > before {
+                    self.missing = 0;
+                }
+                if closed { Passed::Closed } else { Passed::On }
+            }
+            Ok(None) => Passed::On,
+            Err(error) => {
+                let attempt = self.lease.borrow().attempt;
+                tracing::warn!(%attempt, %error, "the log is read again from its start");
+                Passed::Misplaced
+            }
+        }
+    }
+
+    /// Waits until all that the controller has is durable, and says how much that is.
+    async fn settle(&mut self, why: &str) -> Came {
+        loop {
+            let answer = self.append(None).await;
+            if answer.closed || answer.durable == answer.next {
+                let cut = format!("the log is not whole: {why}");
+                let log = WholeLog { size: answer.durable, crc: answer.durable_crc, cut };
+                return Came::Done(Shipped::Short(log));
+            }
+            tokio::time::sleep(self.backoff.pause()).await;
+        }
+    }
+
+    /// Sends once more and once more until there is an answer.
+    async fn append(&mut self, sending: Option<Sending>) -> Acknowledged {
+        let bytes = sending.as_ref().map_or(0, |sending| sending.end - sending.offset);
+        loop {
+            let session = self.tools.link.session().await;
+            let lease = *self.lease.borrow();
+            self.last_append = Some(Instant::now());
+            match self
+                .tools
+                .link
+                .append(session, lease, sending.clone(), self.position.next())
+                .await
+            {
+                Ok(answer) => {
+                    if sending.as_ref().is_some_and(|sending| answer.next >= sending.end) {
+                        appended(bytes);
+                        self.backoff.reset();
+                    }
+                    self.position.acknowledged(&answer);
+                    return answer;
+                }
+                Err(failure) => self.pause(lease, &failure).await,
+            }
+        }
+    }
+
+    async fn pause(&mut self, lease: LeaseName, failure: &Failure) {
+        let pause = self.backoff.pause();
+        if self.backoff.failures() == 1 {
+            tracing::warn!(attempt = %lease.attempt, %failure, "a log waits: it is sent again until it is taken");
+        }
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,252 @@
+//! What `executor_config.json` says. The keys' comments are their manual.
+
+use octavius_protocol::id::ExecutorId;
+use octavius_service::{
+    choice,
+    configuration::{Bounds, Fault, Setting},
+    section,
+    telemetry::logging::{self, Format, Level},
+};
+use secrecy::SecretString;
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, thread, time::Duration};
+
+section! {
+    /// What an executor is told: `executor start` reads it in its working folder.
+    pub struct Configuration, file "executor_config.json", variables "OCTAVIUS_EXECUTOR_";
+
+    /// Host and port of the controller.
+    cp_host: String = "localhost:3000".to_owned();
+    /// This executor's name, unique among those of one controller: 1 to 63 characters of `a-z`, `A-Z`, `0-9`, `-`,
+    /// `_` and `.`.
+    id: String;
+    /// Proves to the controller who this executor is.
+    access_token: Option<SecretString>;
+    /// How long a call to the controller may take; a call that waits for work or orders asks for half of it.
+    conn_time_out: Duration = Duration::from_secs(10);
+    /// The longest time between two signs of life; a controller that wants them more often gets them.
+    ping_interval: Duration = Duration::from_secs(2);
+
+    /// What jobs run on: Kubernetes, or processes of this machine. This version runs `process` only.
+    runner: RunnerKind = RunnerKind::Kubernetes;
+    /// How many attempts this executor takes at once. Unless it is given: as many as there are cores.
+    capacity: u32 = cores();
+    /// Names and values that jobs can select executors by.
+    labels: BTreeMap<String, String> = BTreeMap::new();
+    /// The folder of what must outlive this process: which place this is, and with the runner `process` all attempts.
+    /// One executor at a time.
+    state_dir: PathBuf = PathBuf::from("octavius-executor");
+    /// How much of a log is kept until the controller has it: with the runner `process` its beginning and its end stay,
+    /// and the log says what is missing.
+    spool_max: Bytes = Bytes(1 << 30);
+
+    /// How much is logged: `off`, `error`, `warn`, `info`, `debug`, `trace`, or directives.
+    log_level: Level = info();
+    /// How lines are written: for people, or as one JSON object a line.
+    log_format: Format = Format::Text;
+    /// The log's file. Unless it is given: standard error.
+    log_file_path: Option<PathBuf>;
+    /// How large the log's file may grow, in mebibytes, before it is set aside and compressed.
+    log_file_max_size_in_mb: u64 = 100;
+    /// Where `/metrics`, `/healthz` and `/readyz` answer. Unless it is given: nowhere.
+    metrics_address: Option<SocketAddr>;
+
+    /// How long a job's program may run, in seconds, if neither job nor execution says; 0: as long as it likes.
+    job_active_deadline_seconds: u64 = 0;
+    /// How many new attempts a failure gets if the job does not say. Not in this version, which makes none.
+    job_retries: u32 = 0;
+
+    /// `out-of-cluster` reads the kubeconfig file, anything else is the cluster that the executor runs in.
+    #[only_if(runner = "kubernetes")]
+    kube_config: String = "in-cluster".to_owned();
+    /// Which context of the kubeconfig file; `default` is its current one.
+    #[only_if(runner = "kubernetes")]
+    kube_context: String = "default".to_owned();
+    /// The namespace of the Kubernetes Jobs.
+    #[only_if(runner = "kubernetes")]
+    default_namespace: String = "default".to_owned();
+    /// The service account of the jobs' pods.
+    #[only_if(runner = "kubernetes")]
+    service_account_name: String = "default".to_owned();
+    /// How often `job_active_deadline_seconds` a pod may wait to be started, if the job does not say.
+    #[only_if(runner = "kubernetes")]
+    wait_for_resource_poll_count: u32 = 0;
+    /// Annotations of each Kubernetes Job and its pod: an object, or a text that holds one.
+    #[only_if(runner = "kubernetes")]
+    job_pod_annotations: BTreeMap<String, String> = BTreeMap::new();
+
+    without_effect {
+        log_process_wait_time: "logs are followed until they end";
+    }
+}
+
+choice! {
+    /// What jobs run on.
+    pub enum RunnerKind {
+        /// Kubernetes Jobs.
+        Kubernetes = "kubernetes",
+        /// Processes of this machine.
+        Process = "process",
+    }
+}
+
+/// A number of bytes: `1073741824`, `"64MiB"`, `"1GiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
+
+impl Setting for Bytes {
+    fn wanted() -> String {
+        "a number of bytes, or text like `64MiB` or `1GiB`".to_owned()
+    }
+
+    fn from_value(value: &serde_json::Value) -> Result<Self, String> {
+        let wrong = || format!("give {}", Self::wanted());
+        if let Some(bytes) = value.as_u64() {
+            return Ok(Self(bytes));
+        }
+        let text = value.as_str().map(str::trim).ok_or_else(wrong)?;
+        let read = UNITS.iter().find_map(|(unit, bytes)| {
+            let number = text.strip_suffix(unit)?.trim_end().parse::<u64>().ok()?;
+            number.checked_mul(*bytes)
+        });
+        read.map(Self).ok_or_else(wrong)
+    }
+
+    fn shown(&self) -> String {
+        let whole = |bytes: u64| self.0 >= bytes && self.0.is_multiple_of(bytes);
+        let unit = UNITS.iter().find(|(_, bytes)| whole(*bytes));
+        unit.map_or_else(|| self.0.to_string(), |(unit, bytes)| format!("{}{unit}", self.0 / bytes))
+    }
+}
+
+fn cores() -> u32 {
+    thread::available_parallelism()
+        .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
+}
+
+/// `info` is a level, so that there is one; the tests load this default.
+#[allow(clippy::expect_used)]
+fn info() -> Level {
+    Level::new("info").expect("a level")
+}
+
+impl Configuration {
+    /// The executor's id.
+    pub fn executor(&self) -> Result<ExecutorId, octavius_protocol::id::Invalid> {
+        self.id.parse()
+    }
+
+    /// What the log is told.
+    pub fn logging(&self) -> logging::Settings {
+        logging::Settings {
+            level: self.log_level.clone(),
+            format: self.log_format,
+            file: self.log_file_path.clone(),
+            largest_in_mb: self.log_file_max_size_in_mb,
+        }
+    }
+
+    /// How long a program may run if nobody says.
+    pub fn default_timeout(&self) -> Option<Duration> {
+        (self.job_active_deadline_seconds > 0)
+            .then(|| Duration::from_secs(self.job_active_deadline_seconds))
+    }
+}
+
+impl Bounds for Configuration {
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut demand = |holds: bool, key, remedy: &str| {
+            if !holds {
+                faults.push(Fault::new(key, remedy));
+            }
+        };
+        let id = "give 1 to 63 characters of `a-z`, `A-Z`, `0-9`, `-`, `_` and `.`, the first a letter or digit";
+        demand(self.executor().is_ok(), "id", id);
+        let host = "give host and port of the controller, for example `localhost:3000`";
+        demand(!self.cp_host.is_empty(), "cp_host", host);
+        let call = "give a time from `100ms` to `1h`, for example `10s`";
+        let sensible = Duration::from_millis(100)..=Duration::from_secs(3600);
+        demand(sensible.contains(&self.conn_time_out), "conn_time_out", call);
+        let ping = "give a time from `100ms` to `1h`, for example `2s`";
+        demand(sensible.contains(&self.ping_interval), "ping_interval", ping);
+        let capacity =
+            "give a number from 1 to 10000; whoever wants no work here stops the executor";
+        demand((1..=10_000).contains(&self.capacity), "capacity", capacity);
+        demand(self.spool_max.0 >= 64 << 10, "spool_max", "give at least `64KiB`");
+        let largest = "give a number from 1 to 1048576";
+        demand(
+            (1..=1 << 20).contains(&self.log_file_max_size_in_mb),
+            "log_file_max_size_in_mb",
+            largest,
+        );
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octavius_service::configuration::{Loaded, from_values, load_with};
+    use std::path::Path;
+
+    fn sample(variables: &[(&str, &str)]) -> Loaded<Configuration> {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../executor_config.json"));
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        load_with(path, variables).unwrap()
+    }
+
+    fn warned(loaded: &Loaded<Configuration>) -> Vec<&str> {
+        loaded.warnings.iter().map(|warning| warning.key).collect()
+    }
+
+    #[test]
+    fn the_sample_loads_as_it_is_and_warns_of_what_does_nothing() {
+        let loaded = sample(&[]);
+        assert_eq!(warned(&loaded), ["log_process_wait_time"]);
+        let section = loaded.section;
+        assert_eq!(section.runner, RunnerKind::Kubernetes);
+        assert_eq!(section.conn_time_out, Duration::from_secs(10));
+        assert_eq!(section.job_pod_annotations["key.one"], "true");
+        assert_eq!(section.default_timeout(), Some(Duration::from_secs(60)));
+        assert_eq!(section.state_dir, Path::new("octavius-executor"));
+        assert!(section.capacity > 0 && section.metrics_address.is_none());
+        assert!(!format!("{section:?}").contains("something"), "the token is shown");
+    }
+
+    #[test]
+    fn a_variable_makes_the_sample_run_processes() {
+        let loaded = sample(&[("OCTAVIUS_EXECUTOR_RUNNER", "process")]);
+        assert_eq!(loaded.section.runner, RunnerKind::Process);
+        assert!(warned(&loaded).contains(&"kube_config"));
+    }
+
+    #[test]
+    fn every_fault_is_named_with_key_value_and_remedy() {
+        let file = r#"{"id": "-x", "capacity": 0, "ping_interval": 0, "spool_max": "1KiB", "runner": "docker"}"#;
+        let problems = from_values::<Configuration>(file).unwrap_err().to_string();
+        assert!(
+            problems.contains("`runner` is `docker`: give `kubernetes` or `process`"),
+            "{problems}"
+        );
+        let file = r#"{"id": "-x", "capacity": 0, "ping_interval": 0, "spool_max": "1KiB"}"#;
+        let problems = from_values::<Configuration>(file).unwrap_err();
+        let keys: Vec<_> = problems.0.iter().filter_map(|problem| problem.key.as_deref()).collect();
+        assert_eq!(keys, ["id", "ping_interval", "capacity", "spool_max"]);
+    }
+
+    #[test]
+    fn bytes_are_read_with_and_without_a_unit() {
+        let read = |text: &str| Bytes::from_value(&serde_json::Value::from(text)).ok();
+        assert_eq!(read("64MiB"), Some(Bytes(64 << 20)));
+        assert_eq!(read("1 GiB"), Some(Bytes(1 << 30)));
+        assert_eq!(read("17"), Some(Bytes(17)));
+        for wrong in ["", "many", "-1", "1XB", "99999999999GiB"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        for bytes in [0, 17, 1 << 10, 3 << 20, 1 << 30] {
+            assert_eq!(read(&Bytes(bytes).shown()), Some(Bytes(bytes)));
+        }
+    }
+}

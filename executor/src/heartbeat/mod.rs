@@ -1,0 +1,188 @@
+//! The heartbeat: keeps the session open, says what is held here, and brings back orders and grants.
+//!
+//! Owns the session's life, nothing else: who needs the session reads it from the [`Link`]. One Attend is parked at
+//! any time; one that hangs is given up, so that the next does not wait for it. A controller that is away is asked
+//! again for ever, and nothing here stops because of it.
+
+pub mod rules;
+
+use crate::{
+    attempts::{AttemptsHandle, Take},
+    link::{Failure, Link, Registration, backoff},
+    metrics,
+    state_dir::StateDir,
+    watched::present,
+};
+use actix::prelude::*;
+use octavius_protocol::id::Session;
+use rules::{Beat, Came, Pause, Rhythm, Step};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What the heartbeat needs.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The connection to the controller.
+    pub link: Link,
+    /// Who registers; without the installation, which `state_dir` knows.
+    pub registration: Registration,
+    /// Where place and installation are kept.
+    pub state_dir: Arc<StateDir>,
+    /// Who holds what.
+    pub attempts: AttemptsHandle,
+    /// `ping_interval`.
+    pub ping_interval: Duration,
+    /// Once this is cancelled, nothing new is taken.
+    pub no_more_work: CancellationToken,
+}
+
+/// The actor that owns the session.
+#[derive(Debug)]
+pub struct Heartbeat {
+    tools: Arc<Tools>,
+    beat: Beat,
+}
+
+impl Heartbeat {
+    /// The next incarnation: it registers again, and thereby has its session again.
+    pub fn new(tools: Arc<Tools>) -> Self {
+        Self { tools, beat: Beat::default() }
+    }
+
+    fn step(&mut self, context: &mut Context<Self>) {
+        let (tools, step) = (self.tools.clone(), self.beat.step());
+        let came = async move {
+            match step {
+                Step::Register => register(&tools).await,
+                Step::Attend(session, rhythm) => attend(&tools, session, rhythm).await,
+            }
+        };
+        context.spawn(came.into_actor(self).map(|came, heartbeat, context| {
+            let (interval, deadline) =
+                (heartbeat.tools.ping_interval, heartbeat.tools.link.deadline());
+            let rhythm = |ping_deadline| Rhythm::new(interval, deadline, ping_deadline);
+            let pause = match heartbeat.beat.after(came, rhythm) {
+                Pause::No => return heartbeat.step(context),
+                Pause::Growing(failures) => backoff::pause(failures, rand::random()),
+                Pause::For(pause) => pause,
+            };
+            context.run_later(pause, Self::step);
+        }));
+    }
+}
+
+impl Actor for Heartbeat {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.step(context);
+    }
+}
+
+octavius_service::panics_when_told!(Heartbeat);
+
+async fn register(tools: &Tools) -> Came {
+    match register_once(&tools.link, &tools.registration, &tools.state_dir).await {
+        Ok((session, ping_deadline)) => {
+            tracing::info!(executor = %tools.registration.executor, %session, "registered");
+            tools.link.open(session);
+            Came::Registered(session, ping_deadline)
+        }
+        Err(RegisterError::Failure(
+            failure @ (Failure::Later { .. } | Failure::SessionGone(_)),
+        )) => {
+            tracing::warn!(%failure, "the controller could not be asked for a session: tried again");
+            Came::Failed
+        }
+        Err(error) => {
+            tracing::error!(
+                %error,
+                "the controller refuses this executor, and is asked again every {:?}",
+                rules::REFUSED
+            );
+            Came::Refused
+        }
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The controller said so, or could not be asked.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// The controller is of another installation than this place.
+    #[error(
+        "this executor belongs to the installation {ours}, and the controller at `cp_host` is of {theirs}: \
+         give another `cp_host`, or another `state_dir`"
+    )]
+    OtherInstallation {
+        /// What the state folder knows.
+        ours: String,
+        /// What answered.
+        theirs: String,
+    },
+    /// What must be kept could not be.
+    #[error(transparent)]
+    StateDir(#[from] crate::state_dir::StateDirError),
+}
+
+/// Registers once, and keeps the installation that answered.
+pub async fn register_once(
+    link: &Link,
+    registration: &Registration,
+    state_dir: &Arc<StateDir>,
+) -> Result<(Session, Duration), RegisterError> {
+    let ours = state_dir.installation().await?;
+    let registration = Registration { installation: ours.clone(), ..registration.clone() };
+    let registered = link.register(&registration).await?;
+    match ours {
+        Some(ours) if ours != registered.installation => {
+            let theirs = registered.installation;
+            return Err(RegisterError::OtherInstallation { ours, theirs });
+        }
+        Some(_) => {}
+        None => state_dir.keep_installation(&registered.installation).await?,
+    }
+    metrics::registered();
+    Ok((registered.session, registered.ping_deadline))
+}
+
+async fn attend(tools: &Tools, session: Session, rhythm: Rhythm) -> Came {
+    let held = present(&mut tools.attempts.held(), |_| true).await;
+    let began = Instant::now();
+    let mut sessions = tools.link.sessions();
+    let answer = tokio::select! {
+        answer = tools.link.attend(session, &held, rhythm.wait, rhythm.patience) => answer,
+        // Somebody else learned it first.
+        _ = sessions.wait_for(|open| *open != Some(session)) => return Came::SessionGone,
+    };
+    let mut answer = match answer {
+        Ok(answer) => answer,
+        Err(Failure::SessionGone(why)) => {
+            tracing::info!(%session, %why, "the session is gone: registering again");
+            return Came::SessionGone;
+        }
+        Err(failure) => {
+            tracing::warn!(%failure, "a heartbeat was not answered");
+            return Came::Failed;
+        }
+    };
+    let after = began.elapsed();
+    if tools.no_more_work.is_cancelled() {
+        answer.grants.clear();
+    }
+    let empty = answer.orders.is_empty() && answer.grants.is_empty();
+    if empty {
+        return Came::Answered { news: false, empty, after };
+    }
+    let take = Take { grants: answer.grants, orders: answer.orders };
+    match tools.attempts.take(take).await {
+        Ok(news) => Came::Answered { news, empty, after },
+        Err(unanswered) => {
+            tracing::warn!(%unanswered, "orders were not taken: they come again");
+            Came::Answered { news: false, empty, after }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Why there is no connection, or no answer that counts.
+
+use super::rules::{Meaning, meaning};
+use tonic::{Code, Status};
+
+/// Why there is no connection to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The controller's address is none.
+    #[error(
+        "`cp_host` is `{0}`: give host and port of the controller, for example `localhost:3000`"
+    )]
+    Address(String),
+    /// TLS is not in this version.
+    #[error(
+        "`cp_host` is `{0}`: this version has no TLS; give host and port, for example `localhost:3000`"
+    )]
+    Tls(String),
+    /// The token cannot go into a header.
+    #[error("`access_token` holds what no token holds: give printable ASCII characters alone")]
+    Token,
+}
+
+/// Why a call has no answer that counts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The session is gone: all wait for the next.
+    #[error("the session is gone: {0}")]
+    SessionGone(String),
+    /// The controller does not want it, now or later.
+    #[error("{text}")]
+    Refused {
+        /// The status code.
+        code: Code,
+        /// The controller's words.
+        text: String,
+    },
+    /// It may work later.
+    #[error("{code:?}: {text}")]
+    Later {
+        /// The status code.
+        code: Code,
+        /// What happened, in words.
+        text: String,
+    },
+}
+
+impl Failure {
+    /// An answer that makes no sense; perhaps the next one does.
+    pub fn nonsense(what: &str) -> Self {
+        Self::Later { code: Code::Internal, text: format!("the controller answered with {what}") }
+    }
+
+    pub(super) fn from_status(status: &Status) -> Self {
+        let (code, text) = (status.code(), status.message().to_owned());
+        match meaning(code as i32) {
+            Meaning::SessionGone => Self::SessionGone(text),
+            Meaning::Refused => Self::Refused { code, text },
+            Meaning::Later => Self::Later { code, text },
+        }
+    }
+}

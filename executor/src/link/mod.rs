@@ -1,0 +1,384 @@
+//! The one connection to the controller: every call of this executor goes through here.
+//!
+//! Each call has a deadline, and each answer passes the [`TermGate`]: one of a deposed controller is ignored as if it
+//! had not come. The session is known here, so that whoever learns that it is gone tells all others at once. What a
+//! failure means is decided in `rules`; who tries again, and when, is the business of who called.
+
+pub mod backoff;
+mod credentials;
+mod failure;
+pub mod rules;
+mod translate;
+
+pub use failure::{Failure, LinkError};
+
+use crate::{
+    attempts::{
+        ending::Ending,
+        shipping::rules::{Acknowledged, Sending},
+    },
+    lease::{Grant, Held, LeaseName, Order},
+    metrics,
+    runner::Identity,
+    watched::present,
+};
+use credentials::Credentials;
+use octavius_protocol::{
+    LEVEL, MAX_MESSAGE,
+    id::{ExecutorId, Session},
+    v1::{self, executors_client::ExecutorsClient},
+};
+use rules::{Term, TermGate};
+use secrecy::SecretString;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
+use tonic::{
+    Code, Response, Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+
+/// How often a quiet connection is tried: many a network forgets one that says nothing for some minutes.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// How long a connection may leave that unanswered.
+const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many bytes may be under way on the connection, and on each call.
+const WINDOW: u32 = 8 << 20;
+
+/// What it takes to call the controller.
+#[derive(Clone, Debug)]
+pub struct LinkOptions {
+    /// Host and port.
+    pub controller: String,
+    /// This executor's id.
+    pub executor: ExecutorId,
+    /// Proves who this executor is.
+    pub token: SecretString,
+    /// How long a call may take.
+    pub deadline: Duration,
+}
+
+/// Who registers.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// The executor's id.
+    pub executor: ExecutorId,
+    /// Where it runs: a UUID that is kept there.
+    pub place: String,
+    /// This process: a UUID that is new at each start.
+    pub instance: String,
+    /// `process` or `kubernetes`.
+    pub runner: &'static str,
+    /// For the placement of jobs.
+    pub labels: BTreeMap<String, String>,
+    /// How many attempts it takes at once.
+    pub capacity: u32,
+    /// The installation that it belonged to so far; none: the first time.
+    pub installation: Option<String>,
+}
+
+/// What the controller answered to a registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Goes with each later call.
+    pub session: Session,
+    /// The installation's id.
+    pub installation: String,
+    /// Silence for so long ends new work for this executor.
+    pub ping_deadline: Duration,
+}
+
+/// What the controller answered to a sign of life.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attended {
+    /// What to do.
+    pub orders: Vec<Order>,
+    /// What is granted and was not named as held.
+    pub grants: Vec<Grant>,
+}
+
+/// What is said of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// What cannot run yet is made, and has this name.
+    Prepared(Identity),
+    /// Its program runs.
+    Running,
+    /// It is over.
+    Ended(Ending),
+}
+
+impl Event {
+    /// The event as a metric's label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Prepared(_) => "prepared",
+            Self::Running => "running",
+            Self::Ended(_) => "ended",
+        }
+    }
+}
+
+/// What the controller made of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is on disk.
+    Recorded,
+    /// The end is on disk; the log is wanted from this offset on.
+    LogIncomplete(u64),
+    /// The attempt is no longer this holder's; with the reason.
+    Superseded(String),
+}
+
+/// The connection to the controller, shared by all who call it.
+#[derive(Clone, Debug)]
+pub struct Link {
+    client: ExecutorsClient<InterceptedService<Channel, Credentials>>,
+    deadline: Duration,
+    terms: Arc<watch::Sender<TermGate>>,
+    session: Arc<watch::Sender<Option<Session>>>,
+}
+
+/// An answer, with the term of the controller that gave it.
+trait Termed {
+    fn term(&self) -> Option<v1::Term>;
+}
+
+macro_rules! termed {
+    ($($answer:ident),+) => {$(
+        impl Termed for v1::$answer {
+            fn term(&self) -> Option<v1::Term> {
+                self.term
+            }
+        }
+    )+};
+}
+termed!(RegisterResponse, AttendResponse, PollResponse, ReportResponse, AppendResponse);
+
+impl Link {
+    /// A connection that is made when it is first used, and again whenever it is lost. Call it on a tokio runtime.
+    pub fn new(options: &LinkOptions) -> Result<Self, LinkError> {
+        let address = &options.controller;
+        if address.starts_with("https://") {
+            return Err(LinkError::Tls(address.clone()));
+        }
+        let host = address.strip_prefix("http://").unwrap_or(address);
+        let endpoint = Endpoint::from_shared(format!("http://{host}"))
+            .ok()
+            .filter(|endpoint| endpoint.uri().port().is_some())
+            .ok_or_else(|| LinkError::Address(address.clone()))?;
+        let channel = endpoint
+            .connect_timeout(options.deadline)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_WITHIN)
+            .keep_alive_while_idle(true)
+            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(WINDOW)
+            .connect_lazy();
+        let credentials = Credentials::new(options)?;
+        let client = ExecutorsClient::with_interceptor(channel, credentials)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        Ok(Self {
+            client,
+            deadline: options.deadline,
+            terms: Arc::default(),
+            session: Arc::default(),
+        })
+    }
+
+    /// How long a call may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// What follows the session: none while there is none.
+    pub fn sessions(&self) -> watch::Receiver<Option<Session>> {
+        self.session.subscribe()
+    }
+
+    /// The session; waits until there is one, for ever if need be: nothing can be said to the controller before.
+    pub async fn session(&self) -> Session {
+        present(&mut self.session.subscribe(), |_| true).await
+    }
+
+    /// From now on this is the session.
+    pub fn open(&self, session: Session) {
+        self.session.send_replace(Some(session));
+    }
+
+    /// This session is gone; if another one is open by now, that one stays.
+    pub fn close(&self, gone: Session) {
+        self.session.send_if_modified(|session| {
+            let was = *session == Some(gone);
+            if was {
+                *session = None;
+            }
+            was
+        });
+    }
+
+    /// Opens a session with the controller.
+    pub async fn register(&self, registration: &Registration) -> Result<Registered, Failure> {
+        let request = v1::RegisterRequest {
+            executor: registration.executor.to_string(),
+            place: registration.place.clone(),
+            instance: registration.instance.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol_level: LEVEL,
+            runner: registration.runner.to_owned(),
+            labels: registration.labels.clone().into_iter().collect(),
+            capacity: registration.capacity,
+            installation: registration.installation.clone().unwrap_or_default(),
+        };
+        let mut client = self.client.clone();
+        let answer = self.call("Register", self.deadline, client.register(request)).await?;
+        let ping_deadline = answer.ping_deadline.and_then(translate::duration);
+        let Some(ping_deadline) = ping_deadline.filter(|deadline| !deadline.is_zero()) else {
+            return Err(Failure::nonsense("a registration without a ping deadline"));
+        };
+        let session = Session(answer.session);
+        Ok(Registered { session, installation: answer.installation, ping_deadline })
+    }
+
+    /// Says what is held here, and waits for orders: `wait` there, and for `within` here.
+    pub async fn attend(
+        &self,
+        session: Session,
+        held: &[Held],
+        wait: Duration,
+        within: Duration,
+    ) -> Result<Attended, Failure> {
+        let request = v1::AttendRequest {
+            session: session.0,
+            held: held.iter().map(|held| (*held).into()).collect(),
+            wait: prost_types::Duration::try_from(wait).ok(),
+        };
+        let mut client = self.client.clone();
+        let answer = self.call("Attend", within, client.attend(request)).await;
+        let answer = self.of_session(session, answer)?;
+        let (orders, grants) =
+            (translate::sensible(answer.orders), translate::sensible(answer.grants));
+        Ok(Attended { orders, grants })
+    }
+
+    /// Asks for work for `free` places, and waits for it, `wait` at the most.
+    pub async fn poll(
+        &self,
+        session: Session,
+        free: u32,
+        held: &[Held],
+        wait: Duration,
+    ) -> Result<Vec<Grant>, Failure> {
+        let request = v1::PollRequest {
+            session: session.0,
+            free,
+            wait: prost_types::Duration::try_from(wait).ok(),
+            held: held.iter().map(|held| (*held).into()).collect(),
+        };
+        let mut client = self.client.clone();
+        let answer = self.call("Poll", self.deadline, client.poll(request)).await;
+        Ok(translate::sensible(self.of_session(session, answer)?.grants))
+    }
+
+    /// Says what became of an attempt.
+    pub async fn report(
+        &self,
+        session: Session,
+        lease: LeaseName,
+        event: &Event,
+    ) -> Result<Verdict, Failure> {
+        use v1::report_request::Event as Said;
+        let said = match event.clone() {
+            Event::Prepared(Identity(identity)) => Said::Prepared(v1::Prepared { identity }),
+            Event::Running => Said::Running(v1::Running {}),
+            Event::Ended(ending) => Said::Ended(ending.into()),
+        };
+        let request =
+            v1::ReportRequest { session: session.0, lease: Some(lease.into()), event: Some(said) };
+        let mut client = self.client.clone();
+        let answer = self.call("Report", self.deadline, client.report(request)).await;
+        let verdict = self.of_session(session, answer).and_then(|answer| match answer.verdict() {
+            v1::ReportVerdict::Recorded => Ok(Verdict::Recorded),
+            v1::ReportVerdict::LogIncomplete => Ok(Verdict::LogIncomplete(answer.log_offset)),
+            v1::ReportVerdict::Superseded => Ok(Verdict::Superseded(answer.reason)),
+            v1::ReportVerdict::Unspecified => Err(Failure::nonsense("an unknown verdict")),
+        });
+        metrics::reported(event, &verdict);
+        verdict
+    }
+
+    /// Appends to the log of an attempt; with nothing to send it asks, at `next`, how far the log is.
+    pub async fn append(
+        &self,
+        session: Session,
+        lease: LeaseName,
+        sending: Option<Sending>,
+        next: u64,
+    ) -> Result<Acknowledged, Failure> {
+        let (offset, chunks, cursor) = match sending {
+            None => (next, Vec::new(), Vec::new()),
+            Some(sending) => (sending.offset, sending.chunks, sending.cursor.into()),
+        };
+        let request = v1::AppendRequest {
+            session: session.0,
+            lease: Some(lease.into()),
+            offset,
+            chunks: chunks.into_iter().map(translate::chunk).collect(),
+            cursor,
+        };
+        let mut client = self.client.clone();
+        let answer = self.call("Append", self.deadline, client.append(request)).await;
+        let answer = self.of_session(session, answer)?;
+        Ok(Acknowledged {
+            next: answer.next_offset,
+            durable: answer.durable_offset,
+            durable_crc: answer.durable_crc,
+            durable_cursor: answer.durable_cursor.into(),
+            closed: answer.closed,
+        })
+    }
+
+    fn of_session<T>(&self, session: Session, answer: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(Failure::SessionGone(_)) = &answer {
+            self.close(session);
+        }
+        answer
+    }
+
+    async fn call<T: Termed>(
+        &self,
+        method: &'static str,
+        within: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        let answer = tokio::time::timeout(within, call).await;
+        let answer = answer.unwrap_or_else(|_| {
+            Err(Status::deadline_exceeded(format!("no answer within {within:?}")))
+        });
+        let code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        metrics::called(method, code, began.elapsed());
+        let answer = answer.map_err(|status| Failure::from_status(&status))?.into_inner();
+        let term = answer.term().map(Term::from).unwrap_or_default();
+        if self.admits(term) {
+            Ok(answer)
+        } else {
+            let text = "a controller that no longer leads answered: ignored".to_owned();
+            Err(Failure::Later { code: Code::Unavailable, text })
+        }
+    }
+
+    fn admits(&self, term: Term) -> bool {
+        let mut admitted = false;
+        self.terms.send_if_modified(|gate| {
+            let highest = gate.highest();
+            admitted = gate.admits(term);
+            gate.highest() != highest
+        });
+        admitted
+    }
+}

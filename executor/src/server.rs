@@ -1,0 +1,312 @@
+//! One executor, from its first look around to its last word.
+//!
+//! Started by `executor start`, and by `octavius dev` beside a controller in one process. Ending it ends no job: what
+//! runs goes on, and the next executor at this place finishes the story. Only who asks for it ends the jobs as well.
+
+use crate::{
+    attempts::{self, Attempts, AttemptsHandle},
+    configuration::{Configuration, RunnerKind},
+    heartbeat::{self, Heartbeat},
+    lease::HeldPhase,
+    link::{Link, LinkError, LinkOptions, Registration},
+    metrics::METRICS,
+    poller::{self, Poller},
+    runner::{
+        Runner, RunnerError,
+        process::{ProcessRunner, SupervisorCommand},
+    },
+    state_dir::{StateDir, StateDirError},
+};
+use octavius_protocol::id::Invalid;
+use octavius_service::{
+    actor::{ActorSystem, Handle, Limits, RestartPolicy, Vitals},
+    telemetry::{
+        self,
+        health::{AddressError, Health, HealthServer},
+        metrics::MetricsError,
+    },
+};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use secrecy::SecretString;
+use std::{io, sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinError};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The reason that jobs are stopped with when their executor ends them.
+const ENDING: &str = "the executor was ended together with its jobs";
+
+/// Why an executor does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kind of runner is not in this version.
+    #[error(
+        "`runner` is `kubernetes`, and this version runs `process` only: set `runner` to `process`"
+    )]
+    Kubernetes,
+    /// The executor's id is none.
+    #[error("`id`: {0}")]
+    Id(#[from] Invalid),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// There is no connection to be had.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The runner cannot work here.
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+    /// Nobody can listen at `metrics_address`.
+    #[error(transparent)]
+    Metrics(#[from] AddressError),
+    /// Nothing is measured.
+    #[error(transparent)]
+    Recorder(#[from] MetricsError),
+    /// The actors' threads cannot be had.
+    #[error("the actors' threads could not be started")]
+    Threads(#[source] io::Error),
+    /// Opening what blocks did not come to its end.
+    #[error("starting was given up")]
+    GivenUp(#[from] JoinError),
+}
+
+/// What both `start` and `register` need.
+#[derive(Debug)]
+pub struct Place {
+    /// The folder of what outlives the process.
+    pub state_dir: Arc<StateDir>,
+    /// The connection to the controller.
+    pub link: Link,
+    /// Who registers.
+    pub registration: Registration,
+}
+
+impl Place {
+    /// Opens and locks the state folder, and makes ready to call the controller.
+    pub async fn open(configuration: &Configuration) -> Result<Self, StartError> {
+        let executor = configuration.executor()?;
+        let path = configuration.state_dir.clone();
+        let state_dir = tokio::task::spawn_blocking(move || StateDir::open(&path)).await??;
+        let link = Link::new(&LinkOptions {
+            controller: configuration.cp_host.clone(),
+            executor: executor.clone(),
+            token: configuration.access_token.clone().unwrap_or_else(|| SecretString::from("")),
+            deadline: configuration.conn_time_out,
+        })?;
+        let runner = match configuration.runner {
+            RunnerKind::Kubernetes => "kubernetes",
+            RunnerKind::Process => "process",
+        };
+        let registration = Registration {
+            executor,
+            place: state_dir.place().to_string(),
+            instance: Uuid::new_v4().to_string(),
+            runner,
+            labels: configuration.labels.clone(),
+            capacity: configuration.capacity,
+            installation: None,
+        };
+        Ok(Self { state_dir: Arc::new(state_dir), link, registration })
+    }
+}
+
+/// An executor.
+#[derive(Debug)]
+pub struct Executor;
+
+impl Executor {
+    /// Starts an executor. `supervisor` is how this binary is told to keep watch over one attempt. Call it on a
+    /// multi-threaded tokio runtime that lives as long as the executor.
+    pub async fn start(
+        configuration: &Configuration,
+        supervisor: SupervisorCommand,
+    ) -> Result<Running, StartError> {
+        if configuration.runner == RunnerKind::Kubernetes {
+            return Err(StartError::Kubernetes);
+        }
+        raise_open_files();
+        if configuration.job_retries > 0 {
+            tracing::warn!(
+                "`job_retries` has no effect in this version: a failed job is not tried again"
+            );
+        }
+        let place = Place::open(configuration).await?;
+        let (path, spool_max) = (place.state_dir.path().to_owned(), configuration.spool_max.0);
+        let opened =
+            tokio::task::spawn_blocking(move || ProcessRunner::open(&path, supervisor, spool_max));
+        let mut running = Running::new(configuration, place, Arc::new(opened.await??))?;
+        running.answer_health(configuration).await?;
+        Ok(running)
+    }
+}
+
+/// An executor that runs. Dropped without [`Running::stop`] it ends its actors without waiting for anything.
+#[derive(Debug)]
+pub struct Running {
+    system: ActorSystem,
+    attempts: AttemptsHandle,
+    heartbeat: Handle<Heartbeat>,
+    poller: Handle<Poller>,
+    link: Link,
+    no_more_work: CancellationToken,
+    ended: CancellationToken,
+    health: Option<HealthServer>,
+    /// Last, so that the place is free only when nobody works in it any more.
+    _state_dir: Arc<StateDir>,
+}
+
+impl Running {
+    fn new(
+        configuration: &Configuration,
+        place: Place,
+        runner: Arc<dyn Runner>,
+    ) -> Result<Self, StartError> {
+        let Place { state_dir, link, registration } = place;
+        let (limits, policy) = (Limits::default(), RestartPolicy::default());
+        let no_more_work = CancellationToken::new();
+        let mut system = ActorSystem::start("executor").map_err(StartError::Threads)?;
+
+        let tools = Arc::new(attempts::Tools {
+            runner,
+            link: link.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            default_timeout: configuration.default_timeout(),
+        });
+        let held = Arc::new(watch::Sender::new(None));
+        let seen = held.subscribe();
+        let build = move || Attempts::build(tools.clone(), held.clone());
+        let actor =
+            system.supervise("attempts", limits, policy, build).map_err(StartError::Threads)?;
+        let attempts = AttemptsHandle::new(actor, seen);
+
+        let tools = Arc::new(heartbeat::Tools {
+            link: link.clone(),
+            registration,
+            state_dir: state_dir.clone(),
+            attempts: attempts.clone(),
+            ping_interval: configuration.ping_interval,
+            no_more_work: no_more_work.clone(),
+        });
+        let build = move || std::future::ready(Ok(Heartbeat::new(tools.clone())));
+        let heartbeat =
+            system.supervise("heartbeat", limits, policy, build).map_err(StartError::Threads)?;
+
+        let tools = Arc::new(poller::Tools {
+            link: link.clone(),
+            attempts: attempts.clone(),
+            capacity: configuration.capacity,
+            no_more_work: no_more_work.clone(),
+        });
+        let build = move || std::future::ready(Ok(Poller::new(tools.clone())));
+        let poller =
+            system.supervise("poller", limits, policy, build).map_err(StartError::Threads)?;
+
+        let ended = CancellationToken::new();
+        Ok(Self {
+            system,
+            attempts,
+            heartbeat,
+            poller,
+            link,
+            no_more_work,
+            ended,
+            health: None,
+            _state_dir: state_dir,
+        })
+    }
+
+    async fn answer_health(&mut self, configuration: &Configuration) -> Result<(), StartError> {
+        let Some(address) = configuration.metrics_address else { return Ok(()) };
+        let metrics = telemetry::metrics::install(self.ended.clone())?;
+        telemetry::metrics::describe(&[telemetry::metrics::METRICS, METRICS]);
+        let sessions = self.link.sessions();
+        let health = Health::new(metrics, self.system.actors()).ready(move || {
+            let open = sessions.borrow().is_some();
+            open.then_some(()).ok_or_else(|| "there is no session with the controller".to_owned())
+        });
+        self.health = Some(health.serve(address, self.ended.clone()).await?);
+        Ok(())
+    }
+
+    /// What is seen of each actor from outside.
+    pub fn actors(&self) -> &[Arc<Vitals>] {
+        self.system.actors()
+    }
+
+    /// The attempts that are held here.
+    pub fn attempts(&self) -> &AttemptsHandle {
+        &self.attempts
+    }
+
+    /// The actor that keeps the session.
+    pub fn heartbeat(&self) -> &Handle<Heartbeat> {
+        &self.heartbeat
+    }
+
+    /// The actor that asks for work.
+    pub fn poller(&self) -> &Handle<Poller> {
+        &self.poller
+    }
+
+    /// The connection to the controller.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Where `/metrics` answers, if it does.
+    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        self.health.as_ref().map(HealthServer::address)
+    }
+
+    /// Ends this executor, and no job: asks for no more work, gives what has ended `within` to reach the controller,
+    /// and leaves.
+    pub async fn stop(self, within: Duration) {
+        self.no_more_work.cancel();
+        let left = self.attempts.wait_until_none(|phase| phase == HeldPhase::Ended, within).await;
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "attempts that are over were not reported in time: the next start does it"
+            );
+        }
+        self.leave().await;
+    }
+
+    /// Ends this executor and all its jobs: they are stopped, and have `within` until their ends are with the
+    /// controller. What takes longer is still ended by whoever keeps watch over it.
+    pub async fn stop_and_end_jobs(self, within: Duration) {
+        self.no_more_work.cancel();
+        if let Err(unanswered) = self.attempts.stop_all(ENDING).await {
+            tracing::error!(%unanswered, "the jobs could not be stopped");
+        }
+        let left = self.attempts.wait_until_none(|_| true, within).await;
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "attempts were not over in time: the next start tells how they ended"
+            );
+        }
+        self.leave().await;
+    }
+
+    async fn leave(self) {
+        self.system.stop().await;
+        self.ended.cancel();
+        if let Some(health) = self.health {
+            health.ended().await;
+        }
+        tracing::info!("ended");
+    }
+}
+
+/// Takes as many open files as the system allows: each job that runs takes some.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the number of open files could not be raised");
+    }
+}

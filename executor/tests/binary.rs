@@ -1,0 +1,108 @@
+//! The binary: what it prints, and how it ends.
+
+#![allow(clippy::unwrap_used)]
+
+mod script;
+
+use script::Controller;
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new(address: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = serde_json::json!({
+            "cp_host": address, "id": "tester", "runner": "process", "conn_time_out": "2s",
+        });
+        std::fs::write(folder.path().join("executor_config.json"), text.to_string()).unwrap();
+        Self { folder }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("RUST_BACKTRACE", "0").kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output();
+        tokio::time::timeout(script::PATIENCE, output).await.expect("it never ended").unwrap()
+    }
+}
+
+#[track_caller]
+fn ended(output: &Output, code: i32, text: &str) {
+    let all = [&*output.stdout, &*output.stderr].concat();
+    let all = String::from_utf8(all).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    assert!(all.contains(text), "`{text}` is not in: {all}");
+}
+
+#[tokio::test]
+async fn register_says_what_the_controller_answered() {
+    let controller = Controller::start().await;
+    let place = Place::new(&controller.address.to_string());
+    let output = place.run(&["register"]).await;
+    ended(&output, 0, "Executor tester is registered with the controller at 127.0.0.1");
+    let asked = controller.with(|state| state.registrations[0].clone()).await;
+    assert_eq!((&*asked.executor, &*asked.runner, asked.protocol_level), ("tester", "process", 1));
+
+    controller.with(|state| state.installation = uuid::Uuid::new_v4().to_string()).await;
+    let output = place.run(&["register"]).await;
+    ended(&output, 3, "this executor belongs to the installation");
+
+    let refusal = "executor `tester` is at another place";
+    controller.with(|state| state.faults.refuse_registration = Some(refusal.to_owned())).await;
+    ended(&place.run(&["register"]).await, 3, refusal);
+}
+
+#[tokio::test]
+async fn register_without_a_controller_is_unanswered() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    ended(&Place::new(&address).run(&["register"]).await, 4, "the executor is not registered");
+}
+
+#[tokio::test]
+async fn wrong_usage_is_told_with_its_remedy() {
+    let place = Place::new("localhost:1");
+    ended(&place.run(&[]).await, 2, "Usage: executor");
+    ended(
+        &place.run(&["start", "--config", "none.json"]).await,
+        2,
+        "none.json: there is no such file",
+    );
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../executor_config.json");
+    let sample = sample.to_str().unwrap();
+    let output = place.command(&["start", "--config", sample]);
+    let mut output = output;
+    let output = output.env("OCTAVIUS_EXECUTOR_LOG_FILE_PATH", "").output().await.unwrap();
+    ended(&output, 2, "this version runs `process` only: set `runner` to `process`");
+    ended(&place.run(&["start", "--config", sample, "--check-config"]).await, 0, "id: random-ID");
+}
+
+#[tokio::test]
+async fn a_place_is_for_one_executor_and_a_signal_ends_it() {
+    let controller = Controller::start().await;
+    let place = Place::new(&controller.address.to_string());
+    let first =
+        place.command(&["start"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    controller.until("registered", |state| !state.registrations.is_empty()).await;
+    for second in ["start", "register"] {
+        ended(&place.run(&[second]).await, 2, "where another executor runs: stop that one");
+    }
+    let id = rustix::process::Pid::from_raw(first.id().unwrap().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let output = tokio::time::timeout(script::PATIENCE, first.wait_with_output()).await;
+    ended(&output.expect("it never ended").unwrap(), 0, "ended");
+}

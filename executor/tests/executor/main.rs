@@ -1,0 +1,212 @@
+//! The whole executor, on real processes, against a controller that fails on purpose.
+
+#![allow(clippy::unwrap_used)]
+
+mod orders;
+#[path = "../script/mod.rs"]
+mod script;
+mod world;
+
+use octavius_executor::lease::HeldPhase;
+use octavius_protocol::v1::ExecutionState;
+use script::lease;
+use std::time::Duration;
+use world::{WAIT, World, entries};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_is_run_told_shown_and_removed() {
+    let world = World::start().await;
+    let id = world.controller.grant(world.shell("echo out; echo err >&2; exit 3")).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), &*ended.reason_code), (ExecutionState::Failed, "exit_code"));
+    assert_eq!((ended.exit_code, &*ended.reason), (Some(3), "the program exited with 3"));
+    assert_eq!(world.controller.log(&id).await, "out\nerr\n");
+    assert_eq!(world.controller.reports(&id).await, ["Prepared", "Running", "Ended"]);
+    world.nothing_left().await;
+    assert_eq!(world.runs(), 1);
+    let authorization = world.controller.with(|state| state.authorization.clone()).await;
+    assert_eq!(authorization.as_deref(), Some("Bearer planted-token"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_may_be_lost_and_each_byte_arrives_once() {
+    let world = World::start().await;
+    let all = ["Register", "Attend", "Poll", "Prepared", "Running", "Append", "Ended"];
+    world.controller.with(|state| state.faults.lose = all.map(|method| (method, 2)).into()).await;
+    world.controller.with(|state| state.session = 0).await;
+    let id = world.controller.grant(world.shell("echo one; sleep 0.2; echo two")).await;
+    world.ends_with_success(&id, "one\ntwo\n").await;
+    assert_eq!(world.runs(), 1);
+    let left: u32 = world.controller.with(|state| state.faults.lose.values().sum()).await;
+    assert_eq!(left, 0, "not every answer was lost that should have been");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_goes_before_what_was_prepared_is_acknowledged() {
+    let world = World::start().await;
+    world.controller.with(|state| state.faults.refuse.insert("Prepared", 4)).await;
+    let id = world.controller.grant(world.shell("echo x")).await;
+    let refused = |state: &script::State| state.refused.get("Prepared") == Some(&4);
+    world.controller.until("refused", refused).await;
+    assert_eq!(world.runs(), 0, "it went");
+    world.ends_with_success(&id, "x\n").await;
+    assert_eq!(world.runs(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_gone_is_opened_again_and_nothing_stops() {
+    let world = World::start().await;
+    let id = world.controller.grant(world.shell(&format!("echo a; {WAIT}; echo b"))).await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    for round in 2..4 {
+        world.controller.with(|state| state.session = 0).await;
+        world.controller.until("registered", |state| state.registrations.len() == round).await;
+    }
+    world.open_gate();
+    world.ends_with_success(&id, "a\nb\n").await;
+    let registrations = world.controller.with(|state| state.registrations.clone()).await;
+    let installation = world.controller.with(|state| state.installation.clone()).await;
+    assert!(registrations.windows(2).all(|pair| pair[0].instance == pair[1].instance));
+    assert_eq!(registrations[0].installation, "");
+    assert_eq!(registrations[1].installation, installation);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deposed_controller_is_not_obeyed() {
+    let world = World::start().await;
+    let id = world.controller.grant(world.shell(&format!("echo a; {WAIT}; echo b"))).await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    let before = world.controller.with(|state| {
+        state.faults.old_term = true;
+        state.attends.len()
+    });
+    let before = before.await;
+    world.controller.until("answered", |state| state.attends.len() >= before + 4).await;
+    let held = world.running().attempts().held().borrow().clone().unwrap();
+    assert_eq!(held.iter().map(|held| held.phase).collect::<Vec<_>>(), [HeldPhase::Running]);
+    world.controller.with(|state| state.faults.old_term = false).await;
+    world.open_gate();
+    world.ends_with_success(&id, "a\nb\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_that_hangs_holds_up_neither_the_next_nor_the_work() {
+    let world = World::start().await;
+    let before = world.controller.with(|state| {
+        state.faults.hang_attends = true;
+        state.attends.len()
+    });
+    let before = before.await;
+    let id = world.controller.grant(world.shell("echo x")).await;
+    world.ends_with_success(&id, "x\n").await;
+    world.controller.until("beaten on", |state| state.attends.len() >= before + 4).await;
+    let attends = world.controller.with(|state| state.attends[before..].to_vec()).await;
+    // The deadline is 3 s: one that hangs is given up after a third of it, and tried again after a pause.
+    let gaps = attends.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(gaps.clone().all(|gap| gap < Duration::from_secs(3)), "{:?}", gaps.collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_forgets_what_was_not_durable_gets_it_again() {
+    let world = World::start().await;
+    world.controller.with(|state| state.faults.nothing_durable = true).await;
+    let lines = "i=0; while [ $i -lt 20 ]; do echo line $i; i=$((i+1)); sleep 0.02; done";
+    let id = world.controller.grant(world.shell(&format!("{lines}; {WAIT}; echo end"))).await;
+    world.controller.until("sent", |state| state.attempts[&id].log.ends_with(b"line 19\n")).await;
+    let crash = |state: &mut script::State| {
+        let attempt = state.attempts.get_mut(&id).unwrap();
+        attempt.log.truncate(attempt.durable + 7);
+    };
+    world.controller.with(crash).await;
+    world.open_gate();
+    let sent = |state: &script::State| state.attempts[&id].log.ends_with(b"end\n");
+    world.controller.until("sent again", sent).await;
+    world.controller.with(|state| state.faults.nothing_durable = false).await;
+    let log: String = (0..20).map(|line| format!("line {line}\n")).collect();
+    world.ends_with_success(&id, &format!("{log}end\n")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_lost_after_the_end_was_told_is_sent_again() {
+    let world = World::start().await;
+    world.controller.with(|state| state.faults.refuse.insert("Ended", 3)).await;
+    let id = world.controller.grant(world.shell("echo hello")).await;
+    let refused = |state: &script::State| state.refused.get("Ended") == Some(&2);
+    world.controller.until("refused", refused).await;
+    let crash = |state: &mut script::State| {
+        let attempt = state.attempts.get_mut(&id).unwrap();
+        attempt.log.clear();
+        attempt.durable = 0;
+    };
+    world.controller.with(crash).await;
+    world.ends_with_success(&id, "hello\n").await;
+    assert_eq!(world.controller.reports(&id).await, ["Prepared", "Running", "Ended", "Ended"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_outlives_its_executor_and_the_next_one_finishes_the_story() {
+    let mut world = World::start().await;
+    let id = world.controller.grant(world.shell(&format!("echo a; {WAIT}; echo b"))).await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    world.stop_executor().await;
+    world.open_gate();
+    world.start_executor().await;
+    world.ends_with_success(&id, "a\nb\n").await;
+    assert_eq!(world.runs(), 1);
+    let registrations = world.controller.with(|state| state.registrations.clone()).await;
+    assert_eq!(registrations[0].place, registrations[1].place);
+    assert_ne!(registrations[0].instance, registrations[1].instance);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_prepared_by_the_last_executor_goes_under_the_next() {
+    let mut world = World::start().await;
+    world.controller.with(|state| state.faults.refuse.insert("Prepared", u32::MAX)).await;
+    let id = world.controller.grant(world.shell("echo x")).await;
+    let refused = |state: &script::State| state.refused.contains_key("Prepared");
+    world.controller.until("refused", refused).await;
+    world.stop_executor().await;
+    assert_eq!(entries(&world.state_dir().join("attempts")).len(), 1);
+    world.controller.with(|state| state.faults.refuse.clear()).await;
+    world.start_executor().await;
+    world.ends_with_success(&id, "x\n").await;
+    assert_eq!(world.runs(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_actor_may_panic_and_work_goes_on() {
+    let world = World::start().await;
+    let id = world.controller.grant(world.shell(&format!("echo a; {WAIT}; echo b"))).await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    assert!(world.running().attempts().inject_panic().await.is_err());
+    assert!(world.running().heartbeat().inject_panic().await.is_err());
+    assert!(world.running().poller().inject_panic().await.is_err());
+    let second = world.controller.grant(lease(&["echo", "after"])).await;
+    assert_eq!(world.controller.over(&second).await.state(), ExecutionState::Succeeded);
+    world.open_gate();
+    world.ends_with_success(&id, "a\nb\n").await;
+    assert_eq!(world.runs(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_is_away_stops_no_job_and_misses_nothing() {
+    let world = World::start().await;
+    let id = world.controller.grant(world.shell(&format!("echo a; {WAIT}; echo b"))).await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    let methods = ["Attend", "Poll", "Append", "Running", "Ended"];
+    let away = methods.map(|method| (method, u32::MAX));
+    world.controller.with(|state| state.faults.refuse = away.into()).await;
+    world.open_gate();
+    let refused = |state: &script::State| state.refused.get("Append") >= Some(&3);
+    world.controller.until("tried again", refused).await;
+    world.controller.with(|state| state.faults.refuse.clear()).await;
+    world.ends_with_success(&id, "a\nb\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_log_arrives_whole() {
+    let world = World::start().await;
+    let id = world.controller.grant(world.shell("head -c 5000000 /dev/zero | tr '\\0' 'x'")).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), ended.log_size), (ExecutionState::Succeeded, 5_000_000));
+}

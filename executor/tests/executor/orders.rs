@@ -1,0 +1,124 @@
+//! What the controller wants, and what programs do: stops, releases, limits, ends.
+
+use crate::{
+    script::{self, PATIENCE, lease},
+    world::{WAIT, World, entries},
+};
+use octavius_protocol::v1::ExecutionState;
+use tokio::time::Instant;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_ends_what_runs_and_repeating_it_costs_little() {
+    let world = World::start().await;
+    let id = world
+        .controller
+        .grant(world.shell("trap '' TERM; echo a; while :; do sleep 0.05; done"))
+        .await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    let before = world.controller.with(|state| {
+        state.attempts.get_mut(&id).unwrap().stop = true;
+        (state.attends.len(), Instant::now())
+    });
+    let (before, began) = before.await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), &*ended.reason_code), (ExecutionState::Cancelled, "cancelled"));
+    assert_eq!(ended.reason, "stopped: the script says so");
+    let attends = world.controller.with(|state| state.attends.len()).await - before;
+    let most = 8 + 8 * began.elapsed().as_secs() as usize;
+    assert!(attends <= most, "asked in a circle: {attends} attends in {:?}", began.elapsed());
+    world.nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_before_it_goes_means_that_it_never_ran() {
+    let world = World::start().await;
+    world.controller.with(|state| state.faults.refuse.insert("Prepared", u32::MAX)).await;
+    let id = world.controller.grant(world.shell("echo x")).await;
+    let refused = |state: &script::State| state.refused.contains_key("Prepared");
+    world.controller.until("refused", refused).await;
+    world.controller.with(|state| state.attempts.get_mut(&id).unwrap().stop = true).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!(ended.state(), ExecutionState::Cancelled, "{ended:?}");
+    world.nothing_left().await;
+    assert_eq!(world.runs(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_prepared_and_is_gone_is_lost() {
+    let world = World::start().await;
+    let mut lease = world.shell("echo x");
+    lease.identity = "what-is-gone".to_owned();
+    let id = world.controller.grant(lease).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), &*ended.reason_code), (ExecutionState::Lost, "vanished"));
+    assert!(ended.reason.contains("what was prepared for this attempt is gone"), "{ended:?}");
+    world.nothing_left().await;
+    assert_eq!(world.runs(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_is_stopped_removed_and_not_reported() {
+    let world = World::start().await;
+    let id = world.controller.grant(world.shell("echo a; while :; do sleep 0.05; done")).await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    world.controller.with(|state| state.attempts.get_mut(&id).unwrap().taken_back = true).await;
+    world.nothing_left().await;
+    assert!(!world.controller.reports(&id).await.contains(&"Ended"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_not_there_is_a_failed_start() {
+    let world = World::start().await;
+    let id = world.controller.grant(lease(&["/there/is/no/such/program"])).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), &*ended.reason_code), (ExecutionState::Failed, "start_failed"));
+    assert!(ended.reason.contains("/there/is/no/such/program"), "{ended:?}");
+    world.nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_limit_ends_a_program_and_names_itself() {
+    let world = World::start().await;
+    let mut lease = world.shell("echo a; while :; do sleep 0.05; done");
+    lease.timeout = Some(prost_types::Duration { seconds: 0, nanos: 300_000_000 });
+    let id = world.controller.grant(lease).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), &*ended.reason_code), (ExecutionState::TimedOut, "timeout"));
+    assert_eq!(ended.reason, "stopped after its time limit of 300ms");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_is_asked_for_than_there_is_room_for() {
+    let world = World::start().await;
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(world.controller.grant(world.shell(&format!("{WAIT}; echo x"))).await);
+    }
+    // This script's Attend would hand out more than was asked for: what is granted is taken all the same.
+    world.controller.until("all held", |state| state.held.len() == 5).await;
+    let asked = world.controller.with(|state| state.polled.clone()).await;
+    assert!(asked.iter().all(|free| (1..=2).contains(free)), "{asked:?}");
+    let polls = asked.len();
+    let attends = world.controller.with(|state| state.attends.len()).await;
+    world.controller.until("beaten on", |state| state.attends.len() >= attends + 3).await;
+    let now = world.controller.with(|state| state.polled.len()).await;
+    assert_eq!(now, polls, "an executor that is full asked for work");
+    world.open_gate();
+    for id in &all {
+        assert_eq!(world.controller.over(id).await.state(), ExecutionState::Succeeded);
+    }
+    world.nothing_left().await;
+    assert_eq!(world.runs(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_ends_an_executor_with_its_jobs_leaves_nothing_behind() {
+    let mut world = World::start().await;
+    let id = world.controller.grant(world.shell("echo a; while :; do sleep 0.05; done")).await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    world.running.take().unwrap().stop_and_end_jobs(PATIENCE).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!(ended.state(), ExecutionState::Cancelled);
+    assert!(ended.reason.contains("ended together with its jobs"), "{ended:?}");
+    assert_eq!(entries(&world.state_dir().join("attempts")), Vec::<String>::new());
+}
