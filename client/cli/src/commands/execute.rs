@@ -8,7 +8,7 @@ use crate::{
     output::{Format, Output},
     render::{
         Shown,
-        execution::{duration, state_and_reason},
+        execution::{ending, state_and_reason},
         text::{one_line, shell_word},
     },
     terminal,
@@ -222,15 +222,7 @@ fn tell_end(output: &Output, execution: &Execution) {
     if output.format().is_document() {
         return;
     }
-    let state = state_and_reason(&output.style().plain(), execution);
-    let took = duration(execution).map(|took| format!(" after {took}")).unwrap_or_default();
-    let code = match execution.exit_code {
-        Some(code) if code != 0 && !execution.reason.contains(&code.to_string()) => {
-            format!(" (exit code {code})")
-        }
-        _ => String::new(),
-    };
-    output.note(&format!("execution {} is {state}{code}{took}", one_line(&execution.id)));
+    output.note(&ending(execution));
     for note in &execution.notes {
         output.note(&one_line(note));
     }

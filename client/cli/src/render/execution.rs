@@ -90,8 +90,25 @@ pub(crate) fn state_and_reason(style: &Style, execution: &Execution) -> String {
     text
 }
 
+/// How an execution ended, in one sentence: after which time, with which code, and why.
+pub(crate) fn ending(execution: &Execution) -> String {
+    let took = duration(execution).map(|took| format!(" after {took}")).unwrap_or_default();
+    let code = match execution.exit_code {
+        Some(code) if code != 0 && !execution.reason.contains(&code.to_string()) => {
+            format!(" with exit code {code}")
+        }
+        _ => String::new(),
+    };
+    let reason = match execution.reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {}", one_line(reason)),
+    };
+    let (id, state) = (one_line(&execution.id), execution_word(execution.state()));
+    format!("execution {id} {state}{took}{code}{reason}")
+}
+
 /// How long the execution took, from its submission to its last step.
-pub(crate) fn duration(execution: &Execution) -> Option<String> {
+fn duration(execution: &Execution) -> Option<String> {
     let first = at(execution.history.first()?)?;
     let last = at(execution.history.last()?)?;
     Some(length(last.duration_since(first)))

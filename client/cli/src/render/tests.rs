@@ -106,6 +106,18 @@ fn an_execution_says_how_it_ended_and_its_values_can_be_told_apart() {
 }
 
 #[test]
+fn the_end_of_an_execution_is_one_sentence_that_names_its_code_once() {
+    let unnamed = Execution { reason: String::new(), ..failed() };
+    assert_eq!(
+        [execution::ending(&failed()), execution::ending(&unnamed)],
+        [
+            "execution 06ac1q5gt9vk3e1b7m2n4p6r8s failed after 1m31s: exited with 3",
+            "execution 06ac1q5gt9vk3e1b7m2n4p6r8s failed after 1m31s with exit code 3",
+        ]
+    );
+}
+
+#[test]
 fn programs_get_all_of_an_execution() {
     insta::assert_json_snapshot!(failed().document(), @r#"
     {
