@@ -19,7 +19,7 @@ struct User {
 impl User {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        std::fs::create_dir(folder.path().join("work")).unwrap();
+        std::fs::create_dir(folder.path().join("project")).unwrap();
         Self { folder }
     }
 
@@ -30,7 +30,7 @@ impl User {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_octavius"));
         command.args(words).env_clear().env("HOME", self.folder.path().join("home"));
-        command.current_dir(self.folder.path().join("work")).stdin(Stdio::null());
+        command.current_dir(self.folder.path().join("project")).stdin(Stdio::null());
         command
     }
 
@@ -136,9 +136,9 @@ fn execute_ends_within_its_time_where_nobody_answers() {
 #[test]
 fn wrong_usage_has_status_2_in_words_and_as_a_document() {
     let user = User::new();
-    std::fs::write(user.folder.path().join("work/bad.json"), r#"{"name": "A", "nmae": 1}"#)
+    std::fs::write(user.folder.path().join("project/bad.json"), r#"{"name": "A", "nmae": 1}"#)
         .unwrap();
-    std::fs::write(user.folder.path().join("work/bad.yaml"), "CP_HOTS: h:1\n").unwrap();
+    std::fs::write(user.folder.path().join("project/bad.yaml"), "CP_HOTS: h:1\n").unwrap();
     let commands: [(&[&str], &str); 6] = [
         (&["lst"], "list"),
         (&["list"], "octavius config"),

@@ -17,7 +17,7 @@ impl World {
         let home = folder.path().join("home").display().to_string();
         let given = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let variables = given.chain([("HOME".to_owned(), home)]).collect();
-        let around = Surroundings { working_folder: folder.path().join("work"), variables };
+        let around = Surroundings { working_folder: folder.path().join("project"), variables };
         Self { folder, around }
     }
 
@@ -40,7 +40,7 @@ impl World {
 }
 
 const NEW: &str = "home/.config/octavius/octavius_client.yaml";
-const OLD: &str = "work/job_data_example/config/octavius_client.yaml";
+const OLD: &str = "project/job_data_example/config/octavius_client.yaml";
 
 #[test]
 fn the_sample_loads_and_a_timeout_of_0_is_10_seconds() {
@@ -57,8 +57,8 @@ fn the_first_file_of_the_search_order_is_the_one() {
         Settings::load_in(&world.around, asked).unwrap().address
     };
     let world = World::new(&[("OCTAVIUS_CONFIG", "named.yaml")])
-        .write("work/asked.yaml", "CP_HOST: asked:1")
-        .write("work/named.yaml", "CP_HOST: named:1")
+        .write("project/asked.yaml", "CP_HOST: asked:1")
+        .write("project/named.yaml", "CP_HOST: named:1")
         .write(OLD, "CP_HOST: old:1")
         .write(NEW, "CP_HOST: new:1");
     assert_eq!(host(&world, Some(Path::new("asked.yaml"))), "http://asked:1");
@@ -77,8 +77,8 @@ fn the_first_file_of_the_search_order_is_the_one() {
 #[test]
 fn a_named_file_has_to_be_there() {
     let world = World::new(&[("OCTAVIUS_CONFIG", "named.yaml")]).write(NEW, SAMPLE);
-    insta::assert_snapshot!(world.error(), @"/work/named.yaml cannot be read: No such file or directory (os error 2)");
-    insta::assert_snapshot!(World::new(&[]).error(), @"no controller is named: write its address down once with `octavius config --cp-host HOST:PORT`, or set the variable CP_HOST (looked for a file at /work/job_data_example/config/octavius_client.yaml and /home/.config/octavius/octavius_client.yaml)");
+    insta::assert_snapshot!(world.error(), @"/project/named.yaml cannot be read: No such file or directory (os error 2)");
+    insta::assert_snapshot!(World::new(&[]).error(), @"no controller is named: write its address down once with `octavius config --cp-host HOST:PORT`, or set the variable CP_HOST (looked for a file at /project/job_data_example/config/octavius_client.yaml and /home/.config/octavius/octavius_client.yaml)");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn variables_override_the_file() {
 fn a_token_is_not_sent_to_a_host_that_another_source_names() {
     let token_of_the_environment =
         World::new(&[("ACCESS_TOKEN", "t0p")]).write(OLD, "CP_HOST: evil:1");
-    insta::assert_snapshot!(token_of_the_environment.error(), @"CP_HOST comes from /work/job_data_example/config/octavius_client.yaml, and ACCESS_TOKEN from the variable ACCESS_TOKEN: a token is sent only to a host that its own source names, so set both there, or set the variable ACCESS_TOKEN to nothing to go without");
+    insta::assert_snapshot!(token_of_the_environment.error(), @"CP_HOST comes from /project/job_data_example/config/octavius_client.yaml, and ACCESS_TOKEN from the variable ACCESS_TOKEN: a token is sent only to a host that its own source names, so set both there, or set the variable ACCESS_TOKEN to nothing to go without");
     let host_of_the_environment = World::new(&[("CP_HOST", "evil:1")]).write(NEW, SAMPLE);
     let refused = host_of_the_environment.error();
     assert!(refused.contains("own source") && !refused.contains("MyToken"), "{refused}");
