@@ -3,18 +3,19 @@
 //! A crate that declares metrics, or the keys of a file, puts its table into the lists here; nothing else is needed.
 
 use anyhow::{Context as _, Result};
+use octavius_controller::configuration::Configuration as Controller;
 use octavius_service::{
-    configuration::{self, Table},
+    configuration::{self, Table, table},
     telemetry::metrics::{self, Metric},
 };
 use std::{fs, path::Path};
 
 /// The metrics of each crate.
-const METRICS: &[&[Metric]] = &[metrics::METRICS];
+const METRICS: &[&[Metric]] = &[metrics::METRICS, octavius_controller::metrics::METRICS];
 
 /// The configuration files of each server.
 fn configurations() -> Vec<Table> {
-    Vec::new()
+    vec![table::<Controller>()]
 }
 
 /// Each document: where it is, and what it holds.

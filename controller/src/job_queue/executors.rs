@@ -203,7 +203,7 @@ async fn over(store: &StoreHandle, unknown: Vec<LeaseName>) -> Vec<LeaseName> {
         match stored_record(store, lease.attempt.execution).await {
             Ok(Some(_)) => over.push(lease),
             Ok(None) => {
-                tracing::warn!(attempt = %lease.attempt, "an executor holds what is not known here")
+                tracing::warn!(attempt = %lease.attempt, "an executor holds what is not known here");
             }
             Err(error) => tracing::debug!(%error, "history could not be asked"),
         }

@@ -53,7 +53,7 @@ impl Running {
         match actors.logs.flush_all(FLUSH_WITHIN).await {
             Ok(()) => tracing::info!("all logs are durable"),
             Err(error) => {
-                tracing::warn!(%error, "logs are not all durable: executors still have the rest")
+                tracing::warn!(%error, "logs are not all durable: executors still have the rest");
             }
         }
         drop(actors);

@@ -107,8 +107,10 @@ async fn a_cancel_reaches_a_parked_executor_at_once() {
         let (mut executor, held) = (executor.clone(), name.clone());
         tokio::spawn(async move {
             loop {
-                let answer =
-                    executor.attend(&[held.clone()], Duration::from_secs(2)).await.unwrap();
+                let answer = executor
+                    .attend(std::slice::from_ref(&held), Duration::from_secs(2))
+                    .await
+                    .unwrap();
                 if let Some(order) = answer.orders.into_iter().next() {
                     return order;
                 }

@@ -59,7 +59,7 @@ async fn another_place_is_refused_while_the_first_has_work() {
     assert_eq!(status.code(), Code::FailedPrecondition);
     let place = uuid::Uuid::from_u128(1).to_string();
     assert!(status.message().contains(&place), "{}", status.message());
-    assert!(first.attend(&[name.clone()], Duration::ZERO).await.is_ok());
+    assert!(first.attend(std::slice::from_ref(&name), Duration::ZERO).await.is_ok());
     first.append(&name, 0, "").await.unwrap();
     first.succeed(&name, "").await;
     assert!(first.client.register(registration("e", 2, 2)).await.is_ok());

@@ -4,6 +4,7 @@ use crate::world::{World, job, until};
 use octavius_controller::server::Faults;
 use octavius_protocol::v1;
 use octavius_service::actor::Unanswered;
+use tokio::time::Instant;
 
 /// Asks again where the answer is that nobody is there: what a client does.
 async fn described(world: &World, name: &str) -> Result<v1::Job, tonic::Status> {
@@ -51,5 +52,23 @@ async fn a_panic_of_any_actor_costs_time_and_nothing_else() {
     executor.attend(std::slice::from_ref(&name), std::time::Duration::ZERO).await.unwrap();
     executor.succeed(&name, "kept\n").await;
     assert_eq!(world.get(&execution.id).await.state(), v1::ExecutionState::Succeeded);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_panics_again_and_again_pauses_longer_and_is_not_ready_meanwhile() {
+    let world = World::start().await;
+    let faults = world.running.faults();
+    let mut pauses = Vec::new();
+    for _ in 0..5 {
+        until("ready", || world.look("/readyz"), |(status, _)| *status == 200).await;
+        let _ = faults.panic("Registry").await;
+        let began = Instant::now();
+        let (_, why) = until("down", || world.look("/readyz"), |(status, _)| *status == 503).await;
+        assert!(why.contains("Registry is starting"), "{why}");
+        until("ready", || world.look("/readyz"), |(status, _)| *status == 200).await;
+        pauses.push(began.elapsed());
+    }
+    assert!(pauses[4] > pauses[0] * 4, "{pauses:?}");
     world.stop().await;
 }

@@ -69,7 +69,20 @@ async fn calls_are_measured_by_method_and_code() {
     world.create(job("hello")).await;
     let unknown = v1::DescribeJobRequest { name: "nobody".to_owned() };
     assert!(world.jobs().await.describe_job(unknown).await.is_err());
+    // A stream's code is known at its end alone; who leaves before it gets one, too.
+    let execution = world.execute("hello").await.id;
+    let read = |offset| v1::ReadLogRequest {
+        execution: execution.clone(),
+        offset,
+        follow: true,
+        ..v1::ReadLogRequest::default()
+    };
+    let mut behind = world.executions().await.read_log(read(99)).await.unwrap().into_inner();
+    assert_eq!(refusal(behind.message().await).0, Code::OutOfRange);
+    drop(world.executions().await.read_log(read(0)).await.unwrap());
     let wanted = [
+        r#"octavius_rpc_seconds_count{method="Executions/ReadLog",code="OUT_OF_RANGE"}"#,
+        r#"octavius_rpc_seconds_count{method="Executions/ReadLog",code="CANCELLED"}"#,
         r#"octavius_rpc_seconds_count{method="Jobs/CreateJob",code="OK"}"#,
         r#"octavius_rpc_seconds_count{method="Jobs/DescribeJob",code="NOT_FOUND"}"#,
         r#"octavius_actor_up{actor="Registry"} 1"#,

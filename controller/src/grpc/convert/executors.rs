@@ -349,3 +349,38 @@ pub(in crate::grpc) fn executor(seen: Seen, held: usize) -> v1::Executor {
         registered_at: Some(time::from_timestamp(record.registered_at)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job_queue::{record::Spec, rules::Grant};
+    use octavius_protocol::id::ExecutionId;
+
+    fn leased(bytes: usize) -> Leased {
+        let attempt =
+            AttemptId { execution: ExecutionId::from_bytes([7; 16]), attempt: AttemptNumber(1) };
+        let spec = Spec {
+            job: "hello".parse().unwrap(),
+            job_uid: String::new(),
+            job_version: 1,
+            user: "ada".to_owned(),
+            image_name: String::new(),
+            command: vec!["x".repeat(bytes)],
+            arguments: Default::default(),
+            timeout_ms: Some(1_500),
+        };
+        let lease = LeaseName { attempt, epoch: Epoch(1) };
+        Leased { grant: Grant { lease, identity: None }, spec }
+    }
+
+    #[test]
+    fn an_answer_holds_as_many_grants_as_fit_and_never_none() {
+        let sent = |sizes: &[usize]| leases(sizes.iter().map(|size| leased(*size)).collect()).len();
+        assert_eq!(sent(&[100; 64]), 64);
+        assert_eq!(sent(&[1 << 20; 10]), 2);
+        assert_eq!(sent(&[4 << 20, 1]), 1, "a grant that never fits would never be given");
+        assert_eq!(sent(&[]), 0);
+        let lease = lease(leased(1));
+        assert_eq!(lease.timeout, Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }));
+    }
+}

@@ -1,0 +1,103 @@
+//! The binary `controller`, started and ended as people do it.
+
+#![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
+
+use std::{path::Path, process::Stdio, time::Duration};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, Command},
+};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn controller(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
+    command.args(arguments).current_dir(folder).env_clear();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// The exit status, and what was said on standard output and standard error.
+async fn ended(child: Child) -> (i32, String, String) {
+    let output = tokio::time::timeout(SOON, child.wait_with_output()).await;
+    let output = output.expect("it did not end").unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().expect("an exit status"), text(output.stdout), text(output.stderr))
+}
+
+async fn run(command: &mut Command) -> (i32, String, String) {
+    ended(command.spawn().unwrap()).await
+}
+
+fn folder_with(configuration: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("controller_config.json"), configuration).unwrap();
+    folder
+}
+
+const SAMPLE: &str = include_str!("../../controller_config.json");
+const FREE: &str = r#"{"app_port": 0, "metrics_address": "127.0.0.1:0", "log_file_path": "c.log"}"#;
+
+#[tokio::test]
+async fn the_old_file_is_read_and_the_missing_etcd_is_named_with_its_remedy() {
+    let folder = folder_with(SAMPLE);
+    for arguments in [&["start"][..], &["start", "--check-config"]] {
+        let (code, out, err) = run(&mut controller(folder.path(), arguments)).await;
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains("set `store` to `embedded`"), "{err}");
+        assert!(err.contains("OCTAVIUS_CONTROLLER_STORE=embedded"), "{err}");
+    }
+    let mut check = controller(folder.path(), &["start", "--check-config"]);
+    let (code, _, err) = run(check.env("OCTAVIUS_CONTROLLER_STORE", "embedded")).await;
+    assert_eq!((code, err.as_str()), (0, "the configuration is right\n"));
+    assert!(!folder.path().join("octavius-data").exists(), "a check made something");
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_ends_with_2_and_all_its_faults() {
+    let folder = folder_with(r#"{"app_prot": 3000, "executor_lost_after": "1s"}"#);
+    let (code, out, err) = run(&mut controller(folder.path(), &["start"])).await;
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("did you mean `app_port`?"), "{err}");
+    assert!(err.contains("`executor_lost_after` is `1s`"), "{err}");
+    let (code, _, err) = run(&mut controller(folder.path(), &["start", "--config", "none"])).await;
+    assert_eq!(code, 2);
+    assert!(err.contains("none: there is no such file"), "{err}");
+    assert_eq!(run(&mut controller(folder.path(), &["begin"])).await.0, 2);
+}
+
+#[tokio::test]
+async fn it_says_where_it_serves_and_ends_in_order_when_told() {
+    let folder = folder_with(FREE);
+    let mut child = controller(folder.path(), &["start"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = tokio::time::timeout(SOON, lines.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(first.starts_with("the controller serves at 127.0.0.1:"), "{first}");
+    assert!(first.contains("only this machine reaches it"), "{first}");
+    assert!(first.contains("OCTAVIUS_CONTROLLER_LISTEN_ADDRESS"), "{first}");
+
+    let mut second = controller(folder.path(), &["start"]);
+    let (code, _, err) = run(&mut second).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("in use by another controller"), "{err}");
+
+    let id = child.id().unwrap().to_string();
+    let killed = std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    assert!(killed.success());
+    let status = tokio::time::timeout(SOON, child.wait()).await.expect("it did not end").unwrap();
+    assert_eq!(status.code(), Some(0));
+    let mut rest = String::new();
+    lines.into_inner().read_to_string(&mut rest).await.unwrap();
+    assert!(!rest.contains("cut off"), "{rest}");
+    let log = std::fs::read_to_string(folder.path().join("c.log")).unwrap();
+    let steps = [
+        "takes no more calls",
+        "all calls are answered",
+        "all logs are durable",
+        "the actors have ended",
+        "the controller has ended",
+    ];
+    let found: Vec<_> = steps.map(|step| log.find(step)).into_iter().collect();
+    assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?} in {log}");
+}
