@@ -26,6 +26,11 @@ impl Invalid {
     fn new(text: &str, wanted: &'static str) -> Self {
         Self { text: text.chars().take(80).collect(), wanted }
     }
+
+    /// What it should be, to follow "not".
+    pub fn wanted(&self) -> &'static str {
+        self.wanted
+    }
 }
 
 /// Names one execution: a UUID of version 7 as 26 lower-case base32 characters, sortable by time of submission.

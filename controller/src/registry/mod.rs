@@ -20,7 +20,7 @@ pub use error::{CreateError, LookUpError, PinError};
 pub use handle::RegistryHandle;
 pub use job::{Argument, Job, JobDefinition, SecretName};
 pub use read::{ListedJobs, Pinned};
-pub use violation::{MOST_NAMED, Violation, Violations, quoted};
+pub use violation::{MOST_NAMED, Violation, Violations, no_id, quoted};
 
 use crate::store::{Range, StoreHandle, Writer, keys};
 use actix::{Actor, Context};

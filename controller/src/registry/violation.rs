@@ -1,5 +1,7 @@
 //! Faults of a request, all at once and no more than an answer can hold.
 
+use octavius_protocol::id::Invalid;
+
 /// The most faults that are named in one answer; the others are counted.
 pub const MOST_NAMED: usize = 20;
 
@@ -8,7 +10,7 @@ pub const MOST_NAMED: usize = 20;
 pub struct Violation {
     /// Which field.
     pub field: String,
-    /// What is wrong with which value, and what to do.
+    /// What is wrong with which value, and what to do: continues the sentence that the field begins.
     pub description: String,
 }
 
@@ -56,6 +58,11 @@ impl Violations {
         }
         named
     }
+}
+
+/// What is wrong with a field that holds `text` and should hold an id.
+pub fn no_id(text: &str, invalid: &Invalid) -> String {
+    format!("is {}, not {}", quoted(text), invalid.wanted())
 }
 
 /// A text as an error quotes it: not longer than helps, and on one line.

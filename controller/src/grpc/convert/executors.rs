@@ -13,6 +13,7 @@ use crate::{
     },
     liveness::{ExecutorState, Registration, Seen},
     log_store::{Appended, Chunk, LogInfo},
+    registry::quoted,
 };
 use bytes::Bytes;
 use octavius_protocol::{
@@ -51,8 +52,7 @@ pub(in crate::grpc) fn registration(
         "process" => Some(RunnerKind::Process),
         "kubernetes" => Some(RunnerKind::Kubernetes),
         other => check.wrong("runner", || {
-            let other = crate::registry::quoted(other);
-            format!("is {other}, and there are `process` and `kubernetes`")
+            format!("is {}, and there are `process` and `kubernetes`", quoted(other))
         }),
     };
     let capacity = given.capacity as usize;
@@ -66,8 +66,8 @@ pub(in crate::grpc) fn registration(
     for (name, value) in given.labels.iter().take(MOST_LABELS) {
         let right = (1..=MOST_LABEL_BYTES).contains(&name.len()) && value.len() <= MOST_LABEL_BYTES;
         check.demand(right, "labels", || {
-            let name = crate::registry::quoted(name);
-            format!("{name} or its value is no label: 1 to {MOST_LABEL_BYTES} bytes each, the value may be empty")
+            let name = quoted(name);
+            format!("have {name}, of which name or value is no label: a name has 1 to {MOST_LABEL_BYTES} bytes, a value up to {MOST_LABEL_BYTES}")
         });
     }
     Some(Registration {
@@ -84,7 +84,7 @@ pub(in crate::grpc) fn registration(
 }
 
 fn uuid(field: &str, text: &str, check: &mut Check) -> Option<Uuid> {
-    let wanted = || format!("is {}, which is no UUID", crate::registry::quoted(text));
+    let wanted = || format!("is {}, which is no UUID", quoted(text));
     Uuid::parse_str(text).ok().or_else(|| check.wrong(field, wanted))
 }
 

@@ -6,7 +6,7 @@ pub(super) mod jobs;
 mod time;
 
 use super::status::RequestError;
-use crate::registry::Violations;
+use crate::registry::{Violations, no_id};
 use octavius_protocol::id::Invalid;
 use std::str::FromStr;
 
@@ -37,7 +37,7 @@ impl Check {
     pub(super) fn id<T: FromStr<Err = Invalid>>(&mut self, field: &str, text: &str) -> Option<T> {
         match text.parse() {
             Ok(id) => Some(id),
-            Err(invalid) => self.wrong(field, || invalid.to_string()),
+            Err(invalid) => self.wrong(field, || no_id(text, &invalid)),
         }
     }
 

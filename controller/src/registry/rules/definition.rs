@@ -1,6 +1,6 @@
 //! Whether a job's definition is right.
 
-use super::super::{JobDefinition, Violation, Violations, quoted};
+use super::super::{JobDefinition, Violation, Violations, no_id, quoted};
 use jiff::SignedDuration;
 use octavius_protocol::id::{JobName, VariableName};
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ const LONGEST_TIMEOUT: SignedDuration = SignedDuration::from_hours(365 * 24);
 pub fn check_definition(definition: &JobDefinition) -> Vec<Violation> {
     let mut violations = Violations::default();
     if let Err(invalid) = definition.name.parse::<JobName>() {
-        violations.add("name", || invalid.to_string());
+        violations.add("name", || no_id(&definition.name, &invalid));
     }
     check_program(definition, &mut violations);
     check_timeout(definition.timeout, &mut violations);
@@ -41,7 +41,7 @@ pub fn check_definition(definition: &JobDefinition) -> Vec<Violation> {
 fn check_program(definition: &JobDefinition, violations: &mut Violations) {
     let JobDefinition { image_name, command, .. } = definition;
     violations.add_if(image_name.is_empty() && command.is_empty(), "image_name", || {
-        "there is neither an image nor a command: give `image_name`, or `command` for executors of the kind `process`"
+        "is empty, and so is `command`: give an image, or a command for executors of the kind `process`"
             .to_owned()
     });
     let size = image_name.len();
@@ -50,7 +50,10 @@ fn check_program(definition: &JobDefinition, violations: &mut Violations) {
     });
     let odd = |c: char| c.is_whitespace() || c.is_control();
     violations.add_if(image_name.contains(odd), "image_name", || {
-        format!("{} holds a space or a control character: take it out", quoted(image_name))
+        format!(
+            "is {}, which holds a space or a control character: take it out",
+            quoted(image_name)
+        )
     });
     violations.add_if(command.first().is_some_and(String::is_empty), "command[0]", || {
         "is empty: begin with the program's name".to_owned()
@@ -116,10 +119,10 @@ fn check_variables(definition: &JobDefinition, violations: &mut Violations) {
     for (place, name, description) in variables.take(MOST_ARGUMENTS + MOST_SECRETS) {
         let field = format!("{place}.name");
         match name.parse::<VariableName>() {
-            Err(invalid) => violations.add(field, || invalid.to_string()),
+            Err(invalid) => violations.add(field, || no_id(name, &invalid)),
             Ok(_) => match places.get(name.as_str()) {
                 Some(first) => violations.add(field, || {
-                    format!("`{name}` stands at `{first}` already: arguments and secrets share one set of names, rename one")
+                    format!("is `{name}`, which stands at `{first}` already: arguments and secrets share one set of names, rename one")
                 }),
                 None => {
                     places.insert(name, place.clone());
@@ -138,7 +141,7 @@ fn check_groups(groups: &[String], violations: &mut Violations) {
     for (index, group) in groups.iter().enumerate().take(MOST_GROUPS) {
         let wrong = group.trim().is_empty() || group.len() > MOST_GROUP_BYTES;
         violations.add_if(wrong, format!("authorized_groups[{index}]"), || {
-            format!("{} is no group's name: 1 to {MOST_GROUP_BYTES} bytes", quoted(group))
+            format!("is {}, which is no group's name: 1 to {MOST_GROUP_BYTES} bytes", quoted(group))
         });
     }
 }
