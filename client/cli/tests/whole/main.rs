@@ -1,0 +1,7 @@
+//! The whole of Octavius as its users have it: the real binaries, started, killed and asked from outside.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // this is a test, and so are its helpers
+
+mod kills;
+mod stories;
+mod world;

@@ -1,0 +1,266 @@
+//! An installation of its own for each test: a controller and an executor on free ports, in a temporary folder.
+
+use octavius_client::{Client, LogItem, Settings, is_final, v1};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// For how long a test waits for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One of our servers, which is started again and again.
+#[derive(Debug)]
+pub(crate) struct Server {
+    binary: PathBuf,
+    config: PathBuf,
+    output: PathBuf,
+    running: Option<Child>,
+}
+
+impl Server {
+    fn new(binary: &str, folder: &Path, config: &serde_json::Value) -> Self {
+        let file = folder.join(format!("{binary}_config.json"));
+        std::fs::write(&file, config.to_string()).unwrap();
+        let output = folder.join(format!("{binary}.out"));
+        Self { binary: binary_path(binary), config: file, output, running: None }
+    }
+
+    /// Starts it, if it does not run. What it says goes to a file.
+    pub(crate) fn start(&mut self) {
+        let output = std::fs::File::options().append(true).create(true).open(&self.output).unwrap();
+        let child = Command::new(&self.binary)
+            .args(["start".as_ref(), "--config".as_ref(), self.config.as_os_str()])
+            .current_dir(self.config.parent().unwrap())
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        assert!(self.running.replace(child).is_none(), "it runs already");
+    }
+
+    /// SIGKILL to the process that was started: no goodbye.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM, and its exit status.
+    pub(crate) async fn end(&mut self) -> Option<i32> {
+        let mut child = self.running.take().unwrap();
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let ended = async {
+            loop {
+                if let Some(status) = child.try_wait().unwrap() {
+                    return status.code();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("it did not end")
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.output).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An installation.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) controller: Server,
+    pub(crate) executor: Server,
+    pub(crate) client: Client,
+    pub(crate) address: String,
+    pub(crate) metrics_address: String,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    /// An installation whose controller and executor serve.
+    pub(crate) async fn start() -> Self {
+        let mut world = Self::new(8);
+        world.controller.start();
+        world.executor.start();
+        world.ready().await;
+        world
+    }
+
+    /// An installation that was not started.
+    pub(crate) fn new(capacity: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (port, metrics_port) = (free_port(), free_port());
+        let address = format!("127.0.0.1:{port}");
+        let metrics_address = format!("127.0.0.1:{metrics_port}");
+        let controller = serde_json::json!({
+            "app_port": port,
+            "metrics_address": metrics_address,
+            "store": "embedded",
+            "data_dir": folder.path().join("data"),
+            "executor_ping_deadline": 9,
+            "log_level": "info",
+        });
+        let executor = serde_json::json!({
+            "cp_host": address,
+            "id": "test-executor",
+            "ping_interval": 1,
+            "conn_time_out": 10,
+            "runner": "process",
+            "state_dir": folder.path().join("state"),
+            "capacity": capacity,
+            "log_level": "info",
+        });
+        let settings = Settings {
+            address: format!("http://{address}"),
+            email: Some("ada@example.com".to_owned()),
+            token: None,
+            timeout: PATIENCE,
+        };
+        Self {
+            controller: Server::new("controller", folder.path(), &controller),
+            executor: Server::new("executor", folder.path(), &executor),
+            client: Client::new(&settings).unwrap().with_patience(PATIENCE),
+            address,
+            metrics_address,
+            folder,
+        }
+    }
+
+    /// A path in the installation's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Waits until the executor gets work.
+    pub(crate) async fn ready(&self) {
+        let what = || async {
+            let executors = self.client.executors().await.map_err(|error| error.to_string())?;
+            let ready = v1::ExecutorState::Ready;
+            let is_ready = executors.iter().any(|executor| executor.state() == ready);
+            if is_ready { Ok(()) } else { Err(format!("{executors:?}")) }
+        };
+        if let Err(last) = eventually(what).await {
+            let (controller, executor) = (self.controller.said(), self.executor.said());
+            panic!("never ready: {last}\ncontroller: {controller}\nexecutor: {executor}");
+        }
+    }
+
+    /// Registers a job that runs `script` in a shell, with arguments of these names.
+    pub(crate) async fn job(&self, name: &str, script: &str, arguments: &[&str]) {
+        let argument = |name: &&str| v1::Argument {
+            name: (*name).to_owned(),
+            description: String::new(),
+            required: true,
+        };
+        let definition = v1::JobDefinition {
+            name: name.to_owned(),
+            image_name: "busybox".to_owned(),
+            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            arguments: arguments.iter().map(argument).collect(),
+            ..v1::JobDefinition::default()
+        };
+        self.client.create_job(definition).await.unwrap();
+    }
+
+    /// Asks to run a job, and answers the execution's id.
+    pub(crate) async fn execute(&self, job: &str, arguments: &[(&str, &str)]) -> String {
+        let arguments: BTreeMap<String, String> = arguments
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        self.client.execute(job, arguments).await.unwrap().id
+    }
+
+    /// Waits until an execution is over.
+    pub(crate) async fn over(&self, id: &str) -> v1::Execution {
+        self.reaches(id, |execution| is_final(execution.state())).await
+    }
+
+    /// Waits until an execution is as wanted.
+    pub(crate) async fn reaches(
+        &self,
+        id: &str,
+        wanted: impl Fn(&v1::Execution) -> bool,
+    ) -> v1::Execution {
+        let look = || async {
+            let found = self.client.execution(id).await.map_err(|error| error.to_string())?;
+            if wanted(&found) { Ok(found) } else { Err(format!("{found:?}")) }
+        };
+        match eventually(look).await {
+            Ok(execution) => execution,
+            Err(last) => {
+                let (controller, executor) = (self.controller.said(), self.executor.said());
+                panic!("last seen: {last}\ncontroller: {controller}\nexecutor: {executor}");
+            }
+        }
+    }
+
+    /// An execution's whole log.
+    pub(crate) async fn log(&self, id: &str) -> Vec<u8> {
+        let mut log = Vec::new();
+        let mut items = self.client.follow_log(id, 0, 0, false).await.unwrap();
+        loop {
+            match futures::StreamExt::next(&mut items).await {
+                Some(Ok(LogItem::Bytes { offset, data })) => {
+                    assert_eq!(offset, log.len() as u64, "a gap, or a repetition");
+                    log.extend_from_slice(&data);
+                }
+                Some(Ok(LogItem::Notice(notice))) => panic!("{notice:?}"),
+                Some(Ok(LogItem::End(end))) => {
+                    assert_eq!((end.size, end.cut.as_str()), (log.len() as u64, ""));
+                    return log;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// Asks again and again until it is so; else what was seen last.
+pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
+    mut look: impl FnMut() -> F,
+) -> Result<T, String> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match look().await {
+            Ok(seen) => return Ok(seen),
+            Err(last) if Instant::now() >= until => return Err(last),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// A port that nobody listens at.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Where a binary of ours was built; it is built where it is missing.
+fn binary_path(name: &str) -> PathBuf {
+    let octavius = PathBuf::from(env!("CARGO_BIN_EXE_octavius"));
+    let path = octavius.with_file_name(name);
+    if !path.exists() {
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "--package", &format!("octavius-{name}")])
+            .status();
+        assert!(build.unwrap().success(), "{name} could not be built");
+    }
+    path
+}
