@@ -10,6 +10,9 @@ use clap::{Parser, Subcommand};
 use std::{ffi::OsString, path::PathBuf};
 
 const AFTER: &str = "\
+To see it work, with nothing to set up:
+  octavius demo
+
 A first run:
   octavius config --cp-host localhost:3000   where the controller is
   octavius create -f metadata.json           register a job
@@ -56,6 +59,15 @@ pub(crate) enum Command {
     Executions(commands::executions::Executions),
     Executors(commands::executors::Executors),
     Version(commands::version::Version),
+    Dev(commands::dev::Dev),
+    Demo(commands::demo::Demo),
+    /// Keeps watch over one attempt; started by the executor of `dev` and `demo`
+    #[command(hide = true)]
+    Supervise {
+        /// The attempt's folder, and what the supervisor adds for itself
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 impl Command {
@@ -72,6 +84,10 @@ impl Command {
             Command::Executions(command) => command.run(context).await,
             Command::Executors(command) => command.run(context).await,
             Command::Version(command) => command.run(context).await,
+            Command::Dev(command) => command.run(context).await,
+            Command::Demo(command) => command.run(context).await,
+            // Answered in `main`, before there is a runtime.
+            Command::Supervise { .. } => Ok(Exit::Usage),
         }
     }
 }

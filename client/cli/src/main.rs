@@ -9,20 +9,24 @@ mod cli;
 mod commands;
 mod context;
 mod exit;
+mod installation;
 mod log;
 mod output;
 mod render;
 mod terminal;
 
 use clap::Parser;
-use cli::Cli;
+use cli::{Cli, Command};
 use context::Context;
 use exit::{Exit, Failure};
+use octavius_executor::runner::process::supervise;
 use std::{ffi::OsString, process::ExitCode};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match Cli::try_parse_from(&arguments) {
+        // Before any thread exists: the supervisor of an attempt depends on it.
+        Ok(Cli { command: Command::Supervise { arguments }, .. }) => supervise(&arguments),
         Ok(cli) => run(cli).into(),
         Err(error) => misread(&arguments, &error).into(),
     }

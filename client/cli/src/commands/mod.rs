@@ -3,7 +3,9 @@
 pub(crate) mod cancel;
 pub(crate) mod config;
 pub(crate) mod create;
+pub(crate) mod demo;
 pub(crate) mod describe;
+pub(crate) mod dev;
 pub(crate) mod execute;
 pub(crate) mod executions;
 pub(crate) mod executors;
