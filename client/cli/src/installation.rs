@@ -71,8 +71,7 @@ impl Installation {
             }
         };
         let client = client(controller.address);
-        let installation =
-            Self { controller, executor, client: client?, _logging: logging };
+        let installation = Self { controller, executor, client: client?, _logging: logging };
         match installation.ready().await {
             Ok(()) => Ok(installation),
             Err(failure) => {
@@ -118,10 +117,7 @@ impl Installation {
     }
 }
 
-async fn start_executor(
-    folder: &Path,
-    controller: SocketAddr,
-) -> Result<RunningExecutor, Failure> {
+async fn start_executor(folder: &Path, controller: SocketAddr) -> Result<RunningExecutor, Failure> {
     let configuration = from_values::<ExecutorConfiguration>(
         &json!({
             "id": "dev",

@@ -147,12 +147,15 @@ impl QueueHandle {
         let most = request.page_size.max(1) + 1;
         let look = LookThrough { before, job: request.job.clone(), most };
         let live = self.actor.query(Priority::Read, look).await?;
-        let done = history(&self.store, request.job.as_ref(), before, most).await?;
+        let (done, done_goes_on) = history(&self.store, request.job.as_ref(), before, most).await?;
+        // A page of history may be short; what is older than its end belongs to the next one.
+        let oldest = done.last().filter(|_| done_goes_on).map(|shown| shown.record.id);
         let mut executions: BTreeMap<_, _> =
             live.into_iter().map(|shown| (Reverse(shown.record.id), shown)).collect();
         executions.extend(done.into_iter().map(|shown| (Reverse(shown.record.id), shown)));
         let mut executions: Vec<_> = executions.into_values().collect();
-        let more = executions.len() >= most;
+        executions.retain(|shown| oldest.is_none_or(|oldest| shown.record.id >= oldest));
+        let more = executions.len() >= most || done_goes_on;
         executions.truncate(most - 1);
         let last = executions.last().filter(|_| more);
         let next_page_token = last.map_or_else(String::new, |shown| shown.record.id.to_string());
@@ -253,21 +256,21 @@ fn parse_token(token: &str) -> Result<Option<ExecutionId>, QueueError> {
     token.parse().map(Some).map_err(|_| QueueError::PageToken(token.chars().take(80).collect()))
 }
 
-/// Final executions before `before`, the newest first.
+/// Final executions before `before`, the newest first, and whether there are older ones.
 async fn history(
     store: &StoreHandle,
     job: Option<&JobName>,
     before: Option<ExecutionId>,
     most: usize,
-) -> Result<Vec<Shown>, QueueError> {
+) -> Result<(Vec<Shown>, bool), QueueError> {
     let prefix = job.map_or_else(|| keys::DONE.to_owned(), |job| format!("{}{job}/", keys::BY_JOB));
     let mut range = Range::prefix(&prefix, most);
     if let Some(before) = before {
         range = range.after(&format!("{prefix}{}", before.inverse()));
     }
-    let entries = store.range(range).await?.entries;
-    let mut shown = Vec::with_capacity(entries.len());
-    for entry in entries {
+    let page = store.range(range).await?;
+    let mut shown = Vec::with_capacity(page.entries.len());
+    for entry in page.entries {
         if job.is_none() {
             let record = storage::decode(&entry);
             let record = record.map_err(|error| QueueError::Store(error.to_string()))?;
@@ -276,5 +279,5 @@ async fn history(
             shown.push(stored(store, id).await?);
         }
     }
-    Ok(shown)
+    Ok((shown, page.more))
 }

@@ -15,6 +15,8 @@ pub mod rules;
 mod show;
 mod storage;
 mod submit;
+#[cfg(test)]
+mod tests;
 
 pub use error::{QueueError, SubmitError};
 pub use handle::{

@@ -66,24 +66,24 @@ impl JobQueue {
             return Box::pin(fut::ok(Verdict::Superseded(ending.reason)));
         };
         let logs = self.parts.logs.clone();
-        let log_cut = ending.log_cut;
-        let sealed = {
-            let log_cut = log_cut.clone();
-            async move { logs.seal(lease.attempt, size, crc, log_cut).await }
+        let sealed = async move {
+            let sealed = logs.seal(lease.attempt, size, crc, ending.log_cut).await?;
+            // What readers are told is what the log says of itself: it may have been cut before.
+            Ok((sealed, logs.info(lease.attempt).await?))
         };
         Box::pin(sealed.into_actor(self).then(move |sealed, queue, _| -> Answer<Verdict> {
             match sealed {
-                Ok(Sealed::Whole) => queue.finish(lease, size, &log_cut),
-                Ok(Sealed::Missing { next }) => {
+                Ok((Sealed::Whole, log)) => queue.finish(lease, log.size, &log.cut),
+                Ok((Sealed::Missing { next }, _)) => {
                     Box::pin(fut::ok(Verdict::LogIncomplete(next)))
                 }
-                Ok(Sealed::Different { crc: here }) => {
+                Ok((Sealed::Different { crc: here }, _)) => {
                     let why = format!(
                         "the log here is not the executor's: its checksum is {here:016x}, not {crc:016x}"
                     );
                     queue.cut(lease, why)
                 }
-                Err(error) => Box::pin(fut::err(error.into())),
+                Err(error) => Box::pin(fut::err(LogError::into(error))),
             }
         }))
     }

@@ -12,7 +12,8 @@ use octavius_service::signals::Signals;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 /// A port of the system's choice, on this machine alone.
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 /// What the example job runs: a few lines, slowly enough to be seen to come one by one.
 const SCRIPT: &str = "echo \"Hello, $name!\"
 for step in 1 2 3; do echo \"step $step of 3\"; sleep 0.3; done
@@ -75,7 +76,8 @@ impl Demo {
         output.note("The job `hello` is registered: a command, and one argument, `name`.");
         let arguments = BTreeMap::from([("name".to_owned(), self.name.clone())]);
         let execution = client.execute("hello", arguments).await?;
-        output.note(&format!("Execution {} is on disk. Its log, as it is written:\n", execution.id));
+        output
+            .note(&format!("Execution {} is on disk. Its log, as it is written:\n", execution.id));
         log::pour(output, client.follow_log(&execution.id, 0, 0, true).await?).await?;
         Ok(client.wait(&execution.id, |_| {}).await?)
     }

@@ -34,7 +34,11 @@ async fn whoever_is_killed_whenever_each_execution_runs_once_and_ends_right() {
     // Submitting goes on while servers die: the client asks again with the same request id.
     let submitting = tokio::spawn(async move {
         let submits = stream::iter(0..EXECUTIONS).map(|number| {
-            let values = [("RAN", file.clone()), ("NUMBER", number.to_string()), ("CODE", (number % 3).to_string())];
+            let values = [
+                ("RAN", file.clone()),
+                ("NUMBER", number.to_string()),
+                ("CODE", (number % 3).to_string()),
+            ];
             let arguments: BTreeMap<String, String> =
                 values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let client = &client;

@@ -20,7 +20,13 @@ async fn an_execution_runs_and_its_log_is_its_log() {
 async fn a_log_is_followed_while_it_is_written() {
     let world = World::start().await;
     let go = world.path("go");
-    world.job("wait", "echo before; while [ ! -e \"$go\" ]; do sleep 0.02; done; echo after", &["go"]).await;
+    world
+        .job(
+            "wait",
+            "echo before; while [ ! -e \"$go\" ]; do sleep 0.02; done; echo after",
+            &["go"],
+        )
+        .await;
     let id = world.execute("wait", &[("go", go.to_str().unwrap())]).await;
     let mut items = world.client.follow_log(&id, 0, 0, true).await.unwrap();
     let mut seen = Vec::new();

@@ -1,0 +1,273 @@
+//! The queue on its real parts: the embedded store, the logs and the registry, in a temporary folder.
+
+use super::{
+    attempt::Outcome,
+    record::{Ending, Step},
+    rules::{Join, LeaseName, Report},
+    *,
+};
+use crate::{
+    caller::Caller,
+    log_store::{Chunk, LogFolder, LogLimits},
+    store::{Patience, embedded::EmbeddedOpener},
+};
+use bytes::Bytes;
+use octavius_protocol::id::ExecutorId;
+use octavius_service::actor::{ActorSystem, Unanswered};
+use std::sync::Arc;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A queue and what is below it.
+struct World {
+    system: ActorSystem,
+    queue: QueueHandle,
+    registry: RegistryHandle,
+    logs: LogHandle,
+}
+
+impl World {
+    async fn start(folder: &std::path::Path) -> Self {
+        let mut system = ActorSystem::start("test").unwrap();
+        let opener = Arc::new(EmbeddedOpener::new(folder));
+        let store = StoreHandle::start(&mut system, opener, Patience::default()).await.unwrap();
+        let log_folder = LogFolder::open(&folder.join("logs")).unwrap();
+        let limits = LogLimits::default();
+        let logs = LogHandle::start(&mut system, store.clone(), log_folder, 1, limits).unwrap();
+        let registry = RegistryHandle::start(&mut system, store.clone()).unwrap();
+        let limits = QueueLimits::default();
+        let parts = Parts { store, registry: registry.clone(), logs: logs.clone(), limits };
+        let queue = QueueHandle::start(&mut system, parts).unwrap();
+        registry.up(SOON).await.unwrap();
+        queue.actor().up(SOON).await.unwrap();
+        Self { system, queue, registry, logs }
+    }
+
+    async fn job(&self, name: &str) {
+        let definition = crate::registry::JobDefinition {
+            name: name.to_owned(),
+            image_name: "busybox".to_owned(),
+            command: vec!["true".to_owned()],
+            ..Default::default()
+        };
+        self.registry.create(definition, Caller::new("ada", Vec::new())).await.unwrap();
+    }
+
+    async fn join(&self, session: u64) {
+        let executor: ExecutorId = "here".parse().unwrap();
+        let runner = RunnerKind::Process;
+        let join = Join { executor, session: Session(session), runner, capacity: 4 };
+        self.queue.join(join).await.unwrap();
+    }
+
+    async fn poll(&self, session: u64) -> Vec<LeaseName> {
+        let leased = self.queue.poll(Session(session), 4, Vec::new(), SOON).await.unwrap();
+        leased.into_iter().map(|leased| leased.grant.lease).collect()
+    }
+
+    async fn report(&self, lease: LeaseName, report: Report) -> rules::Verdict {
+        self.queue.report(Session(1), lease, report).await.unwrap()
+    }
+
+    /// Asks until somebody answers: the actor may be on its way back.
+    async fn step_of(&self, id: ExecutionId) -> Step {
+        let until = Instant::now() + SOON;
+        loop {
+            match self.queue.get(id).await {
+                Ok(shown) => return shown.record.attempt.state.into(),
+                Err(error) => assert!(Instant::now() < until, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn wish(job: &str, request_id: &str) -> SubmitRequest {
+    SubmitRequest {
+        job: job.to_owned(),
+        arguments: BTreeMap::new(),
+        request_id: request_id.to_owned(),
+        user: "ada".to_owned(),
+    }
+}
+
+fn succeeded(log: &[u8]) -> Ending {
+    let crc = crc::Crc::<u64>::new(&crc::CRC_64_XZ).checksum(log);
+    Ending {
+        outcome: Outcome::Succeeded,
+        code: "exit_code".to_owned(),
+        reason: "the program exited with 0".to_owned(),
+        exit_code: Some(0),
+        log: Some((log.len() as u64, crc)),
+        log_cut: String::new(),
+    }
+}
+
+fn chunk(data: &'static [u8]) -> Vec<Chunk> {
+    vec![Chunk { observed_at: Timestamp::UNIX_EPOCH, data: Bytes::from_static(data) }]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_wish_said_many_times_at_once_is_one_execution() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    let wishes = (0..50).map(|_| world.queue.submit(wish("greet", "the-wish")));
+    let answers = future::join_all(wishes).await;
+    let accepted: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    let first = accepted[0].execution.record.id;
+    assert!(accepted.iter().all(|accepted| accepted.execution.record.id == first));
+    assert_eq!(accepted.iter().filter(|accepted| accepted.created).count(), 1);
+    assert_eq!(
+        world
+            .queue
+            .list(ListRequest { page_size: 10, ..Default::default() })
+            .await
+            .unwrap()
+            .executions
+            .len(),
+        1
+    );
+    world.job("other").await;
+    let refused = world.queue.submit(wish("other", "the-wish")).await.unwrap_err();
+    assert!(matches!(refused, SubmitError::OtherContent { first: known, .. } if known == first));
+    world.system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_that_waits_is_woken_by_a_submit_and_one_that_has_left_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    let impatient = world.queue.poll(Session(1), 4, Vec::new(), SOON);
+    assert!(tokio::time::timeout(Duration::from_millis(50), impatient).await.is_err());
+    let (leases, accepted) = tokio::join!(world.poll(1), async {
+        tokio::time::sleep(Duration::from_millis(50)).await; // so that the poll is there first; either order is right
+        world.queue.submit(wish("greet", "")).await.unwrap()
+    });
+    assert_eq!(leases[0].attempt.execution, accepted.execution.record.id);
+    world.system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_execution_is_over_only_with_its_whole_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
+    let lease = world.poll(1).await[0];
+    assert_eq!(
+        world.report(lease, Report::Prepared("thing".into())).await,
+        rules::Verdict::Recorded
+    );
+    assert_eq!(world.report(lease, Report::Running).await, rules::Verdict::Recorded);
+    let end = || Report::Ended(succeeded(b"hello\nworld\n"));
+    world.logs.append(lease.attempt, 0, chunk(b"hello\n"), Bytes::new()).await.unwrap();
+    assert_eq!(world.report(lease, end()).await, rules::Verdict::LogIncomplete(6));
+    assert_eq!(world.step_of(id).await, Step::Running);
+    assert!(world.queue.get(id).await.unwrap().reason.contains("its log is on its way"));
+    world.logs.append(lease.attempt, 6, chunk(b"world\n"), Bytes::new()).await.unwrap();
+    assert_eq!(world.report(lease, end()).await, rules::Verdict::Recorded);
+    assert_eq!(world.report(lease, end()).await, rules::Verdict::Recorded, "said again");
+    let over = world.queue.get(id).await.unwrap().record;
+    assert_eq!((over.attempt.outcome(), over.log_size), (Some(Outcome::Succeeded), 12));
+    world.system.stop().await;
+}
+
+/// P1 and P3, at each step of a life: the queue panics, and goes on where the store says that it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_panic_at_any_step_the_queue_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    let panic = || async {
+        let panicked = world.queue.actor().inject_panic().await;
+        assert!(matches!(panicked, Err(Unanswered::Restarted { .. })), "{panicked:?}");
+        let until = Instant::now() + SOON;
+        while world.queue.held_by(Vec::new()).await.is_err() {
+            assert!(Instant::now() < until, "it did not come back");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world.join(1).await; // as `LivenessWatcher` does
+    };
+    let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
+    panic().await;
+    assert_eq!(world.step_of(id).await, Step::Pending);
+    let lease = world.poll(1).await[0];
+    panic().await;
+    assert_eq!(world.step_of(id).await, Step::Leased);
+    world.report(lease, Report::Prepared("thing".into())).await;
+    panic().await;
+    assert_eq!(world.step_of(id).await, Step::Starting);
+    world.report(lease, Report::Running).await;
+    panic().await;
+    assert_eq!(world.step_of(id).await, Step::Running);
+    world.report(lease, Report::Ended(succeeded(b""))).await;
+    panic().await;
+    assert_eq!(world.step_of(id).await, Step::Ended(Outcome::Succeeded));
+    world.system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_has_live_and_final_executions_once_each_in_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.job("other").await;
+    let mut ids = Vec::new();
+    for number in 0..9 {
+        let job = if number % 3 == 0 { "other" } else { "greet" };
+        let id = world.queue.submit(wish(job, "")).await.unwrap().execution.record.id;
+        if number % 2 == 0 {
+            let cancelled = world.queue.cancel(id).await.unwrap();
+            assert_eq!(cancelled.record.attempt.outcome(), Some(Outcome::Cancelled));
+        }
+        ids.push((id, job));
+    }
+    ids.reverse();
+    for job in [None, Some("greet")] {
+        let mut seen = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let job = job.map(|job| job.parse().unwrap());
+            let request = ListRequest { page_size: 2, page_token, job };
+            let page = world.queue.list(request).await.unwrap();
+            assert!(page.executions.len() <= 2);
+            seen.extend(page.executions.iter().map(|shown| shown.record.id));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        let wanted = ids.iter().filter(|(_, of)| job.is_none_or(|job| job == *of));
+        assert_eq!(seen, wanted.map(|(id, _)| *id).collect::<Vec<_>>(), "{job:?}");
+    }
+    let nonsense = ListRequest { page_token: "nonsense".to_owned(), ..Default::default() };
+    assert!(matches!(world.queue.list(nonsense).await, Err(QueueError::PageToken(_))));
+    world.system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_history_knows_to_be_over_is_released_and_what_it_does_not_know_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
+    world.queue.cancel(id).await.unwrap();
+    let lease = |id| LeaseName {
+        attempt: octavius_protocol::id::AttemptId {
+            execution: id,
+            attempt: octavius_protocol::id::AttemptNumber(1),
+        },
+        epoch: octavius_protocol::id::Epoch(1),
+    };
+    let held = vec![lease(id), lease(ExecutionId::from_bytes([7; 16]))];
+    let orders = world.queue.attend(Session(1), held, SOON).await.unwrap().orders;
+    assert_eq!(orders.len(), 1, "{orders:?}");
+    assert_eq!((orders[0].lease, orders[0].kind), (lease(id), rules::OrderKind::Release));
+    world.system.stop().await;
+}
