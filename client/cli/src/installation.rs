@@ -42,7 +42,7 @@ pub(crate) struct Installation {
     controller: RunningController,
     executor: RunningExecutor,
     client: Client,
-    _logging: octavius_service::telemetry::logging::Guard,
+    _logging: octavius_service::telemetry::logging::Logging,
 }
 
 impl Installation {

@@ -79,7 +79,7 @@ impl Demo {
         output
             .note(&format!("Execution {} is on disk. Its log, as it is written:\n", execution.id));
         log::pour(output, client.follow_log(&execution.id, 0, 0, true).await?).await?;
-        Ok(client.wait(&execution.id, |_| {}).await?)
+        Ok(client.wait(&execution.id).await?)
     }
 }
 
