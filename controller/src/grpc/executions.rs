@@ -18,7 +18,10 @@ impl v1::executions_server::Executions for Services {
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
         let (caller, request) = self.parts.door.enter(Rpc::Execute, request)?;
-        checked(|check| executions::request_id(&request.request_id, check))?;
+        checked(|check| {
+            let arguments = executions::arguments_of_some_job(&request.arguments, check);
+            executions::request_id(&request.request_id, check).and(arguments)
+        })?;
         let v1::ExecuteRequest { job, arguments, request_id } = request;
         let user = caller.name().to_owned();
         let submit = SubmitRequest { job, arguments, request_id, user };

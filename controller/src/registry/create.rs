@@ -1,6 +1,6 @@
 //! New jobs.
 
-use super::{CreateError, Job, JobDefinition, Known, Registry, rules::check_definition};
+use super::{CreateError, Job, JobDefinition, Known, Registry};
 use crate::{
     caller::Caller,
     store::{Commit, Write, keys},
@@ -27,6 +27,9 @@ pub struct Created {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Created, CreateError>")]
 pub(super) struct Create {
+    /// The definition's, read.
+    pub(super) name: JobName,
+    /// Found to be right.
     pub(super) definition: JobDefinition,
     pub(super) caller: Caller,
 }
@@ -35,17 +38,10 @@ impl Handler<Create> for Registry {
     type Result = ResponseActFuture<Self, Result<Created, CreateError>>;
 
     fn handle(&mut self, create: Create, _: &mut Context<Self>) -> Self::Result {
-        let violations = check_definition(&create.definition);
-        let Ok(name) = create.definition.name.parse::<JobName>() else {
-            return Box::pin(fut::err(CreateError::Invalid(violations)));
-        };
-        if !violations.is_empty() {
-            return Box::pin(fut::err(CreateError::Invalid(violations)));
+        match self.jobs.get(&create.name) {
+            Some(known) => found(known, &create.definition),
+            None => self.store(create),
         }
-        if let Some(known) = self.jobs.get(&name) {
-            return found(known, &create.definition);
-        }
-        self.store(name, create)
     }
 }
 
@@ -67,16 +63,15 @@ fn found(
 impl Registry {
     fn store(
         &mut self,
-        name: JobName,
-        create: Create,
+        Create { name, definition, caller }: Create,
     ) -> ResponseActFuture<Self, Result<Created, CreateError>> {
         let job = Arc::new(Job {
             name: name.clone(),
             uid: Uuid::new_v4().to_string(),
             version: 1,
             created_at: Timestamp::now(),
-            created_by: create.caller.name().to_owned(),
-            definition: create.definition,
+            created_by: caller.name().to_owned(),
+            definition,
         });
         let value = match serde_json::to_vec(&*job) {
             Ok(value) => bytes::Bytes::from(value),

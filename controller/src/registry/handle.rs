@@ -5,6 +5,7 @@ use super::{
     Registry,
     create::Create,
     read::{Describe, List, Pin},
+    rules::check_definition,
 };
 use crate::{caller::Caller, store::StoreHandle};
 use octavius_protocol::id::JobName;
@@ -36,12 +37,17 @@ impl RegistryHandle {
         definition: JobDefinition,
         caller: Caller,
     ) -> Result<Created, CreateError> {
-        let name = definition.name.parse::<JobName>();
-        let answer = self.0.mutate(Priority::Submit, Create { definition, caller }).await;
-        match (answer, name) {
-            (Ok(answer), _) => answer,
-            (Err(why), Ok(name)) if !why.certainly_nothing() => Err(CreateError::Unconfirmed(name)),
-            (Err(why), _) => Err(CreateError::Unanswered(why)),
+        // Here and not in the actor: it takes no state, and a large one would hold up the others.
+        let violations = check_definition(&definition);
+        let name = match definition.name.parse::<JobName>() {
+            Ok(name) if violations.is_empty() => name,
+            Ok(_) | Err(_) => return Err(CreateError::Invalid(violations)),
+        };
+        let create = Create { name: name.clone(), definition, caller };
+        match self.0.mutate(Priority::Submit, create).await {
+            Ok(answer) => answer,
+            Err(why) if why.certainly_nothing() => Err(CreateError::Unanswered(why)),
+            Err(_) => Err(CreateError::Unconfirmed(name)),
         }
     }
 

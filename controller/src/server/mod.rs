@@ -24,6 +24,7 @@ use crate::{
 };
 use octavius_service::{
     actor::ActorSystem,
+    raise_open_files,
     telemetry::{
         health::{Health, HealthServer},
         metrics,
@@ -38,7 +39,7 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Server, server::TcpIncoming};
 
 /// The most executors that a controller knows.
@@ -67,7 +68,8 @@ pub struct Running {
     pub leadership: Leadership,
     actors: Actors,
     system: ActorSystem,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// None: it has ended by itself.
+    serving: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
     health: HealthServer,
     /// A place for each reader of a log.
     followers: Arc<Semaphore>,
@@ -75,6 +77,8 @@ pub struct Running {
     ending: CancellationToken,
     /// Ends the port for metrics and health.
     ended: CancellationToken,
+    /// Who drops it without ending it in order leaves nothing behind that goes on.
+    _undo: (DropGuard, DropGuard),
 }
 
 /// The ways in to the actors.
@@ -95,6 +99,7 @@ impl Controller {
         if configuration.store() == StoreKind::Etcd {
             return Err(StartError::NoEtcd);
         }
+        raise_open_files();
         let listener = listen(configuration.address()).await?;
         let address = listener.local_addr().map_err(StartError::Thread)?;
         let (ending, ended) = (CancellationToken::new(), CancellationToken::new());
@@ -146,7 +151,6 @@ impl Controller {
             }
         };
         serves.store(true, Relaxed);
-        let (_, _) = (undo.0.disarm(), undo.1.disarm());
         let metrics_address = health.address();
         tracing::info!(%address, %metrics_address, installation = leadership.installation,
             revision = leadership.revision, "the controller serves");
@@ -156,11 +160,12 @@ impl Controller {
             leadership,
             actors,
             system,
-            serving,
+            serving: Some(serving),
             health,
             followers,
             ending,
             ended,
+            _undo: undo,
         })
     }
 }
@@ -222,6 +227,7 @@ impl Actors {
 
     /// Waits until all have loaded what is theirs.
     async fn up(&self) -> Result<(), StartError> {
+        self.store.handle().up(START_WITHIN).await?;
         self.logs.up(START_WITHIN).await?;
         self.registry.up(START_WITHIN).await?;
         self.queue.actor().up(START_WITHIN).await?;

@@ -20,14 +20,20 @@ pub struct ServeError(String);
 impl Running {
     /// Serves until `cancel`, and then ends in order. An error if it ended without being asked.
     pub async fn serve_until(mut self, cancel: CancellationToken) -> Result<(), ServeError> {
-        let ended = tokio::select! {
-            () = cancel.cancelled() => None,
-            ended = &mut self.serving => Some(ended),
+        let ended = match &mut self.serving {
+            None => None,
+            Some(serving) => tokio::select! {
+                () = cancel.cancelled() => None,
+                ended = serving => Some(ended),
+            },
         };
-        let why = ended.map(|ended| match ended {
-            Ok(Ok(())) => "nobody asked for it".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+        let why = ended.map(|ended| {
+            self.serving = None;
+            match ended {
+                Ok(Ok(())) => "nobody asked for it".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            }
         });
         self.stop().await;
         why.map_or(Ok(()), |why| Err(ServeError(why)))
@@ -36,12 +42,11 @@ impl Running {
     /// Ends it: takes no more calls and ends those that wait, answers those in flight, makes the logs durable, ends the
     /// actors. Each step has its deadline.
     pub async fn stop(self) {
-        let Self { actors, system, mut serving, health, ending, ended, .. } = self;
+        let Self { actors, system, serving, health, ending, ended, .. } = self;
         let began = Instant::now();
         tracing::info!("the controller takes no more calls, and ends those that wait");
         ending.cancel();
-        // A task that has ended already was looked at by `serve_until`.
-        if !serving.is_finished() {
+        if let Some(mut serving) = serving {
             match timeout(ANSWER_WITHIN, &mut serving).await {
                 Ok(_) => tracing::info!("all calls are answered"),
                 Err(_) => {

@@ -5,5 +5,8 @@
 
 pub mod actor;
 pub mod configuration;
+mod open_files;
 pub mod signals;
 pub mod telemetry;
+
+pub use open_files::raise_open_files;

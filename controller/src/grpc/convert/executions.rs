@@ -8,6 +8,7 @@ use crate::{
         record::{Record, Spec, Step},
     },
     log_store::{Chunk, LogInfo},
+    registry::rules::MOST_ARGUMENTS,
 };
 use octavius_protocol::v1::{self, ExecutionState};
 use std::collections::BTreeMap;
@@ -18,6 +19,17 @@ const MOST_REQUEST_ID_BYTES: usize = 128;
 /// A request id that can be kept.
 pub(in crate::grpc) fn request_id(id: &str, check: &mut Check) -> Option<()> {
     check.at_most("request_id", id, MOST_REQUEST_ID_BYTES)
+}
+
+/// Arguments that some job could take; the registry judges them.
+pub(in crate::grpc) fn arguments_of_some_job(
+    arguments: &BTreeMap<String, String>,
+    check: &mut Check,
+) -> Option<()> {
+    let count = arguments.len();
+    check.demand(count <= MOST_ARGUMENTS, "arguments", || {
+        format!("are {count}, and no job takes more than {MOST_ARGUMENTS}")
+    })
 }
 
 /// An execution as it stands.

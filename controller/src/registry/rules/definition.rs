@@ -15,7 +15,8 @@ const MOST_TEXT_BYTES: usize = 1_024;
 const MOST_IMAGE_BYTES: usize = 1_024;
 /// The most bytes of a command, with a NUL behind each word: what Linux takes for one word.
 const MOST_COMMAND_BYTES: usize = 128 * 1024;
-const MOST_ARGUMENTS: usize = 1_000;
+/// The most arguments of a job.
+pub const MOST_ARGUMENTS: usize = 1_000;
 const MOST_SECRETS: usize = 100;
 const MOST_GROUPS: usize = 100;
 const MOST_GROUP_BYTES: usize = 256;
@@ -59,9 +60,11 @@ fn check_program(definition: &JobDefinition, violations: &mut Violations) {
         "is empty: begin with the program's name".to_owned()
     });
     for (index, word) in command.iter().enumerate() {
-        violations.add_if(word.contains('\0'), format!("command[{index}]"), || {
-            "holds a NUL character, which no program can be given: take it out".to_owned()
-        });
+        if word.contains('\0') {
+            violations.add(format!("command[{index}]"), || {
+                "holds a NUL character, which no program can be given: take it out".to_owned()
+            });
+        }
     }
     let size: usize = command.iter().map(|word| word.len() + 1).sum();
     violations.add_if(size > MOST_COMMAND_BYTES, "command", || {

@@ -4,7 +4,7 @@ mod arguments;
 mod definition;
 
 pub use arguments::{MOST_ARGUMENT_BYTES, MOST_ARGUMENTS_BYTES, check_arguments};
-pub use definition::check_definition;
+pub use definition::{MOST_ARGUMENTS, check_definition};
 
 /// The candidate nearest to `name`, if it is near enough to be what was meant.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
