@@ -207,3 +207,44 @@ async fn who_does_not_read_the_answer_does_not_hold_up_the_end() {
     cancel.cancel();
     tokio::time::timeout(SOON, server.ended()).await.expect("the end was held up");
 }
+
+#[tokio::test]
+async fn twenty_panics_in_a_row_give_growing_pauses_in_which_it_is_not_ready() {
+    let cancel = CancellationToken::new();
+    let metrics = installed(&cancel);
+    let mut system = ActorSystem::start("twenty").unwrap();
+    let policy = RestartPolicy {
+        first: Duration::from_millis(10),
+        longest: Duration::from_millis(640),
+        ..RestartPolicy::default()
+    };
+    let build = || std::future::ready(Ok(Idle));
+    let handle = system.supervise("twenty", Limits::default(), policy, build).unwrap();
+    handle.up(SOON).await.unwrap();
+    let server = Health::new(metrics, system.actors()).serve(loopback(), cancel.clone());
+    let address = server.await.unwrap().address();
+
+    let mut pauses = Vec::new();
+    for _ in 0..20 {
+        assert!(handle.inject_panic().await.is_err());
+        let began = Instant::now();
+        while handle.vitals().is_up() {
+            assert!(began.elapsed() < SOON, "the supervisor never noticed");
+            tokio::task::yield_now().await;
+        }
+        let (status, text) = get(address, "/readyz").await;
+        // The first pauses are over before anybody can look.
+        let late = began.elapsed() >= policy.first * 4 / 5 && handle.vitals().is_up();
+        assert!(late || (status, text.as_str()) == (503, "not ready: twenty is starting\n"));
+        handle.up(SOON).await.unwrap();
+        pauses.push(began.elapsed());
+    }
+    // With jitter of a fifth, each is longer than the one before until they are as long as may be.
+    assert!(pauses[..7].is_sorted(), "{pauses:?}");
+    assert!(pauses[6..].iter().all(|pause| *pause >= policy.longest * 4 / 5), "{pauses:?}");
+    let restarts = "octavius_actor_restarts_total{actor=\"twenty\",cause=\"panic\"} 20\n";
+    let (_, scrape) = get(address, "/metrics").await;
+    assert!(scrape.contains(restarts), "{scrape}");
+    cancel.cancel();
+    system.stop().await;
+}
