@@ -11,6 +11,7 @@ mod documents;
 mod manifests;
 mod protocol;
 mod purity;
+mod references;
 mod steps;
 
 use anyhow::{Context as _, Result, ensure};
@@ -56,6 +57,9 @@ fn ci(metadata: &Metadata) -> Result<()> {
     step("rules are pure", || none(purity::faults(&files(root, "rs")?)))?;
     step("protocol is documented", || none(protocol::faults(&files(root, "proto")?)))?;
     step("documents are up to date", || none(documents::faults(root)?))?;
+    step("documents refer to what is there", || {
+        none(references::faults(root, &files(root, "md")?, &files(root, "rs")?))
+    })?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     step("clippy", || cargo(root, &clippy, &[]))?;
     let rustdoc = ["doc", "--workspace", "--no-deps", "--locked"];
