@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test, and its helpers
 
+mod desk;
 mod kills;
+mod readme;
+mod samples;
 mod stories;
 mod world;

@@ -1,6 +1,7 @@
 //! An installation of its own for each test: a controller and an executor on free ports, in a temporary folder.
 
 use octavius_client::{Client, LogItem, Settings, is_final, v1};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -17,8 +18,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// One of our servers, which is started again and again.
 #[derive(Debug)]
 pub(crate) struct Server {
-    binary: PathBuf,
-    config: PathBuf,
+    command: Command,
     output: PathBuf,
     running: Option<Child>,
 }
@@ -27,22 +27,22 @@ impl Server {
     fn new(binary: &str, folder: &Path, config: &serde_json::Value) -> Self {
         let file = folder.join(format!("{binary}_config.json"));
         std::fs::write(&file, config.to_string()).unwrap();
-        let output = folder.join(format!("{binary}.out"));
-        Self { binary: binary_path(binary), config: file, output, running: None }
+        let mut command = Command::new(binary_path(binary));
+        command.args(["start".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        command.current_dir(folder).env("RUST_BACKTRACE", "0");
+        Self::of(command, folder.join(format!("{binary}.out")))
     }
 
-    /// Starts it, if it does not run. What it says goes to a file.
+    /// One that `command` starts. What it says goes to the file `output`.
+    pub(crate) fn of(mut command: Command, output: PathBuf) -> Self {
+        let file = std::fs::File::options().append(true).create(true).open(&output).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Self { command, output, running: None }
+    }
+
+    /// Starts it, if it does not run.
     pub(crate) fn start(&mut self) {
-        let output = std::fs::File::options().append(true).create(true).open(&self.output).unwrap();
-        let child = Command::new(&self.binary)
-            .args(["start".as_ref(), "--config".as_ref(), self.config.as_os_str()])
-            .current_dir(self.config.parent().unwrap())
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
+        let child = self.command.spawn().unwrap();
         assert!(self.running.replace(child).is_none(), "it runs already");
     }
 
@@ -56,9 +56,13 @@ impl Server {
 
     /// SIGTERM, and its exit status.
     pub(crate) async fn end(&mut self) -> Option<i32> {
+        self.end_by(Signal::TERM).await
+    }
+
+    /// A signal that asks it to end, and its exit status.
+    pub(crate) async fn end_by(&mut self, signal: Signal) -> Option<i32> {
         let mut child = self.running.take().unwrap();
-        let id = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
         let ended = async {
             loop {
                 if let Some(status) = child.try_wait().unwrap() {
@@ -150,13 +154,7 @@ impl World {
 
     /// Waits until the executor gets work.
     pub(crate) async fn ready(&self) {
-        let what = || async {
-            let executors = self.client.executors().await.map_err(|error| error.to_string())?;
-            let ready = v1::ExecutorState::Ready;
-            let is_ready = executors.iter().any(|executor| executor.state() == ready);
-            if is_ready { Ok(()) } else { Err(format!("{executors:?}")) }
-        };
-        if let Err(last) = eventually(what).await {
+        if let Err(last) = ready(&self.client).await {
             let (controller, executor) = (self.controller.said(), self.executor.said());
             panic!("never ready: {last}\ncontroller: {controller}\nexecutor: {executor}");
         }
@@ -233,6 +231,17 @@ impl World {
     }
 }
 
+/// Waits until an executor gets work; else what was seen last.
+pub(crate) async fn ready(client: &Client) -> Result<(), String> {
+    let what = || async {
+        let executors = client.executors().await.map_err(|error| error.to_string())?;
+        let ready = v1::ExecutorState::Ready;
+        let is_ready = executors.iter().any(|executor| executor.state() == ready);
+        if is_ready { Ok(()) } else { Err(format!("{executors:?}")) }
+    };
+    eventually(what).await
+}
+
 /// Asks again and again until it is so; else what was seen last.
 pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
     mut look: impl FnMut() -> F,
@@ -248,12 +257,12 @@ pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
 }
 
 /// A port that nobody listens at.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Where a binary of ours was built; it is built where it is missing.
-fn binary_path(name: &str) -> PathBuf {
+pub(crate) fn binary_path(name: &str) -> PathBuf {
     let octavius = PathBuf::from(env!("CARGO_BIN_EXE_octavius"));
     let path = octavius.with_file_name(name);
     if !path.exists() {
