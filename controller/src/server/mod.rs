@@ -84,8 +84,6 @@ pub struct Running {
 /// The ways in to the actors.
 #[derive(Clone, Debug)]
 struct Actors {
-    #[cfg_attr(not(feature = "fault-injection"), expect(dead_code))]
-    // kept for tests that break it
     store: StoreHandle,
     logs: LogHandle,
     registry: RegistryHandle,

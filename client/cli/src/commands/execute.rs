@@ -18,7 +18,7 @@ use octavius_client::{
     Client, Error, Silence,
     v1::{Execution, ExecutionState},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// Run a job
 ///
@@ -107,12 +107,12 @@ async fn ask_for_missing(client: &Client, wish: &mut Wish) -> Result<(), Failure
     };
     let arguments = job.definition.map(|definition| definition.arguments).unwrap_or_default();
     for argument in arguments.into_iter().filter(|argument| argument.required) {
-        if !wish.values.contains_key(&argument.name) {
+        if let Entry::Vacant(missing) = wish.values.entry(argument.name) {
             let about = one_line(&argument.description);
             let about = if about.is_empty() { about } else { format!(" ({about})") };
-            let question = format!("{}{about}: ", one_line(&argument.name));
+            let question = format!("{}{about}: ", one_line(missing.key()));
             if let Some(value) = terminal::ask(&question)? {
-                wish.values.insert(argument.name, value);
+                missing.insert(value);
             }
         }
     }
