@@ -166,7 +166,7 @@ impl Follower {
     }
 
     fn take(&mut self, chunk: v1::LogChunk) {
-        let taken = self.reader.take(chunk.offset, chunk.data, chunk.durable);
+        let taken = self.reader.take(chunk.offset, chunk.data, chunk.durable_offset);
         if let Some(from) = taken.changed_from {
             self.ready.push_back(LogItem::Notice(Notice::Changed { from }));
         }

@@ -1,8 +1,9 @@
 //! What a reader of a log has seen, and what of a new chunk it has not: rules without a connection.
 //!
-//! Bytes are *durable* or provisional. A log is taken up again behind its last durable byte, so provisional bytes that
-//! were shown come again; they are compared and passed over. After a crash of the controller they may have become others, or
-//! have never been: then the reader is told where, and is shown what holds now.
+//! Bytes are *durable* or provisional, and become durable while others come. A log is taken up again behind the last
+//! byte that is known to be durable, so provisional bytes that were shown come again; they are compared and passed over.
+//! After a crash of the controller they may have become others, or have never been: then the reader is told where, and is
+//! shown what holds now.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -49,8 +50,8 @@ impl Reader {
         self.shown
     }
 
-    /// Takes a chunk that begins at `offset`.
-    pub(super) fn take(&mut self, offset: u64, data: Bytes, durable: bool) -> Taken {
+    /// Takes a chunk that begins at `offset`, which came with the word that everything before `durable` survives a crash.
+    pub(super) fn take(&mut self, offset: u64, data: Bytes, durable: u64) -> Taken {
         let end = offset + data.len() as u64;
         let mut taken = Taken::default();
         let fresh = self.compare(offset, data, &mut taken);
@@ -63,14 +64,18 @@ impl Reader {
         taken.offset = self.shown;
         self.shown += fresh.len() as u64;
         self.keep(&fresh);
-        if durable && end > self.durable {
-            self.durable = end;
-            let kept_from = self.shown - self.kept.len() as u64;
-            let settled = end.saturating_sub(kept_from).min(self.kept.len() as u64);
-            self.kept.advance(usize::try_from(settled).unwrap_or(self.kept.len()));
-        }
+        // What was shown behind this chunk is not compared yet with what is durable there now.
+        self.settle(durable.min(end));
         taken.show = fresh;
         taken
+    }
+
+    /// Everything before `durable` was shown as it is: it need not come again, nor be kept.
+    fn settle(&mut self, durable: u64) {
+        self.durable = self.durable.max(durable);
+        let kept_from = self.shown - self.kept.len() as u64;
+        let settled = self.durable.saturating_sub(kept_from).min(self.kept.len() as u64);
+        self.kept.advance(usize::try_from(settled).unwrap_or(self.kept.len()));
     }
 
     /// Passes over the part of a chunk that was shown, if it is still the same, and returns the rest.

@@ -7,8 +7,11 @@ use crate::{
     wire::Wire,
 };
 use futures::StreamExt;
-use octavius_client::{Client, Error, LogItem, LogStream, Notice, Silence, v1::ExecutionState};
-use std::time::Duration;
+use octavius_client::{
+    Client, Error, LogItem, LogStream, Notice, Silence,
+    v1::{ExecutionState, ReadLogResponse},
+};
+use std::{ops::Range, time::Duration};
 use tonic::Status;
 
 fn known() -> Say {
@@ -65,28 +68,33 @@ impl Got {
     }
 }
 
+/// Chunks of a part of a log that is written meanwhile: each is provisional, and those before it are durable, but for
+/// what lies behind `settled`.
+fn live(log: &[u8], part: Range<usize>, length: usize, settled: usize) -> Vec<ReadLogResponse> {
+    let pieces = log[part.clone()].chunks(length).enumerate();
+    let pieces = pieces.map(|(index, piece)| {
+        let offset = part.start + index * length;
+        chunk(offset, piece, offset.min(settled))
+    });
+    pieces.collect()
+}
+
 #[tokio::test]
 async fn a_follower_whose_wire_is_cut_gets_each_byte_once() {
     let log: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
     // Each connection hangs after its bytes until it is cut; the last quarter of them is provisional.
     let cuts = [100_000, 350_000, 350_100, 700_000];
     let mut script = vec![known()];
-    let mut durable = 0;
+    let (mut durable, mut resumed) = (0, vec![0]);
     for cut in cuts {
         let settled = durable + (cut - durable) / 4 * 3;
-        let sure = log[durable..settled].chunks(9_999).scan(durable, |place, piece| {
-            *place += piece.len();
-            Some(chunk(*place - piece.len(), piece, true))
-        });
-        let maybe = chunk(settled, &log[settled..cut], false);
-        script.push(Say::Log(sure.chain([maybe]).collect(), Then::Hangs));
+        script.push(Say::Log(live(&log, durable..cut, 9_999, settled), Then::Hangs));
         durable = settled;
+        resumed.push(settled as u64);
     }
-    let rest = log[durable..].chunks(50_000).scan(durable, |place, piece| {
-        *place += piece.len();
-        Some(chunk(*place - piece.len(), piece, true))
-    });
-    script.push(Say::Log(rest.chain([end(log.len())]).collect(), Then::Ends));
+    let mut rest = live(&log, durable..log.len(), 50_000, log.len());
+    rest.push(end(log.len()));
+    script.push(Say::Log(rest, Then::Ends));
     let controller = Controller::start(script).await;
     let wire = Wire::to(controller.address).await;
     let mut stream = follow(&client(wire.address, Duration::from_secs(10))).await;
@@ -100,6 +108,7 @@ async fn a_follower_whose_wire_is_cut_gets_each_byte_once() {
     assert!(got.bytes == log, "{} bytes came, and not the log's", got.bytes.len());
     assert_eq!((got.size, got.interruptions), (Some(log.len() as u64), cuts.len()));
     assert_eq!((got.notices, got.error.is_none()), (vec![], true));
+    assert_eq!(offsets(&controller).await, resumed);
 }
 
 #[tokio::test]
@@ -108,11 +117,11 @@ async fn the_end_of_a_stream_is_not_the_end_of_the_log() {
     let full = Status::resource_exhausted("1,000 follow already, the most that are served");
     let script = [
         known(),
-        Say::Log(vec![chunk(0, b"one\n", true)], Then::Ends),
-        Say::Log(vec![chunk(4, b"two\n", true)], Then::Fails(busy.clone())),
+        Say::Log(vec![chunk(0, b"one\n", 4)], Then::Ends),
+        Say::Log(vec![chunk(4, b"two\n", 8)], Then::Fails(busy.clone())),
         Say::No(busy),
         Say::No(full),
-        Say::Log(vec![chunk(8, b"three\n", true), end(14)], Then::Ends),
+        Say::Log(vec![chunk(8, b"three\n", 14), end(14)], Then::Ends),
     ];
     let controller = Controller::start(script).await;
     let got = Got::whole(&mut follow(&controller.client()).await).await;
@@ -125,8 +134,8 @@ async fn the_end_of_a_stream_is_not_the_end_of_the_log() {
 async fn a_reader_resumes_behind_durable_bytes_and_hears_what_a_crash_changed() {
     let script = [
         known(),
-        Say::Log(vec![chunk(0, b"sure;", true), chunk(5, b"maybe", false)], Then::Ends),
-        Say::Log(vec![chunk(5, b"mayhem", true), end(11)], Then::Ends),
+        Say::Log(vec![chunk(0, b"sure;", 5), chunk(5, b"maybe", 5)], Then::Ends),
+        Say::Log(vec![chunk(5, b"mayhem", 11), end(11)], Then::Ends),
     ];
     let controller = Controller::start(script).await;
     let got = Got::whole(&mut follow(&controller.client()).await).await;
@@ -139,7 +148,7 @@ async fn a_reader_resumes_behind_durable_bytes_and_hears_what_a_crash_changed() 
 async fn a_log_that_ends_below_what_was_shown_says_so() {
     let script = [
         known(),
-        Say::Log(vec![chunk(0, b"sure;", true), chunk(5, b"maybe", false)], Then::Ends),
+        Say::Log(vec![chunk(0, b"sure;", 5), chunk(5, b"maybe", 5)], Then::Ends),
         Say::Log(vec![end(5)], Then::Ends),
     ];
     let controller = Controller::start(script).await;
@@ -151,7 +160,7 @@ async fn a_log_that_ends_below_what_was_shown_says_so() {
 #[tokio::test]
 async fn a_refusal_ends_the_reading() {
     let gone = Status::out_of_range("the log ends at 3, before the offset 5: read again from 3");
-    let script = [known(), Say::Log(vec![chunk(0, b"sure;", true)], Then::Ends), Say::No(gone)];
+    let script = [known(), Say::Log(vec![chunk(0, b"sure;", 5)], Then::Ends), Say::No(gone)];
     let controller = Controller::start(script).await;
     let got = Got::whole(&mut follow(&controller.client()).await).await;
     let refusal = refusal(got.error.unwrap());
@@ -168,7 +177,7 @@ async fn a_refusal_ends_the_reading() {
 async fn a_later_attempt_does_not_continue_the_log_of_this_one() {
     let script = [
         known(),
-        Say::Log(vec![chunk(0, b"a", true)], Then::Ends),
+        Say::Log(vec![chunk(0, b"a", 1)], Then::Ends),
         Say::Log(vec![end(1)], Then::Ends),
     ];
     let controller = Controller::start(script).await;
@@ -183,7 +192,7 @@ async fn a_later_attempt_does_not_continue_the_log_of_this_one() {
 
 #[tokio::test]
 async fn a_reader_gives_up_when_its_patience_ends() {
-    let script = [known(), Say::Log(vec![chunk(0, b"a", true)], Then::Hangs)];
+    let script = [known(), Say::Log(vec![chunk(0, b"a", 1)], Then::Hangs)];
     let controller = Controller::start(script).await;
     let wire = Wire::to(controller.address).await;
     let timeout = Duration::from_millis(300);

@@ -213,12 +213,12 @@ pub(crate) fn execution(state: v1::ExecutionState) -> v1::Execution {
     }
 }
 
-/// Bytes of a log, as its messages have them.
-pub(crate) fn chunk(offset: usize, data: &[u8], durable: bool) -> v1::ReadLogResponse {
+/// Bytes of a log, and up to where it is durable by then, as its messages have them.
+pub(crate) fn chunk(offset: usize, data: &[u8], durable: usize) -> v1::ReadLogResponse {
     let chunk = v1::LogChunk {
         offset: offset as u64,
         data: data.to_vec().into(),
-        durable,
+        durable_offset: durable as u64,
         observed_at: None,
     };
     v1::ReadLogResponse { part: Some(v1::read_log_response::Part::Chunk(chunk)) }

@@ -234,8 +234,8 @@ pub enum Piece {
     Bytes {
         /// The place of the first byte.
         offset: u64,
-        /// Whether they survive a crash of the controller.
-        durable: bool,
+        /// Everything before survives a crash of the controller, as known now: behind these bytes, in them, or ahead.
+        durable: u64,
         /// The bytes, and when they were read.
         chunk: Chunk,
     },

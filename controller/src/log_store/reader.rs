@@ -27,7 +27,9 @@ pub struct LogReader {
     attempt: AttemptId,
     /// Where it stands.
     offset: u64,
-    /// Whether a segment is known to begin there, if one covers it.
+    /// Everything before is known to be durable. It only grows, also over restarts of the actor.
+    durable: u64,
+    /// Whether a segment is known to begin where it stands, if one covers it.
     at_seam: bool,
     /// What is left of the segment that it is in.
     pieces: VecDeque<Placed>,
@@ -56,7 +58,8 @@ impl Drop for Following {
 impl LogReader {
     pub(super) fn new(logs: LogHandle, attempt: AttemptId, offset: u64) -> Self {
         let (pieces, ahead) = (VecDeque::new(), VecDeque::new());
-        Self { logs, attempt, offset, at_seam: offset == 0, pieces, ahead, following: None }
+        let at_seam = offset == 0;
+        Self { logs, attempt, offset, durable: 0, at_seam, pieces, ahead, following: None }
     }
 
     /// The next piece, without waiting for the job to write more. Cancel safe. After an error it may be called again:
@@ -65,7 +68,7 @@ impl LogReader {
         for _ in 0..TURNS {
             if let Some(Placed { offset, chunk }) = self.pieces.pop_front() {
                 self.offset = offset + chunk.data.len() as u64;
-                return Ok(Piece::Bytes { offset, durable: true, chunk });
+                return Ok(Piece::Bytes { offset, durable: self.durable, chunk });
             }
             if let Some(segment) = self.ahead.front() {
                 let chunks = fetched(&self.logs, segment).await?;
@@ -77,6 +80,8 @@ impl LogReader {
             if !self.is_behind_durable() {
                 match self.find().await? {
                     Ahead::Segments(segments) => {
+                        let end = segments.last().map_or(0, SegmentEntry::end);
+                        self.durable = self.durable.max(end);
                         self.ahead = segments.into();
                         continue;
                     }
@@ -141,6 +146,7 @@ impl LogReader {
         let offset = self.offset;
         let look = Look { attempt: self.attempt, offset };
         let looked = self.logs.actor.query(Priority::Read, look).await??;
+        self.durable = self.durable.max(looked.progress.borrow().durable);
         match &mut self.following {
             Some(Following(progress)) => *progress = looked.progress,
             None => self.following = Some(Following::new(looked.progress)),
@@ -150,7 +156,7 @@ impl LogReader {
             Tail::Bytes(chunk) => {
                 self.offset = offset + chunk.data.len() as u64;
                 self.at_seam = false;
-                Ok(Some(Piece::Bytes { offset, durable: false, chunk }))
+                Ok(Some(Piece::Bytes { offset, durable: self.durable, chunk }))
             }
             Tail::CaughtUp => Ok(Some(Piece::CaughtUp)),
             Tail::End(info) => Ok(Some(Piece::End(info))),

@@ -64,6 +64,41 @@ async fn a_follower_sees_all_bytes_as_they_come_and_then_the_end() {
     story.world.stop().await;
 }
 
+/// Reads chunks until all bytes before `end` came: up to where the last one said that the log is durable.
+async fn durable_by(log: &mut Streaming<v1::ReadLogResponse>, end: u64) -> u64 {
+    loop {
+        let message = tokio::time::timeout(SOON, log.message()).await.expect("no chunk").unwrap();
+        match message.and_then(|message| message.part) {
+            Some(Part::Chunk(chunk)) if chunk.offset + chunk.data.len() as u64 == end => {
+                return chunk.durable_offset;
+            }
+            Some(Part::Chunk(_)) => {}
+            other => panic!("{other:?} before {end}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_follower_hears_what_became_durable_of_what_it_has() {
+    let mut story = running().await;
+    let mut log = story.read(0, true).await;
+    // More than half a segment: it is stored when the next one like it comes.
+    let part = "0123456789abcde\n".repeat(50_000);
+    let size = part.len() as u64;
+    story.executor.append(&story.name, 0, &part).await.unwrap();
+    assert_eq!(durable_by(&mut log, size).await, 0);
+    story.executor.append(&story.name, size, &part).await.unwrap();
+    durable_by(&mut log, 2 * size).await;
+    let ask = || async {
+        let mut executor = story.executor.clone();
+        executor.append(&story.name, 0, "").await.unwrap().durable_offset
+    };
+    until("stored", ask, |durable| *durable == size).await;
+    story.executor.append(&story.name, 2 * size, "more\n").await.unwrap();
+    assert_eq!(durable_by(&mut log, 2 * size + 5).await, size);
+    story.world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_follow_gets_what_is_there_and_hears_that_more_may_come() {
     let mut story = running().await;

@@ -8,10 +8,10 @@ fn bytes(text: &str) -> Bytes {
 #[test]
 fn shown_bytes_that_come_again_are_passed_over() {
     let mut reader = Reader::new(0);
-    assert_eq!(reader.take(0, bytes("one\n"), true).show, "one\n");
-    assert_eq!(reader.take(4, bytes("two\n"), false).show, "two\n");
+    assert_eq!(reader.take(0, bytes("one\n"), 4).show, "one\n");
+    assert_eq!(reader.take(4, bytes("two\n"), 4).show, "two\n");
     assert_eq!(reader.resume_at(), 4);
-    let again = reader.take(4, bytes("two\nthree\n"), true);
+    let again = reader.take(4, bytes("two\nthree\n"), 14);
     assert_eq!((again.offset, again.show.as_ref()), (8, "three\n".as_bytes()));
     assert_eq!((again.changed_from, again.missing_from), (None, None));
     assert_eq!(reader.resume_at(), 14);
@@ -20,9 +20,9 @@ fn shown_bytes_that_come_again_are_passed_over() {
 #[test]
 fn bytes_that_became_others_are_shown_again_with_a_notice() {
     let mut reader = Reader::new(0);
-    reader.take(0, bytes("sure;"), true);
-    reader.take(5, bytes("maybe this"), false);
-    let now = reader.take(5, bytes("maybe that"), true);
+    reader.take(0, bytes("sure;"), 5);
+    reader.take(5, bytes("maybe this"), 5);
+    let now = reader.take(5, bytes("maybe that"), 15);
     assert_eq!(now.changed_from, Some(13));
     assert_eq!((now.offset, now.show.as_ref()), (13, "at".as_bytes()));
     assert_eq!(reader.shown(), 15);
@@ -31,8 +31,8 @@ fn bytes_that_became_others_are_shown_again_with_a_notice() {
 #[test]
 fn a_hole_is_named() {
     let mut reader = Reader::new(0);
-    reader.take(0, bytes("head"), true);
-    let tail = reader.take(100, bytes("tail"), true);
+    reader.take(0, bytes("head"), 4);
+    let tail = reader.take(100, bytes("tail"), 104);
     assert_eq!((tail.missing_from, tail.offset), (Some(4), 100));
     assert_eq!(tail.show, "tail");
 }
@@ -40,7 +40,7 @@ fn a_hole_is_named() {
 #[test]
 fn a_log_that_ends_below_what_was_shown_is_noticed() {
     let mut reader = Reader::new(0);
-    reader.take(0, bytes("ab"), false);
+    reader.take(0, bytes("ab"), 0);
     assert!(reader.ends_below(1));
     assert!(!reader.ends_below(2));
 }
@@ -48,22 +48,89 @@ fn a_log_that_ends_below_what_was_shown_is_noticed() {
 #[test]
 fn what_is_kept_to_compare_has_a_bound() {
     let mut reader = Reader { most_kept: 4, ..Reader::new(0) };
-    reader.take(0, bytes("abcdefgh"), false);
+    reader.take(0, bytes("abcdefgh"), 0);
     assert_eq!(reader.kept.as_ref(), b"efgh");
     // Only the last four can be seen to differ.
-    assert_eq!(reader.take(0, bytes("xxxxefgh"), false), Taken { offset: 8, ..Taken::default() });
-    assert_eq!(reader.take(0, bytes("abcdefgX"), true).changed_from, Some(7));
+    assert_eq!(reader.take(0, bytes("xxxxefgh"), 0), Taken { offset: 8, ..Taken::default() });
+    assert_eq!(reader.take(0, bytes("abcdefgX"), 8).changed_from, Some(7));
 }
 
-/// A connection: where its chunks are cut, how many come before it breaks, and which are durable.
+#[test]
+fn a_live_follower_resumes_where_the_log_was_last_known_to_be_durable() {
+    let mut reader = Reader::new(0);
+    reader.take(0, bytes("one\n"), 0);
+    reader.take(4, bytes("two\n"), 0);
+    assert_eq!((reader.resume_at(), reader.kept.as_ref()), (0, &b"one\ntwo\n"[..]));
+    // Each chunk is provisional, and tells what became of those before it.
+    reader.take(8, bytes("three\n"), 4);
+    assert_eq!((reader.resume_at(), reader.kept.as_ref()), (4, &b"two\nthree\n"[..]));
+    reader.take(14, bytes("four\n"), 14);
+    assert_eq!((reader.resume_at(), reader.kept.as_ref()), (14, &b"four\n"[..]));
+}
+
+#[test]
+fn what_is_durable_behind_a_chunk_is_not_taken_for_what_was_shown_there() {
+    let mut reader = Reader::new(0);
+    reader.take(0, bytes("maybe this"), 0);
+    // After a crash the log is another one, and durable further than this connection came.
+    reader.take(0, bytes("maybe"), 10);
+    assert_eq!(reader.resume_at(), 5);
+    assert_eq!(reader.take(5, bytes(" that"), 10).changed_from, Some(8));
+    assert_eq!(reader.resume_at(), 10);
+}
+
+/// A connection: how long its chunks are, and how many bytes each says to be durable: of all that there are by then,
+/// in hundredths.
 #[derive(Clone, Debug)]
 struct Connection {
-    lengths: Vec<(usize, bool)>,
+    chunks: Vec<(usize, usize)>,
 }
 
 fn connection() -> impl Strategy<Value = Connection> {
-    prop::collection::vec((1..9_usize, any::<bool>()), 0..6)
-        .prop_map(|lengths| Connection { lengths })
+    prop::collection::vec((1..9_usize, 0..=100_usize), 0..6)
+        .prop_map(|chunks| Connection { chunks })
+}
+
+/// What somebody has on paper who takes each notice to heart.
+#[derive(Default)]
+struct Paper {
+    text: Vec<u8>,
+    corrections: usize,
+}
+
+impl Paper {
+    /// Reads over one connection from where the reader resumes. `known` is what is durable of `log`, and only grows.
+    fn read(
+        &mut self,
+        reader: &mut Reader,
+        log: &[u8],
+        connection: &Connection,
+        known: &mut usize,
+    ) {
+        let mut place = reader.resume_at() as usize;
+        for &(length, hundredths) in &connection.chunks {
+            let end = (place + length).min(log.len());
+            *known = (*known).max(log.len() * hundredths / 100);
+            let data = Bytes::copy_from_slice(&log[place..end]);
+            let taken = reader.take(place as u64, data, *known as u64);
+            assert_eq!(taken.missing_from, None);
+            if let Some(from) = taken.changed_from {
+                self.text.truncate(from as usize);
+                self.corrections += 1;
+            }
+            assert_eq!(taken.offset as usize, self.text.len());
+            self.text.extend_from_slice(&taken.show);
+            let resume = reader.resume_at();
+            assert!(resume >= end.min(*known) as u64, "reads again what it has for certain");
+            assert!(resume <= reader.shown());
+            place = end;
+        }
+    }
+}
+
+/// A connection that lasts to the end of any log.
+fn whole(log: &[u8]) -> Connection {
+    Connection { chunks: vec![(log.len() + 1, 100)] }
 }
 
 proptest! {
@@ -73,24 +140,15 @@ proptest! {
         start in 0..20_usize,
         cuts in prop::collection::vec(connection(), 0..6),
     ) {
-        let log = Bytes::from(log);
         let start = start.min(log.len());
         let mut reader = Reader::new(start as u64);
-        let mut shown = Vec::new();
-        let last = Connection { lengths: vec![(log.len().max(1), true)] };
-        for connection in cuts.iter().chain([&last]) {
-            let mut place = reader.resume_at() as usize;
-            for &(length, durable) in &connection.lengths {
-                let end = (place + length).min(log.len());
-                let taken = reader.take(place as u64, log.slice(place..end), durable);
-                prop_assert_eq!((taken.changed_from, taken.missing_from), (None, None));
-                prop_assert_eq!(taken.offset as usize, start + shown.len());
-                shown.extend_from_slice(&taken.show);
-                place = end;
-            }
-            prop_assert!(reader.resume_at() <= reader.shown());
+        let mut paper = Paper { text: log[..start].to_vec(), corrections: 0 };
+        let mut known = 0;
+        for connection in cuts.iter().chain([&whole(&log)]) {
+            paper.read(&mut reader, &log, connection, &mut known);
         }
-        prop_assert_eq!(shown.as_slice(), &log[start..]);
+        prop_assert_eq!(paper.corrections, 0);
+        prop_assert_eq!(paper.text, log);
     }
 
     #[test]
@@ -98,32 +156,28 @@ proptest! {
         durable in prop::collection::vec(0..3_u8, 0..20),
         lost in prop::collection::vec(0..3_u8, 0..20),
         instead in prop::collection::vec(0..3_u8, 0..40),
-        length in 1..9_usize,
+        before in prop::collection::vec(connection(), 1..4),
+        after in prop::collection::vec(connection(), 0..4),
     ) {
-        // What a reader has who takes each notice to heart.
-        let mut output: Vec<u8> = Vec::new();
-        let mut reader = Reader::new(0);
-        let mut feed = |reader: &mut Reader, from: usize, log: &[u8], is_durable: bool| {
-            let mut place = from;
-            for piece in log.chunks(length) {
-                let taken = reader.take(place as u64, Bytes::copy_from_slice(piece), is_durable);
-                if let Some(from) = taken.changed_from {
-                    output.truncate(from as usize);
-                }
-                output.extend_from_slice(&taken.show);
-                place += piece.len();
-            }
-            output.clone()
-        };
-        feed(&mut reader, 0, &durable, true);
-        feed(&mut reader, durable.len(), &lost, false);
-        let resumed = reader.resume_at() as usize;
-        prop_assert_eq!(resumed, durable.len());
-        let mut output = feed(&mut reader, resumed, &instead, true);
-        let log = [durable.as_slice(), &instead].concat();
-        if reader.ends_below(log.len() as u64) {
-            output.truncate(log.len());
+        let (mut paper, mut reader) = (Paper::default(), Reader::new(0));
+        let first = [durable.as_slice(), &lost].concat();
+        for connection in &before {
+            // No more becomes durable before the crash than what is there after it.
+            let share = |hundredths: usize| hundredths * durable.len() / first.len().max(1);
+            let chunks = connection.chunks.iter();
+            let chunks = chunks.map(|&(length, hundredths)| (length, share(hundredths))).collect();
+            paper.read(&mut reader, &first, &Connection { chunks }, &mut 0);
         }
-        prop_assert_eq!(output, log);
+        prop_assert!(reader.resume_at() as usize <= durable.len());
+        let log = [durable.as_slice(), &instead].concat();
+        let mut known = durable.len();
+        for connection in after.iter().chain([&whole(&log)]) {
+            paper.read(&mut reader, &log, connection, &mut known);
+        }
+        let mut text = paper.text;
+        if reader.ends_below(log.len() as u64) {
+            text.truncate(log.len());
+        }
+        prop_assert_eq!(text, log);
     }
 }

@@ -105,10 +105,14 @@ pub(super) fn outcome(field: &str, reported: i32, check: &mut Check) -> Option<O
 }
 
 /// A part of a log.
-pub(in crate::grpc) fn chunk(offset: u64, durable: bool, chunk: Chunk) -> v1::ReadLogResponse {
+pub(in crate::grpc) fn chunk(
+    offset: u64,
+    durable_offset: u64,
+    chunk: Chunk,
+) -> v1::ReadLogResponse {
     let Chunk { observed_at, data } = chunk;
     let observed_at = Some(time::from_timestamp(observed_at));
-    let chunk = v1::LogChunk { offset, data, durable, observed_at };
+    let chunk = v1::LogChunk { offset, data, durable_offset, observed_at };
     v1::ReadLogResponse { part: Some(v1::read_log_response::Part::Chunk(chunk)) }
 }
 

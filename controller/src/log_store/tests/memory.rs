@@ -60,7 +60,7 @@ async fn closed_logs_leave_memory_and_are_read_without_it() {
     let log = attempt(1);
     world.append(log, 0, &noise(10_000)).await;
     let mut follower = world.logs.read(log, 0);
-    assert!(matches!(follower.next().await.unwrap(), Piece::Bytes { durable: false, .. }));
+    assert!(matches!(follower.next().await.unwrap(), Piece::Bytes { durable: 0, .. }));
     world.logs.cut(log, "enough".to_owned()).await.unwrap();
     leaves_memory(&world, log).await;
     assert!(matches!(follower.next().await.unwrap(), Piece::End(_)));

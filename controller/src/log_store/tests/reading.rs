@@ -17,7 +17,7 @@ async fn a_log_is_read_while_it_is_written() {
     world.append(log, 0, b"hello ").await;
     reader.more().await.unwrap();
     match reader.next().await.unwrap() {
-        Piece::Bytes { offset: 0, durable: false, chunk } => {
+        Piece::Bytes { offset: 0, durable: 0, chunk } => {
             assert_eq!(chunk, chunks(b"hello ")[0]);
         }
         other => panic!("{other:?}"),
@@ -33,7 +33,7 @@ async fn a_log_is_read_while_it_is_written() {
     assert!(early.is_err(), "woken without a reason");
     world.append(log, 6, b"world").await;
     let (piece, mut reader) = parked.await.unwrap();
-    assert!(matches!(piece, Piece::Bytes { offset: 6, durable: false, .. }), "{piece:?}");
+    assert!(matches!(piece, Piece::Bytes { offset: 6, durable: 0, .. }), "{piece:?}");
 
     let sealed = world.logs.seal(log, 11, crc(b"hello world"), String::new()).await;
     assert_eq!(sealed.unwrap(), Sealed::Whole);
@@ -121,6 +121,46 @@ async fn a_reader_passes_from_disk_to_memory_and_back() {
     let (second, last) = drain(&mut reader, 1600).await.unwrap();
     assert!(second == data[1600..]);
     assert_eq!(last, Piece::CaughtUp);
+}
+
+#[tokio::test]
+async fn a_follower_hears_up_to_where_the_log_is_durable_while_it_grows() {
+    let world = World::start(LogLimits { segment: 1000, ..patient() }).await;
+    let (log, data) = (attempt(1), noise(6000));
+    let mut follower = world.logs.read(log, 0);
+    assert_eq!(follower.next().await.unwrap(), Piece::CaughtUp);
+    let mut heard = Vec::new();
+    // 600 bytes at a time: each second append closes the segment of the one before.
+    for (index, part) in data.chunks(600).enumerate() {
+        let offset = index as u64 * 600;
+        world.append(log, offset, part).await;
+        world.durable(log, offset).await;
+        follower.more().await.unwrap();
+        match follower.next().await.unwrap() {
+            Piece::Bytes { offset: at, durable, chunk } => {
+                assert_eq!((at, chunk.data.len()), (offset, 600));
+                heard.push(durable);
+            }
+            other => panic!("{other:?} at {offset}"),
+        }
+        assert_eq!(follower.next().await.unwrap(), Piece::CaughtUp);
+    }
+    assert_eq!(heard, (0..10).map(|index| index * 600).collect::<Vec<_>>());
+
+    // Who begins behind segments hears of all that it knows to be durable, and never of more.
+    let mut late = world.logs.read(log, 0);
+    let mut behind = 0;
+    loop {
+        match late.next().await.unwrap() {
+            Piece::Bytes { offset, durable, chunk } => {
+                assert!((behind..=5400).contains(&durable), "{durable} after {behind}");
+                assert!(offset >= 5400 || durable >= offset + chunk.data.len() as u64, "{offset}");
+                behind = durable;
+            }
+            last => break assert_eq!(last, Piece::CaughtUp),
+        }
+    }
+    assert_eq!(behind, 5400);
 }
 
 #[tokio::test]
