@@ -1,20 +1,30 @@
 //! Ways to break a running controller on purpose. Only test builds have them.
 
 use super::Actors;
+use crate::grpc::MOST_FOLLOWERS;
 use octavius_service::actor::Unanswered;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Breaks its actors.
 #[derive(Clone, Debug)]
 pub struct Faults {
     actors: Actors,
+    followers: Arc<Semaphore>,
 }
 
 impl Faults {
     /// The actors, by the names that metrics and errors have.
     pub const ACTORS: [&str; 5] = ["Store", "LogStore", "Registry", "JobQueue", "LivenessWatcher"];
 
-    pub(super) fn new(actors: &Actors) -> Self {
-        Self { actors: actors.clone() }
+    pub(super) fn new(actors: &Actors, followers: &Arc<Semaphore>) -> Self {
+        Self { actors: actors.clone(), followers: followers.clone() }
+    }
+
+    /// Takes all the places of those who read logs, until it is dropped; none if somebody has one.
+    pub fn take_places_of_followers(&self) -> Option<OwnedSemaphorePermit> {
+        let all = u32::try_from(MOST_FOLLOWERS).ok()?;
+        self.followers.clone().try_acquire_many_owned(all).ok()
     }
 
     /// Makes an actor panic. The answer is that it was restarted; none if there is no actor of that name.

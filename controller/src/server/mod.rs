@@ -178,7 +178,7 @@ impl Running {
     /// Ways to break it on purpose.
     #[cfg(feature = "fault-injection")]
     pub fn faults(&self) -> Faults {
-        Faults::new(&self.actors)
+        Faults::new(&self.actors, &self.followers)
     }
 }
 

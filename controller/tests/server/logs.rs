@@ -140,6 +140,22 @@ async fn a_follower_who_leaves_while_it_waits_is_gone_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_reader_too_many_is_told_the_number() {
+    let story = running().await;
+    let places = story.world.running.faults().take_places_of_followers().unwrap();
+    let mut executions = story.world.executions().await;
+    let execution = story.name.execution.clone();
+    let read = v1::ReadLogRequest { execution, ..v1::ReadLogRequest::default() };
+    let status = executions.read_log(read.clone()).await.unwrap_err();
+    assert!(status.message().contains("10000 readers"), "{}", status.message());
+    let (code, reason, _) = refusal(Err::<(), _>(status));
+    assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "TOO_MANY_FOLLOWERS"));
+    drop(places);
+    assert!(executions.read_log(read).await.is_ok());
+    story.world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_execution_that_never_ran_has_an_empty_log_that_ends() {
     let world = World::start().await;
     world.create(job("hello")).await;
