@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test, and its helpers
 
 mod desk;
+mod dev;
 mod kills;
 mod readme;
 mod samples;

@@ -92,8 +92,6 @@ pub(crate) struct World {
     pub(crate) controller: Server,
     pub(crate) executor: Server,
     pub(crate) client: Client,
-    pub(crate) address: String,
-    pub(crate) metrics_address: String,
     folder: tempfile::TempDir,
 }
 
@@ -141,8 +139,6 @@ impl World {
             controller: Server::new("controller", folder.path(), &controller),
             executor: Server::new("executor", folder.path(), &executor),
             client: Client::new(&settings).unwrap().with_patience(PATIENCE),
-            address,
-            metrics_address,
             folder,
         }
     }

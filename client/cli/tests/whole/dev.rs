@@ -1,0 +1,60 @@
+//! `octavius dev`: a whole installation in one process, with its state in a folder.
+
+use crate::{
+    desk::Desk,
+    world::{Server, eventually, ready},
+};
+use octavius_client::v1::{Execution, ExecutionState, JobDefinition};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+
+fn start(desk: &Desk) -> Server {
+    let dev = "target/debug/octavius dev --listen 127.0.0.1:3000 --metrics 127.0.0.1:3001";
+    desk.open(&desk.with_ports(dev), "dev.out")
+}
+
+async fn reaches(desk: &Desk, id: &str, state: ExecutionState) -> Execution {
+    let client = desk.client();
+    let look = || async {
+        let found = client.execution(id).await.map_err(|error| error.to_string())?;
+        if found.state() == state { Ok(found) } else { Err(format!("{found:?}")) }
+    };
+    eventually(look).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_installation_ends_with_its_jobs_and_remembers_them() {
+    let desk = Desk::new();
+    let mut dev = start(&desk);
+    ready(&desk.client()).await.unwrap();
+    let serves = desk.with_ports("Octavius serves at 127.0.0.1:3000");
+    let look = || async { Some(()).filter(|()| dev.said().contains(&serves)).ok_or(dev.said()) };
+    eventually(look).await.unwrap();
+    let definition = JobDefinition {
+        name: "sleep".to_owned(),
+        command: [
+            "sh",
+            "-c",
+            "trap 'echo told; exit' TERM; echo begun; while :; do sleep 0.05; done",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        ..JobDefinition::default()
+    };
+    desk.client().create_job(definition).await.unwrap();
+    let id = desk.client().execute("sleep", BTreeMap::new()).await.unwrap().id;
+    reaches(&desk, &id, ExecutionState::Running).await;
+    assert_eq!(dev.end_by(Signal::INT).await, Some(0), "{}", dev.said());
+
+    let mut dev = start(&desk);
+    ready(&desk.client()).await.unwrap();
+    let ended = reaches(&desk, &id, ExecutionState::Cancelled).await;
+    assert!(ended.reason.contains("the executor was ended"), "{ended:?}");
+    let log = desk
+        .run(
+            &desk.with_ports(&format!("CP_HOST=127.0.0.1:3000 target/debug/octavius getlogs {id}")),
+        )
+        .await;
+    assert!(String::from_utf8(log.stdout).unwrap().ends_with("told\n"));
+    assert_eq!(dev.end_by(Signal::TERM).await, Some(0), "{}", dev.said());
+}
