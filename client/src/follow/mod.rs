@@ -115,9 +115,11 @@ struct Follower {
     over: bool,
 }
 
-/// Since when nothing was heard, and how long to wait before the next try.
+/// What a cut began: it is over once a message has come.
 struct Outage {
-    since: Instant,
+    /// Since when there is no stream; none while there is one, however long it has nothing to say.
+    since: Option<Instant>,
+    /// How long to wait before the next try. They go on growing while streams are opened and bring nothing.
     pauses: Pauses,
 }
 
@@ -143,7 +145,13 @@ impl Follower {
     async fn advance(&mut self) -> Result<(), Status> {
         let mut source = match self.source.take() {
             Some(source) => source,
-            None => self.open().await?,
+            None => {
+                let source = self.open().await?;
+                if let Some(outage) = &mut self.outage {
+                    outage.since = None;
+                }
+                source
+            }
         };
         let ended = || Status::unavailable("the stream ended before the log did");
         let message = source.message().await?.ok_or_else(ended)?;
@@ -206,12 +214,12 @@ impl Follower {
             None => {
                 self.ready.push_back(LogItem::Notice(Notice::Interrupted(silence)));
                 self.outage.insert(Outage {
-                    since: Instant::now(),
+                    since: None,
                     pauses: Pauses::new(Duration::from_millis(100), Duration::from_secs(5)),
                 })
             }
         };
-        if outage.since.elapsed() >= self.client.patience() {
+        if outage.since.get_or_insert_with(Instant::now).elapsed() >= self.client.patience() {
             return Err(error);
         }
         tokio::time::sleep(outage.pauses.next()).await;

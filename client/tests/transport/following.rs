@@ -12,6 +12,7 @@ use octavius_client::{
     v1::{ExecutionState, ReadLogResponse},
 };
 use std::{ops::Range, time::Duration};
+use tokio::time::Instant;
 use tonic::Status;
 
 fn known() -> Say {
@@ -205,4 +206,35 @@ async fn a_reader_gives_up_when_its_patience_ends() {
     let error = got.error.unwrap();
     assert!(matches!(silence(&error), Silence::NoConnection(_)), "{error}");
     assert_eq!((got.bytes.as_slice(), got.interruptions), (b"a".as_slice(), 1));
+}
+
+#[tokio::test]
+async fn time_in_which_a_log_is_open_and_quiet_is_no_outage() {
+    let quiet = || Say::Log(vec![], Then::Hangs);
+    let rest = Say::Log(vec![chunk(1, b"b", 2), end(2)], Then::Ends);
+    let first = Say::Log(vec![chunk(0, b"a", 1)], Then::Hangs);
+    let controller = Controller::start([known(), first, quiet(), rest]).await;
+    let wire = Wire::to(controller.address).await;
+    let patience = Duration::from_millis(500);
+    let client = client(wire.address, Duration::from_secs(10)).with_patience(patience);
+    let mut stream = follow(&client).await;
+    let mut got = Got::default();
+    got.take(&mut stream, 1).await;
+    wire.cut();
+    let reading = tokio::spawn(async move {
+        got.take(&mut stream, usize::MAX).await;
+        got
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while offsets(&controller).await.len() < 2 {
+        assert!(Instant::now() < deadline, "the log was not opened again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What is waited for is nothing but time: longer than an outage may last.
+    tokio::time::sleep(patience * 2).await;
+    wire.cut();
+    let got = reading.await.unwrap();
+    assert!(got.error.is_none(), "{:?}", got.error);
+    assert_eq!((got.bytes.as_slice(), got.size), (b"ab".as_slice(), Some(2)));
+    assert_eq!(offsets(&controller).await, [0, 1, 1]);
 }
