@@ -25,6 +25,7 @@ use octavius_protocol::{
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 use tonic::{
+    Code,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
@@ -320,8 +321,8 @@ impl Client {
                     }
                     last = Some(found);
                 }
-                Err(Error::Unanswered { .. })
-                    if last.is_some() && heard.elapsed() < self.patience => {}
+                Err(error)
+                    if is_outage(&error) && last.is_some() && heard.elapsed() < self.patience => {}
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(pauses.next()).await;
@@ -348,5 +349,15 @@ impl Client {
 
     fn system_service(&self) -> SystemClient<Wire> {
         SystemClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+}
+
+/// Whether an error says of a wish that was heard before no more than: ask later.
+fn is_outage(error: &Error) -> bool {
+    match error {
+        Error::Unanswered { .. } => true,
+        // The controller has too much to do, and says so.
+        Error::Refused(refusal) => refusal.code == Code::ResourceExhausted,
+        Error::Given(_) | Error::Settings(_) | Error::File { .. } => false,
     }
 }

@@ -232,7 +232,9 @@ async fn pages_are_asked_for_until_there_is_enough() {
 async fn waiting_outlives_an_outage_and_tells_each_change_once() {
     use ExecutionState::{Pending, Running, Succeeded};
     let say = |state| Say::Execution(Box::new(execution(state)));
-    let script = [say(Pending), say(Pending), busy(), busy(), say(Running), say(Succeeded)];
+    let full = || Say::No(Status::resource_exhausted("JobQueue has 4,096 waiting: try again"));
+    let script =
+        [say(Pending), say(Pending), busy(), busy(), say(Running), full(), full(), say(Succeeded)];
     let controller = Controller::start(script).await;
     let mut seen = Vec::new();
     let client = controller.client();
@@ -262,4 +264,8 @@ async fn waiting_gives_up_when_its_patience_ends_and_at_once_where_nothing_was_h
     let controller = Controller::start(script().skip(1)).await;
     let hopeful = client(controller.address, timeout).with_patience(Duration::from_secs(3_600));
     assert!(hopeful.wait("x").await.is_err());
+    let full = Status::resource_exhausted("JobQueue has 4,096 waiting: try again");
+    let controller = Controller::start([Say::No(full)]).await;
+    let refused = refusal(controller.client().wait("x").await.unwrap_err());
+    assert_eq!(refused.code, Code::ResourceExhausted);
 }
