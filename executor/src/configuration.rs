@@ -29,7 +29,7 @@ section! {
     /// What jobs run on: Kubernetes, or processes of this machine. This version runs `process` only.
     runner: RunnerKind = RunnerKind::Kubernetes;
     /// How many attempts this executor takes at once. Unless it is given: as many as there are cores.
-    capacity: u32 = cores();
+    capacity: Option<u32>;
     /// Names and values that jobs can select executors by.
     labels: BTreeMap<String, String> = BTreeMap::new();
     /// The folder of what must outlive this process: which place this is, and with the runner `process` all attempts.
@@ -147,6 +147,11 @@ impl Configuration {
         }
     }
 
+    /// How many attempts this executor takes at once.
+    pub fn capacity(&self) -> u32 {
+        self.capacity.unwrap_or_else(cores)
+    }
+
     /// How long a program may run if nobody says.
     pub fn default_timeout(&self) -> Option<Duration> {
         (self.job_active_deadline_seconds > 0)
@@ -173,7 +178,8 @@ impl Bounds for Configuration {
         demand(sensible.contains(&self.ping_interval), "ping_interval", ping);
         let capacity =
             "give a number from 1 to 10000; whoever wants no work here stops the executor";
-        demand((1..=10_000).contains(&self.capacity), "capacity", capacity);
+        let possible = self.capacity.is_none_or(|capacity| (1..=10_000).contains(&capacity));
+        demand(possible, "capacity", capacity);
         demand(self.spool_max.0 >= 64 << 10, "spool_max", "give at least `64KiB`");
         let largest = "give a number from 1 to 1048576";
         demand(
@@ -211,7 +217,7 @@ mod tests {
         assert_eq!(section.job_pod_annotations["key.one"], "true");
         assert_eq!(section.default_timeout(), Some(Duration::from_secs(60)));
         assert_eq!(section.state_dir, Path::new("octavius-executor"));
-        assert!(section.capacity > 0 && section.metrics_address.is_none());
+        assert!(section.capacity() > 0 && section.metrics_address.is_none());
         assert!(!format!("{section:?}").contains("something"), "the token is shown");
     }
 

@@ -138,7 +138,7 @@ async fn serve(configuration: &Configuration) -> Done {
     tracing::info!(
         executor = configuration.id,
         controller = configuration.cp_host,
-        capacity = configuration.capacity,
+        capacity = configuration.capacity(),
         "started"
     );
     let cancel = CancellationToken::new();

@@ -103,7 +103,7 @@ impl Place {
             instance: Uuid::new_v4().to_string(),
             runner,
             labels: configuration.labels.clone(),
-            capacity: configuration.capacity,
+            capacity: configuration.capacity(),
             installation: None,
         };
         Ok(Self { state_dir: Arc::new(state_dir), link, registration })
@@ -194,7 +194,7 @@ impl Running {
         let tools = Arc::new(poller::Tools {
             link: link.clone(),
             attempts: attempts.clone(),
-            capacity: configuration.capacity,
+            capacity: configuration.capacity(),
             no_more_work: no_more_work.clone(),
         });
         let build = move || std::future::ready(Ok(Poller::new(tools.clone())));

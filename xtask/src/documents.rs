@@ -4,6 +4,7 @@
 
 use anyhow::{Context as _, Result};
 use octavius_controller::configuration::Configuration as Controller;
+use octavius_executor::configuration::Configuration as Executor;
 use octavius_service::{
     configuration::{self, Table, table},
     telemetry::metrics::{self, Metric},
@@ -11,11 +12,12 @@ use octavius_service::{
 use std::{fs, path::Path};
 
 /// The metrics of each crate.
-const METRICS: &[&[Metric]] = &[metrics::METRICS, octavius_controller::metrics::METRICS];
+const METRICS: &[&[Metric]] =
+    &[metrics::METRICS, octavius_controller::metrics::METRICS, octavius_executor::metrics::METRICS];
 
 /// The configuration files of each server.
 fn configurations() -> Vec<Table> {
-    vec![table::<Controller>()]
+    vec![table::<Controller>(), table::<Executor>()]
 }
 
 /// Each document: where it is, and what it holds.
