@@ -27,11 +27,13 @@ use octavius_service::{
     },
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
-use secrecy::SecretString;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinError};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
+
+/// How long the drivers of attempts may take to end, once their actor is gone.
+const DRIVERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The reason that jobs are stopped with when their executor ends them.
 const ENDING: &str = "the executor was ended together with its jobs";
@@ -90,7 +92,7 @@ impl Place {
         let link = Link::new(&LinkOptions {
             controller: configuration.cp_host.clone(),
             executor: executor.clone(),
-            token: configuration.access_token.clone().unwrap_or_else(|| SecretString::from("")),
+            token: configuration.access_token.clone(),
             deadline: configuration.conn_time_out,
         })?;
         let runner = match configuration.runner {
@@ -148,6 +150,7 @@ pub struct Running {
     heartbeat: Handle<Heartbeat>,
     poller: Handle<Poller>,
     link: Link,
+    drivers: TaskTracker,
     no_more_work: CancellationToken,
     ended: CancellationToken,
     health: Option<HealthServer>,
@@ -166,10 +169,12 @@ impl Running {
         let no_more_work = CancellationToken::new();
         let mut system = ActorSystem::start("executor").map_err(StartError::Threads)?;
 
+        let drivers = TaskTracker::new();
         let tools = Arc::new(attempts::Tools {
             runner,
             link: link.clone(),
             runtime: tokio::runtime::Handle::current(),
+            drivers: drivers.clone(),
             default_timeout: configuration.default_timeout(),
         });
         let held = Arc::new(watch::Sender::new(None));
@@ -208,6 +213,7 @@ impl Running {
             heartbeat,
             poller,
             link,
+            drivers,
             no_more_work,
             ended,
             health: None,
@@ -291,6 +297,11 @@ impl Running {
 
     async fn leave(self) {
         self.system.stop().await;
+        self.drivers.close();
+        // They were told to end with their actor; the place is given up when they have.
+        if tokio::time::timeout(DRIVERS_WITHIN, self.drivers.wait()).await.is_err() {
+            tracing::warn!(left = self.drivers.len(), "drivers of attempts did not end in time");
+        }
         self.ended.cancel();
         if let Some(health) = self.health {
             health.ended().await;

@@ -63,6 +63,8 @@ async fn register_says_what_the_controller_answered() {
     let refusal = "executor `tester` is at another place";
     controller.with(|state| state.faults.refuse_registration = Some(refusal.to_owned())).await;
     ended(&place.run(&["register"]).await, 3, refusal);
+    let asked = controller.with(|state| state.authorization.clone()).await;
+    assert_eq!(asked, None, "there is no token in the file");
 }
 
 #[tokio::test]

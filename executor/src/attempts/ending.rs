@@ -3,6 +3,9 @@
 use crate::runner::{Exit, ExitCause};
 use std::time::Duration;
 
+/// The most bytes of a text in a report: the controller refuses longer ones, again and again.
+const MOST_TEXT_BYTES: usize = 4096;
+
 /// A final state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -76,7 +79,8 @@ impl Over {
         stop: Option<&str>,
         arrived: Option<WholeLog>,
     ) -> Ending {
-        let log = arrived.unwrap_or_else(|| self.own_log());
+        let mut log = arrived.unwrap_or_else(|| self.own_log());
+        log.cut = bounded(log.cut);
         let (outcome, code, reason) = match self {
             Self::Exited(exit) => exited(exit, timeout, stop),
             Self::KeeperGone => (
@@ -100,7 +104,7 @@ impl Over {
             Self::Exited(exit) => exit.code,
             Self::KeeperGone | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => None,
         };
-        Ending { outcome, code, reason, exit_code, log }
+        Ending { outcome, code, reason: bounded(reason), exit_code, log }
     }
 
     fn own_log(&self) -> WholeLog {
@@ -113,6 +117,16 @@ impl Over {
             }
         }
     }
+}
+
+/// A text that the controller takes: the runner's words may be as long as a program likes.
+fn bounded(mut text: String) -> String {
+    const MARK: &str = "…";
+    if text.len() > MOST_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MOST_TEXT_BYTES - MARK.len()));
+        text.push_str(MARK);
+    }
+    text
 }
 
 fn exited(
@@ -216,6 +230,12 @@ mod tests {
         let late = exit(ExitCause::TimedOut, Some(0), None).ending(None, None, None);
         assert_eq!((late.outcome, late.exit_code), (Outcome::TimedOut, Some(0)));
         assert_eq!(late.reason, "stopped after its time limit");
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_cut_to_what_the_controller_takes() {
+        let ending = Over::Refused("é".repeat(5000)).ending(None, None, None);
+        assert!(ending.reason.len() <= MOST_TEXT_BYTES && ending.reason.ends_with("é…"));
     }
 
     #[test]

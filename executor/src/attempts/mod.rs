@@ -30,6 +30,8 @@ use tokio::{
     task::{AbortHandle, JoinError},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 /// How many drivers may say at once that they got further, before they wait for the actor.
 const MOVED: usize = 256;
@@ -43,6 +45,8 @@ pub struct Tools {
     pub link: Link,
     /// Where drivers run: not on the actor's thread.
     pub runtime: Runtime,
+    /// Counts the drivers, so that whoever ends the executor can wait for them.
+    pub drivers: TaskTracker,
     /// How long a program may run if the grant does not say; none: as long as it likes.
     pub default_timeout: Option<Duration>,
 }
@@ -117,7 +121,8 @@ impl Attempts {
         let lease = begin.lease();
         let (wishes, heard) = watch::channel(wishes);
         let driver = Driver::new(self.tools.clone(), begin, heard, self.moved.clone());
-        let task = self.tools.runtime.spawn(driver.run());
+        let span = tracing::info_span!("attempt", attempt = %lease.attempt);
+        let task = self.tools.drivers.spawn_on(driver.run().instrument(span), &self.tools.runtime);
         let abort = task.abort_handle();
         let phase = begin.phase();
         self.table.insert(lease.attempt, Entry { wishes, lease, phase, task: abort, panics });

@@ -52,10 +52,11 @@ impl Heartbeat {
 
     fn step(&mut self, context: &mut Context<Self>) {
         let (tools, step) = (self.tools.clone(), self.beat.step());
+        let failures = self.beat.failures();
         let came = async move {
             match step {
-                Step::Register => register(&tools).await,
-                Step::Attend(session, rhythm) => attend(&tools, session, rhythm).await,
+                Step::Register => register(&tools, failures).await,
+                Step::Attend(session, rhythm) => attend(&tools, session, rhythm, failures).await,
             }
         };
         context.spawn(came.into_actor(self).map(|came, heartbeat, context| {
@@ -82,7 +83,7 @@ impl Actor for Heartbeat {
 
 octavius_service::panics_when_told!(Heartbeat);
 
-async fn register(tools: &Tools) -> Came {
+async fn register(tools: &Tools, failures: u32) -> Came {
     match register_once(&tools.link, &tools.registration, &tools.state_dir).await {
         Ok((session, ping_deadline)) => {
             tracing::info!(executor = %tools.registration.executor, %session, "registered");
@@ -92,7 +93,7 @@ async fn register(tools: &Tools) -> Came {
         Err(RegisterError::Failure(
             failure @ (Failure::Later { .. } | Failure::SessionGone(_)),
         )) => {
-            tracing::warn!(%failure, "the controller could not be asked for a session: tried again");
+            told(failures, &failure, "there is no session yet");
             Came::Failed
         }
         Err(error) => {
@@ -103,6 +104,14 @@ async fn register(tools: &Tools) -> Came {
             );
             Came::Refused
         }
+    }
+}
+
+/// Tells the log the first failure in a row; the others, which may go on for hours, are for who looks closely.
+fn told(failures: u32, failure: &Failure, what: &str) {
+    match failures {
+        0 => tracing::warn!(%failure, "{what}: tried again until it works"),
+        _ => tracing::debug!(%failure, failures, "{what}"),
     }
 }
 
@@ -149,7 +158,7 @@ pub async fn register_once(
     Ok((registered.session, registered.ping_deadline))
 }
 
-async fn attend(tools: &Tools, session: Session, rhythm: Rhythm) -> Came {
+async fn attend(tools: &Tools, session: Session, rhythm: Rhythm, failures: u32) -> Came {
     let held = present(&mut tools.attempts.held(), |_| true).await;
     let began = Instant::now();
     let mut sessions = tools.link.sessions();
@@ -165,7 +174,7 @@ async fn attend(tools: &Tools, session: Session, rhythm: Rhythm) -> Came {
             return Came::SessionGone;
         }
         Err(failure) => {
-            tracing::warn!(%failure, "a heartbeat was not answered");
+            told(failures, &failure, "a heartbeat was not answered");
             return Came::Failed;
         }
     };

@@ -78,6 +78,11 @@ pub struct Beat {
 }
 
 impl Beat {
+    /// How many failures there were in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// What is to be done now.
     pub fn step(&self) -> Step {
         match self.session {
@@ -135,9 +140,11 @@ mod tests {
     }
 
     fn came() -> impl Strategy<Value = Came> {
-        let answered =
-            (any::<bool>(), any::<bool>(), 0u64..9000).prop_map(|(news, empty, after)| {
-                Came::Answered { news: news && !empty, empty, after: Duration::from_millis(after) }
+        let answered = (any::<bool>(), any::<bool>(), prop_oneof![Just(0u64), 0u64..9000])
+            .prop_map(|(news, empty, after)| Came::Answered {
+                news: news && !empty,
+                empty,
+                after: Duration::from_millis(after),
             });
         prop_oneof![
             1 => (1u64..9, 1u64..60).prop_map(|(session, deadline)| {

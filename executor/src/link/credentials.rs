@@ -1,7 +1,7 @@
 //! What goes with each call, and says who calls.
 
 use super::{LinkError, LinkOptions};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use tonic::{
     Request, Status,
@@ -15,7 +15,8 @@ const EXECUTOR: &str = "octavius-executor";
 /// What goes with each call.
 #[derive(Clone)]
 pub(super) struct Credentials {
-    authorization: MetadataValue<Ascii>,
+    /// None where the executor was given no token.
+    authorization: Option<MetadataValue<Ascii>>,
     executor: MetadataValue<Ascii>,
 }
 
@@ -27,7 +28,9 @@ impl fmt::Debug for Credentials {
 
 impl Interceptor for Credentials {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.authorization.clone());
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
         request.metadata_mut().insert(EXECUTOR, self.executor.clone());
         Ok(request)
     }
@@ -36,10 +39,14 @@ impl Interceptor for Credentials {
 impl Credentials {
     /// The token and the executor's id, as headers hold them.
     pub(super) fn new(options: &LinkOptions) -> Result<Self, LinkError> {
-        let bearer = format!("Bearer {}", options.token.expose_secret());
-        let mut authorization: MetadataValue<Ascii> =
-            bearer.parse().map_err(|_| LinkError::Token)?;
-        authorization.set_sensitive(true);
+        let bearer = |token: &SecretString| {
+            let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
+                .parse()
+                .map_err(|_| LinkError::Token)?;
+            bearer.set_sensitive(true);
+            Ok(bearer)
+        };
+        let authorization = options.token.as_ref().map(bearer).transpose()?;
         // Ids are ASCII, and so always headers.
         let executor = options.executor.as_str().parse().map_err(|_| LinkError::Token)?;
         Ok(Self { authorization, executor })

@@ -51,6 +51,15 @@ impl Failure {
         Self::Later { code: Code::Internal, text: format!("the controller answered with {what}") }
     }
 
+    /// What a failure means where there was no session that could be gone: another place, another installation.
+    pub(super) fn of_registration(self) -> Self {
+        match self {
+            Self::SessionGone(text) => Self::Refused { code: Code::FailedPrecondition, text },
+            refused @ Self::Refused { .. } => refused,
+            later @ Self::Later { .. } => later,
+        }
+    }
+
     pub(super) fn from_status(status: &Status) -> Self {
         let (code, text) = (status.code(), status.message().to_owned());
         match meaning(code as i32) {

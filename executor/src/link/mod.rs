@@ -54,8 +54,8 @@ pub struct LinkOptions {
     pub controller: String,
     /// This executor's id.
     pub executor: ExecutorId,
-    /// Proves who this executor is.
-    pub token: SecretString,
+    /// Proves who this executor is; none: it was given nothing to prove it with.
+    pub token: Option<SecretString>,
     /// How long a call may take.
     pub deadline: Duration,
 }
@@ -221,7 +221,7 @@ impl Link {
         });
     }
 
-    /// Opens a session with the controller.
+    /// Opens a session with the controller. Never fails as `SessionGone`: there was none.
     pub async fn register(&self, registration: &Registration) -> Result<Registered, Failure> {
         let request = v1::RegisterRequest {
             executor: registration.executor.to_string(),
@@ -235,7 +235,8 @@ impl Link {
             installation: registration.installation.clone().unwrap_or_default(),
         };
         let mut client = self.client.clone();
-        let answer = self.call("Register", self.deadline, client.register(request)).await?;
+        let answer = self.call("Register", self.deadline, client.register(request)).await;
+        let answer = answer.map_err(Failure::of_registration)?;
         let ping_deadline = answer.ping_deadline.and_then(translate::duration);
         let Some(ping_deadline) = ping_deadline.filter(|deadline| !deadline.is_zero()) else {
             return Err(Failure::nonsense("a registration without a ping deadline"));

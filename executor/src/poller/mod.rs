@@ -51,10 +51,10 @@ impl Poller {
     }
 
     fn step(&mut self, context: &mut Context<Self>) {
-        let tools = self.tools.clone();
+        let (tools, failures) = (self.tools.clone(), self.backoff.failures());
         let polled = async move {
             let no_more_work = tools.no_more_work.clone();
-            no_more_work.run_until_cancelled(poll(&tools)).await
+            no_more_work.run_until_cancelled(poll(&tools, failures)).await
         };
         context.spawn(polled.into_actor(self).map(|polled, poller, context| match polled {
             None => tracing::info!("no more work is asked for"),
@@ -79,7 +79,7 @@ impl Actor for Poller {
 
 octavius_service::panics_when_told!(Poller);
 
-async fn poll(tools: &Tools) -> Polled {
+async fn poll(tools: &Tools, failures: u32) -> Polled {
     let mut watched = tools.attempts.held();
     let (held, free) = room(tools.capacity, &mut watched).await;
     let session = tools.link.session().await;
@@ -95,7 +95,10 @@ async fn poll(tools: &Tools) -> Polled {
         Ok(grants) => grants,
         Err(Failure::SessionGone(_)) => return Polled::Failed,
         Err(failure) => {
-            tracing::warn!(%failure, "a poll was not answered");
+            match failures {
+                0 => tracing::warn!(%failure, "a poll was not answered: tried again until one is"),
+                _ => tracing::debug!(%failure, failures, "a poll was not answered"),
+            }
             return Polled::Failed;
         }
     };

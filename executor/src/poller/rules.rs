@@ -2,6 +2,9 @@
 
 use crate::lease::{Held, HeldPhase};
 
+/// The most attempts that an executor may name as held.
+const MOST_HELD: usize = 10_000;
+
 /// How many attempts more there is room for. What has ended takes no place while its state and log are on their way,
 /// unless as much waits to be sent as there are places: then the controller is slower than the work.
 pub fn free(capacity: u32, held: &[Held]) -> u32 {
@@ -9,7 +12,8 @@ pub fn free(capacity: u32, held: &[Held]) -> u32 {
         |ended| held.iter().filter(|held| (held.phase == HeldPhase::Ended) == ended).count();
     let alive = u32::try_from(count(false)).unwrap_or(u32::MAX);
     let ended = u32::try_from(count(true)).unwrap_or(u32::MAX);
-    capacity.saturating_sub(alive.saturating_add(ended.saturating_sub(capacity)))
+    let nameable = u32::try_from(MOST_HELD.saturating_sub(held.len())).unwrap_or(u32::MAX);
+    capacity.saturating_sub(alive.saturating_add(ended.saturating_sub(capacity))).min(nameable)
 }
 
 #[cfg(test)]
@@ -23,6 +27,12 @@ mod tests {
         let attempt =
             AttemptId { execution: ExecutionId::from_bytes([1; 16]), attempt: AttemptNumber(1) };
         vec![Held { lease: LeaseName { attempt, epoch: Epoch(1) }, phase }; count]
+    }
+
+    #[test]
+    fn no_more_is_held_than_can_be_named() {
+        assert_eq!(free(10_000, &held(HeldPhase::Ended, 9_990)), 10);
+        assert_eq!(free(10_000, &held(HeldPhase::Ended, 10_000)), 0);
     }
 
     proptest! {

@@ -7,10 +7,10 @@ mod orders;
 mod script;
 mod world;
 
-use octavius_executor::lease::HeldPhase;
-use octavius_protocol::v1::ExecutionState;
-use script::lease;
+use octavius_executor::lease;
+use octavius_protocol::v1::{ExecutionState, HeldPhase};
 use std::time::Duration;
+use tokio::time::Instant;
 use world::{WAIT, World, entries};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,6 +72,25 @@ async fn a_session_that_is_gone_is_opened_again_and_nothing_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_learns_first_that_the_session_is_gone_tells_the_others() {
+    let mut world = World::without_executor().await;
+    // So patient that the heartbeat alone would notice it after 20 seconds.
+    world.controller.with(|state| state.ping_deadline = 60).await;
+    world.start_executor().await;
+    world.controller.until("beaten", |state| state.first_held.is_some()).await;
+    let attends = world.controller.with(|state| {
+        state.faults.hang_attends = true;
+        state.attends.len()
+    });
+    let attends = attends.await;
+    world.controller.until("hanging", |state| state.attends.len() > attends).await;
+    let began = Instant::now();
+    world.controller.with(|state| state.session = 0).await;
+    world.controller.until("registered", |state| state.registrations.len() == 2).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "noticed after {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deposed_controller_is_not_obeyed() {
     let world = World::start().await;
     let id = world.controller.grant(world.shell(&format!("echo a; {WAIT}; echo b"))).await;
@@ -83,7 +102,7 @@ async fn a_deposed_controller_is_not_obeyed() {
     let before = before.await;
     world.controller.until("answered", |state| state.attends.len() >= before + 4).await;
     let held = world.running().attempts().held().borrow().clone().unwrap();
-    assert_eq!(held.iter().map(|held| held.phase).collect::<Vec<_>>(), [HeldPhase::Running]);
+    assert_eq!(held.iter().map(|held| held.phase).collect::<Vec<_>>(), [lease::HeldPhase::Running]);
     world.controller.with(|state| state.faults.old_term = false).await;
     world.open_gate();
     world.ends_with_success(&id, "a\nb\n").await;
@@ -129,11 +148,12 @@ async fn a_controller_that_forgets_what_was_not_durable_gets_it_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_is_lost_after_the_end_was_told_is_sent_again() {
     let world = World::start().await;
-    world.controller.with(|state| state.faults.refuse.insert("Ended", 3)).await;
+    world.controller.with(|state| state.faults.refuse.insert("Ended", u32::MAX)).await;
     let id = world.controller.grant(world.shell("echo hello")).await;
-    let refused = |state: &script::State| state.refused.get("Ended") == Some(&2);
+    let refused = |state: &script::State| state.refused.contains_key("Ended");
     world.controller.until("refused", refused).await;
     let crash = |state: &mut script::State| {
+        state.faults.refuse.clear();
         let attempt = state.attempts.get_mut(&id).unwrap();
         attempt.log.clear();
         attempt.durable = 0;
@@ -149,8 +169,14 @@ async fn what_runs_outlives_its_executor_and_the_next_one_finishes_the_story() {
     let id = world.controller.grant(world.shell(&format!("echo a; {WAIT}; echo b"))).await;
     world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
     world.stop_executor().await;
-    world.open_gate();
     world.start_executor().await;
+    world.controller.until("registered", |state| state.registrations.len() == 2).await;
+    world.controller.until("beaten", |state| state.first_held.is_some()).await;
+    let first = world.controller.with(|state| state.first_held.clone().unwrap()).await;
+    let named: Vec<_> = first.iter().filter_map(|held| held.lease.clone()).collect();
+    assert_eq!(named.len(), 1, "the list was sent before it was complete");
+    assert_eq!((&named[0].execution, first[0].phase()), (&id, HeldPhase::Running));
+    world.open_gate();
     world.ends_with_success(&id, "a\nb\n").await;
     assert_eq!(world.runs(), 1);
     let registrations = world.controller.with(|state| state.registrations.clone()).await;
@@ -181,7 +207,7 @@ async fn each_actor_may_panic_and_work_goes_on() {
     assert!(world.running().attempts().inject_panic().await.is_err());
     assert!(world.running().heartbeat().inject_panic().await.is_err());
     assert!(world.running().poller().inject_panic().await.is_err());
-    let second = world.controller.grant(lease(&["echo", "after"])).await;
+    let second = world.controller.grant(script::lease(&["echo", "after"])).await;
     assert_eq!(world.controller.over(&second).await.state(), ExecutionState::Succeeded);
     world.open_gate();
     world.ends_with_success(&id, "a\nb\n").await;

@@ -67,6 +67,23 @@ async fn what_is_taken_back_is_stopped_removed_and_not_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_learns_from_a_report_that_it_holds_nothing_stops_and_removes_it() {
+    let world = World::start().await;
+    world.controller.with(|state| state.faults.refuse.insert("Running", u32::MAX)).await;
+    let id = world.controller.grant(world.shell("echo a; while :; do sleep 0.05; done")).await;
+    let refused = |state: &script::State| state.refused.contains_key("Running");
+    world.controller.until("refused", refused).await;
+    let take_back = |state: &mut script::State| {
+        state.faults.refuse.clear();
+        let attempt = state.attempts.get_mut(&id).unwrap();
+        (attempt.taken_back, attempt.unsaid) = (true, true);
+    };
+    world.controller.with(take_back).await;
+    world.nothing_left().await;
+    assert_eq!(world.controller.reports(&id).await, ["Prepared"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_is_not_there_is_a_failed_start() {
     let world = World::start().await;
     let id = world.controller.grant(lease(&["/there/is/no/such/program"])).await;

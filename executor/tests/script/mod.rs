@@ -39,6 +39,8 @@ pub struct Attempt {
     pub over: bool,
     /// Somebody else's.
     pub taken_back: bool,
+    /// Nobody says so until the executor reports.
+    pub unsaid: bool,
     pub stop: bool,
 }
 
@@ -69,6 +71,10 @@ pub struct State {
     pub refused: BTreeMap<&'static str, u32>,
     pub attends: Vec<Instant>,
     pub held: Vec<v1::HeldAttempt>,
+    /// What the first sign of life of the newest session named.
+    pub first_held: Option<Vec<v1::HeldAttempt>>,
+    /// In seconds; 0 means 3.
+    pub ping_deadline: i64,
     pub polled: Vec<u32>,
     pub authorization: Option<String>,
 }

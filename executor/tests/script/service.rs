@@ -51,7 +51,11 @@ impl State {
         let open = self.attempts.iter().filter(|(id, attempt)| {
             attempt.ended.is_none() && !attempt.taken_back && !named.contains(*id)
         });
-        open.map(|(_, attempt)| attempt.lease.clone()).collect()
+        let again = |attempt: &Attempt| v1::Lease {
+            identity: attempt.identity.clone().unwrap_or(attempt.lease.identity.clone()),
+            ..attempt.lease.clone()
+        };
+        open.map(|(_, attempt)| again(attempt)).collect()
     }
 
     fn orders(&self, held: &[v1::HeldAttempt]) -> Vec<v1::Order> {
@@ -59,7 +63,10 @@ impl State {
         leases
             .filter_map(|lease| {
                 let attempt = self.attempts.get(&lease.execution)?;
-                let kind = match (attempt.taken_back, attempt.stop && attempt.ended.is_none()) {
+                let kind = match (
+                    attempt.taken_back && !attempt.unsaid,
+                    attempt.stop && attempt.ended.is_none(),
+                ) {
                     (true, _) => v1::OrderKind::Release,
                     (false, true) => v1::OrderKind::Stop,
                     (false, false) => return None,
@@ -112,7 +119,7 @@ impl Executors for Service {
         let mut state = self.state().await;
         state.admit("Register")?;
         if let Some(text) = &state.faults.refuse_registration {
-            return Err(Status::already_exists(text.clone()));
+            return Err(Status::failed_precondition(text.clone()));
         }
         let authorization = request.metadata().get("authorization");
         state.authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
@@ -123,11 +130,13 @@ impl Executors for Service {
             state.session = state.registrations.len() as u64 + 1;
         }
         state.registrations.push(request);
+        state.first_held = None;
+        let seconds = if state.ping_deadline == 0 { 3 } else { state.ping_deadline };
         let answer = v1::RegisterResponse {
             term: Some(TERM),
             session: state.session,
             installation: state.installation.clone(),
-            ping_deadline: Some(prost_types::Duration { seconds: 3, nanos: 0 }),
+            ping_deadline: Some(prost_types::Duration { seconds, nanos: 0 }),
         };
         state.answer("Register", answer)
     }
@@ -143,6 +152,7 @@ impl Executors for Service {
             state.check(request.session)?;
             state.attends.push(Instant::now());
             state.held = request.held.clone();
+            state.first_held.get_or_insert(request.held.clone());
             if state.faults.old_term {
                 let order = |held: v1::HeldAttempt| v1::Order {
                     lease: held.lease,

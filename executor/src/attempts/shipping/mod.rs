@@ -117,9 +117,12 @@ enum Came {
 
 /// What came of one piece.
 enum Passed {
+    /// The controller has it.
     On,
+    /// Nothing more is taken.
     Closed,
-    Misplaced,
+    /// The controller does not have it, or it was read wrongly.
+    Stuck,
 }
 
 impl Shipper {
@@ -182,7 +185,7 @@ impl Shipper {
                 (Some(piece), _) => match self.pass_on(piece).await {
                     Passed::Closed => return Came::Done(Shipped::Whole),
                     Passed::On => continue,
-                    Passed::Misplaced => self.backoff.pause(),
+                    Passed::Stuck => self.backoff.pause(),
                 },
                 (None, Until::Rest) if failed && self.missing < MISSING_TRIES => self.miss(),
                 (None, Until::Rest | Until::Arrived) => {
@@ -236,28 +239,32 @@ impl Shipper {
             Ok(Some(sending)) => {
                 let before = self.position.next();
                 let closed = self.append(Some(sending)).await.closed;
-                if self.position.next() > before {
-                    self.missing = 0;
+                match (closed, self.position.next() > before) {
+                    (true, _) => return Passed::Closed,
+                    // Sent again from where the controller is; but not in a circle, for it may be closing the log.
+                    (false, false) => return Passed::Stuck,
+                    (false, true) => self.missing = 0,
                 }
-                if closed { Passed::Closed } else { Passed::On }
+                Passed::On
             }
             Ok(None) => Passed::On,
             Err(error) => {
                 let attempt = self.lease.borrow().attempt;
                 tracing::warn!(%attempt, %error, "the log is read again from its start");
-                Passed::Misplaced
+                Passed::Stuck
             }
         }
     }
 
-    /// Waits until all that the controller has is durable, and says how much that is.
+    /// Says how much the controller has; where that was not all read here, once it is durable there.
     async fn settle(&mut self, why: &str) -> Came {
         loop {
             let answer = self.append(None).await;
-            if answer.closed || answer.durable == answer.next {
+            let durable = (answer.durable, answer.durable_crc);
+            let durable = (answer.closed || answer.durable == answer.next).then_some(durable);
+            if let Some((size, crc)) = durable.or_else(|| self.position.arrived()) {
                 let cut = format!("the log is not whole: {why}");
-                let log = WholeLog { size: answer.durable, crc: answer.durable_crc, cut };
-                return Came::Done(Shipped::Short(log));
+                return Came::Done(Shipped::Short(WholeLog { size, crc, cut }));
             }
             tokio::time::sleep(self.backoff.pause()).await;
         }

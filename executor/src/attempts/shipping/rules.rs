@@ -2,7 +2,10 @@
 
 use crate::runner::LogPiece;
 use bytes::Bytes;
+use crc::{CRC_64_XZ, Crc};
 use std::collections::BTreeMap;
+
+const CRC: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
 
 /// The most places that are remembered. More would only save reading again.
 const MOST_MARKS: usize = 64;
@@ -42,13 +45,22 @@ pub struct Position {
     next: u64,
     /// Where the next piece begins.
     reading: u64,
-    /// Known cursors by offset; always has the start.
-    marks: BTreeMap<u64, Bytes>,
+    /// Known places by offset; always has the start and the one that is read from.
+    marks: BTreeMap<u64, Mark>,
+}
+
+/// A place in a log that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    /// How the runner finds it.
+    cursor: Bytes,
+    /// CRC-64/XZ of all before it.
+    crc: u64,
 }
 
 impl Default for Position {
     fn default() -> Self {
-        Self { next: 0, reading: 0, marks: BTreeMap::from([(0, Bytes::new())]) }
+        Self { next: 0, reading: 0, marks: BTreeMap::from([(0, Mark::default())]) }
     }
 }
 
@@ -61,7 +73,12 @@ impl Position {
     /// The cursor to read behind.
     pub fn cursor(&self) -> &Bytes {
         static START: Bytes = Bytes::new();
-        self.marks.get(&self.reading).unwrap_or(&START)
+        self.marks.get(&self.reading).map_or(&START, |mark| &mark.cursor)
+    }
+
+    /// Size and CRC-64/XZ of what the controller has; none where it has more than was read here.
+    pub fn arrived(&self) -> Option<(u64, u64)> {
+        self.marks.get(&self.next).map(|mark| (self.next, mark.crc))
     }
 
     /// A piece was read: what of it the controller does not have. An error, and back to the start, where the piece
@@ -75,7 +92,9 @@ impl Position {
         }
         let length: u64 = piece.chunks.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let end = piece.offset + length;
-        self.remember(end, piece.cursor.clone());
+        let before = self.marks.get(&self.reading).map_or(0, |mark| mark.crc);
+        let crc = piece.chunks.iter().fold(before, |crc, (_, bytes)| crc_behind(crc, bytes));
+        self.remember(end, Mark { cursor: piece.cursor.clone(), crc });
         self.reading = end;
         if end <= self.next {
             return Ok(None);
@@ -90,7 +109,8 @@ impl Position {
         self.next = answer.next;
         if answer.durable > 0 && answer.durable <= answer.next && !answer.durable_cursor.is_empty()
         {
-            self.marks.entry(answer.durable).or_insert_with(|| answer.durable_cursor.clone());
+            let mark = Mark { cursor: answer.durable_cursor.clone(), crc: answer.durable_crc };
+            self.marks.entry(answer.durable).or_insert(mark);
             // The controller goes back behind what is durable only if it was restored: then the start will do.
             let durable = answer.durable;
             self.marks
@@ -108,7 +128,7 @@ impl Position {
         self.marks.retain(|offset, _| *offset == 0);
     }
 
-    fn remember(&mut self, offset: u64, cursor: Bytes) {
+    fn remember(&mut self, offset: u64, mark: Mark) {
         // The place that is read from next is always remembered; of the others the oldest go, the start never.
         if self.marks.len() >= MOST_MARKS
             && let Some(oldest) =
@@ -116,13 +136,21 @@ impl Position {
         {
             self.marks.remove(&oldest);
         }
-        self.marks.insert(offset, cursor);
+        self.marks.insert(offset, mark);
     }
 
     /// The first mark behind the start: what is durable, if anything is.
     fn durable(&self) -> u64 {
         self.marks.keys().copied().nth(1).unwrap_or(0)
     }
+}
+
+/// CRC-64/XZ of some bytes behind those of which it is `crc`.
+fn crc_behind(crc: u64, bytes: &[u8]) -> u64 {
+    // The crate begins with the reflected register; what it gives at the end is the register's complement.
+    let mut digest = CRC.digest_with_initial((!crc).reverse_bits());
+    digest.update(bytes);
+    digest.finalize()
 }
 
 /// A piece that does not begin where it was asked for.
@@ -192,6 +220,7 @@ mod tests {
             Acknowledged {
                 next: self.bytes.len() as u64,
                 durable: self.durable as u64,
+                durable_crc: CRC.checksum(&self.bytes[..self.durable]),
                 durable_cursor: self.cursors.get(&self.durable).cloned().unwrap_or_default(),
                 ..Acknowledged::default()
             }
@@ -257,11 +286,16 @@ mod tests {
                 }
                 prop_assert!(log.starts_with(&controller.bytes), "something else arrived");
                 prop_assert!(position.marks.len() <= MOST_MARKS + 1);
+                prop_assert!(position.marks.contains_key(&position.reading));
+                if let Some((size, crc)) = position.arrived() {
+                    prop_assert_eq!(crc, CRC.checksum(&log[..usize::try_from(size).unwrap()]));
+                }
             }
             for _ in 0..=2 * log.len() + 2 {
                 position.acknowledged(&controller.answer());
                 send(&log, &mut controller, &mut position, 7, true);
             }
+            prop_assert_eq!(position.arrived(), Some((log.len() as u64, CRC.checksum(&log))));
             prop_assert_eq!(controller.bytes, log);
         }
     }

@@ -2,7 +2,8 @@
 
 use super::{super::*, exit, work};
 use crate::runner::ExitCause;
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens to one step, or between two.
 #[derive(Clone, Copy, Debug)]
@@ -257,6 +258,7 @@ impl World {
             "gone before the controller knew of it"
         );
         assert!(!self.ours || *epoch <= Epoch(self.epoch));
+        assert!(!self.facts.stop_wanted, "gone, and it was to be stopped");
         if *phase == Phase::Prepared {
             *phase = Phase::Going;
             self.started += 1;
@@ -324,4 +326,37 @@ proptest! {
         // What is not over is either somebody else's, or will be granted here again under a newer epoch.
         prop_assert!(world.over || !world.ours || world.facts.epoch() < Epoch(world.epoch), "{world:?}");
     }
+}
+
+/// Without this the property above could hold because nothing ever happens.
+#[test]
+fn the_runs_reach_what_they_are_about() {
+    let mut runner = TestRunner::deterministic();
+    let mut reached: BTreeMap<&str, u32> = BTreeMap::new();
+    for _ in 0..1000 {
+        let mut world = World::new();
+        let mut happened = BTreeSet::new();
+        for twist in twists().new_tree(&mut runner).unwrap().current() {
+            if world.forgotten {
+                break;
+            }
+            world.twist(twist);
+            happened.extend([
+                (world.started > 0, "started"),
+                (world.made > 1, "prepared again"),
+                (world.epoch > 1 && world.facts.epoch() == Epoch(world.epoch), "granted anew"),
+                (matches!(world.ending, Some(Over::Exited(_))), "ended"),
+                (matches!(world.ending, Some(Over::PreparedGone | Over::KeeperGone)), "lost"),
+                (matches!(world.ending, Some(Over::NeverMade)), "stopped early"),
+                (matches!(world.ending, Some(Over::Refused(_))), "refused"),
+                (world.facts.released && world.started > 0, "taken back while it ran"),
+                (matches!(twist, Twist::Restart) && world.started > 0, "begun again while it ran"),
+            ]);
+        }
+        for (_, what) in happened.into_iter().filter(|(happened, _)| *happened) {
+            *reached.entry(what).or_default() += 1;
+        }
+    }
+    let seldom = reached.values().filter(|runs| **runs < 10).count();
+    assert!(reached.len() == 9 && seldom == 0, "of 1000 runs: {reached:?}");
 }
