@@ -62,9 +62,9 @@ impl v1::executions_server::Executions for Services {
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
-        let (_, request) = self.parts.door.enter(Rpc::Cancel, request)?;
+        let (caller, request) = self.parts.door.enter(Rpc::Cancel, request)?;
         let id = checked(|check| check.id("id", &request.id))?;
-        let shown = self.parts.queue.cancel(id).await?;
+        let shown = self.parts.queue.cancel(id, caller.name()).await?;
         let execution = Some(self.execution(shown).await);
         Ok(Response::new(v1::CancelResponse { execution }))
     }

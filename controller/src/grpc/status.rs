@@ -204,12 +204,16 @@ statuses! {
         SubmitError::Full { .. } => {
             Meaning::full("QUEUE_FULL", LATER, "`octavius executors` shows who takes work.")
         }
+        SubmitError::TooMuch { .. } => {
+            Meaning::full("TOO_MANY_BYTES", SOON, "Large arguments wait for others of their size.")
+        }
         SubmitError::OtherContent { .. } => Meaning::new(Code::AlreadyExists, "REQUEST_ID_USED"),
         SubmitError::Unconfirmed(_) | SubmitError::Store(_) => Meaning::unavailable("UNCONFIRMED"),
         SubmitError::Unanswered(error) => unanswered(&error),
     };
     QueueError => |error| match error {
         QueueError::Unknown(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTION"),
+        QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
         QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
         QueueError::PageToken(_) => Meaning::page_token(&error),
         QueueError::Parked { .. } => {

@@ -108,6 +108,17 @@ impl Attempt {
         }
     }
 
+    /// The newest epoch that was ever granted.
+    pub fn newest(&self) -> Epoch {
+        match self.state {
+            State::Pending { last: epoch }
+            | State::Leased(epoch)
+            | State::Starting(epoch)
+            | State::Running(epoch)
+            | State::Ended { epoch, .. } => epoch,
+        }
+    }
+
     /// Whether it takes one of its holder's places: held, and not known to have ended.
     pub fn occupies(&self) -> bool {
         self.held().is_some() && self.ending.is_none()

@@ -24,6 +24,14 @@ pub enum SubmitError {
         /// The bound.
         limit: usize,
     },
+    /// Too many bytes of arguments are being accepted.
+    #[error(
+        "{limit} KiB of arguments are being accepted, the most at a time: try again in a moment"
+    )]
+    TooMuch {
+        /// The bound, in KiB.
+        limit: u32,
+    },
     /// The request id was used for something else.
     #[error(
         "the request id `{request_id}` belongs to execution {first} of other content: use a new one"
@@ -51,6 +59,11 @@ pub enum QueueError {
     /// There is none.
     #[error("there is no execution `{0}`: `octavius executions` shows the newest ones")]
     Unknown(ExecutionId),
+    /// An executor holds an attempt that this store does not know. Nothing is stopped for that.
+    #[error(
+        "execution {0} is not known here, as after a restore from a backup: it is left to run, and a person decides about it"
+    )]
+    NotKnown(ExecutionId),
     /// The session is not open.
     #[error("session {0} is not open: register again")]
     Session(Session),

@@ -1,7 +1,7 @@
 //! Executors: who joins, expires and is lost, who polls, and who waits for orders.
 
 use super::{
-    JobQueue, Leased, Orders, QueueError,
+    JobQueue, Leased, Orders, QueueError, Wake,
     rules::{Grant, Join, LeaseName, SessionUnknown, Verdict},
     show::{stored_record, stored_spec},
 };
@@ -12,6 +12,10 @@ use tokio::sync::oneshot;
 
 /// The most attempts of one beat that are looked up in history; the next beat brings the others.
 const LOOKED_UP: usize = 64;
+/// The most attempts that are remembered as not known.
+const STRANGERS: usize = 10_000;
+/// The most bytes of what was submitted that one answer carries, and the one that goes beyond.
+const ANSWER_BYTES: usize = 2 << 20;
 
 impl From<SessionUnknown> for QueueError {
     fn from(SessionUnknown(session): SessionUnknown) -> Self {
@@ -58,18 +62,7 @@ impl Handler<Lose> for JobQueue {
 
     fn handle(&mut self, Lose(executor, session): Lose, _: &mut Self::Context) -> Self::Result {
         let changes = self.view.lose(&executor, session, self.now());
-        // Each attempt is a decision of its own: an executor may hold more than one transaction takes.
-        let commits: Vec<_> =
-            changes.iter().map(|change| self.commit(std::slice::from_ref(change))).collect();
-        let all = commits.into_iter().fold(
-            Box::pin(fut::ok(())) as ResponseActFuture<Self, Result<(), QueueError>>,
-            |before, commit| {
-                Box::pin(before.then(|was: Result<(), QueueError>, _, _| {
-                    commit.map(move |now, _, _| was.and(now))
-                }))
-            },
-        );
-        Box::pin(all.map(|committed, queue, _| {
+        Box::pin(self.commit_each(&changes).map(|committed, queue, _| {
             queue.wake_polls();
             committed
         }))
@@ -91,9 +84,9 @@ impl Handler<HeldBy> for JobQueue {
 
 /// What a parked call gets: something, or a wait for it.
 #[derive(Debug)]
-pub(super) enum Parked<T> {
+pub(super) enum Parked<T, W = ()> {
     Now(T),
-    Later(oneshot::Receiver<()>),
+    Later(oneshot::Receiver<W>),
 }
 
 /// Work for up to `free` places.
@@ -130,21 +123,27 @@ impl Handler<Poll> for JobQueue {
     }
 }
 
-/// Grants with what was submitted.
+/// Grants with what was submitted, up to what an answer carries: the others are repeated in the next one.
 async fn leased(store: &StoreHandle, grants: Vec<Grant>) -> Result<Vec<Leased>, QueueError> {
     let mut leased = Vec::with_capacity(grants.len());
+    let mut bytes = 0;
     for grant in grants {
         let execution = grant.lease.attempt.execution;
         let spec = stored_spec(store, execution).await?;
         let missing = || QueueError::Store(format!("what was submitted as {execution} is gone"));
-        leased.push(Leased { grant, spec: spec.ok_or_else(missing)? });
+        let spec = spec.ok_or_else(missing)?;
+        bytes += spec.size();
+        leased.push(Leased { grant, spec });
+        if bytes >= ANSWER_BYTES {
+            break;
+        }
     }
     Ok(leased)
 }
 
 /// A sign of life, and a wish for orders.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Parked<Orders>, QueueError>")]
+#[rtype(result = "Result<Parked<Orders, Wake>, QueueError>")]
 pub(super) struct Attend {
     pub(super) session: Session,
     pub(super) held: Vec<LeaseName>,
@@ -153,19 +152,25 @@ pub(super) struct Attend {
 }
 
 impl Handler<Attend> for JobQueue {
-    type Result = ResponseActFuture<Self, Result<Parked<Orders>, QueueError>>;
+    type Result = ResponseActFuture<Self, Result<Parked<Orders, Wake>, QueueError>>;
 
     fn handle(&mut self, attend: Attend, _: &mut Self::Context) -> Self::Result {
         let Attend { session, held, last } = attend;
+        let was_ready = self.view.is_ready(session);
         let mut attended = match self.view.attend(session, &held) {
             Ok(attended) => attended,
             Err(unknown) => return Box::pin(fut::err(unknown.into())),
         };
-        self.wake_polls(); // an executor that was silent gets work again
+        if !was_ready {
+            self.wake_polls(); // an executor that was silent gets work again
+        }
         let store = self.parts.store.clone();
-        let unknown = std::mem::take(&mut attended.unknown);
-        let looked_up = async move { (over(&store, unknown).await, store) };
-        Box::pin(looked_up.into_actor(self).then(move |(over, store), queue, _| {
+        // What was named when the call began may have ended since: it is looked up at the beginning only.
+        let mut unknown = if last { Vec::new() } else { std::mem::take(&mut attended.unknown) };
+        unknown.retain(|lease| !self.strangers.contains(&lease.attempt));
+        let looked_up = async move { (looked_up(&store, unknown).await, store) };
+        Box::pin(looked_up.into_actor(self).then(move |((over, strangers), store), queue, _| {
+            queue.keep_strangers(strangers);
             for lease in over {
                 let (order, news) = queue.view.forget(session, lease);
                 attended.orders.push(order);
@@ -187,28 +192,39 @@ impl Handler<Attend> for JobQueue {
 }
 
 impl JobQueue {
-    fn wait_for_orders(&mut self, session: Session) -> oneshot::Receiver<()> {
+    fn wait_for_orders(&mut self, session: Session) -> oneshot::Receiver<Wake> {
         let (waiter, wait) = oneshot::channel();
         self.attends.retain(|_, waiter| !waiter.is_closed());
-        self.attends.insert(session, waiter);
+        if let Some(older) = self.attends.insert(session, waiter) {
+            let _ = older.send(Wake::Displaced); // one call of a session is its sign of life, not two
+        }
         wait
+    }
+
+    fn keep_strangers(&mut self, strangers: Vec<LeaseName>) {
+        for LeaseName { attempt, .. } in strangers {
+            if self.strangers.len() < STRANGERS && self.strangers.insert(attempt) {
+                tracing::warn!(%attempt, "an executor holds what is not known here: it is left alone");
+            }
+        }
     }
 }
 
-/// Which of these history knows to be over. What it does not know is left alone: a store that was restored from a
-/// backup must not end what it has forgotten.
-async fn over(store: &StoreHandle, unknown: Vec<LeaseName>) -> Vec<LeaseName> {
-    let mut over = Vec::new();
+/// Which of these history knows to be over, and which it does not know. Those are left alone: a store that was restored
+/// from a backup must not end what it has forgotten.
+async fn looked_up(
+    store: &StoreHandle,
+    unknown: Vec<LeaseName>,
+) -> (Vec<LeaseName>, Vec<LeaseName>) {
+    let (mut over, mut strangers) = (Vec::new(), Vec::new());
     for lease in unknown.into_iter().take(LOOKED_UP) {
         match stored_record(store, lease.attempt.execution).await {
             Ok(Some(_)) => over.push(lease),
-            Ok(None) => {
-                tracing::warn!(attempt = %lease.attempt, "an executor holds what is not known here");
-            }
+            Ok(None) => strangers.push(lease),
             Err(error) => tracing::debug!(%error, "history could not be asked"),
         }
     }
-    over
+    (over, strangers)
 }
 
 /// Whether this session holds this grant.
@@ -217,10 +233,21 @@ async fn over(store: &StoreHandle, unknown: Vec<LeaseName>) -> Vec<LeaseName> {
 pub(super) struct Holds(pub(super) Session, pub(super) LeaseName);
 
 impl Handler<Holds> for JobQueue {
-    type Result = Result<bool, QueueError>;
+    type Result = ResponseActFuture<Self, Result<bool, QueueError>>;
 
     fn handle(&mut self, Holds(session, lease): Holds, _: &mut Self::Context) -> Self::Result {
-        Ok(self.view.holds(session, lease)?)
+        match self.view.holds(session, lease) {
+            Ok(Some(holds)) => Box::pin(fut::ok(holds)),
+            Err(unknown) => Box::pin(fut::err(unknown.into())),
+            Ok(None) => {
+                let (store, execution) = (self.parts.store.clone(), lease.attempt.execution);
+                let over = async move {
+                    let record = stored_record(&store, execution).await?;
+                    record.map(|_| false).ok_or(QueueError::NotKnown(execution))
+                };
+                Box::pin(over.into_actor(self))
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What others hold of the queue: bounds, deadlines, and the calls that are parked.
 
 use super::{
-    JobQueue, Parts, QueueError, SubmitError,
+    JobQueue, Parts, QueueError, SubmitError, Wake,
     executors::{Attend, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn, TakeReport},
     record::{Record, Spec},
     rules::{Grant, Join, LeaseName, Order, Report, Verdict},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::store::{Range, StoreHandle, keys};
 use octavius_protocol::id::{ExecutionId, ExecutorId, JobName, Session};
-use octavius_service::actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy};
+use octavius_service::actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered};
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -90,6 +90,8 @@ pub struct Listed {
 
 /// The most calls that are parked at a time, for work and for orders each.
 const PARKED: usize = 20_000;
+/// The most KiB of arguments that are being accepted at a time.
+const SUBMITTED_KIB: u32 = 64 << 10;
 
 /// The way in to the queue. Its bounds and deadlines are settled here.
 #[derive(Clone, Debug)]
@@ -98,6 +100,8 @@ pub struct QueueHandle {
     store: StoreHandle,
     polls: Arc<Semaphore>,
     attends: Arc<Semaphore>,
+    /// Room for what is being accepted, in KiB.
+    submitted: Arc<Semaphore>,
 }
 
 impl QueueHandle {
@@ -108,7 +112,8 @@ impl QueueHandle {
         let actor =
             system.supervise("JobQueue", Limits::default(), RestartPolicy::default(), build)?;
         let parked = || Arc::new(Semaphore::new(PARKED));
-        Ok(Self { actor, store, polls: parked(), attends: parked() })
+        let submitted = Arc::new(Semaphore::new(SUBMITTED_KIB as usize));
+        Ok(Self { actor, store, polls: parked(), attends: parked(), submitted })
     }
 
     /// The actor itself, for tests of supervision and for readiness.
@@ -119,19 +124,27 @@ impl QueueHandle {
 
     /// Accepts a request to run a job. The answer comes after the execution is on disk.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Accepted, SubmitError> {
+        let bytes: usize = request.arguments.values().map(|value| value.len() + 64).sum();
+        let weight = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX).min(SUBMITTED_KIB);
+        let full = |_| SubmitError::TooMuch { limit: SUBMITTED_KIB };
+        let _room = self.submitted.try_acquire_many(weight.max(1)).map_err(full)?;
         loop {
             match self.actor.mutate(Priority::Submit, Submit(request.clone())).await?? {
                 Submitted::Accepted(accepted) => return Ok(*accepted),
                 // Closes when the first is answered, or its actor is gone. Nothing is ever sent.
-                Submitted::InFlight(mut first) => while first.changed().await.is_ok() {},
+                Submitted::InFlight(mut first) => {
+                    let answered = async { while first.changed().await.is_ok() {} };
+                    let after = Limits::default().answer;
+                    let late = |_| Unanswered::Late { actor: "JobQueue", after };
+                    tokio::time::timeout(after, answered).await.map_err(late)?;
+                }
             }
         }
     }
 
     /// One execution.
     pub async fn get(&self, id: ExecutionId) -> Result<Shown, QueueError> {
-        let live = self.actor.query(Priority::Read, Look(id)).await?;
-        // Read after the look: the store answers when all that the view had decided is on disk.
+        let live = self.actor.query(Priority::Read, Look(id)).await??;
         let spec = stored_spec(&self.store, id).await?;
         let shown = match live {
             Some(shown) => shown,
@@ -146,7 +159,7 @@ impl QueueHandle {
         let before = parse_token(&request.page_token)?;
         let most = request.page_size.max(1) + 1;
         let look = LookThrough { before, job: request.job.clone(), most };
-        let live = self.actor.query(Priority::Read, look).await?;
+        let live = self.actor.query(Priority::Read, look).await??;
         let (done, done_goes_on) = history(&self.store, request.job.as_ref(), before, most).await?;
         // A page of history may be short; what is older than its end belongs to the next one.
         let oldest = done.last().filter(|_| done_goes_on).map(|shown| shown.record.id);
@@ -162,9 +175,9 @@ impl QueueHandle {
         Ok(Listed { executions, next_page_token })
     }
 
-    /// Takes the wish that an execution end; the execution as it stands then.
-    pub async fn cancel(&self, id: ExecutionId) -> Result<Shown, QueueError> {
-        self.actor.mutate(Priority::Report, Cancel(id)).await??;
+    /// Takes the wish of `user` that an execution end; the execution as it stands then.
+    pub async fn cancel(&self, id: ExecutionId, user: &str) -> Result<Shown, QueueError> {
+        self.actor.mutate(Priority::Report, Cancel(id, user.to_owned())).await??;
         self.get(id).await
     }
 
@@ -225,9 +238,12 @@ impl QueueHandle {
             let attend = Attend { session, held: held.clone(), last };
             match self.actor.mutate(Priority::Report, attend).await?? {
                 Parked::Now(orders) => return Ok(orders),
-                Parked::Later(news) => {
-                    last = tokio::time::timeout_at(until, news).await.is_err();
-                }
+                Parked::Later(news) => match tokio::time::timeout_at(until, news).await {
+                    Ok(Ok(Wake::Displaced)) => return Ok(Orders::default()),
+                    // There is some, or the actor is gone: asking tells.
+                    Ok(Ok(Wake::News) | Err(_)) => {}
+                    Err(_) => last = true,
+                },
             }
         }
     }
@@ -244,7 +260,8 @@ impl QueueHandle {
 
     /// Whether this session holds this grant.
     pub async fn holds(&self, session: Session, lease: LeaseName) -> Result<bool, QueueError> {
-        self.actor.query(Priority::Report, Holds(session, lease)).await?
+        // Appends come in floods, and must leave room for the reports that end them.
+        self.actor.query(Priority::Poll, Holds(session, lease)).await?
     }
 }
 

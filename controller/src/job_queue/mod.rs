@@ -32,11 +32,11 @@ use actix::prelude::*;
 use anyhow::Context as _;
 use futures::{FutureExt, future};
 use jiff::Timestamp;
-use octavius_protocol::id::{ExecutionId, Session};
+use octavius_protocol::id::{AttemptId, ExecutionId, Session};
 use record::{Change, Record};
-use rules::{Moment, QueueLimits, RunnerKind, View};
+use rules::{CutWanted, LeaseName, Moment, QueueLimits, RunnerKind, View};
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 use tokio::{
@@ -47,6 +47,8 @@ use uuid::Uuid;
 
 /// How often the queue looks at what waits.
 const TICK: Duration = Duration::from_secs(1);
+/// How many logs are closed as they are at a time.
+const CUTS: usize = 64;
 /// How many records a page has while the queue is loaded.
 const LOAD_PAGE: usize = 1000;
 
@@ -69,8 +71,12 @@ pub(crate) struct JobQueue {
     began: Instant,
     /// Who polls and got nothing, in the order in which they came.
     polls: VecDeque<(Session, oneshot::Sender<()>)>,
-    /// Who waits for orders.
-    attends: BTreeMap<Session, oneshot::Sender<()>>,
+    /// Who waits for orders: one call of each session.
+    attends: BTreeMap<Session, oneshot::Sender<Wake>>,
+    /// Logs that are being closed as they are, and those that could not be: how often, and when to try again.
+    cuts: BTreeMap<LeaseName, Cut>,
+    /// Attempts that an executor holds and history does not know: said once, and left alone.
+    strangers: BTreeSet<AttemptId>,
     /// Requests that are being accepted, by user and request id: a second one waits for the first.
     submitting: HashMap<(String, String), watch::Sender<()>>,
 }
@@ -111,6 +117,8 @@ impl JobQueue {
             began,
             polls: VecDeque::new(),
             attends: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            strangers: BTreeSet::new(),
             submitting: HashMap::new(),
         })
     }
@@ -128,37 +136,65 @@ impl JobQueue {
     }
 
     /// Has the store make these changes. What was decided on the view may not exist if it does not confirm: then the
-    /// actor ends, and begins again from the store.
+    /// actor ends, and begins again from the store. Without changes it waits for those that were decided before, so
+    /// that no answer rests on what is not on disk.
     fn commit(&self, changes: &[Change]) -> ResponseActFuture<Self, Result<(), QueueError>> {
-        if changes.is_empty() {
-            return Box::pin(fut::ok(()));
-        }
-        let commit = match storage::writes(changes) {
+        let stored = self.stored(changes);
+        Box::pin(stored.into_actor(self).map(|outcome, _, context| trust(outcome, context)))
+    }
+
+    /// The same for changes that do not belong together: there may be more than one transaction takes.
+    fn commit_each(&self, changes: &[Change]) -> ResponseActFuture<Self, Result<(), QueueError>> {
+        let each = changes.iter().map(|change| self.stored(std::slice::from_ref(change)));
+        let all = future::join_all(each.collect::<Vec<_>>());
+        Box::pin(all.into_actor(self).map(|outcomes, _, context| {
+            let bad = outcomes.into_iter().find(|outcome| *outcome != Commit::Done);
+            trust(bad.unwrap_or(Commit::Done), context)
+        }))
+    }
+
+    fn stored(&self, changes: &[Change]) -> impl Future<Output = Commit> + use<> {
+        match storage::writes(changes) {
             Ok(writes) => self.writer.commit(writes).left_future(),
             Err(error) => future::ready(Commit::Refused(error.to_string())).right_future(),
-        };
-        Box::pin(commit.into_actor(self).map(|outcome, _, context| match outcome {
-            Commit::Done => Ok(()),
-            Commit::Refused(why) | Commit::Unknown(why) => {
-                tracing::warn!(%why, "the store did not confirm: the queue is loaded again");
-                context.stop();
-                Err(QueueError::Store(why))
-            }
-        }))
+        }
     }
 
     /// Looks at what waits, and closes the logs that nobody completes.
     fn tick(&mut self, context: &mut Context<Self>) {
         let ticked = self.view.tick(self.now());
         if !ticked.changes.is_empty() {
-            let commit = self.commit(&ticked.changes);
+            let commit = self.commit_each(&ticked.changes);
             context.spawn(commit.map(|_, queue, _| queue.wake_polls()));
         }
-        for cut in ticked.cuts {
-            context.spawn(self.cut(cut.lease, cut.why).map(|_, _, _| ()));
-        }
+        self.cut_due(ticked.cuts, context);
         self.wake_polls(); // forgets those who have left
         self.measure();
+    }
+
+    /// Closes logs as they are: a few at a time, and each that could not be after a growing pause.
+    fn cut_due(&mut self, wanted: Vec<CutWanted>, context: &mut Context<Self>) {
+        let leases: BTreeSet<_> = wanted.iter().map(|cut| cut.lease).collect();
+        self.cuts.retain(|lease, _| leases.contains(lease));
+        let now = Instant::now();
+        let mut room = CUTS.saturating_sub(self.cuts.values().filter(|cut| cut.running).count());
+        for CutWanted { lease, why } in wanted {
+            let cut =
+                self.cuts.entry(lease).or_insert(Cut { running: false, failures: 0, due: now });
+            if room == 0 || cut.running || cut.due > now {
+                continue;
+            }
+            cut.running = true;
+            room -= 1;
+            context.spawn(self.cut(lease, why).map(move |done, queue, _| {
+                if let Some(cut) = queue.cuts.get_mut(&lease) {
+                    cut.running = false;
+                    cut.failures += u32::from(done.is_err());
+                    let pause = TICK * 2u32.saturating_pow(cut.failures.min(6));
+                    cut.due = Instant::now() + pause.mul_f64(rand::random_range(0.8..1.2));
+                }
+            }));
+        }
     }
 
     fn measure(&self) {
@@ -188,7 +224,36 @@ impl JobQueue {
     /// Wakes an executor that waits for orders.
     fn wake_attend(&mut self, session: Option<Session>) {
         if let Some(waiter) = session.and_then(|session| self.attends.remove(&session)) {
-            let _ = waiter.send(()); // it may have left; it asks again
+            let _ = waiter.send(Wake::News); // it may have left; it asks again
+        }
+    }
+}
+
+/// Why a call that waits for orders is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    /// There may be an order.
+    News,
+    /// A newer call of its session waits now.
+    Displaced,
+}
+
+/// A log that is to be closed as it is.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    running: bool,
+    failures: u32,
+    due: Instant,
+}
+
+/// Ends the actor where the store did not confirm, because its view may hold what the store does not.
+fn trust(outcome: Commit, context: &mut Context<JobQueue>) -> Result<(), QueueError> {
+    match outcome {
+        Commit::Done => Ok(()),
+        Commit::Refused(why) | Commit::Unknown(why) => {
+            tracing::warn!(%why, "the store did not confirm: the queue is loaded again");
+            context.stop();
+            Err(QueueError::Store(why))
         }
     }
 }

@@ -29,6 +29,18 @@ pub struct Spec {
     pub timeout_ms: Option<u64>,
 }
 
+impl Spec {
+    /// About how many bytes it takes in an answer.
+    pub fn size(&self) -> usize {
+        let arguments =
+            self.arguments.iter().map(|(name, value)| name.as_str().len() + value.len());
+        let command = self.command.iter().map(String::len);
+        arguments.chain(command).map(|bytes| bytes + 16).sum::<usize>()
+            + self.image_name.len()
+            + 256
+    }
+}
+
 /// Which executors can run an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

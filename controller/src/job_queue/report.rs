@@ -35,6 +35,7 @@ impl Handler<TakeReport> for JobQueue {
                 let commit = self.commit(&changes);
                 Box::pin(commit.map(|committed, _, _| committed.map(|()| verdict)))
             }
+            Reported::NotKnown => Box::pin(fut::err(QueueError::NotKnown(lease.attempt.execution))),
             Reported::Seal(changes, ending) => {
                 self.wake_polls(); // its place is free
                 let commit = self.commit(&changes);
@@ -47,11 +48,8 @@ impl Handler<TakeReport> for JobQueue {
                 let store = self.parts.store.clone();
                 let verdict = async move {
                     let record = stored_record(&store, lease.attempt.execution).await?;
-                    let unknown =
-                        || Verdict::Superseded("this execution is not known here".to_owned());
-                    Ok(record.map_or_else(unknown, |record| {
-                        Verdict::from_history(&record, lease, &report)
-                    }))
+                    let record = record.ok_or(QueueError::NotKnown(lease.attempt.execution))?;
+                    Ok(Verdict::from_history(&record, lease, &report))
                 };
                 Box::pin(verdict.into_actor(self))
             }

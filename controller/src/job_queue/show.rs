@@ -10,22 +10,23 @@ use crate::store::{StoreHandle, keys};
 use actix::prelude::*;
 use octavius_protocol::id::{ExecutionId, JobName};
 
-/// A live execution. None: it is not live.
+/// A live execution, shown once what is shown is on disk. None: it is not live.
 #[derive(Debug, Message)]
-#[rtype(result = "Option<Shown>")]
+#[rtype(result = "Result<Option<Shown>, QueueError>")]
 pub(super) struct Look(pub(super) ExecutionId);
 
 impl Handler<Look> for JobQueue {
-    type Result = Option<Shown>;
+    type Result = ResponseActFuture<Self, Result<Option<Shown>, QueueError>>;
 
     fn handle(&mut self, Look(id): Look, _: &mut Self::Context) -> Self::Result {
-        self.view.live(id).map(|record| shown(&self.view, record))
+        let seen = self.view.live(id).map(|record| shown(&self.view, record));
+        Box::pin(self.commit(&[]).map(|stored, _, _| stored.map(|()| seen)))
     }
 }
 
-/// Live executions, the newest first.
+/// Live executions, the newest first, shown once what is shown is on disk.
 #[derive(Debug, Message)]
-#[rtype(result = "Vec<Shown>")]
+#[rtype(result = "Result<Vec<Shown>, QueueError>")]
 pub(super) struct LookThrough {
     /// Only those before this one.
     pub(super) before: Option<ExecutionId>,
@@ -36,14 +37,16 @@ pub(super) struct LookThrough {
 }
 
 impl Handler<LookThrough> for JobQueue {
-    type Result = MessageResult<LookThrough>;
+    type Result = ResponseActFuture<Self, Result<Vec<Shown>, QueueError>>;
 
     fn handle(&mut self, look: LookThrough, _: &mut Self::Context) -> Self::Result {
         let wanted = self.view.newest_first().filter(|record| {
             look.before.is_none_or(|before| record.id < before)
                 && look.job.as_ref().is_none_or(|job| record.job == *job)
         });
-        MessageResult(wanted.take(look.most).map(|record| shown(&self.view, record)).collect())
+        let wanted = wanted.take(look.most).map(|record| shown(&self.view, record));
+        let seen: Vec<Shown> = wanted.collect();
+        Box::pin(self.commit(&[]).map(|stored, _, _| stored.map(|()| seen)))
     }
 }
 

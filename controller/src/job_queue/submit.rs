@@ -104,6 +104,9 @@ impl JobQueue {
         };
         let submission = self.submission(pinned, request);
         let spec = submission.spec.clone();
+        if let Some(violation) = too_large(&spec) {
+            return Box::pin(fut::err(SubmitError::Invalid(vec![violation])));
+        }
         let (record, changes) = match self.view.submit(submission, self.now()) {
             Ok(decided) => decided,
             Err(SubmitRefused::Full { limit }) => {
@@ -121,10 +124,13 @@ impl JobQueue {
 
     fn submission(&mut self, pinned: Pinned, request: SubmitRequest) -> Submission {
         let secrets: Vec<_> = pinned.secrets.iter().map(|name| name.as_str()).collect();
-        let unset = format!(
-            "the secrets {} are not set: this version runs the job without them",
-            secrets.join(", ")
-        );
+        let mut named: String = secrets.join(", ");
+        if named.len() > NAMED {
+            named.truncate(NAMED); // names are ASCII
+            named.push('…');
+        }
+        let unset =
+            format!("the secrets {named} are not set: this version runs the job without them");
         let timeout = pinned.timeout.map(|timeout| timeout.as_millis());
         Submission {
             id: self.next_id(),
@@ -162,16 +168,30 @@ impl JobQueue {
     }
 }
 
-/// Takes the wish that an execution end. None: it is not live.
+/// The most bytes of secrets' names in a note: it is written again at each step.
+const NAMED: usize = 1000;
+/// The most bytes of what was submitted, as it is stored: a transaction of the store takes 1 MiB.
+const STORED: usize = 900 << 10;
+
+/// What is wrong with the size of what would be stored: control characters take six bytes each there.
+fn too_large(spec: &Spec) -> Option<Violation> {
+    let stored = serde_json::to_vec(spec).map_or(usize::MAX, |stored| stored.len());
+    let description = format!(
+        "takes {stored} bytes as it is stored, control characters six each: give at most {STORED}"
+    );
+    (stored > STORED).then(|| Violation { field: "arguments".to_owned(), description })
+}
+
+/// Takes a user's wish that an execution end. None: it is not live.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Option<Record>, QueueError>")]
-pub(super) struct Cancel(pub(super) ExecutionId);
+pub(super) struct Cancel(pub(super) ExecutionId, pub(super) String);
 
 impl Handler<Cancel> for JobQueue {
     type Result = ResponseActFuture<Self, Result<Option<Record>, QueueError>>;
 
-    fn handle(&mut self, Cancel(id): Cancel, _: &mut Self::Context) -> Self::Result {
-        let Some(cancelled) = self.view.cancel(id, self.now()) else {
+    fn handle(&mut self, Cancel(id, user): Cancel, _: &mut Self::Context) -> Self::Result {
+        let Some(cancelled) = self.view.cancel(id, &user, self.now()) else {
             return Box::pin(fut::ok(None));
         };
         let over = cancelled.changes.iter().any(|change| matches!(change, Change::Done(_)));

@@ -9,7 +9,11 @@ use super::{
 use crate::{
     caller::Caller,
     log_store::{Chunk, LogFolder, LogLimits},
-    store::{Patience, embedded::EmbeddedOpener},
+    store::{
+        Patience,
+        embedded::EmbeddedOpener,
+        faulty::{Faults, FaultyOpener},
+    },
 };
 use bytes::Bytes;
 use octavius_protocol::id::ExecutorId;
@@ -24,23 +28,27 @@ struct World {
     queue: QueueHandle,
     registry: RegistryHandle,
     logs: LogHandle,
+    faults: Faults,
 }
 
 impl World {
     async fn start(folder: &std::path::Path) -> Self {
+        Self::start_with(folder, QueueLimits::default()).await
+    }
+
+    async fn start_with(folder: &std::path::Path, limits: QueueLimits) -> Self {
         let mut system = ActorSystem::start("test").unwrap();
-        let opener = Arc::new(EmbeddedOpener::new(folder));
+        let (opener, faults) = FaultyOpener::new(Arc::new(EmbeddedOpener::new(folder)));
         let store = StoreHandle::start(&mut system, opener, Patience::default()).await.unwrap();
         let log_folder = LogFolder::open(&folder.join("logs")).unwrap();
-        let limits = LogLimits::default();
-        let logs = LogHandle::start(&mut system, store.clone(), log_folder, 1, limits).unwrap();
+        let log_limits = LogLimits::default();
+        let logs = LogHandle::start(&mut system, store.clone(), log_folder, 1, log_limits).unwrap();
         let registry = RegistryHandle::start(&mut system, store.clone()).unwrap();
-        let limits = QueueLimits::default();
         let parts = Parts { store, registry: registry.clone(), logs: logs.clone(), limits };
         let queue = QueueHandle::start(&mut system, parts).unwrap();
         registry.up(SOON).await.unwrap();
         queue.actor().up(SOON).await.unwrap();
-        Self { system, queue, registry, logs }
+        Self { system, queue, registry, logs, faults }
     }
 
     async fn job(&self, name: &str) {
@@ -222,7 +230,7 @@ async fn a_list_has_live_and_final_executions_once_each_in_pages() {
         let job = if number % 3 == 0 { "other" } else { "greet" };
         let id = world.queue.submit(wish(job, "")).await.unwrap().execution.record.id;
         if number % 2 == 0 {
-            let cancelled = world.queue.cancel(id).await.unwrap();
+            let cancelled = world.queue.cancel(id, "ada").await.unwrap();
             assert_eq!(cancelled.record.attempt.outcome(), Some(Outcome::Cancelled));
         }
         ids.push((id, job));
@@ -257,7 +265,7 @@ async fn what_history_knows_to_be_over_is_released_and_what_it_does_not_know_is_
     world.job("greet").await;
     world.join(1).await;
     let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
-    world.queue.cancel(id).await.unwrap();
+    world.queue.cancel(id, "ada").await.unwrap();
     let lease = |id| LeaseName {
         attempt: octavius_protocol::id::AttemptId {
             execution: id,
@@ -269,5 +277,122 @@ async fn what_history_knows_to_be_over_is_released_and_what_it_does_not_know_is_
     let orders = world.queue.attend(Session(1), held, SOON).await.unwrap().orders;
     assert_eq!(orders.len(), 1, "{orders:?}");
     assert_eq!((orders[0].lease, orders[0].kind), (lease(id), rules::OrderKind::Release));
+    world.system.stop().await;
+}
+
+/// P1, P2: what is said again is acknowledged no earlier than what was said first is on disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_report_is_not_acknowledged_before_the_first_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    world.queue.submit(wish("greet", "")).await.unwrap();
+    let lease = world.poll(1).await[0];
+    world.faults.shut();
+    let prepared = || Report::Prepared("thing".to_owned());
+    let mut first = Box::pin(world.report(lease, prepared()));
+    let mut second = Box::pin(world.report(lease, prepared()));
+    let answered = async {
+        tokio::select! { _ = &mut first => (), _ = &mut second => () }
+    };
+    let early = tokio::time::timeout(Duration::from_millis(300), answered).await;
+    assert!(early.is_err(), "acknowledged while the disk stood still");
+    world.faults.open();
+    assert_eq!(first.await, rules::Verdict::Recorded);
+    assert_eq!(second.await, rules::Verdict::Recorded);
+    world.system.stop().await;
+}
+
+/// The session and the view of an actor that was built again are lost with it: asking in the session tells.
+async fn was_never_built_again(world: &World) {
+    let held = world.queue.holds(
+        Session(1),
+        LeaseName {
+            attempt: octavius_protocol::id::AttemptId {
+                execution: ExecutionId::from_bytes([9; 16]),
+                attempt: octavius_protocol::id::AttemptNumber(1),
+            },
+            epoch: octavius_protocol::id::Epoch(1),
+        },
+    );
+    let held = held.await;
+    assert!(matches!(held, Err(QueueError::NotKnown(_))), "the queue was loaded again: {held:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_grants_than_a_transaction_takes_go_back_at_once_without_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits =
+        QueueLimits { acknowledge_within: Duration::from_millis(200), ..Default::default() };
+    let world = World::start_with(folder.path(), limits).await;
+    world.job("greet").await;
+    let runner = RunnerKind::Process;
+    let executor: ExecutorId = "here".parse().unwrap();
+    world.queue.join(Join { executor, session: Session(1), runner, capacity: 300 }).await.unwrap();
+    future::join_all((0..200).map(|_| world.queue.submit(wish("greet", "")))).await;
+    let mut granted = 0;
+    while granted < 200 {
+        let free = 300;
+        let leased = world.queue.poll(Session(1), free, Vec::new(), SOON).await.unwrap();
+        granted = leased.len();
+    }
+    let until = Instant::now() + SOON;
+    loop {
+        let request = ListRequest { page_size: 300, ..Default::default() };
+        let shown = world.queue.list(request).await.unwrap().executions;
+        let back = shown.iter().filter(|shown| {
+            shown.record.attempt.newest().0 >= 1 && shown.record.attempt.held().is_none()
+        });
+        if back.count() == 200 {
+            break;
+        }
+        assert!(Instant::now() < until, "they never went back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    was_never_built_again(&world).await;
+    world.system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arguments_that_take_too_much_room_are_refused_and_harm_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    let argument =
+        |name: usize| crate::registry::Argument { name: format!("a{name}"), ..Default::default() };
+    let definition = crate::registry::JobDefinition {
+        name: "large".to_owned(),
+        command: vec!["true".to_owned()],
+        arguments: (0..5).map(argument).collect(),
+        ..Default::default()
+    };
+    world.registry.create(definition, Caller::new("ada", Vec::new())).await.unwrap();
+    world.join(1).await;
+    let value = "\u{1}".repeat(100_000); // six bytes each in JSON
+    let arguments = (0..5).map(|name| (format!("a{name}"), value.clone())).collect();
+    let request = SubmitRequest { arguments, ..wish("large", "") };
+    let refused = world.queue.submit(request).await.unwrap_err();
+    assert!(matches!(refused, SubmitError::Invalid(_)), "{refused:?}");
+    was_never_built_again(&world).await;
+    world.system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_calls_that_wait_in_one_session_the_older_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.join(1).await;
+    let long = Duration::from_secs(60);
+    let older = tokio::spawn({
+        let queue = world.queue.clone();
+        async move { queue.attend(Session(1), Vec::new(), long).await }
+    });
+    let newer = || world.queue.attend(Session(1), Vec::new(), Duration::from_millis(100));
+    let until = Instant::now() + SOON;
+    while !older.is_finished() {
+        newer().await.unwrap(); // it may come before the older one: then the next does not
+        assert!(Instant::now() < until, "both go on");
+    }
+    assert_eq!(older.await.unwrap().unwrap(), Orders::default());
     world.system.stop().await;
 }

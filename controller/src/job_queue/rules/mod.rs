@@ -147,6 +147,8 @@ pub struct View {
     /// What waits for an executor, by what it needs, first come first served.
     pending: BTreeMap<Needs, BTreeMap<u64, ExecutionId>>,
     seats: BTreeMap<ExecutorId, Seat>,
+    /// Whose each open session is.
+    sessions: BTreeMap<Session, ExecutorId>,
     next_order: u64,
 }
 
@@ -163,6 +165,7 @@ impl View {
             live: BTreeMap::new(),
             pending: BTreeMap::new(),
             seats: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             next_order: 1,
         };
         for record in records {

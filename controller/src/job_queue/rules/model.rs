@@ -218,6 +218,10 @@ impl System {
                 self.commit(done.into_iter().collect());
                 Verdict::Recorded
             }
+            Reported::NotKnown => {
+                self.broken = Some("a holder knows of a grant that the store does not");
+                return;
+            }
             Reported::AskHistory => {
                 let record = self.disk.get(&lease.attempt.execution);
                 record.map_or(Verdict::Superseded(String::new()), |record| {
@@ -416,7 +420,7 @@ impl Model for Bounds {
                 local.phase = Phase::Ended(outcome);
             }
             Action::Cancel(id) => {
-                let cancelled = system.view.cancel(id, NOW)?;
+                let cancelled = system.view.cancel(id, "ada", NOW)?;
                 system.commit(cancelled.changes);
             }
             Action::Tick => {

@@ -93,10 +93,12 @@ impl Seat {
 impl View {
     /// Takes an executor in, or its newer session. What it holds stays its own; what it was told, it is told again.
     pub fn join(&mut self, join: Join, now: Moment) {
-        let seat = self.seats.entry(join.executor).or_insert_with(Seat::absent);
+        let seat = self.seats.entry(join.executor.clone()).or_insert_with(Seat::absent);
         if join.session < seat.session {
             return;
         }
+        self.sessions.remove(&seat.session);
+        self.sessions.insert(join.session, join.executor);
         seat.session = join.session;
         seat.runner = join.runner;
         seat.capacity = join.capacity;
@@ -120,15 +122,17 @@ impl View {
 
     /// Whether a poll of this session would get something new.
     pub fn has_work_for(&self, session: Session) -> bool {
-        let seat = self.seats.values().find(|seat| seat.session == session);
+        let seat = self.executor_of(session).and_then(|executor| self.seats.get(executor));
         seat.is_some_and(|seat| {
-            seat.ready
-                && self.room(seat) > 0
-                && self
-                    .pending
-                    .iter()
-                    .any(|(needs, queue)| seat.runner.serves(*needs) && !queue.is_empty())
+            let mut queues = self.pending.iter().filter(|(needs, _)| seat.runner.serves(**needs));
+            seat.ready && queues.any(|(_, queue)| !queue.is_empty()) && self.room(seat) > 0
         })
+    }
+
+    /// Whether the executor of this session gets work.
+    pub fn is_ready(&self, session: Session) -> bool {
+        let seat = self.executor_of(session).and_then(|executor| self.seats.get(executor));
+        seat.is_some_and(|seat| seat.ready)
     }
 
     /// The session in which an executor is heard.
@@ -136,7 +140,8 @@ impl View {
         self.seats.get(executor).map(|seat| seat.session)
     }
 
-    /// Grants work for up to `free` places, first come first served, and repeats what was not taken notice of.
+    /// Grants work for up to `free` places, first come first served, and repeats what was not taken notice of. Who
+    /// only polls gives no sign of life: an executor that is held to be silent gets nothing new.
     pub fn poll(
         &mut self,
         session: Session,
@@ -144,10 +149,11 @@ impl View {
         held: &[LeaseName],
         now: Moment,
     ) -> Result<Polled, SessionUnknown> {
-        let executor = self.heard(session, held)?;
+        let executor = self.named(session, held)?;
         let mut polled = Polled { grants: self.unnamed(&executor), changes: Vec::new() };
         let seat = &self.seats[&executor];
-        let most = free.saturating_sub(polled.grants.len()).min(self.room(seat));
+        let room = if seat.ready { self.room(seat) } else { 0 };
+        let most = free.saturating_sub(polled.grants.len()).min(room);
         for id in self.first_for(seat.runner, most.min(self.limits.grants)) {
             if let Some(live) = self.live.get_mut(&id) {
                 live.record.executor = Some(executor.clone());
@@ -169,7 +175,11 @@ impl View {
         session: Session,
         held: &[LeaseName],
     ) -> Result<Attended, SessionUnknown> {
-        let executor = self.heard(session, held)?;
+        let executor = self.named(session, held)?;
+        if let Some(seat) = self.seats.get_mut(&executor) {
+            seat.ready = true;
+            seat.told.retain(|lease| held.contains(lease));
+        }
         let grants = self.unnamed(&executor);
         let mut attended = Attended { news: !grants.is_empty(), grants, ..Attended::default() };
         for lease in held {
@@ -178,6 +188,11 @@ impl View {
                 continue;
             };
             let record = &live.record;
+            if record.attempt_id() == lease.attempt && record.attempt.newest() < lease.epoch {
+                // It knows more than this store, which may have been restored from an older one.
+                attended.unknown.push(*lease);
+                continue;
+            }
             let theirs = record.attempt_id() == lease.attempt
                 && record.attempt.held() == Some(lease.epoch)
                 && record.executor.as_ref() == Some(&executor);
@@ -194,24 +209,20 @@ impl View {
         Ok(attended)
     }
 
-    /// The order to forget an attempt that history knows to be over. None: it was given already, and `again` is not
-    /// asked for.
+    /// The order to forget an attempt that history knows to be over, and whether it is given for the first time.
     pub fn forget(&mut self, session: Session, lease: LeaseName) -> (Order, bool) {
         let executor = self.executor_of(session).cloned();
         let news = executor.is_some_and(|executor| self.first_told(&executor, lease));
         (Order { lease, kind: OrderKind::Release, reason: "this execution is over" }, news)
     }
 
-    /// The executor whose session it is, heard now; what it named is noted.
-    fn heard(
+    /// The executor whose session it is; what it named is noted.
+    fn named(
         &mut self,
         session: Session,
         held: &[LeaseName],
     ) -> Result<ExecutorId, SessionUnknown> {
         let executor = self.executor_of(session).cloned().ok_or(SessionUnknown(session))?;
-        if let Some(seat) = self.seats.get_mut(&executor) {
-            seat.ready = true;
-        }
         for lease in held {
             if let Some(live) = self.live.get_mut(&lease.attempt.execution) {
                 let theirs = live.record.attempt.held() == Some(lease.epoch)
@@ -230,8 +241,7 @@ impl View {
     }
 
     pub(super) fn executor_of(&self, session: Session) -> Option<&ExecutorId> {
-        let seat = self.seats.iter().find(|(_, seat)| seat.session == session);
-        seat.filter(|_| session != Session(0)).map(|(executor, _)| executor)
+        self.sessions.get(&session)
     }
 
     fn first_told(&mut self, executor: &ExecutorId, lease: LeaseName) -> bool {

@@ -29,6 +29,9 @@ pub enum Reported {
     Seal(Vec<Change>, Ending),
     /// Not live: history says what to answer.
     AskHistory,
+    /// The holder knows of a grant that this store does not: it may have been restored from an older one. Nothing is
+    /// to be stopped for that.
+    NotKnown,
 }
 
 /// What the holder is to do now.
@@ -55,6 +58,9 @@ impl View {
         let id = lease.attempt.execution;
         let Some(live) = self.live.get_mut(&id) else { return Ok(Reported::AskHistory) };
         let record = &live.record;
+        if record.attempt_id() == lease.attempt && record.attempt.newest() < lease.epoch {
+            return Ok(Reported::NotKnown);
+        }
         if record.attempt_id() != lease.attempt
             || record.attempt.held() != Some(lease.epoch)
             || record.executor.as_ref() != Some(&executor)
@@ -69,15 +75,21 @@ impl View {
         })
     }
 
-    /// Whether this session holds this grant: who does not may not append to its log.
-    pub fn holds(&self, session: Session, lease: LeaseName) -> Result<bool, SessionUnknown> {
+    /// Whether this session holds this grant: who does not may not append to its log. None: it is not live, or the
+    /// holder knows of a grant that this store does not.
+    pub fn holds(
+        &self,
+        session: Session,
+        lease: LeaseName,
+    ) -> Result<Option<bool>, SessionUnknown> {
         let executor = self.executor_of(session).ok_or(SessionUnknown(session))?;
-        let record = self.live(lease.attempt.execution);
-        Ok(record.is_some_and(|record| {
-            record.attempt_id() == lease.attempt
-                && record.attempt.held() == Some(lease.epoch)
-                && record.executor.as_ref() == Some(executor)
-        }))
+        let Some(record) = self.live(lease.attempt.execution) else { return Ok(None) };
+        let same = record.attempt_id() == lease.attempt;
+        if same && record.attempt.newest() < lease.epoch {
+            return Ok(None);
+        }
+        let held = record.attempt.held() == Some(lease.epoch);
+        Ok(Some(same && held && record.executor.as_ref() == Some(executor)))
     }
 
     /// The log of what ended is whole, or cut: the execution is over.

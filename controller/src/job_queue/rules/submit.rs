@@ -77,9 +77,13 @@ impl View {
         Ok((record.clone(), vec![submitted, Change::Live(Box::new(record))]))
     }
 
-    /// Takes the wish that an execution end. None: it is not live.
-    pub fn cancel(&mut self, id: ExecutionId, now: Moment) -> Option<Cancelled> {
-        let was = self.live(id)?.attempt;
+    /// Takes the wish of `user` that an execution end. None: it is not live.
+    pub fn cancel(&mut self, id: ExecutionId, user: &str, now: Moment) -> Option<Cancelled> {
+        let live = self.live.get_mut(&id)?;
+        let was = live.record.attempt;
+        if !was.cancelling && was.ending.is_none() {
+            live.record.notes.push(format!("{user} asked that it end"));
+        }
         // A cancel applies to every state; where it comes too late it changes nothing.
         let change = self.apply(id, Event::Cancel, now).ok()?;
         let record = match &change {

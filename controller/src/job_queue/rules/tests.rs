@@ -92,6 +92,7 @@ enum Happening {
     Submit(bool),
     #[proptest(weight = 6)]
     Poll(#[proptest(strategy = "0..2u8")] u8, #[proptest(strategy = "1..4usize")] usize),
+    #[proptest(weight = 5)]
     Attend(#[proptest(strategy = "0..2u8")] u8),
     #[proptest(weight = 4)]
     Prepared(#[proptest(strategy = "0..4usize")] usize),
@@ -161,7 +162,7 @@ impl Story {
         let Some((session, lease)) = self.lease(index) else { return };
         match self.view.report(session, lease, report, now) {
             Ok(Reported::Verdict(changes, _) | Reported::Seal(changes, _)) => self.keep(changes),
-            Ok(Reported::AskHistory) | Err(_) => {}
+            Ok(Reported::AskHistory | Reported::NotKnown) | Err(_) => {}
         }
     }
 
@@ -198,7 +199,7 @@ impl Story {
             }
             Happening::Cancel(index) => {
                 let live = self.view.newest_first().nth(index).map(|record| record.id);
-                if let Some(cancelled) = live.and_then(|id| self.view.cancel(id, now)) {
+                if let Some(cancelled) = live.and_then(|id| self.view.cancel(id, "ada", now)) {
                     self.keep(cancelled.changes);
                 }
             }
@@ -403,9 +404,9 @@ fn a_cancel_is_confirmed_by_the_holder_or_after_its_silence() {
     let lease = poll(&mut view, &[], at(0))[0];
     report(&mut view, lease, Report::Prepared("thing".to_owned()));
     report(&mut view, lease, Report::Running);
-    let cancelled = view.cancel(id(1), at(10)).unwrap();
+    let cancelled = view.cancel(id(1), "ada", at(10)).unwrap();
     assert_eq!((cancelled.changes.len(), cancelled.wake), (1, Some(Session(1))));
-    assert_eq!(view.cancel(id(1), at(11)).unwrap().changes, [], "asked for already");
+    assert_eq!(view.cancel(id(1), "ada", at(11)).unwrap().changes, [], "asked for already");
     let attended = view.attend(Session(1), &[lease]).unwrap();
     assert_eq!((attended.orders[0].kind, attended.news), (OrderKind::Stop, true));
     assert!(!view.attend(Session(1), &[lease]).unwrap().news, "it is told once at once");
@@ -416,6 +417,29 @@ fn a_cancel_is_confirmed_by_the_holder_or_after_its_silence() {
     let Some(Change::Done(record)) = view.sealed(lease, 0, &cuts[0].why, at(90)) else { panic!() };
     assert_eq!(record.attempt.outcome(), Some(Outcome::Cancelled));
     assert!(record.why_ended().1.contains("unconfirmed"));
+}
+
+#[test]
+fn who_only_polls_gets_nothing_new_after_it_expired() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    view.expire(&name(0), Session(1));
+    assert_eq!(poll(&mut view, &[], at(0)), []);
+    view.attend(Session(1), &[]).unwrap();
+    assert_eq!(poll(&mut view, &[], at(0)).len(), 1);
+}
+
+/// A store that was restored from a backup must not end what it has forgotten.
+#[test]
+fn who_knows_of_a_newer_grant_than_the_store_is_left_alone() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    let known = poll(&mut view, &[], at(0))[0];
+    let newer = LeaseName { epoch: Epoch(2), ..known };
+    assert_eq!(report(&mut view, newer, Report::Running), Reported::NotKnown);
+    assert_eq!(view.holds(Session(1), newer), Ok(None));
+    let attended = view.attend(Session(1), &[newer]).unwrap();
+    assert_eq!((attended.orders.len(), attended.unknown), (0, vec![newer]));
 }
 
 #[test]

@@ -31,8 +31,9 @@ impl View {
     /// Looks at everything that waits. To be called about once a second.
     pub fn tick(&mut self, now: Moment) -> Ticked {
         let mut ticked = Ticked::default();
-        let ids: Vec<ExecutionId> = self.live.keys().copied().collect();
-        for id in ids {
+        // What waits for an executor has no limit of its own: only what is held can come due.
+        let held = self.seats.values().flat_map(|seat| &seat.holds);
+        for id in held.copied().collect::<Vec<ExecutionId>>() {
             if let Some(change) = self.release_untaken(id, now) {
                 ticked.changes.push(change);
             }

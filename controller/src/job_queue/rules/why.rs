@@ -8,6 +8,9 @@ use super::{
     RunnerKind, View,
 };
 
+/// The most executions that are counted before one: who waits behind so many does not want the number.
+const COUNTED: usize = 100;
+
 impl View {
     /// Why a live execution is where it is, for people.
     pub fn why(&self, record: &Record) -> String {
@@ -51,7 +54,11 @@ impl View {
             return "every executor that could run it is silent: see `octavius executors`"
                 .to_owned();
         }
-        let before = self.pending.values().flat_map(|queue| queue.range(..record.order)).count();
+        let before = self.pending.values().flat_map(|queue| queue.range(..record.order));
+        let before = match before.take(COUNTED + 1).count() {
+            few @ ..=COUNTED => few.to_string(),
+            _ => format!("more than {COUNTED}"),
+        };
         let places: usize = fit().filter(|seat| seat.ready).map(|seat| seat.capacity).sum();
         format!("waits for a free place of {places}; {before} executions are before it")
     }
