@@ -1,0 +1,240 @@
+//! Single stories of the queue that are worth telling; what it promises over any story is in `properties`.
+
+mod properties;
+
+use super::*;
+use crate::job_queue::{
+    attempt::{Outcome, State},
+    record::{Ending, Spec},
+};
+
+const LIMITS: QueueLimits = QueueLimits {
+    pending: 6,
+    grants: 3,
+    acknowledge_within: Duration::from_secs(30),
+    log_within: Duration::from_secs(300),
+    cancel_within: Duration::from_secs(60),
+};
+
+fn at(seconds: u64) -> Moment {
+    let elapsed = Duration::from_secs(seconds);
+    Moment { at: Timestamp::UNIX_EPOCH + elapsed, elapsed }
+}
+
+fn name(executor: u8) -> ExecutorId {
+    format!("executor-{executor}").parse().unwrap()
+}
+
+fn id(number: u8) -> ExecutionId {
+    ExecutionId::from_bytes([number; 16])
+}
+
+fn submission(number: u8, needs: Needs) -> Submission {
+    let command = match needs {
+        Needs::Any => vec!["true".to_owned()],
+        Needs::Images => Vec::new(),
+    };
+    let spec = Spec {
+        job: "greet".parse().unwrap(),
+        job_uid: String::new(),
+        job_version: 1,
+        user: "ada".to_owned(),
+        image_name: "hello-world".to_owned(),
+        command,
+        arguments: BTreeMap::new(),
+        timeout_ms: None,
+    };
+    Submission { id: id(number), spec, request_id: None, notes: Vec::new() }
+}
+
+fn join(executor: u8, session: u64, capacity: usize) -> Join {
+    let runner = if executor == 0 { RunnerKind::Process } else { RunnerKind::Kubernetes };
+    Join { executor: name(executor), session: Session(session), runner, capacity }
+}
+
+fn ending(outcome: Outcome) -> Ending {
+    Ending {
+        outcome,
+        code: "exit_code".to_owned(),
+        reason: "the program exited".to_owned(),
+        exit_code: Some(0),
+        log: Some((3, 7)),
+        log_cut: String::new(),
+    }
+}
+
+/// A queue with one process executor that was heard.
+fn queue() -> View {
+    let mut view = View::load(LIMITS, Vec::new(), Vec::new(), at(0));
+    view.join(join(0, 1, 2), at(0));
+    view
+}
+
+fn submit(view: &mut View, number: u8) {
+    view.submit(submission(number, Needs::Any), at(0)).unwrap();
+}
+
+fn poll(view: &mut View, held: &[LeaseName], now: Moment) -> Vec<LeaseName> {
+    let polled = view.poll(Session(1), 5, held, now).unwrap();
+    polled.grants.into_iter().map(|grant| grant.lease).collect()
+}
+
+fn report(view: &mut View, lease: LeaseName, report: Report) -> Reported {
+    view.report(Session(1), lease, report, at(1)).unwrap()
+}
+
+fn recorded(reported: &Reported) -> bool {
+    matches!(reported, Reported::Verdict(_, Verdict::Recorded))
+}
+
+#[test]
+fn a_grant_is_repeated_until_it_is_named() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    let granted = poll(&mut view, &[], at(0));
+    assert_eq!(granted.len(), 1);
+    assert_eq!(poll(&mut view, &[], at(1)), granted, "the answer was lost");
+    assert_eq!(view.attend(Session(1), &[]).unwrap().grants.len(), 1);
+    assert_eq!(poll(&mut view, &granted, at(2)), []);
+    assert!(view.attend(Session(1), &granted).unwrap().grants.is_empty());
+}
+
+#[test]
+fn a_grant_that_nobody_takes_goes_back_and_its_old_holder_is_refused() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    let old = poll(&mut view, &[], at(0))[0];
+    assert_eq!(view.tick(at(29)).changes, []);
+    assert_eq!(view.tick(at(30)).changes.len(), 1);
+    let new = poll(&mut view, &[], at(31))[0];
+    assert_eq!(new.epoch, Epoch(2));
+    let refused = report(&mut view, old, Report::Prepared("thing".to_owned()));
+    assert!(matches!(refused, Reported::Verdict(_, Verdict::Superseded(_))), "{refused:?}");
+    let orders = view.attend(Session(1), &[old]).unwrap().orders;
+    assert_eq!(orders[0].kind, OrderKind::Release);
+}
+
+#[test]
+fn a_second_thing_for_the_same_attempt_is_refused() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    let lease = poll(&mut view, &[], at(0))[0];
+    assert!(recorded(&report(&mut view, lease, Report::Prepared("first".to_owned()))));
+    assert!(recorded(&report(&mut view, lease, Report::Prepared("first".to_owned()))));
+    let second = report(&mut view, lease, Report::Prepared("second".to_owned()));
+    assert!(matches!(second, Reported::Verdict(_, Verdict::Superseded(_))));
+}
+
+#[test]
+fn an_end_frees_its_place_before_its_log_is_here() {
+    let mut view = queue();
+    for number in 1..=3 {
+        submit(&mut view, number);
+    }
+    let held = poll(&mut view, &[], at(0));
+    assert_eq!(held.len(), 2, "two places");
+    report(&mut view, held[0], Report::Prepared("thing".to_owned()));
+    report(&mut view, held[0], Report::Running);
+    assert!(!view.has_work_for(Session(1)));
+    let sealing = report(&mut view, held[0], Report::Ended(ending(Outcome::Succeeded)));
+    assert!(matches!(sealing, Reported::Seal(_, _)));
+    assert!(view.has_work_for(Session(1)));
+    assert_eq!(view.live(id(1)).unwrap().attempt.outcome(), None, "final only with its log");
+    let done = view.sealed(held[0], 3, "", at(2));
+    assert!(matches!(done, Some(Change::Done(record)) if record.log_size == 3));
+}
+
+#[test]
+fn a_log_that_does_not_arrive_is_cut_with_the_reason() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    let lease = poll(&mut view, &[], at(0))[0];
+    report(&mut view, lease, Report::Prepared("thing".to_owned()));
+    report(&mut view, lease, Report::Running);
+    report(&mut view, lease, Report::Ended(ending(Outcome::Succeeded)));
+    assert_eq!(view.tick(at(300)).cuts, []);
+    let cuts = view.tick(at(301)).cuts;
+    assert_eq!(cuts[0].lease, lease);
+    assert!(cuts[0].why.contains("300s"), "{}", cuts[0].why);
+}
+
+#[test]
+fn silence_ends_new_work_at_once_and_attempts_only_when_the_executor_is_lost() {
+    let mut view = queue();
+    for number in 1..=3 {
+        submit(&mut view, number);
+    }
+    let held = poll(&mut view, &[], at(0));
+    report(&mut view, held[0], Report::Prepared("thing".to_owned()));
+    view.expire(&name(0), Session(1));
+    assert!(!view.has_work_for(Session(1)));
+    assert!(view.why(view.live(id(1)).unwrap()).contains("silent"));
+    view.lose(&name(0), Session(1), at(900));
+    let cuts = view.tick(at(900)).cuts;
+    assert_eq!(cuts.len(), 1, "what was prepared");
+    let done = view.sealed(cuts[0].lease, 0, &cuts[0].why, at(900)).unwrap();
+    let Change::Done(record) = done else { panic!("{done:?}") };
+    assert_eq!(record.attempt.outcome(), Some(Outcome::Lost));
+    assert_eq!(view.live(id(2)).unwrap().attempt.state, State::Pending { last: Epoch(1) });
+}
+
+#[test]
+fn a_cancel_is_confirmed_by_the_holder_or_after_its_silence() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    let lease = poll(&mut view, &[], at(0))[0];
+    report(&mut view, lease, Report::Prepared("thing".to_owned()));
+    report(&mut view, lease, Report::Running);
+    let cancelled = view.cancel(id(1), "ada", at(10)).unwrap();
+    assert_eq!((cancelled.changes.len(), cancelled.wake), (1, Some(Session(1))));
+    assert_eq!(view.cancel(id(1), "ada", at(11)).unwrap().changes, [], "asked for already");
+    let attended = view.attend(Session(1), &[lease]).unwrap();
+    assert_eq!((attended.orders[0].kind, attended.news), (OrderKind::Stop, true));
+    assert!(!view.attend(Session(1), &[lease]).unwrap().news, "it is told once at once");
+    assert_eq!(view.tick(at(90)).cuts, [], "the executor is heard: nobody decides for it");
+    view.expire(&name(0), Session(1));
+    view.tick(at(90));
+    let cuts = view.tick(at(90)).cuts;
+    let Some(Change::Done(record)) = view.sealed(lease, 0, &cuts[0].why, at(90)) else { panic!() };
+    assert_eq!(record.attempt.outcome(), Some(Outcome::Cancelled));
+    assert!(record.why_ended().1.contains("unconfirmed"));
+}
+
+#[test]
+fn who_only_polls_gets_nothing_new_after_it_expired() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    view.expire(&name(0), Session(1));
+    assert_eq!(poll(&mut view, &[], at(0)), []);
+    view.attend(Session(1), &[]).unwrap();
+    assert_eq!(poll(&mut view, &[], at(0)).len(), 1);
+}
+
+/// A store that was restored from a backup must not end what it has forgotten.
+#[test]
+fn who_knows_of_a_newer_grant_than_the_store_is_left_alone() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    let known = poll(&mut view, &[], at(0))[0];
+    let newer = LeaseName { epoch: Epoch(2), ..known };
+    assert_eq!(report(&mut view, newer, Report::Running), Reported::NotKnown);
+    assert_eq!(view.holds(Session(1), newer), Ok(None));
+    let attended = view.attend(Session(1), &[newer]).unwrap();
+    assert_eq!((attended.orders.len(), attended.unknown), (0, vec![newer]));
+}
+
+#[test]
+fn pending_says_what_it_waits_for() {
+    let mut view = View::load(LIMITS, Vec::new(), Vec::new(), at(0));
+    view.submit(submission(1, Needs::Images), at(0)).unwrap();
+    let why = |view: &View, number| view.why(view.live(id(number)).unwrap());
+    assert!(why(&view, 1).contains("no executor has registered"));
+    view.join(join(0, 1, 1), at(0));
+    assert!(why(&view, 1).contains("no executor runs images"));
+    submit(&mut view, 2);
+    submit(&mut view, 3);
+    poll(&mut view, &[], at(0));
+    assert_eq!(why(&view, 3), "waits for a free place of 1; 1 executions are before it");
+    view.expire(&name(0), Session(1));
+    assert!(why(&view, 3).contains("silent"));
+}
