@@ -215,3 +215,56 @@ async fn an_actor_that_cannot_be_built_is_tried_again() {
     assert_eq!(tries.load(SeqCst), 3);
     system.stop().await;
 }
+
+/// Waits until the test lets it go on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct WaitFor(tokio::sync::oneshot::Receiver<()>);
+
+impl Handler<WaitFor> for Counter {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, WaitFor(go): WaitFor, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async move {
+            let _ = go.await;
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_change_keeps_its_place_until_it_is_made_also_after_its_caller_was_told_that_it_is_late()
+{
+    let mut system = ActorSystem::start("test").unwrap();
+    let after = Duration::from_millis(20);
+    let limits = Limits { waiting: 1, answer: after };
+    let build = || async { Ok(Counter { count: 0, disk: Arc::default() }) };
+    let handle = system.supervise("late", limits, POLICY, build).unwrap();
+    up(&handle).await;
+    let (go, wait) = tokio::sync::oneshot::channel();
+    let late = handle.mutate(Priority::Report, WaitFor(wait)).await;
+    assert_eq!(late, Err(Unanswered::Late { actor: "late", after }));
+    assert_eq!(handle.vitals().waiting(), 1, "it is still at work");
+    let next = handle.mutate(Priority::Report, Add(1)).await;
+    assert_eq!(next, Err(Unanswered::Full { actor: "late", limit: 1 }));
+
+    go.send(()).unwrap();
+    free(&handle).await;
+    assert_eq!(handle.mutate(Priority::Report, Add(1)).await, Ok(1));
+
+    // An actor that is gone gives back all its places.
+    let (_go, wait) = tokio::sync::oneshot::channel();
+    let late = handle.mutate(Priority::Report, WaitFor(wait)).await;
+    assert_eq!(late, Err(Unanswered::Late { actor: "late", after }));
+    assert_eq!(handle.vitals().waiting(), 1);
+    system.stop().await;
+    free(&handle).await;
+}
+
+/// Waits until nobody has a place.
+async fn free(handle: &Handle<Counter>) {
+    let began = Instant::now();
+    while handle.vitals().waiting() != 0 {
+        assert!(began.elapsed() < Duration::from_secs(5), "a place was never given back");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

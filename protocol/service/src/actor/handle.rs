@@ -6,7 +6,10 @@ use super::{
 };
 use actix::{Actor, Addr, Context, Handler, Message, dev::ToEnvelope};
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,12 +88,19 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
+        let (actor, after) = (self.vitals.name(), self.limits.answer);
         let call = self.call(priority, message);
-        async move { call?.await }
+        async move {
+            match timeout(after, call?).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Unanswered::Late { actor, after }),
+            }
+        }
     }
 
-    /// Asks for a change: once let in it is worked on to its end, also if the caller leaves. It is in the actor's
-    /// queue when this returns. Call it on a tokio runtime.
+    /// Asks for a change: once let in it is worked on to its end, also if the caller leaves, and keeps its place until
+    /// then, also if the caller was told that it is late. It is in the actor's queue when this returns. Call it on a
+    /// tokio runtime.
     pub fn mutate<M>(&self, priority: Priority, message: M) -> impl Answer<M::Result> + use<A, M>
     where
         M: Message + Send + 'static,
@@ -98,17 +108,23 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        let actor = self.vitals.name();
-        // A task of its own: actix forgets a queued message whose sender has gone away.
+        let (actor, after) = (self.vitals.name(), self.limits.answer);
+        // A task of its own: actix forgets a queued message whose sender has gone away, and what is still at work
+        // counts for the bound.
         let call = self.call(priority, message).map(tokio::spawn);
-        async move { call?.await.unwrap_or(Err(Unanswered::Restarted { actor })) }
+        async move {
+            match timeout(after, call?).await {
+                Ok(answer) => answer.unwrap_or(Err(Unanswered::Restarted { actor })),
+                Err(_) => Err(Unanswered::Late { actor, after }),
+            }
+        }
     }
 
     /// Waits until the actor serves, `within` at the most.
     pub async fn up(&self, within: Duration) -> Result<(), Unanswered> {
         let mut addr = self.addr.clone();
         let up = addr.wait_for(|addr| addr.as_ref().is_some_and(Addr::connected));
-        match tokio::time::timeout(within, up).await {
+        match timeout(within, up).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Unanswered::Down { actor: self.vitals.name() }),
         }
@@ -119,6 +135,7 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         &self.vitals
     }
 
+    /// The answer whenever it comes; has its place until then.
     fn call<M>(
         &self,
         priority: Priority,
@@ -137,21 +154,16 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         };
         let addr = self.addr.borrow().clone().filter(Addr::connected);
         let Some(addr) = addr else { return Err(Unanswered::Down { actor }) };
-        let after = self.limits.answer;
         let began = Instant::now();
         // Queued here and now: the mailbox has room for all whom admission lets in.
         let request = addr.send(message);
         Ok(async move {
-            let answer = tokio::time::timeout(after, request).await;
+            let answer = request.await;
             let message = short_name(std::any::type_name::<M>());
             metrics::histogram!("octavius_actor_handling_seconds", "actor" => actor, "message" => message)
                 .record(began.elapsed());
             drop(place);
-            match answer {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(_)) => Err(Unanswered::Restarted { actor }),
-                Err(_) => Err(Unanswered::Late { actor, after }),
-            }
+            answer.map_err(|_| Unanswered::Restarted { actor })
         })
     }
 
