@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
 
 use actix::prelude::*;
-use octavius_service::actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered};
+use octavius_service::{
+    actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered},
+    telemetry,
+};
 use std::{
     sync::{
         Arc,
@@ -13,6 +16,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Debug)]
 struct Counter {
@@ -267,4 +271,50 @@ async fn free(handle: &Handle<Counter>) {
         assert!(began.elapsed() < Duration::from_secs(5), "a place was never given back");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+#[tokio::test]
+async fn an_actor_whose_builder_panics_is_built_again_and_the_panic_is_counted_at_once() {
+    let metrics = telemetry::metrics::install(CancellationToken::new()).unwrap();
+    let mut system = ActorSystem::start("test").unwrap();
+    let tries = Arc::new(AtomicU64::new(0));
+    let counted = tries.clone();
+    // The second panics before it has a future, the first in it.
+    let build = move || {
+        let first = match counted.fetch_add(1, SeqCst) {
+            0 => true,
+            1 => panic!("a test told this builder to panic"),
+            _ => false,
+        };
+        async move {
+            assert!(!first, "a test told this builder to panic");
+            Ok(Counter { count: 7, disk: Arc::default() })
+        }
+    };
+    // So long that it cannot be over when the panic has to be counted.
+    let policy = RestartPolicy { first: Duration::from_millis(300), ..POLICY };
+    let handle = system.supervise("builder", LIMITS, policy, build).unwrap();
+    let value = |line: &str| {
+        metrics
+            .render()
+            .lines()
+            .find_map(|found| found.strip_prefix(line)?.trim().parse::<u64>().ok())
+    };
+    let panics = r#"octavius_actor_panics_total{actor="builder"}"#;
+    let restarts = r#"octavius_actor_restarts_total{actor="builder",cause="panic"}"#;
+    let began = Instant::now();
+    while value(panics) != Some(1) {
+        assert!(began.elapsed() < Duration::from_secs(5), "a panic was not counted");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(value(restarts), Some(0), "it was counted only after the pause");
+    up(&handle).await;
+    assert_eq!(handle.mutate(Priority::Submit, Add(0)).await, Ok(7));
+    assert_eq!((value(panics), value(restarts)), (Some(2), Some(2)));
+    let _ = handle.inject_panic().await;
+    down(&handle).await;
+    up(&handle).await;
+    assert_eq!((value(panics), value(restarts)), (Some(3), Some(3)));
+    assert_eq!(tries.load(SeqCst), 4);
+    system.stop().await;
 }

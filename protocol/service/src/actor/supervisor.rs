@@ -2,7 +2,8 @@
 
 use super::admission::Vitals;
 use actix::{Actor, Addr, Context};
-use std::{fmt, sync::Arc, time::Duration};
+use futures::FutureExt;
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinError, time::Instant};
 
 /// How long to pause before an actor is built again.
@@ -32,7 +33,7 @@ impl Default for RestartPolicy {
 /// Why an actor had to be built again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A handler panicked.
+    /// A handler panicked, or what builds it.
     Panic,
     /// It stopped itself, because it no longer trusted what it knew.
     Stop,
@@ -75,34 +76,52 @@ pub(super) async fn run<A, F, Fut>(
 {
     let actor = vitals.name();
     let mut in_a_row = 0;
+    panics(actor).absolute(0);
     for cause in Cause::ALL {
         restarts(actor, cause).absolute(0);
     }
     loop {
-        let built = tokio::time::timeout(policy.build_within, build()).await;
-        let (cause, why): (Cause, Box<dyn fmt::Display>) = match built {
-            Err(_) => {
-                (Cause::Build, Box::new(format!("not built within {:?}", policy.build_within)))
-            }
-            Ok(Err(error)) => (Cause::Build, Box::new(format!("{error:#}"))),
-            Ok(Ok(instance)) => {
+        let (cause, why) = match built(policy.build_within, &mut build).await {
+            Err(failed) => failed,
+            Ok(instance) => {
                 let since = Instant::now();
                 let ended = serve(&vitals, &slot, instance).await;
                 if since.elapsed() >= policy.healthy_after {
                     in_a_row = 0;
                 }
-                match ended {
-                    Ok(()) => (Cause::Stop, Box::new("stopped itself")),
-                    Err(error) if error.is_panic() => (Cause::Panic, Box::new(panic_text(error))),
-                    Err(_) => return, // cancelled: the arbiter goes down
+                match ended.map_err(JoinError::try_into_panic) {
+                    Ok(()) => (Cause::Stop, "stopped itself".to_owned()),
+                    Err(Ok(panic)) => (Cause::Panic, panic_text(&*panic)),
+                    Err(Err(_)) => return, // cancelled: the arbiter goes down
                 }
             }
         };
+        if cause == Cause::Panic {
+            panics(actor).increment(1);
+        }
         in_a_row += 1;
         let pause = policy.pause(in_a_row).mul_f64(rand::random_range(0.8..1.2));
         tracing::error!(actor, cause = cause.label(), %why, in_a_row, ?pause, "an actor ended and is built again");
         tokio::time::sleep(pause).await;
         restarts(actor, cause).increment(1);
+    }
+}
+
+/// The next incarnation, or why there is none. A panic ends the try and never the supervisor.
+async fn built<A, Fut>(
+    within: Duration,
+    build: &mut impl FnMut() -> Fut,
+) -> Result<A, (Cause, String)>
+where
+    Fut: Future<Output = anyhow::Result<A>>,
+{
+    // Whatever a panic left half done in it is only what the next try begins with.
+    let building = AssertUnwindSafe(async { build().await }).catch_unwind();
+    match tokio::time::timeout(within, building).await {
+        Ok(Ok(Ok(instance))) => Ok(instance),
+        Ok(Ok(Err(error))) => Err((Cause::Build, format!("{error:#}"))),
+        Ok(Err(panic)) => Err((Cause::Panic, panic_text(&*panic))),
+        Err(_) => Err((Cause::Build, format!("not built within {within:?}"))),
     }
 }
 
@@ -129,8 +148,11 @@ fn restarts(actor: &'static str, cause: Cause) -> metrics::Counter {
     metrics::counter!("octavius_actor_restarts_total", "actor" => actor, "cause" => cause.label())
 }
 
-fn panic_text(error: JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else { return "cancelled".to_owned() };
+fn panics(actor: &'static str) -> metrics::Counter {
+    metrics::counter!("octavius_actor_panics_total", "actor" => actor)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }

@@ -88,11 +88,18 @@ pub const METRICS: &[Metric] = &[
         help: "Time from when a call was let in until its answer.",
     },
     Metric {
+        name: "octavius_actor_panics_total",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["actor"],
+        help: "How often the actor panicked, counted at once: also before it is built again.",
+    },
+    Metric {
         name: "octavius_actor_restarts_total",
         kind: Kind::Counter,
         unit: Unit::Count,
         labels: &["actor", "cause"],
-        help: "How often the actor was built again, because of a `panic`, a `stop` of its own, or a failed `build`.",
+        help: "How often the actor began to be built again, after its pause, because of a `panic`, a `stop` of its own, or a failed `build`.",
     },
 ];
 
