@@ -9,7 +9,7 @@ use super::{
     status::RequestError,
 };
 use crate::{
-    job_queue::{QueueHandle, Shown},
+    job_queue::{QueueError, QueueHandle, Shown},
     log_store::{LogReader, Piece},
 };
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -17,6 +17,7 @@ use octavius_protocol::{
     id::{AttemptId, AttemptNumber},
     v1,
 };
+use octavius_service::actor::Unanswered;
 use std::time::Duration;
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -62,7 +63,7 @@ pub(super) async fn open(
         offset: request.offset,
         until,
         over: is_over(&shown, attempt),
-        looked: Instant::now(),
+        look_at: next_look(),
         last_look: false,
         _place: place,
     };
@@ -75,6 +76,11 @@ pub(super) async fn open(
         })
     });
     Ok(answers.boxed())
+}
+
+/// With jitter: who began together must not look together for ever.
+fn next_look() -> Instant {
+    Instant::now() + LOOK.mul_f64(rand::random_range(0.8..1.2))
 }
 
 /// Whether nobody writes this log any more.
@@ -92,9 +98,10 @@ struct Reading {
     offset: u64,
     /// Where it ends for who does not follow.
     until: u64,
-    /// Whether nobody writes any more, as of `looked`.
+    /// Whether nobody writes any more, as of the last look.
     over: bool,
-    looked: Instant,
+    /// When it looks again.
+    look_at: Instant,
     /// Whether the log was read up to its end since it was known to be over.
     last_look: bool,
     _place: OwnedSemaphorePermit,
@@ -134,13 +141,16 @@ impl Reading {
 
     /// Waits for more bytes, or for the end of who could write them.
     async fn wait(&mut self) -> Result<(), Status> {
-        let until = self.looked + LOOK;
-        if let Ok(more) = timeout_at(until, self.reader.more()).await {
+        if let Ok(more) = timeout_at(self.look_at, self.reader.more()).await {
             return Ok(more?);
         }
-        let shown = self.queue.get(self.attempt.execution).await?;
-        self.over = is_over(&shown, self.attempt);
-        self.looked = Instant::now();
+        match self.queue.get(self.attempt.execution).await {
+            Ok(shown) => self.over = is_over(&shown, self.attempt),
+            // Thousands of readers may look at once. What they read goes on, so that this one just looks again.
+            Err(QueueError::Unanswered(Unanswered::Full { .. })) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.look_at = next_look();
         Ok(())
     }
 }

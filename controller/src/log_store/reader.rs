@@ -11,14 +11,19 @@ use super::{
     segment::{self, Damaged, ObjectName},
 };
 use octavius_protocol::id::AttemptId;
-use octavius_service::actor::Priority;
+use octavius_service::actor::{Priority, Unanswered};
 use std::{cmp::Ordering, collections::VecDeque, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// `more` returns after this time in any case, so that its caller can look whether it is still wanted.
 const MORE_WITHIN: Duration = Duration::from_secs(5);
 /// A reader finds something in two turns, or in three if bytes became durable meanwhile.
 const TURNS: usize = 8;
+/// For how long a reader asks again where too many ask at once.
+const LET_IN_WITHIN: Duration = Duration::from_secs(30);
+/// The first pause before it asks again; each further one is twice as long, with jitter.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// One reader of one log.
 #[derive(Debug)]
@@ -78,7 +83,7 @@ impl LogReader {
                 continue;
             }
             if !self.is_behind_durable() {
-                match self.find().await? {
+                match in_turn(|| self.find()).await? {
                     Ahead::Segments(segments) => {
                         let end = segments.last().map_or(0, SegmentEntry::end);
                         self.durable = self.durable.max(end);
@@ -144,8 +149,10 @@ impl LogReader {
     /// What the actor has at the offset; none if it became durable.
     async fn look(&mut self) -> Result<Option<Piece>, LogError> {
         let offset = self.offset;
-        let look = Look { attempt: self.attempt, offset };
-        let looked = self.logs.actor.query(Priority::Read, look).await??;
+        let (logs, attempt) = (&self.logs.actor, self.attempt);
+        let looked =
+            in_turn(|| async move { logs.query(Priority::Read, Look { attempt, offset }).await? });
+        let looked = looked.await?;
         self.durable = self.durable.max(looked.progress.borrow().durable);
         match &mut self.following {
             Some(Following(progress)) => *progress = looked.progress,
@@ -162,6 +169,29 @@ impl LogReader {
             Tail::End(info) => Ok(Some(Piece::End(info))),
             Tail::Beyond(size) => Err(LogError::OutOfRange { offset, size }),
         }
+    }
+}
+
+/// Asks, and asks again while too many others do: one append wakes all followers of a log in the same moment, and they
+/// may be more than are let in. So it is no reason to end a reader, as long as its turn comes.
+async fn in_turn<T, F>(mut ask: impl FnMut() -> F) -> Result<T, LogError>
+where
+    F: Future<Output = Result<T, LogError>>,
+{
+    let deadline = Instant::now() + LET_IN_WITHIN;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let full = match ask().await {
+            Err(full @ LogError::Unanswered(Unanswered::Full { .. })) => full,
+            answer => return answer,
+        };
+        // From nothing on: who was refused in one moment must not come back in one moment.
+        let jittered = pause.mul_f64(rand::random_range(0.0..1.0));
+        if Instant::now() + jittered >= deadline {
+            return Err(full);
+        }
+        tokio::time::sleep(jittered).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

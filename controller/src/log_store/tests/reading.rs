@@ -252,3 +252,41 @@ async fn an_append_without_chunks_only_asks() {
     assert_eq!((asked.next, asked.durable, asked.closed), (3, 0, false));
     assert_eq!(asked.durable_cursor, "");
 }
+
+#[tokio::test]
+async fn more_followers_than_are_let_in_at_once_all_hear_of_an_append() {
+    const FOLLOWERS: usize = 2_000;
+    let world = World::start(patient()).await;
+    let log = attempt(1);
+    world.append(log, 0, b"hello ").await;
+    assert!(FOLLOWERS > world.logs.vitals().limit(), "one more would always have been let in");
+    let (caught_up, mut behind) = tokio::sync::mpsc::channel(FOLLOWERS);
+    let followers = (0..FOLLOWERS).map(|_| {
+        let (mut reader, caught_up) = (world.logs.read(log, 0), caught_up.clone());
+        tokio::spawn(async move {
+            let (mut bytes, last) = drain(&mut reader, 0).await?;
+            assert_eq!(last, Piece::CaughtUp);
+            let _ = caught_up.send(()).await;
+            while bytes.len() < 11 {
+                reader.more().await?;
+                bytes.extend(drain(&mut reader, bytes.len() as u64).await?.0);
+            }
+            Ok::<_, LogError>(bytes)
+        })
+    });
+    let followers: Vec<_> = followers.collect();
+    drop(caught_up);
+    for _ in 0..FOLLOWERS {
+        // None: one of them was cut off, and says below why.
+        let _ = tokio::time::timeout(DEADLINE, behind.recv()).await.unwrap();
+    }
+    world.append(log, 6, b"world").await;
+    let mut cut = Vec::new();
+    for follower in followers {
+        match tokio::time::timeout(DEADLINE, follower).await.unwrap().unwrap() {
+            Ok(bytes) => assert_eq!(bytes, b"hello world"),
+            Err(why) => cut.push(why),
+        }
+    }
+    assert!(cut.is_empty(), "{} of {FOLLOWERS} were cut off: {}", cut.len(), cut[0]);
+}
