@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -49,6 +49,8 @@ pub struct Faults {
 struct Seen {
     commits: AtomicUsize,
     opens: AtomicUsize,
+    begun_opens: AtomicUsize,
+    open_millis: AtomicU64,
     failing_reads: AtomicUsize,
     failing_opens: AtomicUsize,
 }
@@ -81,9 +83,20 @@ impl Faults {
         self.seen.failing_opens.store(count, SeqCst);
     }
 
+    /// From now on opening takes this long, and begins from nothing if it is given up before.
+    pub fn slow_opens(&self, pause: Duration) {
+        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.seen.open_millis.store(millis, SeqCst);
+    }
+
     /// How many transactions came so far, those at the gate among them.
     pub fn commits(&self) -> usize {
         self.seen.commits.load(SeqCst)
+    }
+
+    /// How often somebody began to open it, whatever came of it.
+    pub fn begun_opens(&self) -> usize {
+        self.seen.begun_opens.load(SeqCst)
     }
 
     /// How often it was opened.
@@ -122,10 +135,12 @@ impl FaultyOpener {
 #[async_trait]
 impl Opener for FaultyOpener {
     async fn open(&self) -> Result<Arc<dyn Backend>, OpenError> {
+        self.seen.begun_opens.fetch_add(1, SeqCst);
         if one_of(&self.seen.failing_opens) {
             let why = "a test told it to fail".to_owned();
             return Err(OpenError::Away { place: "a faulty backend".to_owned(), why });
         }
+        tokio::time::sleep(Duration::from_millis(self.seen.open_millis.load(SeqCst))).await;
         let inner = self.inner.open().await?;
         self.seen.opens.fetch_add(1, SeqCst);
         Ok(Arc::new(Faulty {

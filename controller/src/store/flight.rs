@@ -18,7 +18,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 pub struct Patience {
     /// For how long one call of the backend may take before nobody knows of it.
     pub call: Duration,
-    /// For how long a batch that nobody knows of is asked for and sent again.
+    /// For how long opening may take: a large file that was not closed properly is checked from end to end, and a check
+    /// that is given up begins from nothing.
+    pub open: Duration,
+    /// For how long a batch that nobody knows of is asked for and sent again, not counting what opening takes.
     pub doubt: Duration,
     /// The first pause between two tries; each further one is twice as long, with jitter.
     pub first_pause: Duration,
@@ -30,6 +33,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             call: Duration::from_secs(5),
+            open: Duration::from_secs(15 * 60),
             doubt: Duration::from_secs(10),
             first_pause: Duration::from_millis(20),
             longest_pause: Duration::from_secs(1),
@@ -72,9 +76,9 @@ impl Connection {
         if let Some(backend) = &self.backend {
             return Ok(backend.clone());
         }
-        let opened = timeout(self.patience.call, self.opener.open()).await;
+        let opened = timeout(self.patience.open, self.opener.open()).await;
         let backend = opened
-            .map_err(|_| format!("not opened within {:?}", self.patience.call))?
+            .map_err(|_| format!("not opened within {:?}", self.patience.open))?
             .map_err(|error| error.to_string())?;
         Ok(self.backend.insert(backend).clone())
     }
@@ -133,15 +137,22 @@ impl Flight {
 
     async fn resolve(&mut self, first: String) -> Landing {
         let patience = self.connection.patience;
-        let deadline = Instant::now() + patience.doubt;
+        let mut deadline = Instant::now() + patience.doubt;
         let mut pause = patience.first_pause;
         let mut why = first;
         loop {
             tracing::warn!(%why, "nobody knows whether a batch landed: looking, and sending it again");
-            match timeout_at(deadline, self.look_and_send()).await {
-                Ok(Ok(landing)) => return landing,
-                Ok(Err(doubt)) => why = doubt,
-                Err(_) => return Landing::Unknown(why),
+            let began = Instant::now();
+            match self.connection.backend().await {
+                Ok(_) => {
+                    deadline += began.elapsed();
+                    match timeout_at(deadline, self.look_and_send()).await {
+                        Ok(Ok(landing)) => return landing,
+                        Ok(Err(doubt)) => why = doubt,
+                        Err(_) => return Landing::Unknown(why),
+                    }
+                }
+                Err(away) => why = away,
             }
             let jittered = pause.mul_f64(rand::random_range(0.8..1.2));
             if Instant::now() + jittered >= deadline {
@@ -152,7 +163,7 @@ impl Flight {
         }
     }
 
-    /// How it ended, or why that is still not known.
+    /// How it ended, or why that is still not known. The connection is there.
     async fn look_and_send(&mut self) -> Result<Landing, String> {
         let found = self.connection.get(keys::SEQUENCE).await?;
         match rules::seen(found.as_deref(), self.before.as_deref(), &self.after) {

@@ -76,7 +76,9 @@ impl StoreHandle {
         let incarnations = Arc::new(AtomicU64::new(1));
         let build =
             move || Store::build(opener.clone(), first.take(), patience, incarnations.clone());
-        let policy = RestartPolicy { longest: RESTARTS, ..RestartPolicy::default() };
+        let usual = RestartPolicy::default();
+        let build_within = usual.build_within + patience.open;
+        let policy = RestartPolicy { longest: RESTARTS, build_within, ..usual };
         Ok(Self { store: system.supervise(ACTOR, LIMITS, policy, build)? })
     }
 

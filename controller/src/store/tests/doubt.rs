@@ -162,3 +162,21 @@ async fn after_a_failed_read_the_connection_is_made_anew() {
     assert_eq!(writer.commit(vec![put("b", "1")]).await, Commit::Done);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_store_that_takes_long_to_open_is_opened_once() {
+    let world = World::start().await;
+    let writer = world.enlist("a").await;
+    // A large file that was not closed is checked while it is opened: longer than a call, and longer than the doubt.
+    world.faults.slow_opens(PATIENCE.doubt * 2);
+    world.faults.next([Fault::UnknownBefore]);
+    assert_eq!(writer.commit(vec![put("a", "1")]).await, Commit::Done);
+    assert_eq!(world.faults.begun_opens(), 2, "it was given up, and began from nothing");
+    // Also where the actor begins anew.
+    let _ = world.store.handle().inject_panic().await;
+    let writer = world.enlist("a").await;
+    assert_eq!(writer.commit(vec![put("b", "1")]).await, Commit::Done);
+    assert_eq!(world.faults.begun_opens(), 3, "it was given up, and began from nothing");
+    assert_eq!(world.written().await.len(), 2);
+    world.stop().await;
+}

@@ -20,6 +20,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// Short enough for a test to wait for its end.
 const PATIENCE: Patience = Patience {
     call: Duration::from_millis(500),
+    open: Duration::from_secs(30),
     doubt: Duration::from_millis(1500),
     first_pause: Duration::from_millis(5),
     longest_pause: Duration::from_millis(50),
