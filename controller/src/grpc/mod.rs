@@ -4,6 +4,7 @@
 //! back, [`status`] alone knows the codes, and the files of the services put these together. Every call that waits ends
 //! when the controller does, and with its caller.
 
+mod bound;
 mod convert;
 pub mod door;
 mod executions;
@@ -15,6 +16,7 @@ mod read_log;
 mod status;
 mod system;
 
+pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};
 pub use health::watch_health;
 pub use meter::MeterLayer;
 

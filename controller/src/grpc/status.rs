@@ -35,6 +35,20 @@ pub(super) enum RequestError {
     /// The controller ends.
     #[error("this controller is ending: try again in a moment, at the next one")]
     Ending,
+    /// Too many calls are not answered yet.
+    #[error("{limit} calls are not answered yet, the most that are taken: try again in a moment")]
+    Calls {
+        /// The bound.
+        limit: usize,
+    },
+    /// Too much is received at once.
+    #[error(
+        "{limit} bytes of requests are being received, the most at a time: try again in a moment"
+    )]
+    Bytes {
+        /// The bound.
+        limit: usize,
+    },
     /// Too many read logs.
     #[error("{limit} readers follow logs, the most that are served at a time: try again later")]
     Followers {
@@ -175,6 +189,10 @@ statuses! {
     RequestError => |error| match error {
         RequestError::Invalid(faults) => Meaning::invalid("INVALID_REQUEST", faults),
         RequestError::Ending => Meaning::unavailable("ENDING"),
+        RequestError::Calls { .. } | RequestError::Bytes { .. } => {
+            let help = "More is asked than can be answered: call less often, or from fewer clients.";
+            Meaning::full("BUSY", SOON, help)
+        }
         RequestError::Followers { .. } => {
             Meaning::full("TOO_MANY_FOLLOWERS", LATER, "Each `getlogs --follow` is one of them.")
         }

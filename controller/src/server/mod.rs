@@ -14,7 +14,7 @@ pub use faults::Faults;
 
 use crate::{
     configuration::{Configuration, StoreKind},
-    grpc::{self, MeterLayer, door},
+    grpc::{self, BoundLayer, MeterLayer, door},
     job_queue::{self, QueueHandle, rules::QueueLimits},
     liveness::{self, LivenessHandle, LivenessLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
@@ -48,8 +48,9 @@ const MOST_EXECUTORS: usize = 10_000;
 const START_WITHIN: Duration = Duration::from_secs(60);
 /// Small messages in one frame each use up a budget that is half of this window; ours come in floods.
 const WINDOW: u32 = 8 << 20;
-/// An executor's connection carries a few parked calls, a client's a few requests; a proxy's carries those of many.
-const MOST_STREAMS: u32 = 20_000;
+/// Calls at a time on one connection; further ones wait at the caller's. An executor's carries two parked calls and an
+/// append for each log that grows, a client's a few; a proxy that needs more for its many opens another connection.
+const MOST_STREAMS: u32 = 1_024;
 /// Parked calls cross gateways that forget silent connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
@@ -253,6 +254,7 @@ fn serve(
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
         .layer(MeterLayer)
+        .layer(BoundLayer::new(grpc::MOST_CALLS, grpc::MOST_BYTES))
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW)
         .max_concurrent_streams(MOST_STREAMS)

@@ -1,0 +1,212 @@
+//! How much of requests is held before anybody has looked at them: a layer around all services, because a message is
+//! received and decoded whole before its handler is called, and so before any actor's bound.
+//!
+//! Two bounds. Calls that are not answered yet: [`MOST_CALLS`]. Bytes that came and are not decoded yet, of all
+//! connections together: [`MOST_BYTES`]; what a connection itself may buffer is its window. A call over one of them is
+//! refused with `RESOURCE_EXHAUSTED`. Readers of logs are counted here only until their stream begins.
+
+use super::status::RequestError;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Status, body::Body};
+use tower::{Layer, Service};
+
+/// The most calls that are not answered yet. 20,000 park for work and 20,000 for orders, 10,000 readers of logs begin,
+/// and there is room for 15,536 that do not wait for anything.
+pub const MOST_CALLS: usize = 65_536;
+/// The most bytes of requests that came and are not decoded yet: some fifty messages of the largest size, and a hundred
+/// thousand of the usual ones.
+pub const MOST_BYTES: usize = 256 << 20;
+
+/// Bounds the calls, and the bytes, of all services inside together.
+#[derive(Clone, Debug)]
+pub struct BoundLayer {
+    bounds: Bounds,
+}
+
+#[derive(Clone, Debug)]
+struct Bounds {
+    calls: Arc<Semaphore>,
+    most_calls: usize,
+    bytes: Arc<Semaphore>,
+    most_bytes: usize,
+}
+
+impl BoundLayer {
+    /// A layer that lets in so many calls, and holds so many bytes that are not decoded yet.
+    pub fn new(most_calls: usize, most_bytes: usize) -> Self {
+        let calls = Arc::new(Semaphore::new(most_calls));
+        let bytes = Arc::new(Semaphore::new(most_bytes));
+        Self { bounds: Bounds { calls, most_calls, bytes, most_bytes } }
+    }
+}
+
+impl<S> Layer<S> for BoundLayer {
+    type Service = Bound<S>;
+
+    fn layer(&self, inner: S) -> Bound<S> {
+        Bound { inner, bounds: self.bounds.clone() }
+    }
+}
+
+/// Bounds the calls of the service inside.
+#[derive(Clone, Debug)]
+pub struct Bound<S> {
+    inner: S,
+    bounds: Bounds,
+}
+
+impl<S> Service<Request<Body>> for Bound<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let Ok(place) = self.bounds.calls.clone().try_acquire_owned() else {
+            let refused = Status::from(RequestError::Calls { limit: self.bounds.most_calls });
+            return Box::pin(std::future::ready(Ok(refused.into_http())));
+        };
+        let bounds = self.bounds.clone();
+        let request = request.map(|inner| Body::new(Counted { inner, bounds, held: None }));
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            drop(place);
+            answer
+        })
+    }
+}
+
+/// A request's body, which is dropped when its message is decoded.
+#[derive(Debug)]
+struct Counted {
+    inner: Body,
+    bounds: Bounds,
+    /// As many as it has brought so far.
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Counted {
+    fn count(&mut self, bytes: usize) -> Result<(), RequestError> {
+        let full = RequestError::Bytes { limit: self.bounds.most_bytes };
+        let Ok(bytes) = u32::try_from(bytes) else { return Err(full) };
+        let more = self.bounds.bytes.clone().try_acquire_many_owned(bytes).map_err(|_| full)?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        Ok(())
+    }
+}
+
+impl http_body::Body for Counted {
+    type Data = bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            let size = data.len();
+            if let Err(full) = self.count(size) {
+                return Poll::Ready(Some(Err(full.into())));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{convert::Infallible, future::poll_fn};
+    use tokio::sync::{mpsc, watch};
+    use tonic::Code;
+    use tower::{ServiceExt, service_fn};
+
+    fn code(answer: &Response<Body>) -> Option<Code> {
+        let status = answer.headers().get(Status::GRPC_STATUS)?;
+        Some(Code::from_bytes(status.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn a_call_over_the_bound_is_refused_until_another_one_is_answered() {
+        let (answer, answered) = watch::channel(false);
+        let slow = service_fn(move |_: Request<Body>| {
+            let mut answered = answered.clone();
+            async move {
+                let _ = answered.wait_for(|answered| *answered).await;
+                Ok::<_, Infallible>(Response::new(Body::default()))
+            }
+        });
+        let service = BoundLayer::new(2, 1_000).layer(slow);
+        let call = || Box::pin(service.clone().oneshot(Request::new(Body::default())));
+        let (mut first, mut second) = (call(), call());
+        assert!(futures::poll!(&mut first).is_pending());
+        assert!(futures::poll!(&mut second).is_pending());
+        assert_eq!(code(&call().await.unwrap()), Some(Code::ResourceExhausted));
+        // A caller who leaves makes room, too.
+        drop(second);
+        let mut third = call();
+        assert!(futures::poll!(&mut third).is_pending());
+        answer.send_replace(true);
+        assert_eq!(code(&first.await.unwrap()), None);
+        assert_eq!(code(&third.await.unwrap()), None);
+        assert_eq!(code(&call().await.unwrap()), None);
+    }
+
+    #[tokio::test]
+    async fn bytes_over_the_bound_are_refused_until_others_are_decoded() {
+        let (bodies, mut received) = mpsc::channel(8);
+        let receiving = service_fn(move |request: Request<Body>| {
+            let bodies = bodies.clone();
+            async move {
+                let mut body = request.into_body();
+                let frame =
+                    poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context));
+                let came = frame.await.unwrap().map(|frame| frame.into_data().unwrap().len());
+                bodies.send(body).await.unwrap();
+                Ok::<_, Infallible>(match came {
+                    Ok(_) => Response::new(Body::default()),
+                    Err(status) => status.into_http(),
+                })
+            }
+        });
+        let service = BoundLayer::new(100, 100).layer(receiving);
+        let call = |size: usize| service.clone().oneshot(Request::new(Body::new("x".repeat(size))));
+        assert_eq!(code(&call(80).await.unwrap()), None);
+        let first = received.recv().await.unwrap();
+        assert_eq!(code(&call(21).await.unwrap()), Some(Code::ResourceExhausted));
+        assert_eq!(code(&call(20).await.unwrap()), None);
+        drop((first, received.recv().await, received.recv().await));
+        assert_eq!(code(&call(100).await.unwrap()), None);
+        assert_eq!(code(&call(101).await.unwrap()), Some(Code::ResourceExhausted));
+    }
+}
