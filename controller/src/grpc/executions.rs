@@ -2,7 +2,7 @@
 
 use super::{
     Services,
-    convert::{checked, executions, page_size},
+    convert::{checked, executions, fitting, page_size},
     door::Rpc,
     read_log,
 };
@@ -54,7 +54,8 @@ impl v1::executions_server::Executions for Services {
         let list = ListRequest { page_size: page_size(size), page_token, job };
         let page = self.parts.queue.list(list).await?;
         let executions = page.executions.into_iter().map(executions::execution).collect();
-        let next_page_token = page.next_page_token;
+        let (executions, next_page_token) =
+            fitting(executions, page.next_page_token, |last: &v1::Execution| last.id.clone());
         Ok(Response::new(v1::ListExecutionsResponse { executions, next_page_token }))
     }
 

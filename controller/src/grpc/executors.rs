@@ -2,7 +2,7 @@
 
 use super::{
     Services,
-    convert::{checked, executors, page_size},
+    convert::{checked, executors, fitting, page_size},
     door::Rpc,
 };
 use octavius_protocol::v1;
@@ -97,7 +97,8 @@ impl v1::executors_server::Executors for Services {
         let held = self.parts.queue.held_by(ids).await?;
         let executors = page.executors.into_iter().zip(held);
         let executors = executors.map(|(seen, held)| executors::executor(seen, held)).collect();
-        let next_page_token = page.next_page_token;
+        let (executors, next_page_token) =
+            fitting(executors, page.next_page_token, |last: &v1::Executor| last.id.clone());
         Ok(Response::new(v1::ListExecutorsResponse { executors, next_page_token }))
     }
 }

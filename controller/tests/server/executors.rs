@@ -2,7 +2,7 @@
 
 use crate::world::{World, job, refusal, registration};
 use octavius_protocol::v1::{self, executors_client::ExecutorsClient};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,5 +160,35 @@ async fn executors_are_listed_with_what_they_hold() {
     let second = busy.client.list_executors(request).await.unwrap().into_inner();
     assert_eq!((second.executors[0].id.as_str(), second.executors[0].held), ("idle", 0));
     assert_eq!(second.next_page_token, "");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_fits_into_no_message_comes_in_pages() {
+    let world = World::start().await;
+    // 200 times 32 KiB: more than one message holds.
+    let labels: BTreeMap<_, _> =
+        (0..64).map(|index| (format!("{index:0256}"), "x".repeat(256))).collect();
+    let mut client = ExecutorsClient::new(world.channel().await);
+    let mut ids: Vec<_> = (0..200).map(|index| format!("e{index:03}")).collect();
+    for (id, place) in ids.iter().zip(1..) {
+        let request =
+            v1::RegisterRequest { labels: labels.clone(), ..registration(id, place, place) };
+        client.register(request).await.unwrap();
+    }
+    let (mut page_token, mut pages) = (String::new(), 0);
+    loop {
+        let request = v1::ListExecutorsRequest { page_size: 1_000, page_token };
+        let page = client.list_executors(request).await.unwrap().into_inner();
+        let listed: Vec<_> = page.executors.iter().map(|executor| executor.id.clone()).collect();
+        assert!(!listed.is_empty() && ids.starts_with(&listed), "{listed:?} of {ids:?}");
+        ids.drain(..listed.len());
+        pages += 1;
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert!(ids.is_empty() && pages > 5, "{pages} pages, without {ids:?}");
     world.stop().await;
 }

@@ -8,12 +8,15 @@ mod time;
 use super::status::RequestError;
 use crate::registry::{Violations, no_id};
 use octavius_protocol::id::Invalid;
+use prost::Message;
 use std::str::FromStr;
 
 /// The pages that nobody asked to be of another size.
 const USUAL_PAGE: usize = 100;
 /// The largest pages.
 const LARGEST_PAGE: usize = 1_000;
+/// The most bytes of entries in a page, unless one alone has more. As the registry's pages.
+const MOST_PAGE_BYTES: usize = 1 << 20;
 
 /// Gathers what is wrong with a request.
 #[derive(Debug, Default)]
@@ -71,6 +74,27 @@ impl Check {
     }
 }
 
+/// A page that fits into a message, and the token of the next one. `token` is the page's own; one that is cut goes on
+/// behind its last entry, whose id `id` tells. A page has an entry at least, or else it would be asked for for ever.
+pub(super) fn fitting<T: Message>(
+    mut entries: Vec<T>,
+    token: String,
+    id: impl FnOnce(&T) -> String,
+) -> (Vec<T>, String) {
+    let mut size = 0;
+    let fits = entries.iter().take_while(|entry| {
+        size += entry.encoded_len();
+        size <= MOST_PAGE_BYTES
+    });
+    let fit = fits.count().max(1);
+    if fit >= entries.len() {
+        return (entries, token);
+    }
+    entries.truncate(fit);
+    let token = entries.last().map_or(token, id);
+    (entries, token)
+}
+
 /// How many entries a page has.
 pub(super) fn page_size(wanted: u32) -> usize {
     match wanted as usize {
@@ -82,7 +106,10 @@ pub(super) fn page_size(wanted: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octavius_protocol::id::{ExecutionId, JobName};
+    use octavius_protocol::{
+        id::{ExecutionId, JobName},
+        v1,
+    };
 
     #[test]
     fn all_faults_are_gathered_and_one_is_enough_to_refuse() {
@@ -106,5 +133,24 @@ mod tests {
     #[test]
     fn pages_are_bounded() {
         assert_eq!([0, 1, 1_000, u32::MAX].map(page_size), [100, 1, 1_000, 1_000]);
+    }
+
+    #[test]
+    fn a_page_that_fits_into_no_message_is_cut_and_the_next_one_begins_there() {
+        let page = |sizes: &[usize]| {
+            let execution = |(index, size): (usize, &usize)| v1::Execution {
+                id: index.to_string(),
+                reason: "x".repeat(*size),
+                ..v1::Execution::default()
+            };
+            let page = sizes.iter().enumerate().map(execution).collect();
+            let (page, next) = fitting(page, "its own".to_owned(), |last| last.id.clone());
+            (page.len(), next)
+        };
+        assert_eq!(page(&[]), (0, "its own".to_owned()));
+        assert_eq!(page(&[100; 1_000]), (1_000, "its own".to_owned()));
+        assert_eq!(page(&[8 << 10; 1_000]), (127, "126".to_owned()));
+        assert_eq!(page(&[6 << 20, 1]), (1, "0".to_owned()), "none would be asked for for ever");
+        assert_eq!(page(&[6 << 20]), (1, "its own".to_owned()));
     }
 }
