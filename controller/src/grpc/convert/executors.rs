@@ -37,6 +37,8 @@ const MOST_CODE_BYTES: usize = 64;
 const MOST_REASON_BYTES: usize = 4_096;
 /// The most bytes of grants in an answer. Those that are left out are repeated in the next one.
 const MOST_GRANT_BYTES: usize = 3 << 20;
+/// Chunks from this size on are not copied: by far the most of the buffer that they hold is their own.
+const SHARES_FROM: usize = 4 << 10;
 /// How long after a terminate a kill follows.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -289,7 +291,7 @@ pub(in crate::grpc) fn append(given: v1::AppendRequest, check: &mut Check) -> Op
         .map(|(index, v1::AppendChunk { observed_at, data })| {
             let field = format!("chunks[{index}].observed_at");
             let observed_at = time::timestamp(&field, observed_at, check)?;
-            Some(Chunk { observed_at, data })
+            Some(Chunk { observed_at, data: of_its_own(data) })
         })
         .collect();
     Some(Append {
@@ -299,6 +301,12 @@ pub(in crate::grpc) fn append(given: v1::AppendRequest, check: &mut Check) -> Op
         chunks: chunks.into_iter().collect::<Option<_>>()?,
         cursor: given.cursor.into(),
     })
+}
+
+/// The same bytes, and nothing else with them. Decoded bytes share the buffer of their whole connection: of a small
+/// chunk, which waits for minutes until it is stored, the buffer would be most of what it takes in memory.
+fn of_its_own(data: Bytes) -> Bytes {
+    if data.len() < SHARES_FROM { Bytes::copy_from_slice(&data) } else { data }
 }
 
 /// How far the controller has a log.
@@ -382,5 +390,36 @@ mod tests {
         assert_eq!(sent(&[]), 0);
         let lease = lease(leased(1));
         assert_eq!(lease.timeout, Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }));
+    }
+
+    #[test]
+    fn a_small_chunk_does_not_hold_the_buffer_that_it_came_in() {
+        let taken = |size: usize| {
+            let request = v1::AppendRequest {
+                lease: Some(v1::LeaseName {
+                    execution: ExecutionId::from_bytes([7; 16]).to_string(),
+                    attempt: 1,
+                    epoch: 1,
+                }),
+                chunks: vec![v1::AppendChunk {
+                    observed_at: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+                    data: vec![b'x'; size].into(),
+                }],
+                ..v1::AppendRequest::default()
+            };
+            // As the codec does it: out of one buffer, which is large.
+            let mut buffer = bytes::BytesMut::with_capacity(64 << 10);
+            request.encode(&mut buffer).unwrap();
+            let buffer = buffer.freeze();
+            let decoded = v1::AppendRequest::decode(buffer.clone()).unwrap();
+            let append = super::super::checked(|check| append(decoded, check)).unwrap();
+            let data = append.chunks.into_iter().next().unwrap().data;
+            assert_eq!(data, vec![b'x'; size]);
+            (data, buffer)
+        };
+        let shares =
+            |(data, buffer): (Bytes, Bytes)| buffer.as_ptr_range().contains(&data.as_ptr());
+        assert!(!shares(taken(SHARES_FROM - 1)));
+        assert!(shares(taken(SHARES_FROM)), "a copy of a large one costs more than what it saves");
     }
 }
