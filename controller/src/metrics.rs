@@ -56,7 +56,7 @@ pub const METRICS: &[Metric] = &[
         kind: Counter,
         unit: Unit::Count,
         labels: &["outcome"],
-        help: "Decisions that were stored, by what came of them.",
+        help: "Batches of decisions that were sent to the store, by what came of them: `done`, `refused`, or `unknown`.",
     },
     Metric {
         name: "octavius_log_bytes_total",
@@ -84,14 +84,14 @@ pub const METRICS: &[Metric] = &[
         kind: Gauge,
         unit: Unit::Count,
         labels: &[],
-        help: "Logs that are in memory.",
+        help: "Logs in memory that are not closed. Closed ones stay there a moment longer, and are not counted.",
     },
     Metric {
         name: "octavius_log_followers",
         kind: Gauge,
         unit: Unit::Count,
         labels: &[],
-        help: "Readers of logs.",
+        help: "Readers of logs that have come to the end of what is durable and hear of more. Those that are behind it read from the store, and are not counted.",
     },
     Metric {
         name: "octavius_rpc_seconds",

@@ -94,7 +94,7 @@ pub enum LogError {
     },
     /// Too much of this log, or of all logs together, waits to be made durable.
     #[error(
-        "{waiting} bytes of this log wait to be stored, and no more can be held: append again in a moment"
+        "no more of logs can be held until some of it is stored, and of this one {waiting} bytes wait: append again in a moment"
     )]
     Full {
         /// How much of this log waits, in bytes.
