@@ -207,6 +207,10 @@ statuses! {
     CreateError => |error| match error {
         CreateError::Invalid(faults) => Meaning::invalid("INVALID_JOB", faults),
         CreateError::AlreadyExists { .. } => Meaning::new(Code::AlreadyExists, "JOB_EXISTS"),
+        CreateError::Full { .. } => {
+            let full = Meaning::new(Code::ResourceExhausted, "TOO_MANY_JOBS");
+            Meaning { help: Some("`octavius list` shows them."), ..full }
+        }
         CreateError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
         CreateError::Unconfirmed(_) => Meaning::unavailable("UNCONFIRMED"),
         CreateError::Unanswered(error) => unanswered(&error),

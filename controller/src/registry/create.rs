@@ -40,6 +40,9 @@ impl Handler<Create> for Registry {
     fn handle(&mut self, create: Create, _: &mut Context<Self>) -> Self::Result {
         match self.jobs.get(&create.name) {
             Some(known) => found(known, &create.definition),
+            None if self.jobs.len() >= self.most => {
+                Box::pin(fut::err(CreateError::Full { limit: self.most }))
+            }
             None => self.store(create),
         }
     }

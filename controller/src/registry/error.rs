@@ -22,6 +22,12 @@ pub enum CreateError {
         /// Who stored it.
         created_by: String,
     },
+    /// There are so many that no more are taken.
+    #[error("the job was not stored: there are {limit} jobs, the most that one controller keeps")]
+    Full {
+        /// The bound.
+        limit: usize,
+    },
     /// The store certainly did not take it.
     #[error("the job was not stored: {0}")]
     NotStored(String),

@@ -14,6 +14,9 @@ use octavius_service::actor::{
 };
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
+/// The most jobs. All are in memory, and a name that is none is compared with all of them.
+const MOST_JOBS: usize = 10_000;
+
 /// The most jobs in one page.
 const MOST_LISTED: usize = 1_000;
 
@@ -24,9 +27,18 @@ pub struct RegistryHandle(Handle<Registry>);
 impl RegistryHandle {
     /// Starts the actor on a thread of its own.
     pub fn start(system: &mut ActorSystem, store: StoreHandle) -> io::Result<Self> {
+        Self::start_for(system, store, MOST_JOBS)
+    }
+
+    /// Starts it for so many jobs.
+    pub(super) fn start_for(
+        system: &mut ActorSystem,
+        store: StoreHandle,
+        most: usize,
+    ) -> io::Result<Self> {
         let build = move || {
             let store = store.clone();
-            async move { Registry::load(&store).await }
+            async move { Registry::load(&store, most).await }
         };
         system.supervise(NAME, Limits::default(), RestartPolicy::default(), build).map(Self)
     }

@@ -36,6 +36,8 @@ pub const NAME: &str = "Registry";
 #[derive(Debug)]
 pub struct Registry {
     jobs: BTreeMap<JobName, Known>,
+    /// With so many jobs no more are taken. What the store has is shown in any case.
+    most: usize,
     writer: Writer,
 }
 
@@ -51,7 +53,7 @@ struct Known {
 
 impl Registry {
     /// The registry as the store has it.
-    async fn load(store: &StoreHandle) -> anyhow::Result<Self> {
+    async fn load(store: &StoreHandle, most: usize) -> anyhow::Result<Self> {
         // First the writer: what an earlier incarnation had queued is settled then, and the range shows it.
         let writer = store.enlist(NAME).await?;
         let mut jobs = BTreeMap::new();
@@ -62,7 +64,7 @@ impl Registry {
             jobs.insert(known.job.name.clone(), known);
         }
         tracing::info!(jobs = jobs.len(), "the registry is loaded");
-        Ok(Self { jobs, writer })
+        Ok(Self { jobs, most, writer })
     }
 }
 

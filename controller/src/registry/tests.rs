@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
 const SOON: Duration = Duration::from_secs(10);
+/// The most jobs here.
+const MOST: usize = 500;
 
 struct World {
     system: ActorSystem,
@@ -35,7 +37,7 @@ impl World {
         let (opener, faults) = FaultyOpener::new(Arc::new(EmbeddedOpener::new(folder.path())));
         let patience = Patience { doubt: Duration::from_millis(200), ..Patience::default() };
         let store = StoreHandle::start(&mut system, opener, patience).await.unwrap();
-        let registry = RegistryHandle::start(&mut system, store.clone()).unwrap();
+        let registry = RegistryHandle::start_for(&mut system, store.clone(), MOST).unwrap();
         registry.up(SOON).await.unwrap();
         Self { system, registry, store, faults, folder }
     }
@@ -223,4 +225,24 @@ async fn a_pinned_version_has_all_that_a_run_needs() {
     let near = world.describe("helo").await.unwrap_err().to_string();
     assert!(near.contains("but there is `hello`"), "{near}");
     world.system.stop().await;
+}
+
+#[tokio::test]
+async fn more_jobs_than_are_kept_are_refused_with_the_number() {
+    let world = World::start().await;
+    // Over the bound at once, in half of the places of the actor: those in flight count, too.
+    let names: Vec<_> = (0..MOST + 50).map(|index| format!("job-{index}")).collect();
+    let created = join_all(names.iter().map(|name| world.create(job(name, "x")))).await;
+    let refused: Vec<_> = created.iter().filter_map(|created| created.as_ref().err()).collect();
+    assert_eq!(refused.len(), 50, "{refused:?}");
+    for error in refused {
+        assert!(matches!(error, CreateError::Full { limit: MOST }), "{error}");
+        assert!(error.to_string().contains("there are 500 jobs"), "{error}");
+    }
+    // What is there is found as before, and also after the next start.
+    assert!(!world.create(job("job-0", "x")).await.unwrap().created);
+    let world = world.restart().await;
+    let full = world.create(job("another", "x")).await.unwrap_err();
+    assert!(matches!(full, CreateError::Full { limit: MOST }), "{full}");
+    assert!(world.describe("job-499").await.is_ok());
 }

@@ -6,6 +6,9 @@ mod definition;
 pub use arguments::{MOST_ARGUMENT_BYTES, MOST_ARGUMENTS_BYTES, check_arguments};
 pub use definition::{MOST_ARGUMENTS, check_definition};
 
+/// What is further away than this is no slip of a finger.
+const FARTHEST: usize = 3;
+
 /// The candidate nearest to `name`, if it is near enough to be what was meant.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // A name that long is no slip of a finger, and measuring it is not free.
@@ -13,10 +16,13 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         return None;
     }
     let lower = name.to_lowercase();
+    let length = lower.chars().count();
+    // Who differs more in length is further away, and need not be measured: there may be thousands.
+    let candidates = candidates.filter(|known| known.chars().count().abs_diff(length) <= FARTHEST);
     let measured =
         candidates.map(|known| (strsim::osa_distance(&known.to_lowercase(), &lower), known));
     let (distance, known) = measured.min()?;
-    (distance <= (known.len() / 3).clamp(1, 3)).then_some(known)
+    (distance <= (known.len() / 3).clamp(1, FARTHEST)).then_some(known)
 }
 
 #[cfg(test)]
@@ -31,5 +37,10 @@ mod tests {
         assert_eq!(near("SURNAME"), Some("surname"));
         assert_eq!(near("colour"), None);
         assert_eq!(near(&"n".repeat(10_000)), None);
+        let known = ["backup-of-everything"];
+        let near = |name| nearest(name, known.into_iter());
+        assert_eq!(near("backup-of-everyth"), Some("backup-of-everything"), "three are missing");
+        assert_eq!(near("backup-of-everythingggg"), Some("backup-of-everything"));
+        assert_eq!(near("backup-of-everyt"), None);
     }
 }
