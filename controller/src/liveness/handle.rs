@@ -12,12 +12,18 @@ use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
 };
 use std::{io, sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, time::timeout};
 
 /// The most executors in one page.
 const MOST_LISTED: usize = 1_000;
 
 /// Room for two signs of life of each executor at once, and for those who register.
 const LIMITS: Limits = Limits { waiting: 20_480, answer: Duration::from_secs(10) };
+
+/// How many register at once; further ones wait for their turn. An actor looks at all that it waits for whenever
+/// anything happens: of 10,000 executors that come back together that would be a hundred million looks, on the thread
+/// that hears who lives.
+pub(super) const REGISTERING: usize = 256;
 
 /// What liveness is made with.
 #[derive(Clone, Debug)]
@@ -43,23 +49,37 @@ pub struct ExecutorPage {
 
 /// The way in to liveness.
 #[derive(Clone, Debug)]
-pub struct LivenessHandle(Handle<LivenessWatcher>);
+pub struct LivenessHandle {
+    actor: Handle<LivenessWatcher>,
+    registering: Arc<Semaphore>,
+}
 
 impl LivenessHandle {
     /// Starts the actor on a thread of its own.
     pub fn start(system: &mut ActorSystem, parts: Parts) -> io::Result<Self> {
         let build = move || LivenessWatcher::load(parts.clone());
-        system.supervise(NAME, LIMITS, RestartPolicy::default(), build).map(Self)
+        let actor = system.supervise(NAME, LIMITS, RestartPolicy::default(), build)?;
+        Ok(Self { actor, registering: Arc::new(Semaphore::new(REGISTERING)) })
     }
 
     /// Gives an executor a session. The answer comes after it is on disk and the queue knows it.
     pub async fn register(&self, registration: Registration) -> Result<Session, RegisterError> {
-        self.0.mutate(Priority::Report, Register(registration)).await?
+        let turn = timeout(LIMITS.answer, self.registering.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(Unanswered::Full { actor: NAME, limit: REGISTERING }.into());
+        };
+        let registered = self.actor.mutate(Priority::Report, Register(registration));
+        // A task of its own: the turn is not over before the actor is done, also where the caller leaves.
+        let registered = tokio::spawn(async move {
+            let _turn = turn;
+            registered.await
+        });
+        registered.await.unwrap_or(Err(Unanswered::Restarted { actor: NAME }))?
     }
 
     /// Takes a sign of life.
     pub async fn heard(&self, session: Session) -> Result<(), HeardError> {
-        Ok(self.0.query(Priority::Report, Heard(session)).await??)
+        Ok(self.actor.query(Priority::Report, Heard(session)).await??)
     }
 
     /// Executors by id, from 1 to 1,000 of them, behind the page that ended with `page_token`.
@@ -76,7 +96,7 @@ impl LivenessHandle {
                 })?),
             };
         let list = List { most: most.clamp(1, MOST_LISTED), after };
-        let (executors, more) = self.0.query(Priority::Read, list).await?;
+        let (executors, more) = self.actor.query(Priority::Read, list).await?;
         let last = executors.last().filter(|_| more);
         let next_page_token = last.map_or_else(String::new, |seen| seen.record.id.to_string());
         Ok(ExecutorPage { executors, next_page_token })
@@ -84,17 +104,17 @@ impl LivenessHandle {
 
     /// Waits until the actor serves, `within` at the most.
     pub async fn up(&self, within: Duration) -> Result<(), Unanswered> {
-        self.0.up(within).await
+        self.actor.up(within).await
     }
 
     /// What is seen of the actor from outside.
     pub fn vitals(&self) -> &Arc<Vitals> {
-        self.0.vitals()
+        self.actor.vitals()
     }
 
     /// Makes the actor panic; for tests of supervision.
     #[cfg(feature = "fault-injection")]
     pub async fn inject_panic(&self) -> Result<(), Unanswered> {
-        self.0.inject_panic().await
+        self.actor.inject_panic().await
     }
 }

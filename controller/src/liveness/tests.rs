@@ -1,6 +1,6 @@
 //! The actor on the real embedded store and with the real queue, with faults put below both.
 
-use super::{record::ExecutorRecord, *};
+use super::{handle::REGISTERING, record::ExecutorRecord, *};
 use crate::{
     job_queue::{
         self,
@@ -21,6 +21,8 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(20);
+/// The most executors here.
+const EXECUTORS: usize = 1_000;
 
 struct World {
     system: ActorSystem,
@@ -49,7 +51,7 @@ impl World {
         };
         let queue = QueueHandle::start(&mut system, parts).unwrap();
         let lost_after = Duration::from_secs(900);
-        let limits = LivenessLimits { executors: 10, ping_deadline, lost_after };
+        let limits = LivenessLimits { executors: EXECUTORS, ping_deadline, lost_after };
         let installation = "ours".to_owned();
         let parts = Parts { store: store.clone(), queue: queue.clone(), installation, limits };
         let liveness = LivenessHandle::start(&mut system, parts).unwrap();
@@ -178,5 +180,30 @@ async fn an_executor_is_known_to_the_queue_also_after_the_queue_was_built_again(
         }
         let _ = world.queue.actor().up(SOON).await;
     }
+    world.system.stop().await;
+}
+
+#[tokio::test]
+async fn executors_that_come_back_together_register_in_turns() {
+    let world = World::start(Duration::from_secs(9)).await;
+    world.faults.shut();
+    let registering = (0..EXECUTORS).map(|index| {
+        let liveness = world.liveness.clone();
+        tokio::spawn(async move { liveness.register(registration(&format!("e{index}"), 1)).await })
+    });
+    let registering: Vec<_> = registering.collect();
+    let began = Instant::now();
+    while world.liveness.vitals().waiting() < REGISTERING {
+        assert!(began.elapsed() < SOON, "nobody registered");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.liveness.vitals().waiting(), REGISTERING, "all of them at once");
+    world.faults.open();
+    let mut sessions = std::collections::BTreeSet::new();
+    for registered in registering {
+        sessions.insert(timeout(SOON, registered).await.unwrap().unwrap().unwrap());
+    }
+    assert_eq!(sessions.len(), EXECUTORS);
+    assert_eq!(world.liveness.vitals().waiting(), 0);
     world.system.stop().await;
 }
