@@ -30,7 +30,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) folder: &'a Path,
     /// Where the controller listens; port 0 takes a free one.
     pub(crate) address: SocketAddr,
-    /// Where metrics and health are answered; port 0 takes a free one.
+    /// Where the controller's metrics and health are answered; port 0 takes a free one. The executor's are answered at
+    /// a free port of the same address.
     pub(crate) metrics_address: SocketAddr,
     /// What is logged to standard error: `warn`, `info`, …
     pub(crate) log_level: &'a str,
@@ -63,7 +64,7 @@ impl Installation {
         let logging = octavius_service::telemetry::logging::install(&controller.logging());
         let logging = logging.map_err(unable)?;
         let controller = Controller::start(&controller).await.map_err(unable)?;
-        let executor = match start_executor(plan.folder, controller.address).await {
+        let executor = match start_executor(plan, controller.address).await {
             Ok(executor) => executor,
             Err(failure) => {
                 controller.stop().await;
@@ -86,9 +87,14 @@ impl Installation {
         self.controller.address
     }
 
-    /// Where metrics and health are answered.
+    /// Where the controller's metrics and health are answered.
     pub(crate) fn metrics_address(&self) -> SocketAddr {
         self.controller.metrics_address
+    }
+
+    /// Where the executor's metrics and health are answered.
+    pub(crate) fn executor_metrics_address(&self) -> Option<SocketAddr> {
+        self.executor.metrics_address()
     }
 
     /// A client of this installation.
@@ -117,13 +123,17 @@ impl Installation {
     }
 }
 
-async fn start_executor(folder: &Path, controller: SocketAddr) -> Result<RunningExecutor, Failure> {
+async fn start_executor(
+    plan: &Plan<'_>,
+    controller: SocketAddr,
+) -> Result<RunningExecutor, Failure> {
     let configuration = from_values::<ExecutorConfiguration>(
         &json!({
             "id": "dev",
             "cp_host": controller.to_string(),
             "runner": "process",
-            "state_dir": folder.join("executor"),
+            "state_dir": plan.folder.join("executor"),
+            "metrics_address": SocketAddr::new(plan.metrics_address.ip(), 0).to_string(),
         })
         .to_string(),
     );

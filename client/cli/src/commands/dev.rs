@@ -26,7 +26,7 @@ pub(crate) struct Dev {
     /// Where it listens
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// Where metrics and health are answered
+    /// Where the controller's metrics and health are answered; the executor's are at a free port beside it
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3001")]
     metrics: SocketAddr,
     /// Which lines are logged to standard error
@@ -45,16 +45,23 @@ impl Dev {
         };
         let installation = Installation::start(&plan).await?;
         let (address, metrics) = (installation.address(), installation.metrics_address());
+        let executor = installation.executor_metrics_address();
+        let executor = executor.map(|address| address.to_string()).unwrap_or_default();
         let output = &context.output;
         if output.format().is_document() {
             let (address, metrics) = (address.to_string(), metrics.to_string());
-            output.document(&json!({ "address": address, "metrics_address": metrics }))?;
+            output.document(&json!({
+                "address": address,
+                "metrics_address": metrics,
+                "executor_metrics_address": executor,
+            }))?;
         } else {
             let folder = self.data_dir.display();
             output.text(&format!(
                 "Octavius serves at {address}, with its state in {folder}. In another terminal:\n\n  \
                  export CP_HOST={address}\n  octavius create -f metadata.json\n\n\
-                 Metrics and health: http://{metrics}/metrics. Ctrl-C ends it, and its jobs.\n"
+                 Metrics and health: http://{metrics}/metrics, and of the executor http://{executor}/metrics. \
+                 Ctrl-C ends it, and its jobs.\n"
             ))?;
         }
         let cancel = CancellationToken::new();

@@ -7,6 +7,10 @@ use crate::{
 use octavius_client::v1::{Execution, ExecutionState, JobDefinition};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 fn start(desk: &Desk) -> Server {
     let dev = "target/debug/octavius dev --listen 127.0.0.1:3000 --metrics 127.0.0.1:3001";
@@ -22,6 +26,16 @@ async fn reaches(desk: &Desk, id: &str, state: ExecutionState) -> Execution {
     eventually(look).await.unwrap()
 }
 
+/// What a page says, headers included.
+async fn get(address: &str, path: &str) -> String {
+    let mut wire = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: octavius\r\nConnection: close\r\n\r\n");
+    wire.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    wire.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_installation_ends_with_its_jobs_and_remembers_them() {
     let desk = Desk::new();
@@ -30,6 +44,16 @@ async fn a_whole_installation_ends_with_its_jobs_and_remembers_them() {
     let serves = desk.with_ports("Octavius serves at 127.0.0.1:3000");
     let look = || async { Some(()).filter(|()| dev.said().contains(&serves)).ok_or(dev.said()) };
     eventually(look).await.unwrap();
+    let said = dev.said();
+    let (_, behind) = said.split_once("of the executor http://").expect("where its metrics are");
+    let (executor, _) = behind.split_once("/metrics").unwrap();
+    let seen = get(executor, "/metrics").await;
+    for actor in ["attempts", "heartbeat", "poller"] {
+        let up = format!("octavius_actor_up{{actor=\"{actor}\"}} 1");
+        assert!(seen.contains(&up), "{actor} is not seen: {seen}");
+    }
+    assert!(seen.contains("# HELP octavius_executor_attempts Attempts"), "{seen}");
+    assert!(get(executor, "/readyz").await.ends_with("ready\n"));
     let definition = JobDefinition {
         name: "sleep".to_owned(),
         command: [
