@@ -35,8 +35,8 @@ section! {
     /// The folder of what must outlive this process: which place this is, and with the runner `process` all attempts.
     /// One executor at a time.
     state_dir: PathBuf = PathBuf::from("octavius-executor");
-    /// How much of a log is kept until the controller has it: with the runner `process` its beginning and its end stay,
-    /// and the log says what is missing.
+    /// How much of one log is kept, with the runner `process`: of a longer one the beginning and the end, and the log
+    /// says what is missing. It bounds the whole log: what the controller has already makes no room for more.
     spool_max: Bytes = Bytes(1 << 30);
 
     /// How much is logged: `off`, `error`, `warn`, `info`, `debug`, `trace`, or directives.

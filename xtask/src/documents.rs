@@ -60,6 +60,20 @@ mod tests {
     }
 
     #[test]
+    fn every_server_is_in_the_documents() {
+        let [(_, metrics), (_, keys)] = documents();
+        for metric in ["octavius_actor_up", "octavius_queue_pending", "octavius_executor_attempts"]
+        {
+            assert!(metrics.contains(metric), "{metric}");
+        }
+        for file in ["## `controller_config.json`", "## `executor_config.json`"] {
+            assert!(keys.contains(file), "{file}");
+        }
+        // The same text on every machine: what depends on one is no default.
+        assert!(keys.contains("| `capacity` | a whole number up to 4294967295 | none |"), "{keys}");
+    }
+
+    #[test]
     fn what_is_written_is_up_to_date_and_a_changed_word_is_found() {
         let root = tempfile::tempdir().unwrap();
         write(root.path()).unwrap();
