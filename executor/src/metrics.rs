@@ -1,6 +1,7 @@
 //! What this executor counts. The table is the truth: it describes the metrics, and makes their documentation.
 
 use crate::link::{Event, Failure, Verdict};
+use octavius_protocol::code_name;
 use octavius_service::telemetry::metrics::{Kind, Metric, Unit};
 use std::time::Duration;
 use tonic::Code;
@@ -74,29 +75,6 @@ pub(crate) fn held(phase: &'static str, attempts: usize) {
 
 pub(crate) fn called(method: &'static str, code: Code, took: Duration) {
     metrics::histogram!(RPC, "method" => method, "code" => code_name(code)).record(took);
-}
-
-/// A status code as gRPC writes it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[cfg(test)]

@@ -20,13 +20,13 @@ use crate::{
 use octavius_protocol::id::Invalid;
 use octavius_service::{
     actor::{ActorSystem, Handle, Limits, RestartPolicy, Vitals},
+    raise_open_files,
     telemetry::{
         self,
         health::{AddressError, Health, HealthServer},
         metrics::MetricsError,
     },
 };
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -307,17 +307,5 @@ impl Running {
             health.ended().await;
         }
         tracing::info!("ended");
-    }
-}
-
-/// Takes as many open files as the system allows: each job that runs takes some.
-fn raise_open_files() {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current == limit.maximum {
-        return;
-    }
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the number of open files could not be raised");
     }
 }

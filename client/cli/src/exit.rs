@@ -2,6 +2,7 @@
 
 use crate::render::text::{one_line, paragraph};
 use octavius_client::{Error, Kind};
+use octavius_protocol::code_name;
 use serde_json::{Value, json};
 use std::{io, process::ExitCode};
 
@@ -143,30 +144,6 @@ impl Failure {
             Exit::Interrupted => "interrupted",
             Exit::Done | Exit::NotSucceeded | Exit::Usage => "usage",
         }
-    }
-}
-
-/// The name of a status code as gRPC writes it.
-fn code_name(code: tonic::Code) -> &'static str {
-    use tonic::Code::*;
-    match code {
-        Ok => "OK",
-        Cancelled => "CANCELLED",
-        Unknown => "UNKNOWN",
-        InvalidArgument => "INVALID_ARGUMENT",
-        DeadlineExceeded => "DEADLINE_EXCEEDED",
-        NotFound => "NOT_FOUND",
-        AlreadyExists => "ALREADY_EXISTS",
-        PermissionDenied => "PERMISSION_DENIED",
-        ResourceExhausted => "RESOURCE_EXHAUSTED",
-        FailedPrecondition => "FAILED_PRECONDITION",
-        Aborted => "ABORTED",
-        OutOfRange => "OUT_OF_RANGE",
-        Unimplemented => "UNIMPLEMENTED",
-        Internal => "INTERNAL",
-        Unavailable => "UNAVAILABLE",
-        DataLoss => "DATA_LOSS",
-        Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

@@ -3,6 +3,7 @@
 use super::door::Rpc;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
+use octavius_protocol::code_name;
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -80,7 +81,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let code = label(self.code.unwrap_or(Code::Cancelled));
+        let code = code_name(self.code.unwrap_or(Code::Cancelled));
         metrics::histogram!("octavius_rpc_seconds", "method" => self.method, "code" => code)
             .record(self.began.elapsed());
     }
@@ -120,28 +121,5 @@ impl http_body::Body for Measured {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-/// A code as a metric's label: as the protocol calls it.
-fn label(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
