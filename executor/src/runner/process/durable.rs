@@ -26,13 +26,18 @@ pub(super) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()>
 
 /// Gives `folder` a file `name` if it has none. Whether it was this call that did. After a fault it has none.
 pub(super) fn create(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<bool> {
-    let path = folder.join(name);
-    let file = match new_file(&path) {
-        Ok(file) => file,
+    let (path, making) = (folder.join(name), folder.join(format!(".{name}.{}", Uuid::new_v4())));
+    // The name comes last: who saw it before would take for done what may still fail.
+    let filled = new_file(&making).and_then(|file| fill(file, bytes));
+    let named = filled.and_then(|()| fs::hard_link(&making, &path));
+    // It may not be there at all; the first fault is the one to tell.
+    let _ = fs::remove_file(&making);
+    match named {
+        Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error),
-    };
-    if let Err(error) = fill(file, bytes).and_then(|()| sync_folder(folder)) {
+    }
+    if let Err(error) = sync_folder(folder) {
         // Nobody else has made it, so nobody else's is taken away.
         let _ = fs::remove_file(path);
         return Err(error);
@@ -71,5 +76,26 @@ mod tests {
         assert_eq!(read("once"), "third");
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "something temporary stayed: {left:?}");
+    }
+
+    /// Whoever sees `started` takes the program for started: a fault while it is written must not show it first.
+    #[test]
+    fn a_file_that_is_created_is_seen_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = vec![b'x'; 1 << 20];
+        for round in 0..20 {
+            let path = folder.path().join(round.to_string());
+            std::thread::scope(|scope| {
+                let reader = scope.spawn(|| {
+                    loop {
+                        if let Ok(seen) = fs::read(&path) {
+                            return seen.len();
+                        }
+                    }
+                });
+                assert!(create(folder.path(), &round.to_string(), &bytes).unwrap());
+                assert_eq!(reader.join().unwrap(), bytes.len());
+            });
+        }
     }
 }
