@@ -20,6 +20,13 @@ use tokio::sync::{mpsc, watch};
 /// How long one wait for another phase takes.
 const WATCH: Duration = Duration::from_secs(30);
 
+/// How long the end waits for the log: a short one is there by then, and one report is enough. A longer one, or one that
+/// cannot be stored, must not keep the controller from the end: only with that it frees the place, and limits the wait.
+const SHIP_FIRST: Duration = Duration::from_millis(200);
+
+/// How long a log that the controller waits for may take, before it is asked whether it still does.
+const SHIP: Duration = Duration::from_secs(30);
+
 /// How long a runner may take for one thing, before it is asked again what there is.
 const RUNNER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -35,6 +42,8 @@ pub(super) struct Driver {
     told: Option<(LeaseName, HeldPhase)>,
     stop_reason: Option<String>,
     arrived: Option<WholeLog>,
+    /// The controller has the end, and waits for the log.
+    end_told: bool,
     backoff: Backoff,
 }
 
@@ -92,6 +101,7 @@ impl Driver {
             told: None,
             stop_reason: None,
             arrived: None,
+            end_told: false,
             backoff: Backoff::default(),
         }
     }
@@ -170,12 +180,8 @@ impl Driver {
                 self.report(Event::Prepared(identity), shipping).await
             }
             Action::ReportRunning => self.report(Event::Running, shipping).await,
-            Action::Ship(_) => {
-                self.arrived = match shipping.done().await {
-                    Shipped::Whole => None,
-                    Shipped::Short(log) => Some(log),
-                };
-                self.facts.shipped();
+            Action::Ship(over) => {
+                self.ship(&over, shipping).await;
                 None
             }
             Action::ReportEnded(over) => self.report_ended(&over, shipping).await,
@@ -257,6 +263,27 @@ impl Driver {
         }
     }
 
+    async fn ship(&mut self, over: &Over, shipping: &mut Shipping) {
+        let patience = match over {
+            _ if self.end_told => SHIP,
+            Over::Exited(_) => SHIP_FIRST,
+            // Its log is what arrives: before that there is nothing to report.
+            Over::KeeperGone | Over::PreparedGone | Over::NeverMade | Over::Refused(_) => {
+                Duration::MAX
+            }
+        };
+        match tokio::time::timeout(patience, shipping.done()).await {
+            Ok(shipped) => {
+                self.arrived = match shipped {
+                    Shipped::Whole => None,
+                    Shipped::Short(log) => Some(log),
+                };
+                self.facts.shipped();
+            }
+            Err(_) => self.facts.shipping_takes_long(),
+        }
+    }
+
     async fn report_ended(&mut self, over: &Over, shipping: &Shipping) -> Option<Duration> {
         let (stop, arrived) = (self.stop_reason.as_deref(), self.arrived.clone());
         let ending = over.ending(self.work.timeout, stop, arrived);
@@ -286,9 +313,12 @@ impl Driver {
                 self.facts.end_acknowledged();
             }
             (Verdict::LogIncomplete(_), Event::Ended(_)) => {
+                self.end_told = true;
                 self.facts.log_incomplete();
-                shipping.again();
-                return Some(self.backoff.pause());
+                if shipping.is_done() {
+                    shipping.again();
+                    return Some(self.backoff.pause());
+                }
             }
             (Verdict::LogIncomplete(_), event @ (Event::Prepared(_) | Event::Running)) => {
                 let failure = Failure::nonsense("LOG_INCOMPLETE for an attempt that has not ended");

@@ -60,7 +60,7 @@ pub enum Action {
     Watch(Phase),
     /// Tell the controller that the program runs.
     ReportRunning,
-    /// Wait until its log is with the controller.
+    /// Give its log time to reach the controller.
     Ship(Over),
     /// Tell the controller how it ended.
     ReportEnded(Over),
@@ -68,6 +68,17 @@ pub enum Action {
     Remove,
     /// It is no longer held here.
     Forget,
+}
+
+/// How the log of what is over stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shipping {
+    /// It is on its way, and what is next waits for it.
+    Waited,
+    /// It is on its way, and what is next does not wait for it.
+    Late,
+    /// The controller has as much of it as there is.
+    Done,
 }
 
 /// What is known about one attempt.
@@ -79,7 +90,7 @@ pub struct Facts {
     identity: Option<Identity>,
     prepared_acknowledged: bool,
     running_acknowledged: bool,
-    shipped: bool,
+    shipping: Shipping,
     end_acknowledged: bool,
     refused: Option<String>,
     stop_wanted: bool,
@@ -114,7 +125,7 @@ impl Facts {
             identity,
             prepared_acknowledged: false,
             running_acknowledged: false,
-            shipped: false,
+            shipping: Shipping::Waited,
             end_acknowledged: false,
             refused: None,
             stop_wanted: false,
@@ -176,7 +187,7 @@ impl Facts {
     fn finish(&self, over: Over) -> Action {
         if over.ran() && !self.running_acknowledged {
             Action::ReportRunning
-        } else if !self.shipped && self.log_wanted().is_some() {
+        } else if self.shipping == Shipping::Waited && self.log_wanted().is_some() {
             Action::Ship(over)
         } else {
             Action::ReportEnded(over)
@@ -286,12 +297,17 @@ impl Facts {
 
     /// The controller has as much of the log as there is.
     pub fn shipped(&mut self) {
-        self.shipped = true;
+        self.shipping = Shipping::Done;
+    }
+
+    /// The log takes long: the end is told before it, so that a log that cannot be stored holds up no place.
+    pub fn shipping_takes_long(&mut self) {
+        self.shipping = Shipping::Late;
     }
 
     /// The controller has the end on disk, and misses some of the log.
     pub fn log_incomplete(&mut self) {
-        self.shipped = false;
+        self.shipping = Shipping::Waited;
     }
 
     /// The controller has the end and the log.

@@ -76,6 +76,19 @@ fn an_uneventful_life() {
 }
 
 #[test]
+fn an_end_is_told_though_its_log_takes_long() {
+    let mut facts = Facts::found(&kept(exit(ExitCause::Exited)));
+    facts.running_acknowledged();
+    let Action::Ship(over) = facts.next() else { panic!("{facts:?}") };
+    facts.shipping_takes_long();
+    check(&facts, Action::ReportEnded(over.clone()));
+    facts.log_incomplete();
+    check(&facts, Action::Ship(over.clone()));
+    facts.shipped();
+    check(&facts, Action::ReportEnded(over));
+}
+
+#[test]
 fn what_is_found_prepared_is_told_again_before_it_goes() {
     let mut facts = Facts::found(&kept(Phase::Prepared));
     check(&facts, Action::ReportPrepared(identity()));

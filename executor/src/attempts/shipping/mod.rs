@@ -87,6 +87,12 @@ impl Shipping {
         });
     }
 
+    /// Whether it is sent as far as the newest wish says.
+    pub(super) fn is_done(&self) -> bool {
+        let wanted = *self.target.borrow();
+        self.shipped.borrow().as_ref().is_some_and(|(target, _)| Some(*target) == wanted)
+    }
+
     /// What came of it, once it is sent as far as the newest wish says. Cancel safe.
     pub(super) async fn done(&mut self) -> Shipped {
         let wanted = *self.target.borrow();

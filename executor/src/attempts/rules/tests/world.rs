@@ -194,6 +194,8 @@ impl World {
                 (false, true) => self.facts.superseded(),
                 (_, false) => {}
             },
+            // Only of what the runner knows the end of the log is known before it has arrived.
+            Action::Ship(Over::Exited(_)) if !heard => self.facts.shipping_takes_long(),
             Action::Ship(_) => {
                 self.log_arrived = true;
                 if heard {
