@@ -13,7 +13,7 @@ use crate::{
 };
 use actix::prelude::*;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What the poller needs.
@@ -38,8 +38,10 @@ pub struct Poller {
 
 /// What came of one poll.
 enum Polled {
-    /// An answer, and what it brought is taken.
+    /// Something new is held now, or the controller had time to find something.
     Taken,
+    /// An answer before its time that brought nothing new.
+    NoNews,
     /// Nothing that counts.
     Failed,
 }
@@ -62,7 +64,8 @@ impl Poller {
                 poller.backoff.reset();
                 poller.step(context);
             }
-            Some(Polled::Failed) => {
+            // What the executor does not take, or has already, is not asked for in a circle.
+            Some(Polled::NoNews | Polled::Failed) => {
                 context.run_later(poller.backoff.pause(), Self::step);
             }
         }));
@@ -85,6 +88,7 @@ async fn poll(tools: &Tools, failures: u32) -> Polled {
     let session = tools.link.session().await;
     let wait = tools.link.deadline() / 2;
     let mut sessions = tools.link.sessions();
+    let began = Instant::now();
     let answer = tokio::select! {
         answer = tools.link.poll(session, free, &held, wait) => answer,
         _ = sessions.wait_for(|open| *open != Some(session)) => return Polled::Failed,
@@ -102,11 +106,14 @@ async fn poll(tools: &Tools, failures: u32) -> Polled {
             return Polled::Failed;
         }
     };
+    let early = began.elapsed() < wait / 2;
+    let no_news = if early { Polled::NoNews } else { Polled::Taken };
     if grants.is_empty() {
-        return Polled::Taken;
+        return no_news;
     }
     match tools.attempts.take(Take { grants, orders: Vec::new() }).await {
-        Ok(_) => Polled::Taken,
+        Ok(true) => Polled::Taken,
+        Ok(false) => no_news,
         Err(unanswered) => {
             tracing::warn!(%unanswered, "grants were not taken: they come again");
             Polled::Failed

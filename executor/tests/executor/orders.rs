@@ -129,6 +129,26 @@ async fn no_more_is_asked_for_than_there_is_room_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_and_granted_again_is_not_asked_for_in_a_circle() {
+    let world = World::start().await;
+    let id = world.controller.grant(world.shell(&format!("echo a; {WAIT}"))).await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    let began = world.controller.with(|state| {
+        state.faults.grant_what_is_held = true;
+        (state.polled.len(), state.attends.len())
+    });
+    let (polls, attends) = began.await;
+    world.controller.until("beaten on", |state| state.attends.len() >= attends + 4).await;
+    let polls = world.controller.with(|state| state.polled.len()).await - polls;
+    // Pauses grow from 100 ms: within two seconds there is no time for more.
+    assert!((2..20).contains(&polls), "{polls} polls");
+    world.controller.with(|state| state.faults.grant_what_is_held = false).await;
+    world.open_gate();
+    world.ends_with_success(&id, "a\n").await;
+    assert_eq!(world.runs(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_ends_an_executor_with_its_jobs_leaves_nothing_behind() {
     let mut world = World::start().await;
     let id = world.controller.grant(world.shell("echo a; while :; do sleep 0.05; done")).await;
