@@ -16,6 +16,7 @@ use crate::{
 };
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
+use tonic::Code;
 
 /// How long one wait for another phase takes.
 const WATCH: Duration = Duration::from_secs(30);
@@ -44,6 +45,8 @@ pub(super) struct Driver {
     arrived: Option<WholeLog>,
     /// The controller has the end, and waits for the log.
     end_told: bool,
+    /// The controller refused the words of the end.
+    end_refused: bool,
     backoff: Backoff,
 }
 
@@ -102,6 +105,7 @@ impl Driver {
             stop_reason: None,
             arrived: None,
             end_told: false,
+            end_refused: false,
             backoff: Backoff::default(),
         }
     }
@@ -286,7 +290,10 @@ impl Driver {
 
     async fn report_ended(&mut self, over: &Over, shipping: &Shipping) -> Option<Duration> {
         let (stop, arrived) = (self.stop_reason.as_deref(), self.arrived.clone());
-        let ending = over.ending(self.work.timeout, stop, arrived);
+        let mut ending = over.ending(self.work.timeout, stop, arrived);
+        if self.end_refused {
+            ending = ending.minimal();
+        }
         self.report(Event::Ended(ending), shipping).await
     }
 
@@ -295,7 +302,14 @@ impl Driver {
         let lease = *self.lease.borrow();
         let verdict = match self.tools.link.report(session, lease, &event).await {
             Ok(verdict) => verdict,
-            Err(failure) => return Some(self.wait_to_report(&event, &failure)),
+            Err(failure) => {
+                let ended = matches!(event, Event::Ended(_));
+                if ended && matches!(failure, Failure::Refused { code: Code::InvalidArgument, .. })
+                {
+                    self.end_refused = true;
+                }
+                return Some(self.wait_to_report(&event, &failure));
+            }
         };
         match (verdict, event) {
             (Verdict::Superseded(why), _) => {

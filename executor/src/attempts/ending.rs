@@ -119,6 +119,17 @@ impl Over {
     }
 }
 
+impl Ending {
+    /// The end alone, for a controller that cannot take what is said about it: what happened and how large the log is.
+    #[must_use]
+    pub fn minimal(&self) -> Self {
+        let reason =
+            "the controller refused what the executor said of this end: see the executor's log";
+        let log = WholeLog { cut: String::new(), ..self.log.clone() };
+        Self { reason: reason.to_owned(), log, ..self.clone() }
+    }
+}
+
 /// A text that the controller takes: the runner's words may be as long as a program likes.
 fn bounded(mut text: String) -> String {
     const MARK: &str = "…";

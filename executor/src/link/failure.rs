@@ -2,6 +2,7 @@
 
 use super::rules::{Meaning, meaning};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 /// Why there is no connection to be had.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +62,31 @@ impl Failure {
     }
 
     pub(super) fn from_status(status: &Status) -> Self {
-        let (code, text) = (status.code(), status.message().to_owned());
+        let (code, mut text) = (status.code(), status.message().to_owned());
+        for fault in
+            status.get_details_bad_request().into_iter().flat_map(|bad| bad.field_violations)
+        {
+            text.push_str(&format!("; `{}`: {}", fault.field, fault.description));
+        }
         match meaning(code as i32) {
             Meaning::SessionGone => Self::SessionGone(text),
             Meaning::Refused => Self::Refused { code, text },
             Meaning::Later => Self::Later { code, text },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::ErrorDetails;
+
+    #[test]
+    fn a_refusal_names_the_fields_that_are_refused() {
+        let details = ErrorDetails::with_bad_request_violation("ended.reason", "is too long");
+        let status = Status::with_error_details(Code::InvalidArgument, "1 field", details);
+        let text = "1 field; `ended.reason`: is too long".to_owned();
+        let refused = Failure::Refused { code: Code::InvalidArgument, text };
+        assert_eq!(Failure::from_status(&status), refused);
     }
 }

@@ -185,6 +185,14 @@ async fn an_end_is_told_though_its_log_cannot_be_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_whose_words_are_refused_is_told_without_them() {
+    let world = World::start().await;
+    world.controller.with(|state| state.faults.refuse_reasons = true).await;
+    let id = world.controller.grant(world.shell("echo hello")).await;
+    world.ends_with_success(&id, "hello\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_runs_outlives_its_executor_and_the_next_one_finishes_the_story() {
     let mut world = World::start().await;
     let id = world.controller.grant(world.shell(&format!("echo a; {WAIT}; echo b"))).await;

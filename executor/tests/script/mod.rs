@@ -57,6 +57,10 @@ pub struct Faults {
     pub old_term: bool,
     /// Logs are not made durable.
     pub nothing_durable: bool,
+    /// Polls are answered at once, with what is held already.
+    pub grant_what_is_held: bool,
+    /// Ends are invalid if their reason is not one that only a refusal brings about.
+    pub refuse_reasons: bool,
     /// Registrations are refused with this text.
     pub refuse_registration: Option<String>,
 }

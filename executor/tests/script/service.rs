@@ -193,7 +193,8 @@ impl Executors for Service {
             state.polled.push(request.free);
         }
         let answer = self.park(request.wait, |state| {
-            let mut grants = state.unnamed(&request.held);
+            let repeated = state.faults.grant_what_is_held;
+            let mut grants = state.unnamed(if repeated { &[] } else { &request.held });
             grants.truncate(request.free as usize);
             let gone = state.check(request.session).is_err();
             (gone || !grants.is_empty()).then_some(grants)
@@ -218,6 +219,12 @@ impl Executors for Service {
         let mut state = self.state().await;
         state.check(request.session)?;
         state.admit(method)?;
+        if let v1::report_request::Event::Ended(ended) = &event
+            && state.faults.refuse_reasons
+            && !ended.reason.starts_with("the controller refused")
+        {
+            return Err(Status::invalid_argument("`reason` is not to the script's taste"));
+        }
         let mut answer = v1::ReportResponse { term: Some(TERM), ..v1::ReportResponse::default() };
         answer.set_verdict(ReportVerdict::Recorded);
         match (state.attempt(request.lease), event) {
