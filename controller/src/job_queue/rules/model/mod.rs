@@ -272,7 +272,8 @@ fn two_messages_on_their_way_in_every_order() {
 
 #[test]
 fn two_executors_in_every_order() {
-    check(Bounds { executors: 2, executor_crashes: 0, ..ONE }, usize::MAX);
+    let bounds = Bounds { executors: 2, controller_crashes: 0, executor_crashes: 0, ..ONE };
+    check(bounds, usize::MAX);
 }
 
 /// All of it is for a night: `OCTAVIUS_MODEL_STATES` says how far to go, and here it is the nearest states.
@@ -280,5 +281,5 @@ fn two_executors_in_every_order() {
 fn two_executors_and_two_executions_in_every_order_of_the_nearest_states() {
     let most = std::env::var("OCTAVIUS_MODEL_STATES").ok().and_then(|most| most.parse().ok());
     let bounds = Bounds { executors: 2, executions: 2, messages: 2, ..ONE };
-    check(bounds, most.unwrap_or(20_000));
+    check(bounds, most.unwrap_or(10_000));
 }
