@@ -95,6 +95,8 @@ pub struct Facts {
     refused: Option<String>,
     stop_wanted: bool,
     stop_asked: bool,
+    /// What was left by a keeper that is gone is ended.
+    leavings_stopped: bool,
     /// Taken back by the controller: nothing is reported any more.
     released: bool,
     removed: bool,
@@ -115,7 +117,10 @@ impl Facts {
             epoch: found.work.epoch,
             phase: found.phase.clone(),
         };
-        Self::new(found.work.epoch, here, None)
+        // What went was acknowledged before: should it vanish, it is lost, and never made again.
+        let went = found.phase != Phase::Prepared;
+        let known = went.then(|| found.identity.clone());
+        Self { prepared_acknowledged: went, ..Self::new(found.work.epoch, here, known) }
     }
 
     fn new(epoch: Epoch, here: Here, identity: Option<Identity>) -> Self {
@@ -130,13 +135,15 @@ impl Facts {
             refused: None,
             stop_wanted: false,
             stop_asked: false,
+            leavings_stopped: false,
             released: false,
             removed: false,
         }
     }
 
     /// The grant that it is held by.
-    pub fn epoch(&self) -> Epoch {
+    #[cfg(test)]
+    fn epoch(&self) -> Epoch {
         self.epoch
     }
 
@@ -185,7 +192,9 @@ impl Facts {
     }
 
     fn finish(&self, over: Over) -> Action {
-        if over.ran() && !self.running_acknowledged {
+        if over == Over::KeeperGone && !self.leavings_stopped {
+            Action::Stop // what the program left is not yet ended, and `lost` says that nothing runs any more
+        } else if over.ran() && !self.running_acknowledged {
             Action::ReportRunning
         } else if self.shipping == Shipping::Waited && self.log_wanted().is_some() {
             Action::Ship(over)
@@ -281,6 +290,11 @@ impl Facts {
     /// The runner was asked to end it.
     pub fn stop_asked(&mut self) {
         self.stop_asked = true;
+        self.leavings_stopped |= self.vanished();
+    }
+
+    fn vanished(&self) -> bool {
+        matches!(self.here, Here::Kept { phase: Phase::Vanished, .. })
     }
 
     /// The runner says how far it is.

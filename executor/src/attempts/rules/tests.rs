@@ -108,7 +108,30 @@ fn what_was_prepared_and_is_gone_is_lost() {
     facts.looked(Some(&kept(Phase::Prepared)));
     check(&facts, Action::ReportPrepared(identity()));
     facts.looked(Some(&kept(Phase::Vanished)));
+    check(&facts, Action::Stop); // what its keeper left behind is ended before anybody is told that it is over
+    facts.stop_asked();
     check(&facts, Action::Ship(Over::KeeperGone));
+}
+
+#[test]
+fn a_stop_that_was_asked_of_a_keeper_that_is_gone_is_asked_again() {
+    let mut facts = Facts::found(&kept(Phase::Running));
+    facts.hear(&Wishes { stop: Some((Epoch(1), String::new())), ..Wishes::default() });
+    check(&facts, Action::Stop);
+    facts.stop_asked();
+    facts.phase(Phase::Vanished);
+    check(&facts, Action::Stop);
+    facts.stop_asked();
+    check(&facts, Action::Ship(Over::KeeperGone));
+}
+
+#[test]
+fn what_went_and_is_gone_is_not_made_again() {
+    for phase in [Phase::Going, Phase::Running, Phase::Vanished, exit(ExitCause::Exited)] {
+        let mut facts = Facts::found(&kept(phase));
+        facts.looked(None);
+        check(&facts, Action::Ship(Over::PreparedGone));
+    }
 }
 
 #[test]
