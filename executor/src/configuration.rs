@@ -28,7 +28,7 @@ section! {
 
     /// What jobs run on: Kubernetes, or processes of this machine. This version runs `process` only.
     runner: RunnerKind = RunnerKind::Kubernetes;
-    /// How many attempts this executor takes at once. Unless it is given: as many as there are cores.
+    /// How many attempts this executor takes at once: 5000 at the most. Unless it is given: as many as there are cores.
     capacity: Option<u32>;
     /// Names and values that jobs can select executors by.
     labels: BTreeMap<String, String> = BTreeMap::new();
@@ -92,6 +92,10 @@ choice! {
 /// A number of bytes: `1073741824`, `"64MiB"`, `"1GiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
+
+/// The most attempts that can be taken at once. As many again may have ended and wait to be sent, and a sign of life names
+/// 10,000 at the most.
+const MOST_PLACES: u32 = 5000;
 
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
 
@@ -177,8 +181,8 @@ impl Bounds for Configuration {
         let ping = "give a time from `100ms` to `1h`, for example `2s`";
         demand(sensible.contains(&self.ping_interval), "ping_interval", ping);
         let capacity =
-            "give a number from 1 to 10000; whoever wants no work here stops the executor";
-        let possible = self.capacity.is_none_or(|capacity| (1..=10_000).contains(&capacity));
+            "give a number from 1 to 5000; whoever wants no work here stops the executor";
+        let possible = self.capacity.is_none_or(|capacity| (1..=MOST_PLACES).contains(&capacity));
         demand(possible, "capacity", capacity);
         demand(self.spool_max.0 >= 64 << 10, "spool_max", "give at least `64KiB`");
         let largest = "give a number from 1 to 1048576";
@@ -240,6 +244,10 @@ mod tests {
         let problems = from_values::<Configuration>(file).unwrap_err();
         let keys: Vec<_> = problems.0.iter().filter_map(|problem| problem.key.as_deref()).collect();
         assert_eq!(keys, ["id", "ping_interval", "capacity", "spool_max"]);
+        let capacity =
+            |places| format!(r#"{{"id": "x", "runner": "process", "capacity": {places}}}"#);
+        assert!(from_values::<Configuration>(&capacity(5000)).is_ok());
+        assert!(from_values::<Configuration>(&capacity(5001)).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The one connection to the controller: every call of this executor goes through here.
+//! The way to the controller: every call of this executor goes through here.
 //!
+//! There are two connections: signs of life have their own, so that no log that fills the other one delays them.
 //! Each call has a deadline, and each answer passes the [`TermGate`]: one of a deposed controller is ignored as if it
 //! had not come. The session is known here, so that whoever learns that it is gone tells all others at once. What a
 //! failure means is decided in `rules`; who tries again, and when, is the business of who called.
@@ -132,10 +133,15 @@ pub enum Verdict {
     Superseded(String),
 }
 
-/// The connection to the controller, shared by all who call it.
+type Client = ExecutorsClient<InterceptedService<Channel, Credentials>>;
+
+/// The connections to the controller, shared by all who call it.
 #[derive(Clone, Debug)]
 pub struct Link {
-    client: ExecutorsClient<InterceptedService<Channel, Credentials>>,
+    /// For what keeps the session.
+    signs: Client,
+    /// For work, reports and logs.
+    client: Client,
     deadline: Duration,
     terms: Arc<watch::Sender<TermGate>>,
     session: Arc<watch::Sender<Option<Session>>>,
@@ -158,7 +164,7 @@ macro_rules! termed {
 termed!(RegisterResponse, AttendResponse, PollResponse, ReportResponse, AppendResponse);
 
 impl Link {
-    /// A connection that is made when it is first used, and again whenever it is lost. Call it on a tokio runtime.
+    /// Connections that are made when they are first used, and again whenever they are lost. Call it on a tokio runtime.
     pub fn new(options: &LinkOptions) -> Result<Self, LinkError> {
         let address = &options.controller;
         if address.starts_with("https://") {
@@ -169,21 +175,23 @@ impl Link {
             .ok()
             .filter(|endpoint| endpoint.uri().port().is_some())
             .ok_or_else(|| LinkError::Address(address.clone()))?;
-        let channel = endpoint
+        let endpoint = endpoint
             .connect_timeout(options.deadline)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_WITHIN)
             .keep_alive_while_idle(true)
             .initial_connection_window_size(WINDOW)
-            .initial_stream_window_size(WINDOW)
-            .connect_lazy();
+            .initial_stream_window_size(WINDOW);
         let credentials = Credentials::new(options)?;
-        let client = ExecutorsClient::with_interceptor(channel, credentials)
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE);
+        let connect = || {
+            ExecutorsClient::with_interceptor(endpoint.connect_lazy(), credentials.clone())
+                .max_decoding_message_size(MAX_MESSAGE)
+                .max_encoding_message_size(MAX_MESSAGE)
+        };
         Ok(Self {
-            client,
+            signs: connect(),
+            client: connect(),
             deadline: options.deadline,
             terms: Arc::default(),
             session: Arc::default(),
@@ -234,7 +242,7 @@ impl Link {
             capacity: registration.capacity,
             installation: registration.installation.clone().unwrap_or_default(),
         };
-        let mut client = self.client.clone();
+        let mut client = self.signs.clone();
         let answer = self.call("Register", self.deadline, client.register(request)).await;
         let answer = answer.map_err(Failure::of_registration)?;
         let ping_deadline = answer.ping_deadline.and_then(translate::duration);
@@ -258,7 +266,7 @@ impl Link {
             held: held.iter().map(|held| (*held).into()).collect(),
             wait: prost_types::Duration::try_from(wait).ok(),
         };
-        let mut client = self.client.clone();
+        let mut client = self.signs.clone();
         let answer = self.call("Attend", within, client.attend(request)).await;
         let answer = self.of_session(session, answer)?;
         let (orders, grants) =

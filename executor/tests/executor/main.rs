@@ -27,6 +27,8 @@ async fn a_grant_is_run_told_shown_and_removed() {
     assert_eq!(reports, ["Prepared", "Running", "Ended"]);
     world.nothing_left().await;
     assert_eq!(world.runs(), 1);
+    let callers = world.controller.with(|state| state.callers.clone()).await;
+    assert_ne!(callers["Attend"], callers["Append"], "logs can hold up the signs of life");
     let authorization = world.controller.with(|state| state.authorization.clone()).await;
     assert_eq!(authorization.as_deref(), Some("Bearer planted-token"));
 }

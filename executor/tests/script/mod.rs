@@ -81,6 +81,8 @@ pub struct State {
     pub ping_deadline: i64,
     pub polled: Vec<u32>,
     pub authorization: Option<String>,
+    /// From where a method was called last.
+    pub callers: BTreeMap<&'static str, SocketAddr>,
 }
 
 #[derive(Clone, Debug)]

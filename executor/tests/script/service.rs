@@ -145,9 +145,11 @@ impl Executors for Service {
         &self,
         request: Request<v1::AttendRequest>,
     ) -> Result<Response<v1::AttendResponse>, Status> {
+        let caller = request.remote_addr().unwrap();
         let request = request.into_inner();
         {
             let mut state = self.state().await;
+            state.callers.insert("Attend", caller);
             state.admit("Attend")?;
             state.check(request.session)?;
             state.attends.push(Instant::now());
@@ -258,9 +260,11 @@ impl Executors for Service {
         &self,
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
+        let caller = request.remote_addr().unwrap();
         let request = request.into_inner();
         let mut state = self.state().await;
         state.check(request.session)?;
+        state.callers.insert("Append", caller);
         state.admit("Append")?;
         let durable = !state.faults.nothing_durable;
         let Some(attempt) = state.attempt(request.lease) else {
