@@ -7,7 +7,7 @@ use octavius_executor::{
     heartbeat::{RegisterError, register_once},
     link::Failure,
     runner::process::{SupervisorCommand, supervise},
-    server::{Executor, Place, StartError},
+    server::{Executor, Place},
 };
 use octavius_service::{
     configuration::{Loaded, Section, load},
@@ -159,7 +159,7 @@ fn register(file: &File) -> Done {
     }
     let runtime = runtime().map_err(usage)?;
     let registered = runtime.block_on(async {
-        let place = Place::open(&section).await.map_err(fault_of_start)?;
+        let place = Place::open(&section).await.map_err(usage)?;
         register_once(&place.link, &place.registration, &place.state_dir).await.map_err(fault_of)
     });
     runtime.shutdown_timeout(SHUTDOWN_WITHIN);
@@ -174,10 +174,6 @@ fn register(file: &File) -> Done {
         ),
     );
     Ok(ExitCode::SUCCESS)
-}
-
-fn fault_of_start(error: StartError) -> (Fault, anyhow::Error) {
-    usage(error)
 }
 
 fn fault_of(error: RegisterError) -> (Fault, anyhow::Error) {

@@ -129,9 +129,6 @@ pub enum RunnerError {
 /// What attempts run on. Every method may be called again after a crash, with the same outcome.
 #[async_trait]
 pub trait Runner: Send + Sync + std::fmt::Debug + 'static {
-    /// The kind, as the configuration names it: `process` or `kubernetes`.
-    fn kind(&self) -> &'static str;
-
     /// All attempts that are kept here, for a fresh start.
     async fn find(&self) -> Result<Vec<Found>, RunnerError>;
 

@@ -144,10 +144,6 @@ impl ProcessRunner {
 
 #[async_trait]
 impl Runner for ProcessRunner {
-    fn kind(&self) -> &'static str {
-        "process"
-    }
-
     async fn find(&self) -> Result<Vec<Found>, RunnerError> {
         let (attempts, instance) = (self.attempts.clone(), self.instance);
         blocking(move || find(&attempts, instance)).await
