@@ -17,11 +17,11 @@ fn start(desk: &Desk) -> Server {
     desk.open(&desk.with_ports(dev), "dev.out")
 }
 
-async fn reaches(desk: &Desk, id: &str, state: ExecutionState) -> Execution {
+async fn reaches(desk: &Desk, id: &str, wanted: fn(&Execution) -> bool) -> Execution {
     let client = desk.client();
     let look = || async {
         let found = client.execution(id).await.map_err(|error| error.to_string())?;
-        if found.state() == state { Ok(found) } else { Err(format!("{found:?}")) }
+        if wanted(&found) { Ok(found) } else { Err(format!("{found:?}")) }
     };
     eventually(look).await.unwrap()
 }
@@ -67,12 +67,13 @@ async fn a_whole_installation_ends_with_its_jobs_and_remembers_them() {
     };
     desk.client().create_job(definition).await.unwrap();
     let id = desk.client().execute("sleep", BTreeMap::new()).await.unwrap().id;
-    reaches(&desk, &id, ExecutionState::Running).await;
+    // Only now does the program hear a signal.
+    reaches(&desk, &id, |execution| execution.log_size > 0).await;
     assert_eq!(dev.end_by(Signal::INT).await, Some(0), "{}", dev.said());
 
     let mut dev = start(&desk);
     ready(&desk.client()).await.unwrap();
-    let ended = reaches(&desk, &id, ExecutionState::Cancelled).await;
+    let ended = reaches(&desk, &id, |found| found.state() == ExecutionState::Cancelled).await;
     assert!(ended.reason.contains("the executor was ended"), "{ended:?}");
     let log = desk
         .run(
