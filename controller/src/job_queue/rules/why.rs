@@ -54,13 +54,18 @@ impl View {
             return "every executor that could run it is silent: see `octavius executors`"
                 .to_owned();
         }
-        let before = self.pending.values().flat_map(|queue| queue.range(..record.order));
+        // Who waits for executors of another kind is not in the way.
+        let rivals =
+            self.pending.iter().filter(|(needs, _)| fit().any(|seat| seat.runner.serves(**needs)));
+        let before = rivals.flat_map(|(_, queue)| queue.range(..record.order));
         let before = match before.take(COUNTED + 1).count() {
-            few @ ..=COUNTED => few.to_string(),
-            _ => format!("more than {COUNTED}"),
+            0 => "it is the next".to_owned(),
+            1 => "one execution is before it".to_owned(),
+            few @ ..=COUNTED => format!("{few} executions are before it"),
+            _ => format!("more than {COUNTED} executions are before it"),
         };
         let places: usize = fit().filter(|seat| seat.ready).map(|seat| seat.capacity).sum();
-        format!("waits for a free place of {places}; {before} executions are before it")
+        format!("waits for a free place of {places}; {before}")
     }
 }
 

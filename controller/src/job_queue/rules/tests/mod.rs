@@ -231,10 +231,14 @@ fn pending_says_what_it_waits_for() {
     assert!(why(&view, 1).contains("no executor has registered"));
     view.join(join(0, 1, 1), at(0));
     assert!(why(&view, 1).contains("no executor runs images"));
-    submit(&mut view, 2);
-    submit(&mut view, 3);
+    for number in 2..=5 {
+        submit(&mut view, number);
+    }
     poll(&mut view, &[], at(0));
-    assert_eq!(why(&view, 3), "waits for a free place of 1; 1 executions are before it");
+    // The first one wants what nobody here has: it is in nobody's way.
+    assert_eq!(why(&view, 3), "waits for a free place of 1; it is the next");
+    assert_eq!(why(&view, 4), "waits for a free place of 1; one execution is before it");
+    assert_eq!(why(&view, 5), "waits for a free place of 1; 2 executions are before it");
     view.expire(&name(0), Session(1));
     assert!(why(&view, 3).contains("silent"));
 }
