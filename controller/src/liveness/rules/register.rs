@@ -96,13 +96,15 @@ pub enum RegisterRefused {
     },
     /// Another one has the id, and has work.
     #[error(
-        "executor {executor} runs at another place ({place}) and holds {held} attempts there: give this one an `id` of its own, or stop the other and wait until its work is over or lost"
+        "executor {executor} runs at another place ({place}), where it holds work (attempts: {held}), and this place is {ours} (as the file `place` in each `state_dir` says): give this one an `id` of its own, or stop the other and wait until its work is over or lost"
     )]
     OtherPlace {
         /// Who asked.
         executor: ExecutorId,
         /// Where the first one is.
         place: Uuid,
+        /// Where who asked is.
+        ours: Uuid,
         /// What it holds.
         held: usize,
     },
@@ -172,6 +174,7 @@ impl Executors {
             return Err(RegisterRefused::OtherPlace {
                 executor: executor.clone(),
                 place: record.place,
+                ours: registration.place,
                 held,
             });
         }
