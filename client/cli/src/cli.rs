@@ -71,6 +71,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it writes what comes as it comes, to its end or to an interruption.
+    pub(crate) fn follows(&self) -> bool {
+        match self {
+            Command::Execute(command) => command.follow,
+            Command::Getlogs(command) => command.follow,
+            _ => false,
+        }
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
             Command::Config(command) => command.run(context),

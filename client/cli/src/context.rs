@@ -1,9 +1,6 @@
 //! What every command has: where to write, and the controller that the settings name.
 
-use crate::{
-    exit::Failure,
-    output::{Format, Output},
-};
+use crate::{exit::Failure, output::Output};
 use octavius_client::{Client, Settings, Surroundings, v1::Execution};
 use octavius_protocol::id::ExecutionId;
 use std::path::{Path, PathBuf};
@@ -21,8 +18,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(format: Format, config: Option<PathBuf>) -> Self {
-        Self { output: Output::new(format), config }
+    pub(crate) fn new(output: Output, config: Option<PathBuf>) -> Self {
+        Self { output, config }
     }
 
     /// The settings' file that the user names, if any.

@@ -11,6 +11,7 @@ use futures::StreamExt;
 use octavius_client::{LogItem, LogStream, v1::LogEnd};
 use serde_json::{Value, json};
 use std::future::Future;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for `work`, unless the user interrupts: then says `how_to_come_back`, and what runs goes on.
 pub(crate) async fn interruptible<T>(
@@ -18,10 +19,12 @@ pub(crate) async fn interruptible<T>(
     how_to_come_back: &str,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
+    // Listened for before the first word is out: who has read it may interrupt.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         biased;
         done = work => done,
-        _ = tokio::signal::ctrl_c() => {
+        _ = interrupt.recv() => {
             output.note(how_to_come_back);
             Err(Failure::Interrupted)
         }

@@ -20,6 +20,7 @@ use cli::{Cli, Command};
 use context::Context;
 use exit::{Exit, Failure};
 use octavius_executor::runner::process::supervise;
+use output::Output;
 use std::{ffi::OsString, process::ExitCode};
 
 fn main() -> ExitCode {
@@ -33,7 +34,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Exit {
-    let context = Context::new(cli.output, cli.config);
+    let output = Output::new(cli.output, cli.command.follows());
+    let context = Context::new(output, cli.config);
     let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let ended = runtime.block_on(cli.command.run(&context));
@@ -56,7 +58,7 @@ fn misread(arguments: &[OsString], error: &clap::Error) -> Exit {
         let text = error.render().to_string();
         let text = text.trim_end().trim_start_matches("error: ");
         let failure = Failure::Usage(text.to_owned());
-        Context::new(format, None).output.failure(&failure);
+        Output::new(format, false).failure(&failure);
     } else {
         // Nobody is left to tell where this fails.
         let _ = error.print();

@@ -42,16 +42,19 @@ pub(crate) struct Output {
     format: Format,
     style: Style,
     hints: bool,
+    /// Whether a program reads an object a line.
+    lines: bool,
 }
 
 impl Output {
-    /// The process's own output.
-    pub(crate) fn new(format: Format) -> Self {
+    /// The process's own output, of a command that `follows` something or of one that gives one result.
+    pub(crate) fn new(format: Format, follows: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         let colour = !plain && io::stdout().is_terminal();
         let style = Style::now(colour, format == Format::Wide);
-        Self { format, style, hints: io::stderr().is_terminal() }
+        let lines = follows && format == Format::Json;
+        Self { format, style, hints: io::stderr().is_terminal(), lines }
     }
 
     pub(crate) fn format(&self) -> Format {
@@ -119,9 +122,13 @@ impl Output {
     /// Tells why a command failed: people on standard error, programs on standard output.
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.format.is_document() {
-            if let Some(document) = failure.document() {
-                let _ = self.document(&document);
-            }
+            let Some(mut document) = failure.document() else { return };
+            let _ = if self.lines {
+                document["type"] = "error".into();
+                write_out(format!("{document}\n").as_bytes())
+            } else {
+                self.document(&document)
+            };
         } else if let Some(text) = failure.text() {
             let _ = writeln!(io::stderr().lock(), "octavius: {text}");
             if let Failure::Client(Error::Unanswered {

@@ -44,7 +44,7 @@ pub(crate) struct Execute {
     args: Vec<String>,
     /// Show the log as it is written, until the execution ends
     #[arg(long)]
-    follow: bool,
+    pub(crate) follow: bool,
     /// Wait until the execution ends
     #[arg(long)]
     wait: bool,
@@ -142,10 +142,10 @@ fn come_back(execution: &Execution) -> String {
 }
 
 async fn wait(output: &Output, client: &Client, execution: Execution) -> Result<Exit, Failure> {
-    if output.format() == Format::Text {
-        output.text(&one_line(&execution.id))?;
-    }
     let waiting = async {
+        if output.format() == Format::Text {
+            output.text(&one_line(&execution.id))?;
+        }
         let ended = client
             .wait_until(&execution.id, |now| {
                 tell_state(output, now);

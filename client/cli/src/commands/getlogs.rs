@@ -27,7 +27,7 @@ pub(crate) struct Getlogs {
     job_id: Option<String>,
     /// Wait for what is still to come
     #[arg(short, long)]
-    follow: bool,
+    pub(crate) follow: bool,
     /// Which attempt; else the newest
     #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
     attempt: u32,
