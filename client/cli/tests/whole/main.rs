@@ -2,10 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test, and its helpers
 
+mod commands;
 mod desk;
 mod dev;
+mod endings;
+mod installation;
 mod kills;
+mod outages;
 mod readme;
 mod samples;
 mod stories;
+mod user;
+mod values;
+mod waiting;
 mod world;

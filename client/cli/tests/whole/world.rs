@@ -92,6 +92,8 @@ pub(crate) struct World {
     pub(crate) controller: Server,
     pub(crate) executor: Server,
     pub(crate) client: Client,
+    pub(crate) address: String,
+    executor_config: serde_json::Value,
     folder: tempfile::TempDir,
 }
 
@@ -139,6 +141,8 @@ impl World {
             controller: Server::new("controller", folder.path(), &controller),
             executor: Server::new("executor", folder.path(), &executor),
             client: Client::new(&settings).unwrap().with_patience(PATIENCE),
+            address,
+            executor_config: executor,
             folder,
         }
     }
@@ -146,6 +150,23 @@ impl World {
     /// A path in the installation's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Another process that has the executor's id, and keeps its state in `folder`.
+    pub(crate) fn executor_at(&self, folder: &str) -> Server {
+        let mut config = self.executor_config.clone();
+        config["state_dir"] = self.path(folder).to_str().unwrap().into();
+        let files = self.path(&format!("{folder}-files"));
+        std::fs::create_dir(&files).unwrap();
+        Server::new("executor", &files, &config)
+    }
+
+    /// Waits until the controller answers.
+    pub(crate) async fn serves(&self) {
+        let ask = || async { self.client.version().await.map_err(|error| error.to_string()) };
+        if let Err(last) = eventually(ask).await {
+            panic!("never there: {last}\ncontroller: {}", self.controller.said());
+        }
     }
 
     /// Waits until the executor gets work.
@@ -250,6 +271,15 @@ pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
+}
+
+/// Whether a program of this process id runs.
+pub(crate) fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat"));
+    // What stands behind the name in brackets is the state; a zombie has ended.
+    let state =
+        stat.ok().and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next()));
+    state.flatten().is_some_and(|state| state != 'Z')
 }
 
 /// A port that nobody listens at.

@@ -1,0 +1,133 @@
+//! Values of arguments: what is given arrives byte for byte, and what cannot be meant is refused before anything is stored.
+
+use crate::{
+    user::{User, arguments},
+    world::World,
+};
+use octavius_client::{Kind, v1::ExecutionState};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Values that were cut, joined or expanded on their way once, by somebody.
+const VALUES: [(&str, &str); 12] = [
+    ("a", "x=y=="),
+    ("b", "one,two,three"),
+    ("c", "it's \"q\""),
+    ("d", "line1\nline2\n"),
+    ("e", "  x "),
+    ("f", "-rf --help"),
+    ("g", ""),
+    ("h", "é🙂नि"),
+    ("i", "a\r\nb\r\n\t\\n"),
+    ("j", "$(a) $a ${a} $$ `echo no` %s \\"),
+    ("k", "--"),
+    ("l", "=,"),
+];
+/// Writes each value, and an end of line behind it.
+const SHOW: &str = "for n in a b c d e f g h i j k l; do printenv $n; done; true";
+const NAMES: [&str; 12] = ["a!", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+
+fn printed() -> String {
+    VALUES.iter().map(|(_, value)| format!("{value}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_value_arrives_byte_for_byte() {
+    let world = World::start().await;
+    let user = User::of(&world);
+    user.job("show", SHOW, arguments(&NAMES)).await;
+
+    let words: Vec<String> = VALUES.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let ran = user.run(&[&["execute", "show"], &words[..], &["--follow"]].concat()).await;
+    assert_eq!((ran.status, ran.text()), (Some(0), printed()), "{ran:?}");
+    // In the old form values of the new one may stand, too, also behind `--`.
+    let old = [&["execute", "--job-name", "show", "--follow", "--"], &words[..]].concat();
+    let ran = user.run(&old).await;
+    assert_eq!((ran.status, ran.text()), (Some(0), printed()), "{ran:?}");
+    let old = ["execute", "--job-name", "show", "--args", "a=1=2,c=-x", "--args", "g=", "--follow"];
+    let ran = user.run(&old).await;
+    assert_eq!((ran.status, ran.text().as_str()), (Some(0), "1=2\n-x\n\n"), "{ran:?}");
+
+    let values: BTreeMap<String, String> =
+        VALUES.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let id = world.client.execute("show", values.clone()).await.unwrap().id;
+    assert_eq!(world.over(&id).await.state(), ExecutionState::Succeeded);
+    assert_eq!(String::from_utf8(world.log(&id).await).unwrap(), printed());
+    let (status, _) = user.document(&["status", &id]).await;
+    assert_eq!(status["arguments"], json!(values));
+    // People can tell them apart, and no value steers their terminal.
+    let status = user.says(&["status", &id]).await;
+    for line in [
+        r#"arguments  a="x=y==""#,
+        r#"           c="it's \"q\"""#,
+        r#"           d="line1\nline2\n""#,
+        r#"           e="  x ""#,
+        r#"           g="""#,
+        r#"           i="a\r\nb\r\n\t\\n""#,
+    ] {
+        assert!(status.lines().any(|found| found == line), "{line}\n{status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_arguments_are_refused_all_at_once_and_nothing_is_stored() {
+    let mut world = World::new(1);
+    world.controller.start();
+    world.serves().await;
+    let user = User::of(&world);
+    user.job("show", SHOW, arguments(&["a!", "b!", "colour"])).await;
+
+    let ran = user.run(&["execute", "show", "colour=1", "color=2", "d=3"]).await;
+    assert_eq!((ran.status, ran.out.len()), (Some(3), 0), "{ran:?}");
+    for told in [
+        "octavius: the arguments do not fit job `show`: `octavius describe show` shows what it wants\n",
+        "\n  `arguments.a` is required and missing: add `a=VALUE`\n",
+        "\n  `arguments.b` is required and missing: add `b=VALUE`\n",
+        "\n  `arguments.color` is no argument of this job: did you mean `colour`?\n",
+        "\n  `arguments.d` is no argument of this job, which takes `a`, `b`, `colour`\n",
+    ] {
+        assert!(ran.err.contains(told), "no {told:?} in {ran:?}");
+    }
+    let (document, status) = user.document(&["execute", "show", "cc=2"]).await;
+    let fields = document["error"]["violations"].as_array().unwrap().iter();
+    let fields: Vec<_> = fields.map(|fault| fault["field"].as_str().unwrap()).collect();
+    assert_eq!((fields, status), (vec!["arguments.a", "arguments.b", "arguments.cc"], 3));
+
+    let ran = user.run(&["execute", "show", "a=1", "b=2", "a=3", "plain"]).await;
+    assert_eq!((ran.status, ran.out.len()), (Some(2), 0), "{ran:?}");
+    assert!(ran.err.contains("argument `a` is given twice: give it once"), "{ran:?}");
+    assert!(ran.err.contains("\"plain\" is not NAME=VALUE"), "{ran:?}");
+    let ran = user.run(&["execute", "a=1"]).await;
+    assert_eq!(ran.status, Some(2), "{ran:?}");
+    assert!(ran.err.contains("octavius execute JOB NAME=VALUE"), "{ran:?}");
+
+    let with =
+        |value: String| BTreeMap::from([("a".to_owned(), value), ("b".to_owned(), String::new())]);
+    let nul = world.client.execute("show", with("x\0y".to_owned())).await.unwrap_err();
+    assert_eq!(nul.kind(), Kind::Usage, "{nul}");
+    assert!(nul.to_string().contains("`a`"), "{nul}");
+    // With `a=` and its end one byte more than the environment of a program takes.
+    let large = world.client.execute("show", with("x".repeat(131_070))).await.unwrap_err();
+    assert!(large.to_string().contains("`a`") && large.to_string().contains("131"), "{large}");
+    assert_eq!(user.says(&["executions"]).await, "");
+
+    let fits = world.client.execute("show", with("x".repeat(131_069))).await.unwrap();
+    assert_eq!(fits.state(), ExecutionState::Pending);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_secrets_are_not_set_runs_without_and_says_so() {
+    let world = World::start().await;
+    let user = User::of(&world);
+    let secrets = json!({ "env_vars": { "secrets": [{ "name": "TOP_SECRET_1" }] } });
+    user.job("secretive", "echo \"[$TOP_SECRET_1]\"", secrets).await;
+    let ran = user.run(&["execute", "secretive", "--follow"]).await;
+    assert_eq!((ran.status, ran.text().as_str()), (Some(0), "[]\n"), "{ran:?}");
+    assert!(ran.err.contains("TOP_SECRET_1") && ran.err.contains("without"), "{ran:?}");
+    let status = user.says(&["status", "@last"]).await;
+    let note = status.lines().find(|line| line.starts_with("notes ")).unwrap_or_default();
+    assert!(note.contains("TOP_SECRET_1") && note.contains("without"), "{status}");
+    let described = user.says(&["describe", "secretive"]).await;
+    assert!(described.contains("TOP_SECRET_1  not set"), "{described}");
+}
