@@ -11,10 +11,10 @@ pub mod suite;
 use async_trait::async_trait;
 use bytes::Bytes;
 use octavius_protocol::id::{AttemptId, Epoch};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-/// All that it takes to run one attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All that it takes to run one attempt. Its `Debug` shows no values of arguments: they may be secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Work {
     /// Which attempt.
     pub attempt: AttemptId,
@@ -34,6 +34,24 @@ pub struct Work {
     pub timeout: Option<Duration>,
     /// How long after a terminate a kill follows.
     pub grace: Duration,
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attempt, epoch, job, user, image_name, command, arguments, timeout, grace } =
+            self;
+        f.debug_struct("Work")
+            .field("attempt", attempt)
+            .field("epoch", epoch)
+            .field("job", job)
+            .field("user", user)
+            .field("image_name", image_name)
+            .field("command", command)
+            .field("arguments", &arguments.keys())
+            .field("timeout", timeout)
+            .field("grace", grace)
+            .finish()
+    }
 }
 
 /// What a runner made for an attempt, by the name that it has for ever.
@@ -165,4 +183,24 @@ pub trait Runner: Send + Sync + std::fmt::Debug + 'static {
 
     /// Removes all that is kept of it. What still runs is stopped first. Nothing there: done.
     async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempts::{Take, rules::Wishes};
+    use crate::lease::Grant;
+
+    #[test]
+    fn nobody_who_shows_work_shows_the_values_of_its_arguments() {
+        let mut work = suite::command(&["echo"]);
+        work.arguments.insert("password".to_owned(), "planted-secret".to_owned());
+        let grant = Grant { work: work.clone(), identity: None };
+        let take = Take { grants: vec![grant.clone()], orders: Vec::new() };
+        let wishes = Wishes { grant: Some(grant), ..Wishes::default() };
+        for shown in [format!("{work:?}"), format!("{take:#?}"), format!("{wishes:?}")] {
+            assert!(shown.contains("password"), "{shown}");
+            assert!(!shown.contains("planted-secret"), "{shown}");
+        }
+    }
 }
