@@ -10,7 +10,7 @@ use octavius_executor::runner::{
     suite::{self, Place},
 };
 use octavius_protocol::id::AttemptId;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -272,6 +272,17 @@ async fn the_supervisor_has_nothing_of_the_executors() {
         assert!(known, "it has {target} open, of {targets:?}");
     }
     runner.remove(work.attempt).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_program_may_open_as_many_files_as_before_the_executor_asked_for_more() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(300), maximum }).unwrap();
+    octavius_service::raise_open_files();
+    let script = suite::script("ulimit -S -n; ulimit -H -n");
+    let (_, log) = suite::run(&Machine::new().real(), &script).await;
+    let maximum = maximum.map_or("unlimited".to_owned(), |maximum| maximum.to_string());
+    assert_eq!(String::from_utf8_lossy(&log), format!("300\n{maximum}\n"));
 }
 
 #[tokio::test]

@@ -9,4 +9,4 @@ mod open_files;
 pub mod signals;
 pub mod telemetry;
 
-pub use open_files::raise_open_files;
+pub use open_files::{open_files_at_start, raise_open_files};

@@ -14,22 +14,24 @@
 //! | `supervisor.log` | what the supervisor has to say about itself |
 //! | `work/` | the program's working folder |
 
+mod work;
+
+pub(super) use work::Allowed;
+
 use super::{
     durable,
     rules::{self, Facts, ending::Wish},
 };
 use crate::runner::{Exit, ExitCause, Found, Identity, Phase, RunnerError, Work};
-use octavius_protocol::id::{AttemptId, Epoch};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::Duration,
 };
 use uuid::Uuid;
+use work::{WorkFile, encode};
 
 const WORK: &str = "work.json";
 const IDENTITY: &str = "identity";
@@ -38,25 +40,6 @@ const STARTED: &str = "started";
 const STOP: &str = "stop";
 const NOT_STARTED: &str = "not_started";
 const EXIT: &str = "exit";
-
-/// The version of what this code writes. One that it does not know is refused.
-const FORMAT: u32 = 1;
-
-/// What `work.json` holds.
-#[derive(Debug, Serialize, Deserialize)]
-struct WorkFile {
-    format: u32,
-    attempt: AttemptId,
-    epoch: Epoch,
-    job: String,
-    user: String,
-    image_name: String,
-    command: Vec<String>,
-    arguments: BTreeMap<String, String>,
-    timeout_ms: Option<u64>,
-    grace_ms: u64,
-    spool_max: u64,
-}
 
 /// What `started` holds: for who looks, for nothing is decided by it. (That a supervisor lives is told by its lock.)
 #[derive(Debug, Serialize, Deserialize)]
@@ -145,44 +128,26 @@ impl Folder {
     }
 
     /// Fills a folder that is not there yet with all that an attempt needs, on disk before this returns.
-    pub(super) fn fill(&self, work: &Work, spool_max: u64) -> io::Result<()> {
+    pub(super) fn fill(&self, work: &Work, allowed: Allowed) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(&self.path)?;
         DirBuilder::new().mode(0o700).create(self.work_path())?;
         durable::create(&self.path, IDENTITY, Uuid::new_v4().to_string().as_bytes())?;
         durable::create(&self.path, LOCK, b"")?;
-        durable::create(&self.path, WORK, &encode(work, spool_max)?)?;
+        durable::create(&self.path, WORK, &encode(work, allowed)?)?;
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, self.control_path(), mode)?;
         durable::sync_folder(&self.path)
     }
 
-    /// What to run, and how many bytes of its log to keep.
-    pub(super) fn work(&self) -> Result<(Work, u64), RunnerError> {
+    /// What to run, and what it may have.
+    pub(super) fn work(&self) -> Result<(Work, Allowed), RunnerError> {
         let file: WorkFile = self.read_json(WORK)?;
-        if file.format != FORMAT {
-            return Err(RunnerError::Refused(format!(
-                "`{}` has the format {}, and this executor reads {FORMAT}: run it with the version that wrote it",
-                self.path.join(WORK).display(),
-                file.format
-            )));
-        }
-        let work = Work {
-            attempt: file.attempt,
-            epoch: file.epoch,
-            job: file.job,
-            user: file.user,
-            image_name: file.image_name,
-            command: file.command,
-            arguments: file.arguments,
-            timeout: file.timeout_ms.map(Duration::from_millis),
-            grace: Duration::from_millis(file.grace_ms),
-        };
-        Ok((work, file.spool_max))
+        file.decoded(&self.path.join(WORK))
     }
 
     /// Puts other work in place of the one that is kept.
-    pub(super) fn replace_work(&self, work: &Work, spool_max: u64) -> Result<(), RunnerError> {
-        let bytes = encode(work, spool_max).during(|| self.doing("encoding", WORK))?;
+    pub(super) fn replace_work(&self, work: &Work, allowed: Allowed) -> Result<(), RunnerError> {
+        let bytes = encode(work, allowed).during(|| self.doing("encoding", WORK))?;
         durable::replace(&self.path, WORK, &bytes).during(|| self.doing("writing", WORK))
     }
 
@@ -206,7 +171,7 @@ impl Folder {
         Ok(rules::phase(Facts { started, kept, exit }))
     }
 
-    /// Whether a program was ever started here.
+    /// Whether a program was, or was about to be, started here.
     pub(super) fn is_started(&self) -> bool {
         self.path.join(STARTED).exists()
     }
@@ -353,22 +318,4 @@ impl Folder {
         let bytes = fs::read(self.path.join(name)).during(|| self.doing("reading", name))?;
         serde_json::from_slice(&bytes).during(|| self.doing("decoding", name))
     }
-}
-
-fn encode(work: &Work, spool_max: u64) -> io::Result<Vec<u8>> {
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let file = WorkFile {
-        format: FORMAT,
-        attempt: work.attempt,
-        epoch: work.epoch,
-        job: work.job.clone(),
-        user: work.user.clone(),
-        image_name: work.image_name.clone(),
-        command: work.command.clone(),
-        arguments: work.arguments.clone(),
-        timeout_ms: work.timeout.map(millis),
-        grace_ms: millis(work.grace),
-        spool_max,
-    };
-    Ok(serde_json::to_vec(&file)?)
 }

@@ -24,7 +24,7 @@ pub use supervisor::supervise;
 
 use self::{
     clock::Pauses,
-    folder::{During, Folder},
+    folder::{Allowed, During, Folder},
     removal::TRASH,
     rules::ending::Wish,
 };
@@ -32,6 +32,7 @@ use super::{Found, Identity, LogPiece, Phase, Runner, RunnerError, Work};
 use async_trait::async_trait;
 use bytes::Bytes;
 use octavius_protocol::id::AttemptId;
+use octavius_service::open_files_at_start;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::{
     ffi::OsString,
@@ -52,7 +53,7 @@ const MAKING: &str = ".making-";
 /// The least that may be kept of a log, in bytes.
 const SPOOL_LEAST: u64 = 64 << 10;
 
-/// How long a supervisor may take until it says that it starts the program.
+/// How long a supervisor may take until it says that it is about to start the program.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a supervisor is started: our own binary, with the arguments that make it call [`supervise`]. The attempt's
@@ -158,9 +159,10 @@ impl Runner for ProcessRunner {
         let folder = self.folder(work.attempt);
         let making = format!("{MAKING}{}-{}-{}", self.instance, work.attempt, Uuid::new_v4());
         let making = Folder::at(self.attempts.join(making));
-        let (work, spool_max) = (work.clone(), self.spool_max);
+        let work = work.clone();
+        let allowed = Allowed { spool_max: self.spool_max, open_files: open_files_at_start() };
         let _one_at_a_time = self.preparing.lock().await;
-        blocking(move || prepare(&folder, &making, &work, spool_max)).await
+        blocking(move || prepare(&folder, &making, &work, allowed)).await
     }
 
     async fn go(&self, attempt: AttemptId) -> Result<(), RunnerError> {
@@ -306,10 +308,10 @@ fn prepare(
     folder: &Folder,
     making: &Folder,
     work: &Work,
-    spool_max: u64,
+    allowed: Allowed,
 ) -> Result<Identity, RunnerError> {
     if !folder.exists() {
-        let made = making.fill(work, spool_max).and_then(|()| {
+        let made = making.fill(work, allowed).and_then(|()| {
             match fs::rename(making.path(), folder.path()) {
                 // Another runner was faster: its folder is as good.
                 Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
@@ -320,7 +322,7 @@ fn prepare(
         });
         made.during(|| format!("preparing `{}`", folder.path().display()))?;
     }
-    let (mut kept, spool_max) = folder.work()?;
+    let (mut kept, allowed) = folder.work()?;
     if work.epoch < kept.epoch {
         return Err(RunnerError::Refused(format!(
             "attempt {} is held under epoch {}, and {} is older: its lease has ended",
@@ -329,7 +331,7 @@ fn prepare(
     }
     if work.epoch > kept.epoch {
         kept.epoch = work.epoch;
-        folder.replace_work(&kept, spool_max)?;
+        folder.replace_work(&kept, allowed)?;
     }
     // Each time: the one who renamed it may have died before it was synced.
     let parent = folder.path().parent().unwrap_or(folder.path());

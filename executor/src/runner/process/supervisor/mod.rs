@@ -112,8 +112,8 @@ impl Supervisor {
             return folder.write_exit(never_ran(ExitCause::Stopped));
         }
         set_child_subreaper(Some(getpid())).during(|| "becoming the subreaper".to_owned())?;
-        let (work, spool_max) = folder.work()?;
-        let log = Log::create(&folder, spool_max)?;
+        let (work, allowed) = folder.work()?;
+        let log = Log::create(&folder, allowed.spool_max)?;
         let control = open_control(&folder)?;
         let start = clock::since_boot();
         if !folder.mark_started(&this_process(start))? {

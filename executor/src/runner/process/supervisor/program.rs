@@ -6,7 +6,9 @@
 
 use crate::runner::process::folder::{During, Folder};
 use crate::runner::{RunnerError, Work};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Resource, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
+};
 use std::{
     ffi::{OsStr, OsString},
     fs::DirBuilder,
@@ -72,8 +74,18 @@ fn prepare_process(folder: &Folder) -> Result<(Work, i32), RunnerError> {
     let temporary = folder.work_path().join(".tmp");
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&temporary);
     made.during(|| format!("creating `{}`", temporary.display()))?;
-    let (work, _) = folder.work()?;
+    let (work, allowed) = folder.work()?;
+    if let Some(open_files) = allowed.open_files {
+        limit_open_files(open_files).during(|| "limiting open files".to_owned())?;
+    }
     Ok((work, folder.started()?.pid))
+}
+
+/// Puts back the limit that the executor had raised for itself. The program may raise it as well.
+fn limit_open_files(open_files: u64) -> rustix::io::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(limit.maximum.map_or(open_files, |most| open_files.min(most)));
+    setrlimit(Resource::Nofile, limit)
 }
 
 /// All that the program's environment holds. Nothing of the executor's.

@@ -1,0 +1,80 @@
+//! `work.json`: what is to be run, and what the executor that prepared it allows.
+
+use crate::runner::{RunnerError, Work};
+use octavius_protocol::id::{AttemptId, Epoch};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
+
+/// The version of what this code writes. One that it does not know is refused.
+const FORMAT: u32 = 1;
+
+/// What an attempt may have of its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::runner::process) struct Allowed {
+    /// How many bytes of its log are kept.
+    pub(in crate::runner::process) spool_max: u64,
+    /// How many files each of its processes may have open before it asks for more; none: as its supervisor.
+    pub(in crate::runner::process) open_files: Option<u64>,
+}
+
+/// What the file holds. Not to be shown: arguments may be secrets.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WorkFile {
+    format: u32,
+    attempt: AttemptId,
+    epoch: Epoch,
+    job: String,
+    user: String,
+    image_name: String,
+    command: Vec<String>,
+    arguments: BTreeMap<String, String>,
+    timeout_ms: Option<u64>,
+    grace_ms: u64,
+    spool_max: u64,
+    open_files: Option<u64>,
+}
+
+impl WorkFile {
+    /// What the file `path` said.
+    pub(super) fn decoded(self, path: &Path) -> Result<(Work, Allowed), RunnerError> {
+        if self.format != FORMAT {
+            return Err(RunnerError::Refused(format!(
+                "`{}` has the format {}, and this executor reads {FORMAT}: run it with the version that wrote it",
+                path.display(),
+                self.format
+            )));
+        }
+        let work = Work {
+            attempt: self.attempt,
+            epoch: self.epoch,
+            job: self.job,
+            user: self.user,
+            image_name: self.image_name,
+            command: self.command,
+            arguments: self.arguments,
+            timeout: self.timeout_ms.map(Duration::from_millis),
+            grace: Duration::from_millis(self.grace_ms),
+        };
+        Ok((work, Allowed { spool_max: self.spool_max, open_files: self.open_files }))
+    }
+}
+
+/// The file's bytes.
+pub(super) fn encode(work: &Work, allowed: Allowed) -> io::Result<Vec<u8>> {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let file = WorkFile {
+        format: FORMAT,
+        attempt: work.attempt,
+        epoch: work.epoch,
+        job: work.job.clone(),
+        user: work.user.clone(),
+        image_name: work.image_name.clone(),
+        command: work.command.clone(),
+        arguments: work.arguments.clone(),
+        timeout_ms: work.timeout.map(millis),
+        grace_ms: millis(work.grace),
+        spool_max: allowed.spool_max,
+        open_files: allowed.open_files,
+    };
+    Ok(serde_json::to_vec(&file)?)
+}
