@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // all of this file is tests, also what no `#[test]` stands above
 
+mod held_up;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use octavius_executor::runner::{

@@ -6,6 +6,7 @@
 //! | `identity` | the name that the attempt's folder has for ever: a UUID |
 //! | `lock` | held by the supervisor as long as it lives; that and nothing else says that it does |
 //! | `started` | the program was, or is about to be, started: it never will be again |
+//! | `running` | the program was started: what runs is it. For who looks, nothing is decided by it |
 //! | `stop` | somebody wants it to end |
 //! | `control` | a FIFO that wakes the supervisor; what it is to do stands in `stop` |
 //! | `not_started` | why the program could not be started |
@@ -37,6 +38,7 @@ const WORK: &str = "work.json";
 const IDENTITY: &str = "identity";
 const LOCK: &str = "lock";
 const STARTED: &str = "started";
+const RUNNING: &str = "running";
 const STOP: &str = "stop";
 const NOT_STARTED: &str = "not_started";
 const EXIT: &str = "exit";
@@ -163,12 +165,13 @@ impl Folder {
         Ok(Found { work, identity: self.identity()?, phase: self.phase()? })
     }
 
-    /// How far the attempt is. The order of the three looks is explained at [`Facts`].
+    /// How far the attempt is. The order of the looks is explained at [`Facts`].
     pub(super) fn phase(&self) -> Result<Phase, RunnerError> {
         let started = self.is_started();
+        let running = self.path.join(RUNNING).exists();
         let kept = self.is_kept()?;
         let exit = if self.has_exit() { Some(self.exit()?) } else { None };
-        Ok(rules::phase(Facts { started, kept, exit }))
+        Ok(rules::phase(Facts { started, running, kept, exit }))
     }
 
     /// Whether a program was, or was about to be, started here.
@@ -220,6 +223,14 @@ impl Folder {
     /// Who started the program, and when.
     pub(super) fn started(&self) -> Result<Started, RunnerError> {
         self.read_json(STARTED)
+    }
+
+    /// Writes that the process that was started is the program by now.
+    pub(super) fn mark_running(&self) -> Result<(), RunnerError> {
+        // Not made to last: after a crash of the machine nothing runs.
+        let mut options = OpenOptions::new();
+        let made = options.write(true).create(true).mode(0o600).open(self.path.join(RUNNING));
+        made.map(drop).during(|| self.doing("writing", RUNNING))
     }
 
     /// Writes why the program could not be started.

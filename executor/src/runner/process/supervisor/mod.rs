@@ -88,6 +88,8 @@ struct Supervisor {
     program: Pid,
     /// Readable when the program has ended. None once that was seen.
     program_ends: Option<OwnedFd>,
+    /// None once it is known whether that process has become the program.
+    way: Option<program::Way>,
     /// None once all that write have closed it.
     output: Option<PipeReader>,
     control: File,
@@ -120,21 +122,22 @@ impl Supervisor {
             return Ok(());
         }
         // From here on nobody starts the program again: whatever fails has to be written down.
-        let (program, output) = match program::start(&folder) {
+        let program::Started { pid, output, way } = match program::start(&folder) {
             Ok(started) => started,
             Err(error) => {
                 return write_exit(&folder, never_ran(ExitCause::NotStarted(error.to_string())));
             }
         };
-        let program_ends = pidfd_open(program, PidfdFlags::empty());
+        let program_ends = pidfd_open(pid, PidfdFlags::empty());
         if let Err(error) = program_ends {
             // Its end is then seen at the next look.
             complain(&format!("watching the program: {error}"));
         }
         let supervisor = Self {
             folder,
-            program,
+            program: pid,
             program_ends: program_ends.ok(),
+            way: Some(way),
             output: Some(output),
             control,
             log,
@@ -184,6 +187,7 @@ impl Supervisor {
     fn wait_for_event(&mut self, most: Duration) -> bool {
         let mut events = vec![PollFd::new(&self.control, PollFlags::IN)];
         events.extend(self.output.as_ref().map(|output| PollFd::new(output, PollFlags::IN)));
+        events.extend(self.way.as_ref().map(|way| PollFd::new(&way.pipe, PollFlags::IN)));
         events.extend(self.program_ends.as_ref().map(|ends| PollFd::new(ends, PollFlags::IN)));
         let most = Timespec::try_from(most).ok();
         if let Err(error) = poll(&mut events, most.as_ref()) {
@@ -199,8 +203,18 @@ impl Supervisor {
             // It does not matter what is read: what is wanted stands in a file.
             let _ = self.control.read(&mut self.buffer);
         }
+        self.hear_start();
         self.take_output(READS);
         woken
+    }
+
+    /// Writes down that the program runs, once it does.
+    fn hear_start(&mut self) {
+        let Some(runs) = self.way.as_mut().and_then(program::Way::hear) else { return };
+        self.way = None;
+        if runs && let Err(error) = self.folder.mark_running() {
+            complain(&error.to_string());
+        }
     }
 
     /// Takes what the pipe holds, in a bounded number of reads.
@@ -209,7 +223,11 @@ impl Supervisor {
             let Some(output) = &mut self.output else { return };
             match output.read(&mut self.buffer) {
                 Ok(0) => self.output = None,
-                Ok(length) => self.log.take(&self.buffer[..length]),
+                Ok(length) => {
+                    // Before anybody can read what it wrote: what writes does run.
+                    self.hear_start();
+                    self.log.take(&self.buffer[..length]);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {

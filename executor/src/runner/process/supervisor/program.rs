@@ -12,8 +12,11 @@ use rustix::process::{
 use std::{
     ffi::{OsStr, OsString},
     fs::DirBuilder,
-    io::{self, PipeReader, Write},
-    os::unix::{fs::DirBuilderExt, process::CommandExt},
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    os::{
+        fd::AsFd,
+        unix::{fs::DirBuilderExt, process::CommandExt},
+    },
     path::Path,
     process::{Command, Stdio},
 };
@@ -27,19 +30,61 @@ pub(super) const FAILED: u8 = 127;
 /// Where programs are looked for, if the job's arguments do not say otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Starts what becomes the program. Its output and its errors arrive in one pipe, in the order in which it wrote them.
-pub(super) fn start(folder: &Folder) -> Result<(Pid, PipeReader), RunnerError> {
+/// What was started.
+pub(super) struct Started {
+    /// The process that becomes the program.
+    pub(super) pid: Pid,
+    /// Its output and its errors, in the order in which it wrote them.
+    pub(super) output: PipeReader,
+    /// Tells when it has become the program.
+    pub(super) way: Way,
+}
+
+/// The way of a process to being the program. It writes a byte when it is ready, another one if it fails then, and the
+/// kernel closes its end when it becomes the program.
+pub(super) struct Way {
+    /// Never blocks.
+    pub(super) pipe: PipeReader,
+    said: usize,
+}
+
+impl Way {
+    /// Whether it has become the program; none: that is not known yet.
+    pub(super) fn hear(&mut self) -> Option<bool> {
+        let mut buffer = [0; 8];
+        loop {
+            match self.pipe.read(&mut buffer) {
+                Ok(0) => return Some(self.said == 1),
+                Ok(more) => self.said += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(_) => return Some(false),
+            }
+        }
+    }
+}
+
+/// A pipe that is read without ever waiting.
+fn pipe() -> Result<(PipeReader, PipeWriter), RunnerError> {
     let (output, input) = io::pipe().during(|| "making a pipe".to_owned())?;
     rustix::io::ioctl_fionbio(&output, true).during(|| "setting up a pipe".to_owned())?;
+    Ok((output, input))
+}
+
+/// Starts what becomes the program.
+pub(super) fn start(folder: &Folder) -> Result<Started, RunnerError> {
+    let (output, input) = pipe()?;
+    let (way, steps) = pipe()?;
     let errors = input.try_clone().during(|| "doubling a pipe".to_owned())?;
     // This binary as it runs, even if another has been put in its place on the disk.
     let mut command = Command::new("/proc/self/exe");
     command.args(std::env::args_os().skip(1)).arg(ROLE);
     command.env_clear().current_dir(folder.work_path()).process_group(0);
-    command.stdin(Stdio::null()).stdout(input).stderr(errors);
+    // What it says on its way goes through what will be its input: that is open in it, and nothing else is.
+    command.stdin(steps).stdout(input).stderr(errors);
     let child = command.spawn().during(|| "starting the process of the program".to_owned())?;
-    // `command` holds the pipe's other end: with it gone, the last process that writes closes it.
-    Ok((Pid::from_child(&child), output))
+    // `command` holds the pipes' other ends: with it gone, the last process that writes closes them.
+    Ok(Started { pid: Pid::from_child(&child), output, way: Way { pipe: way, said: 0 } })
 }
 
 /// Becomes the program of this folder. Returns only if that cannot be done; why is then in the folder.
@@ -53,7 +98,7 @@ pub(super) fn become_it(folder: &Path) {
 }
 
 fn replace_process(folder: &Folder) -> RunnerError {
-    let (work, supervisor) = match prepare_process(folder) {
+    let (work, supervisor, mut way) = match prepare_process(folder) {
         Ok(ready) => ready,
         Err(error) => return error,
     };
@@ -62,23 +107,32 @@ fn replace_process(folder: &Folder) -> RunnerError {
     };
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(environment(&work, &folder.work_path()));
+    command.stdin(Stdio::null());
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get() != supervisor) {
         return RunnerError::Refused("the supervisor is gone".to_owned());
     }
-    RunnerError::Refused(cannot_start(program, &command.exec()))
+    // If it is not heard it only is not known that the program runs.
+    let _ = way.write_all(b"r");
+    let error = command.exec();
+    let _ = way.write_all(b"f");
+    RunnerError::Refused(cannot_start(program, &error))
 }
 
-fn prepare_process(folder: &Folder) -> Result<(Work, i32), RunnerError> {
+/// Makes this process what the program is to be in. The program, its supervisor, and where to say that it is ready:
+/// that end is closed when another program takes this one's place.
+fn prepare_process(folder: &Folder) -> Result<(Work, i32, PipeWriter), RunnerError> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .during(|| "asking to end with the supervisor".to_owned())?;
     let temporary = folder.work_path().join(".tmp");
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&temporary);
     made.during(|| format!("creating `{}`", temporary.display()))?;
+    let way = io::stdin().as_fd().try_clone_to_owned();
+    let way = way.during(|| "doubling a pipe".to_owned())?;
     let (work, allowed) = folder.work()?;
     if let Some(open_files) = allowed.open_files {
         limit_open_files(open_files).during(|| "limiting open files".to_owned())?;
     }
-    Ok((work, folder.started()?.pid))
+    Ok((work, folder.started()?.pid, PipeWriter::from(way)))
 }
 
 /// Puts back the limit that the executor had raised for itself. The program may raise it as well.
