@@ -2,8 +2,8 @@
 //! its place, until the test lets the text through.
 
 use super::{Machine, suite};
-use octavius_executor::runner::{ExitCause, Phase, Runner};
-use octavius_protocol::id::AttemptId;
+use octavius_executor::runner::{ExitCause, Phase, Runner, Work};
+use octavius_protocol::id::{AttemptId, Epoch};
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 use std::{
     fs::{self, File, OpenOptions},
@@ -80,4 +80,29 @@ async fn a_program_is_not_said_to_run_before_it_was_started() {
         }
         runner.remove(attempt).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_prepare_that_nobody_waits_for_any_more_still_keeps_others_out() {
+    let machine = Machine::new();
+    let runner = Arc::new(machine.real());
+    let (mut first, other) = (suite::script(":"), suite::script(":"));
+    runner.prepare(&first).await.unwrap();
+    let held = Held::up(&machine, first.attempt);
+    first.epoch = Epoch(2);
+    let prepare = |work: &Work| {
+        let (runner, work) = (runner.clone(), work.clone());
+        tokio::spawn(async move { runner.prepare(&work).await })
+    };
+    let given_up = prepare(&first);
+    let reader = held.reader().await;
+    given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
+    let mut waiting = prepare(&other);
+    // Only if it is not kept out this ends; how long it may take decides nothing but whether that is found out.
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut waiting).await;
+    assert!(early.is_err(), "another was prepared while the first was at work: {early:?}");
+    held.let_go(reader);
+    waiting.await.unwrap().unwrap();
+    assert_eq!(runner.look(first.attempt).await.unwrap().work, first, "it was not done");
 }

@@ -75,7 +75,7 @@ pub struct ProcessRunner {
     /// Tells this runner's half-made folders from those of one that died.
     instance: Uuid,
     /// One prepare at a time: two of one attempt would each put their epoch over the other's.
-    preparing: Mutex<()>,
+    preparing: Arc<Mutex<()>>,
 }
 
 impl ProcessRunner {
@@ -113,7 +113,7 @@ impl ProcessRunner {
             supervisor: Arc::new(supervisor),
             spool_max,
             instance: Uuid::new_v4(),
-            preparing: Mutex::new(()),
+            preparing: Arc::default(),
         })
     }
 
@@ -161,8 +161,13 @@ impl Runner for ProcessRunner {
         let making = Folder::at(self.attempts.join(making));
         let work = work.clone();
         let allowed = Allowed { spool_max: self.spool_max, open_files: open_files_at_start() };
-        let _one_at_a_time = self.preparing.lock().await;
-        blocking(move || prepare(&folder, &making, &work, allowed)).await
+        let one_at_a_time = self.preparing.clone().lock_owned().await;
+        blocking(move || {
+            // Held in here, because who asked may be gone before this is done.
+            let _one_at_a_time = one_at_a_time;
+            prepare(&folder, &making, &work, allowed)
+        })
+        .await
     }
 
     async fn go(&self, attempt: AttemptId) -> Result<(), RunnerError> {
