@@ -1,7 +1,7 @@
 //! Sends the log of one attempt, as it is written, until the controller has it.
 //!
 //! One append is in flight at a time; what is written meanwhile goes with the next, and there is at least
-//! [`COALESCE`] between two, so that a program that writes line by line does not cost a call for each. Nothing is
+//! `COALESCE` between two, so that a program that writes line by line does not cost a call for each. Nothing is
 //! kept here: the runner has the bytes until they are acknowledged, and each restart asks the controller where it is.
 
 pub mod rules;
