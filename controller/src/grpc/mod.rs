@@ -1,7 +1,7 @@
 //! The boundary that serves gRPC: a request becomes a message to an actor, and the reply becomes an answer.
 //!
-//! No rule lives here. [`door`] says who asks and whether that may be asked, [`convert`] turns texts into types and
-//! back, [`status`] alone knows the codes, and the files of the services put these together. Every call that waits ends
+//! No rule lives here. [`door`] says who asks and whether that may be asked, `convert` turns texts into types and
+//! back, `status` alone knows the codes, and the files of the services put these together. Every call that waits ends
 //! when the controller does, and with its caller.
 
 mod bound;
