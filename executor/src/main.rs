@@ -141,6 +141,15 @@ async fn serve(configuration: &Configuration) -> Done {
         capacity = configuration.capacity(),
         "started"
     );
+    let log = configuration.log_file_path.as_ref();
+    let log = log.map_or_else(String::new, |path| format!("; its log is in {}", path.display()));
+    say(
+        io::stderr(),
+        format_args!(
+            "executor {} asks the controller at {} for work{log}; Ctrl-C ends it, and not its jobs",
+            configuration.id, configuration.cp_host
+        ),
+    );
     let cancel = CancellationToken::new();
     let server = async {
         cancel.cancelled().await;

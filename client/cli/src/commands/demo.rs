@@ -58,7 +58,7 @@ impl Demo {
             return Ok(Exit::NotSucceeded);
         }
         output.note(
-            "\nThe execution succeeded, and all of it is gone again. To go on:\n  \
+            "The execution succeeded, and all of it is gone again. To go on:\n  \
              octavius dev                      the same, until Ctrl-C, with its state in a folder\n  \
              octavius create -f metadata.json  registers a job of your own\n  \
              octavius --help                   everything else",

@@ -7,7 +7,7 @@ use super::{
     },
     LeaseName, Moment, SessionUnknown, View,
 };
-use octavius_protocol::id::Session;
+use octavius_protocol::id::{ExecutionId, Session};
 
 /// What a holder says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,12 +148,7 @@ impl View {
         let id = lease.attempt.execution;
         let known = self.live(id).and_then(|record| record.ending.clone());
         if let Some(known) = known {
-            // The first end stands; the holder's own, said again, only brings the rest of the log.
-            return if known.outcome == ending.outcome && known.log == ending.log {
-                Reported::Seal(Vec::new(), known)
-            } else {
-                Reported::superseded(&known.reason)
-            };
+            return self.ended_again(id, known, ending);
         }
         if let Err(refused) = self.apply(id, Event::End(lease.epoch, ending.outcome), now) {
             return Reported::superseded(&refused.to_string());
@@ -161,6 +156,27 @@ impl View {
         let Some(live) = self.live.get_mut(&id) else { return Reported::AskHistory };
         live.record.ending = Some(ending.clone());
         Reported::Seal(vec![Change::Live(Box::new(live.record.clone()))], ending)
+    }
+}
+
+impl View {
+    /// The first end stands. Said again it only brings the rest of the log, or says that there is none.
+    fn ended_again(&mut self, id: ExecutionId, known: Ending, ending: Ending) -> Reported {
+        if known.outcome != ending.outcome {
+            return Reported::superseded(&known.reason);
+        }
+        if known.log == ending.log {
+            return Reported::Seal(Vec::new(), known);
+        }
+        let shorter = known.log.map(|(size, _)| size) > ending.log.map(|(size, _)| size);
+        match self.live.get_mut(&id) {
+            Some(live) if shorter && !ending.log_cut.is_empty() => {
+                let ending = Ending { log: ending.log, log_cut: ending.log_cut, ..known };
+                live.record.ending = Some(ending.clone());
+                Reported::Seal(vec![Change::Live(Box::new(live.record.clone()))], ending)
+            }
+            _ => Reported::superseded(&known.reason),
+        }
     }
 }
 

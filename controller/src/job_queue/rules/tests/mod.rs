@@ -144,6 +144,29 @@ fn an_end_frees_its_place_before_its_log_is_here() {
     assert!(matches!(done, Some(Change::Done(record)) if record.log_size == 3));
 }
 
+/// Its holder may find out only afterwards that it cannot read the rest of the log.
+#[test]
+fn an_end_may_be_said_again_with_a_log_that_is_cut_and_never_with_another_one() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    let lease = poll(&mut view, &[], at(0))[0];
+    report(&mut view, lease, Report::Prepared("thing".to_owned()));
+    report(&mut view, lease, Report::Running);
+    let first = ending(Outcome::Succeeded);
+    report(&mut view, lease, Report::Ended(first.clone()));
+    let silent = Ending { log: Some((2, 5)), ..first.clone() };
+    let refused = report(&mut view, lease, Report::Ended(silent.clone()));
+    assert!(matches!(refused, Reported::Verdict(_, Verdict::Superseded(_))), "{refused:?}");
+    let cut = Ending { log_cut: "the disk was taken away".to_owned(), ..silent };
+    let sealing = report(&mut view, lease, Report::Ended(cut.clone()));
+    assert!(
+        matches!(sealing, Reported::Seal(changes, ending) if changes.len() == 1 && ending == cut)
+    );
+    let failed = Ending { outcome: Outcome::Failed, ..cut };
+    let refused = report(&mut view, lease, Report::Ended(failed));
+    assert!(matches!(refused, Reported::Verdict(_, Verdict::Superseded(_))), "{refused:?}");
+}
+
 #[test]
 fn a_log_that_does_not_arrive_is_cut_with_the_reason() {
     let mut view = queue();
