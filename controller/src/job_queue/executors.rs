@@ -2,7 +2,7 @@
 
 use super::{
     JobQueue, Leased, Orders, QueueError, Wake,
-    rules::{Grant, Join, LeaseName, SessionUnknown, Verdict},
+    rules::{Grant, Join, LeaseName, SessionUnknown},
     show::{stored_record, stored_spec},
 };
 use crate::store::StoreHandle;
@@ -249,13 +249,4 @@ impl Handler<Holds> for JobQueue {
             }
         }
     }
-}
-
-/// What a holder says of an attempt.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Verdict, QueueError>")]
-pub(super) struct TakeReport {
-    pub(super) session: Session,
-    pub(super) lease: LeaseName,
-    pub(super) report: super::rules::Report,
 }

@@ -2,8 +2,9 @@
 
 use super::{
     JobQueue, Parts, QueueError, SubmitError, Wake,
-    executors::{Attend, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn, TakeReport},
+    executors::{Attend, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn},
     record::{Record, Spec},
+    report::TakeReport,
     rules::{Grant, Join, LeaseName, Order, Report, Verdict},
     show::{Look, LookThrough, shown_from_history, stored, stored_spec},
     storage,

@@ -24,6 +24,7 @@ pub use handle::{
 };
 
 use crate::{
+    liveness::record::ExecutorRecord,
     log_store::LogHandle,
     registry::RegistryHandle,
     store::{Commit, Range, StoreHandle, Writer, keys},
@@ -34,7 +35,7 @@ use futures::{FutureExt, future};
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptId, ExecutionId, Session};
 use record::{Change, Record};
-use rules::{CutWanted, LeaseName, Moment, QueueLimits, RunnerKind, View};
+use rules::{CutWanted, LeaseName, Moment, QueueLimits, View};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
@@ -99,10 +100,9 @@ impl JobQueue {
         let live = store.all(Range::prefix(keys::LIVE, LOAD_PAGE)).await?;
         let records: Vec<Record> = live.iter().map(storage::decode).collect::<Result<_, _>>()?;
         let executors = store.all(Range::prefix(keys::EXECUTORS, LOAD_PAGE)).await?;
-        let executors = executors
-            .iter()
-            .map(|entry| storage::decode::<SeatRecord>(entry).map(rules::Join::from));
-        let executors = executors.collect::<Result<_, _>>()?;
+        let stored = executors.iter().map(storage::decode::<ExecutorRecord>);
+        let executors = stored.map(|record| Ok(rules::Join::from(&record?)));
+        let executors = executors.collect::<Result<_, storage::Unreadable>>()?;
         let newest_done = store.range(Range::prefix(keys::DONE, 1)).await?.entries;
         let last_id =
             storage::newest(&records, &newest_done).unwrap_or(ExecutionId::from_bytes([0; 16]));
@@ -255,22 +255,6 @@ fn trust(outcome: Commit, context: &mut Context<JobQueue>) -> Result<(), QueueEr
             context.stop();
             Err(QueueError::Store(why))
         }
-    }
-}
-
-/// What the queue needs of an executor's record.
-#[derive(Debug, serde::Deserialize)]
-struct SeatRecord {
-    id: octavius_protocol::id::ExecutorId,
-    session: Session,
-    runner: RunnerKind,
-    capacity: usize,
-}
-
-impl From<SeatRecord> for rules::Join {
-    fn from(record: SeatRecord) -> Self {
-        let SeatRecord { id, session, runner, capacity } = record;
-        Self { executor: id, session, runner, capacity }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use super::{
     JobQueue, QueueError,
-    executors::TakeReport,
     record::Ending,
-    rules::{LeaseName, Reported, Verdict},
+    rules::{LeaseName, Report, Reported, Verdict},
     show::stored_record,
 };
 use crate::log_store::{LogError, Sealed};
 use actix::prelude::*;
+use octavius_protocol::id::Session;
 
 type Answer<T> = ResponseActFuture<JobQueue, Result<T, QueueError>>;
 
@@ -19,6 +19,15 @@ impl From<LogError> for QueueError {
             other => Self::Store(other.to_string()),
         }
     }
+}
+
+/// What a holder says of an attempt.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Verdict, QueueError>")]
+pub(super) struct TakeReport {
+    pub(super) session: Session,
+    pub(super) lease: LeaseName,
+    pub(super) report: Report,
 }
 
 impl Handler<TakeReport> for JobQueue {

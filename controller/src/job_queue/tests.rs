@@ -3,7 +3,7 @@
 use super::{
     attempt::Outcome,
     record::{Ending, Step},
-    rules::{Join, LeaseName, Report},
+    rules::{Join, LeaseName, Report, RunnerKind},
     *,
 };
 use crate::{
