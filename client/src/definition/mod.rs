@@ -104,6 +104,7 @@ fn job(collector: &mut Collector, level: &Level<'_>) -> JobDefinition {
         contributors: collector.text(level, "contributors"),
         organization: collector.text(level, "organization"),
         timeout: timeout(collector, level).and_then(|timeout| timeout.try_into().ok()),
+        ..JobDefinition::default()
     };
     match definition.name.as_str() {
         "" if is_text_or_absent(level, "name") => {
@@ -215,6 +216,7 @@ fn variables(collector: &mut Collector, level: &Level<'_>) -> (Vec<Argument>, Ve
                 name: variable(collector, &level, &mut taken),
                 description: collector.text(&level, "description"),
                 required: collector.flag(&level, "required"),
+                ..Argument::default()
             });
         }
     }

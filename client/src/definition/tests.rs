@@ -136,7 +136,7 @@ prop_compose! {
             command,
             arguments: names
                 .into_iter()
-                .map(|name| Argument { name, description: description.clone(), required })
+                .map(|name| Argument { name, description: description.clone(), required, ..Argument::default() })
                 .collect(),
             secrets: secrets
                 .map(|name| SecretName { name, description: description.clone() })
@@ -146,6 +146,7 @@ prop_compose! {
             contributors: texts[4].clone(),
             organization: String::new(),
             timeout: (seconds > 0).then(|| Duration::from_secs(seconds).try_into().unwrap()),
+            ..JobDefinition::default()
         }
     }
 }

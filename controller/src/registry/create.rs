@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 /// What became of a wish to store a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Created {
     /// The job as stored.
     pub job: Arc<Job>,

@@ -1,11 +1,15 @@
 //! What a job is, as its author wrote it and as the store keeps it.
+//!
+//! Keys that came later are left out of the stored form where they are not given, so that jobs that were stored
+//! before them are read, and equal content stays equal.
 
 use jiff::{SignedDuration, Timestamp};
 use octavius_protocol::id::JobName;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a job is, as its author wrote it: nothing is checked yet (see `rules::check_definition`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobDefinition {
     /// Unique among all jobs.
     pub name: String,
@@ -29,6 +33,76 @@ pub struct JobDefinition {
     pub organization: String,
     /// How long the job's program may run; none: no limit.
     pub timeout: Option<SignedDuration>,
+    /// How long an attempt may take until its program runs; none: what the executor says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timeout: Option<SignedDuration>,
+    /// How long an execution may wait for an executor; none: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<SignedDuration>,
+    /// Which ends are tried again; none: what the executor says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// How many executions run at once; 0: no limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub concurrency: u32,
+    /// Labels that an executor must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub executor_selector: BTreeMap<String, String>,
+    /// What the program needs, for executors of the kind `kubernetes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// A partial pod template as a JSON object, for executors of the kind `kubernetes`; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kubernetes: String,
+}
+
+/// Which ends are tried again, as the author wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// How many attempts there are in all; 0 and 1: one.
+    pub attempts: u32,
+    /// The pause before the second attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<SignedDuration>,
+    /// By how much each pause is longer than the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// No pause is longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_pause: Option<SignedDuration>,
+    /// Which ends, in words; empty: `failed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<String>,
+}
+
+/// What a program needs, in Kubernetes' words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// What is set aside for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, String>,
+    /// What it gets at the most.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, String>,
+}
+
+/// What an argument's values are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArgumentType {
+    /// Any text.
+    #[default]
+    String,
+    /// A whole number of 64 bits.
+    Int,
+    /// A finite decimal number.
+    Float,
+    /// `true` or `false`.
+    Bool,
+    /// One of the allowed values.
+    Enum,
+    /// Any text, which is not shown and not kept after the end.
+    Secret,
 }
 
 /// One value that an execution takes.
@@ -40,6 +114,24 @@ pub struct Argument {
     pub description: String,
     /// Whether an execution without it is refused.
     pub required: bool,
+    /// What its values are.
+    #[serde(rename = "type", default, skip_serializing_if = "is_string")]
+    pub kind: ArgumentType,
+    /// What an execution that does not give it gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// The values that it may have; empty: all that the other rules allow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
+    /// A regular expression for the whole value; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pattern: String,
+    /// The least value, as it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<String>,
+    /// The greatest value, as it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<String>,
 }
 
 /// One secret that a job wants.
@@ -52,7 +144,7 @@ pub struct SecretName {
 }
 
 /// One version of a job, as the store keeps it. Its definition was found to be right.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The job's name.
     pub name: JobName,
@@ -66,4 +158,14 @@ pub struct Job {
     pub created_by: String,
     /// What its author wrote.
     pub definition: JobDefinition,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+fn is_string(kind: &ArgumentType) -> bool {
+    *kind == ArgumentType::String
 }

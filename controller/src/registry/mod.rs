@@ -9,6 +9,7 @@ mod create;
 mod error;
 mod handle;
 mod job;
+mod pinned;
 mod read;
 pub mod rules;
 #[cfg(test)]
@@ -18,8 +19,9 @@ mod violation;
 pub use create::Created;
 pub use error::{CreateError, LookUpError, PinError};
 pub use handle::RegistryHandle;
-pub use job::{Argument, Job, JobDefinition, SecretName};
-pub use read::{ListedJobs, Pinned};
+pub use job::{Argument, ArgumentType, Job, JobDefinition, Resources, Retry, SecretName};
+pub use pinned::{NoSuchEnd, Pinned, RetryOn, RetryPolicy};
+pub use read::ListedJobs;
 pub use violation::{MOST_NAMED, Violation, Violations, no_id, quoted};
 
 use crate::store::{Range, StoreHandle, Writer, keys};

@@ -1,67 +1,24 @@
 //! Looking at jobs: one, a page of them, and one with the arguments of an execution.
 
 use super::{
-    Job, LookUpError, PinError, Registry,
+    Job, LookUpError, PinError, Pinned, Registry,
     rules::{check_arguments, nearest},
 };
 use actix::{ActorFutureExt, Context, Handler, Message, ResponseActFuture, fut};
 use futures::future::join_all;
-use octavius_protocol::id::{JobName, VariableName};
-use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
+use octavius_protocol::id::JobName;
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 /// The most bytes of definitions in a page, unless one alone has more: a page has to fit into a message.
 const MOST_PAGE_BYTES: usize = 1 << 20;
 
 /// A page of jobs, in the order of their names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListedJobs {
     /// The jobs.
     pub jobs: Vec<Arc<Job>>,
     /// Asks for the next page; empty where there is none.
     pub next_page_token: String,
-}
-
-/// A job's version with the arguments of one execution, all found to be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pinned {
-    /// The job's name.
-    pub job: JobName,
-    /// The job's uid.
-    pub uid: String,
-    /// The job's newest version.
-    pub version: u64,
-    /// The container image.
-    pub image_name: String,
-    /// The program and its arguments; empty: the image's own.
-    pub command: Vec<String>,
-    /// How long the program may run; none: no limit.
-    pub timeout: Option<Duration>,
-    /// The secrets that the job wants; none of them is set in this version.
-    pub secrets: Vec<VariableName>,
-    /// Values by argument name, as given.
-    pub arguments: BTreeMap<VariableName, String>,
-}
-
-impl Pinned {
-    /// Puts a job and arguments that fit it together.
-    fn new(job: &Job, arguments: BTreeMap<String, String>) -> Self {
-        let definition = &job.definition;
-        // Names were checked when the job was stored, and arguments are among them: none is left out here.
-        let named = |name: &str| name.parse::<VariableName>().ok();
-        Self {
-            job: job.name.clone(),
-            uid: job.uid.clone(),
-            version: job.version,
-            image_name: definition.image_name.clone(),
-            command: definition.command.clone(),
-            timeout: definition.timeout.map(|timeout| timeout.unsigned_abs()),
-            secrets: definition.secrets.iter().filter_map(|secret| named(&secret.name)).collect(),
-            arguments: arguments
-                .into_iter()
-                .filter_map(|(name, value)| Some((named(&name)?, value)))
-                .collect(),
-        }
-    }
 }
 
 /// One job's newest version.

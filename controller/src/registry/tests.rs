@@ -184,6 +184,7 @@ async fn pages_show_every_job_once_and_stay_small() {
             name: format!("a{n}"),
             description: "d".repeat(1_000),
             required: false,
+            ..Argument::default()
         });
         let definition = JobDefinition { arguments: arguments.collect(), ..job(name, &large) };
         world.create(definition).await.unwrap();

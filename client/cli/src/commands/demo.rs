@@ -93,6 +93,7 @@ fn example() -> JobDefinition {
             name: "name".to_owned(),
             description: "Whom to greet".to_owned(),
             required: true,
+            ..Argument::default()
         }],
         ..JobDefinition::default()
     }

@@ -70,6 +70,7 @@ fn job() -> Job {
                     name: "name".to_owned(),
                     description: "Who is greeted".to_owned(),
                     required: true,
+                    ..Argument::default()
                 },
                 Argument { name: "loudly".to_owned(), ..Argument::default() },
             ],

@@ -183,6 +183,7 @@ impl World {
             name: (*name).to_owned(),
             description: String::new(),
             required: true,
+            ..v1::Argument::default()
         };
         let definition = v1::JobDefinition {
             name: name.to_owned(),

@@ -126,6 +126,7 @@ fn each_bound_holds_at_its_last_value_and_not_behind_it() {
         name: format!("a{n}"),
         description: text(1_000),
         required: true,
+        ..Argument::default()
     });
     let whole = JobDefinition { arguments: arguments.collect(), ..right() };
     assert_eq!(fields(&whole), [""]);

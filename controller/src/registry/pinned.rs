@@ -1,0 +1,232 @@
+//! A job's version as one execution takes it: everything that is needed to run it, read and with its defaults.
+
+use super::{ArgumentType, Job, Retry};
+use jiff::SignedDuration;
+use octavius_protocol::id::{JobName, VariableName};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    time::Duration,
+};
+
+/// A job's version with the arguments of one execution, all found to be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The job's name.
+    pub job: JobName,
+    /// The job's uid.
+    pub uid: String,
+    /// The version that is pinned.
+    pub version: u64,
+    /// The container image.
+    pub image_name: String,
+    /// The program and its arguments; empty: the image's own.
+    pub command: Vec<String>,
+    /// How long the program may run; none: no limit.
+    pub timeout: Option<Duration>,
+    /// How long an attempt may take until its program runs; none: what the executor says.
+    pub start_timeout: Option<Duration>,
+    /// How long the execution may wait for an executor; none: no limit.
+    pub queue_timeout: Option<Duration>,
+    /// Which ends are tried again; none: what the executor says.
+    pub retry: Option<RetryPolicy>,
+    /// How many executions of the job run at once; 0: no limit.
+    pub concurrency: u32,
+    /// Labels that an executor must have.
+    pub executor_selector: BTreeMap<String, String>,
+    /// The secrets that the job wants.
+    pub secrets: Vec<VariableName>,
+    /// Values by argument name: as given, and the defaults of those that were not.
+    pub arguments: BTreeMap<VariableName, String>,
+    /// Which of the arguments are secret.
+    pub secret_arguments: BTreeSet<VariableName>,
+}
+
+impl Pinned {
+    /// Puts a job and arguments that fit it together.
+    pub(super) fn new(job: &Job, arguments: BTreeMap<String, String>) -> Self {
+        let definition = &job.definition;
+        // Names were checked when the job was stored, and arguments are among them: none is left out here.
+        let named = |name: &str| name.parse::<VariableName>().ok();
+        let defaults = definition
+            .arguments
+            .iter()
+            .filter_map(|argument| Some((named(&argument.name)?, argument.default.clone()?)));
+        let given = arguments.into_iter().filter_map(|(name, value)| Some((named(&name)?, value)));
+        let secret = definition.arguments.iter().filter(|one| one.kind == ArgumentType::Secret);
+        Self {
+            job: job.name.clone(),
+            uid: job.uid.clone(),
+            version: job.version,
+            image_name: definition.image_name.clone(),
+            command: definition.command.clone(),
+            timeout: definition.timeout.map(|span| span.unsigned_abs()),
+            start_timeout: definition.start_timeout.map(|span| span.unsigned_abs()),
+            queue_timeout: definition.queue_timeout.map(|span| span.unsigned_abs()),
+            retry: definition.retry.as_ref().map(RetryPolicy::from),
+            concurrency: definition.concurrency,
+            executor_selector: definition.executor_selector.clone(),
+            secrets: definition.secrets.iter().filter_map(|secret| named(&secret.name)).collect(),
+            arguments: defaults.chain(given).collect(),
+            secret_arguments: secret.filter_map(|argument| named(&argument.name)).collect(),
+        }
+    }
+}
+
+/// Which ends of an attempt are tried again, and after which pauses: what a definition says, with the defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// How many attempts there are in all: from 1.
+    pub attempts: u32,
+    /// The pause before the second attempt, in milliseconds.
+    pub pause_ms: u64,
+    /// By how much each pause is longer than the one before, in hundredths: from 100.
+    pub factor_percent: u32,
+    /// No pause is longer, in milliseconds.
+    pub max_pause_ms: u64,
+    /// Which ends.
+    pub on: BTreeSet<RetryOn>,
+}
+
+impl RetryPolicy {
+    /// The pause before the second attempt, where a job does not say.
+    pub const PAUSE: Duration = Duration::from_secs(10);
+    /// By how much pauses grow, in hundredths, where a job does not say.
+    pub const FACTOR_PERCENT: u32 = 200;
+    /// The longest pause, where a job does not say.
+    pub const MAX_PAUSE: Duration = Duration::from_mins(5);
+
+    /// The policy of so many attempts, where nothing else is said.
+    pub fn of(attempts: u32) -> Self {
+        Self::from(&Retry { attempts, ..Retry::default() })
+    }
+}
+
+impl From<&Retry> for RetryPolicy {
+    fn from(retry: &Retry) -> Self {
+        let ms = |span: Option<SignedDuration>, absent: Duration| {
+            let span = span.map_or(absent, |span| span.unsigned_abs());
+            u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+        };
+        // Checked when the job was stored: from 1 to 100. The words, too.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let percent = |factor: f64| (factor * 100.0).round() as u32;
+        let words = retry.on.iter().filter_map(|word| word.parse().ok());
+        let on: BTreeSet<RetryOn> = words.collect();
+        Self {
+            attempts: retry.attempts.max(1),
+            pause_ms: ms(retry.pause, Self::PAUSE),
+            factor_percent: retry.factor.map_or(Self::FACTOR_PERCENT, percent),
+            max_pause_ms: ms(retry.max_pause, Self::MAX_PAUSE),
+            on: if on.is_empty() { [RetryOn::Failed].into() } else { on },
+        }
+    }
+}
+
+/// One kind of end that is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum RetryOn {
+    /// The program failed, whatever its exit code.
+    Failed,
+    /// The program ran for too long.
+    TimedOut,
+    /// Its executor went silent.
+    Lost,
+    /// The program did not run in time.
+    StartTimeout,
+    /// The program exited with this code.
+    ExitCode(u8),
+}
+
+/// A word that names no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "none of `failed`, `timed_out`, `lost`, `start_timeout` and `exit_code:N` with N from 1 to 255"
+)]
+pub struct NoSuchEnd;
+
+impl FromStr for RetryOn {
+    type Err = NoSuchEnd;
+
+    fn from_str(word: &str) -> Result<Self, NoSuchEnd> {
+        match word {
+            "failed" => Ok(Self::Failed),
+            "timed_out" => Ok(Self::TimedOut),
+            "lost" => Ok(Self::Lost),
+            "start_timeout" => Ok(Self::StartTimeout),
+            _ => match word.strip_prefix("exit_code:").map(str::parse) {
+                // 0 is a success, which nobody tries again.
+                Some(Ok(code @ 1..)) => Ok(Self::ExitCode(code)),
+                _ => Err(NoSuchEnd),
+            },
+        }
+    }
+}
+
+impl fmt::Display for RetryOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed => f.write_str("failed"),
+            Self::TimedOut => f.write_str("timed_out"),
+            Self::Lost => f.write_str("lost"),
+            Self::StartTimeout => f.write_str("start_timeout"),
+            Self::ExitCode(code) => write!(f, "exit_code:{code}"),
+        }
+    }
+}
+
+impl TryFrom<String> for RetryOn {
+    type Error = NoSuchEnd;
+
+    fn try_from(word: String) -> Result<Self, NoSuchEnd> {
+        word.parse()
+    }
+}
+
+impl From<RetryOn> for String {
+    fn from(on: RetryOn) -> String {
+        on.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_has_what_the_definition_leaves_out() {
+        let written = RetryPolicy::of(3);
+        assert_eq!(
+            (written.attempts, written.pause_ms, written.factor_percent, written.max_pause_ms),
+            (3, 10_000, 200, 300_000)
+        );
+        assert_eq!(written.on, [RetryOn::Failed].into());
+        assert_eq!(RetryPolicy::of(0).attempts, 1);
+        let own = Retry {
+            attempts: 2,
+            pause: Some(SignedDuration::from_millis(1)),
+            factor: Some(1.5),
+            max_pause: Some(SignedDuration::from_secs(1)),
+            on: vec!["lost".to_owned(), "exit_code:75".to_owned()],
+        };
+        let own = RetryPolicy::from(&own);
+        assert_eq!((own.pause_ms, own.factor_percent, own.max_pause_ms), (1, 150, 1_000));
+        assert_eq!(own.on, [RetryOn::Lost, RetryOn::ExitCode(75)].into());
+    }
+
+    #[test]
+    fn ends_have_one_spelling() {
+        for word in ["failed", "timed_out", "lost", "start_timeout", "exit_code:1", "exit_code:255"]
+        {
+            assert_eq!(word.parse::<RetryOn>().unwrap().to_string(), word);
+        }
+        for word in
+            ["", "Failed", "cancelled", "exit_code", "exit_code:0", "exit_code:256", "exit_code:-1"]
+        {
+            assert_eq!(word.parse::<RetryOn>(), Err(NoSuchEnd), "{word}");
+        }
+    }
+}
