@@ -176,17 +176,22 @@ impl Handler<Attend> for JobQueue {
                 attended.orders.push(order);
                 attended.news |= news;
             }
-            let wait = (!attended.news && !last).then(|| queue.wait_for_orders(session));
-            let answer = async move {
-                match wait {
-                    Some(wait) => Ok(Parked::Later(wait)),
-                    None => {
-                        let grants = leased(&store, attended.grants).await?;
-                        Ok(Parked::Now(Orders { orders: attended.orders, grants }))
-                    }
-                }
-            };
-            answer.into_actor(queue)
+            if !attended.news && !last {
+                let wait = queue.wait_for_orders(session);
+                return Box::pin(fut::ok(Parked::Later(wait))) as Self::Result;
+            }
+            if attended.orders.is_empty() && attended.grants.is_empty() {
+                return Box::pin(fut::ok(Parked::Now(Orders::default())));
+            }
+            // What is told may have been decided only just now: nobody hears of it before it is on disk.
+            Box::pin(queue.commit(&[]).then(move |stored, queue, _| {
+                let answer = async move {
+                    stored?;
+                    let grants = leased(&store, attended.grants).await?;
+                    Ok(Parked::Now(Orders { orders: attended.orders, grants }))
+                };
+                answer.into_actor(queue)
+            }))
         }))
     }
 }

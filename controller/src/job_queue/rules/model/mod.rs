@@ -1,6 +1,7 @@
 //! Every order of events, lost, late and repeated messages and crashes, over the real rules of the queue.
 //!
-//! The controller is [`View`] and what it wrote; an executor is the least that keeps the protocol: prepare, wait for
+//! The controller is [`View`] and a store, which confirms each decision when it likes: meanwhile others are made, and
+//! a crash keeps those that had landed, which may be more than anybody heard of. An executor is the least that keeps the protocol: prepare, wait for
 //! the acknowledgement, go. The network holds messages for as long as it likes and says them in any order or not at
 //! all; what is not acknowledged is said again, so that each can come twice. What is bounded, so that all of it can be seen: executions, crashes, grants, messages on their way.
 
@@ -13,7 +14,8 @@ use crate::job_queue::{
     rules::{Grant, Join, OrderKind, Report, Reported, Submission, Verdict},
 };
 use stateright::{Checker, Model, Property};
-use system::{Executor, Message, Phase, System, join, name, spec};
+use std::collections::VecDeque;
+use system::{Executor, Message, Phase, System, Then, join, name, spec};
 
 const NOW: Moment = Moment { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
 /// Every wait is over at once: a tick may come at any time.
@@ -33,6 +35,8 @@ struct Bounds {
     executor_crashes: u8,
     epochs: u64,
     messages: usize,
+    /// The most decisions on their way to the disk; 0: the store confirms at once.
+    flying: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +51,10 @@ enum Action {
     Cancel(ExecutionId),
     Tick,
     Lose(usize),
-    CrashController,
+    /// The store confirms the oldest decision.
+    Confirm,
+    /// Of the decisions on their way, so many had landed.
+    CrashController(usize),
     CrashExecutor(usize),
 }
 
@@ -66,6 +73,8 @@ impl Model for Bounds {
         vec![System {
             view,
             disk: BTreeMap::new(),
+            flying: VecDeque::new(),
+            promised: BTreeSet::new(),
             sessions: self.executors as u64,
             executors,
             network: BTreeSet::new(),
@@ -107,12 +116,14 @@ impl Model for Bounds {
             actions.push(Action::Deliver(message.clone()));
             actions.push(Action::Drop(message.clone()));
         }
-        let live = system.live_on_disk();
-        let wishes = live.iter().filter(|record| !record.attempt.cancelling);
+        let wishes = system.view.newest_first().filter(|record| !record.attempt.cancelling);
         actions.extend(wishes.map(|record| Action::Cancel(record.id)));
         actions.push(Action::Tick);
+        if !system.flying.is_empty() {
+            actions.push(Action::Confirm);
+        }
         if system.crashes < self.controller_crashes {
-            actions.push(Action::CrashController);
+            actions.extend((0..=system.flying.len()).map(Action::CrashController));
         }
     }
 
@@ -125,16 +136,16 @@ impl Model for Bounds {
                 let submission =
                     Submission { id, spec: spec(), request_id: None, notes: Vec::new() };
                 let (_, changes) = system.view.submit(submission, NOW).ok()?;
-                system.commit(changes);
+                system.commit(changes, Then::Nothing);
             }
             Action::Poll(executor) => {
                 let held = system.held(executor);
                 let session = system.executors[executor].session;
                 let polled = system.view.poll(session, 1, &held, NOW).ok()?;
-                system.commit(polled.changes);
-                for Grant { lease, identity } in polled.grants {
-                    system.network.insert(Message::Granted(executor, lease, identity));
-                }
+                let granted =
+                    |Grant { lease, identity }| Message::Granted(executor, lease, identity);
+                let grants = polled.grants.into_iter().map(granted).collect();
+                system.commit(polled.changes, Then::Send(grants));
             }
             Action::Attend(executor) => system.attend(executor),
             Action::Deliver(message) => {
@@ -154,23 +165,35 @@ impl Model for Bounds {
             }
             Action::Cancel(id) => {
                 let cancelled = system.view.cancel(id, "ada", NOW)?;
-                system.commit(cancelled.changes);
+                system.commit(cancelled.changes, Then::Promise(id));
             }
             Action::Tick => {
                 let ticked = system.view.tick(NOW);
-                system.commit(ticked.changes);
+                for change in ticked.changes {
+                    system.commit(vec![change], Then::Nothing);
+                }
                 for cut in ticked.cuts {
                     let done = system.view.sealed(cut.lease, 0, &cut.why, NOW);
-                    system.commit(done.into_iter().collect());
+                    system.commit(done.into_iter().collect(), Then::Nothing);
                 }
             }
             Action::Lose(executor) => {
                 let session = system.executors[executor].session;
                 let changes = system.view.lose(&name(executor), session, NOW);
-                system.commit(changes);
+                for change in changes {
+                    system.commit(vec![change], Then::Nothing);
+                }
             }
-            Action::CrashController => {
+            Action::Confirm => {
+                let then = system.land()?;
+                system.then(then);
+            }
+            Action::CrashController(landed) => {
                 system.crashes += 1;
+                for _ in 0..landed {
+                    system.land();
+                }
+                system.flying.clear();
                 let executors = system.executors.iter().enumerate();
                 let joins = executors.map(|(index, executor)| join(index, executor.session));
                 let joins = joins.collect();
@@ -184,6 +207,10 @@ impl Model for Bounds {
                 system.view.join(join(executor, session), NOW);
             }
         }
+        while self.flying == 0 && !system.flying.is_empty() {
+            let then = system.land()?;
+            system.then(then);
+        }
         (system != *last).then_some(system)
     }
 
@@ -195,21 +222,25 @@ impl Model for Bounds {
             | State::Running(epoch)
             | State::Ended { epoch, .. } => epoch.0 <= self.epochs,
         });
-        epochs && system.network.len() <= self.messages
+        epochs && system.network.len() <= self.messages && system.flying.len() <= self.flying
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::<Self>::always("P1: what was submitted is on disk", |_, system| {
-                system.disk.len() == usize::from(system.submitted)
+            Property::<Self>::always("P1: an end that was promised comes", |_, system| {
+                system.promised.iter().all(|id| {
+                    let attempt = system.disk[id].attempt;
+                    attempt.cancelling || attempt.ending.is_some() || attempt.outcome().is_some()
+                })
             }),
             Property::<Self>::always("P2: no attempt is started twice", |_, system| {
                 system.starts.values().all(|starts| *starts <= 1)
             }),
             Property::<Self>::always("P3: nothing that matters is only in memory", |_, system| {
-                let memory: Vec<&Record> = system.view.newest_first().collect();
-                let disk = system.live_on_disk();
-                memory.into_iter().eq(disk.iter().rev())
+                let to_come = system.to_come();
+                let live =
+                    to_come.into_values().filter(|record| record.attempt.outcome().is_none());
+                system.view.newest_first().eq(live.rev())
             }),
             Property::<Self>::always("P3: a final state never changes", |_, system| {
                 system.broken.is_none()
@@ -258,6 +289,7 @@ const ONE: Bounds = Bounds {
     executor_crashes: 1,
     epochs: 2,
     messages: 1,
+    flying: 1,
 };
 
 #[test]
@@ -267,12 +299,15 @@ fn an_executor_and_a_controller_that_crash_in_every_order() {
 
 #[test]
 fn two_messages_on_their_way_in_every_order() {
-    check(Bounds { controller_crashes: 0, executor_crashes: 0, messages: 2, ..ONE }, usize::MAX);
+    let bounds =
+        Bounds { controller_crashes: 0, executor_crashes: 0, messages: 2, flying: 0, ..ONE };
+    check(bounds, usize::MAX);
 }
 
 #[test]
 fn two_executors_in_every_order() {
-    let bounds = Bounds { executors: 2, controller_crashes: 0, executor_crashes: 0, ..ONE };
+    let bounds =
+        Bounds { executors: 2, controller_crashes: 0, executor_crashes: 0, flying: 0, ..ONE };
     check(bounds, usize::MAX);
 }
 
@@ -280,6 +315,6 @@ fn two_executors_in_every_order() {
 #[test]
 fn two_executors_and_two_executions_in_every_order_of_the_nearest_states() {
     let most = std::env::var("OCTAVIUS_MODEL_STATES").ok().and_then(|most| most.parse().ok());
-    let bounds = Bounds { executors: 2, executions: 2, messages: 2, ..ONE };
+    let bounds = Bounds { executors: 2, executions: 2, messages: 2, flying: 2, ..ONE };
     check(bounds, most.unwrap_or(10_000));
 }

@@ -40,10 +40,35 @@ pub(super) enum Message {
     Superseded(usize, LeaseName),
 }
 
+/// A decision on its way to the disk, and what follows once the store has confirmed it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Batch {
+    pub(super) records: Vec<Record>,
+    pub(super) then: Then,
+}
+
+/// What waits for the store's word: nobody hears of a decision before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Then {
+    Nothing,
+    /// The user is told that the execution will end.
+    Promise(ExecutionId),
+    /// These answers leave.
+    Send(Vec<Message>),
+    /// The log is asked for, and with it the execution is over; then the executor is answered.
+    Seal(LeaseName, Message),
+    /// An executor hears what it is to do, and what it holds, if its session is this one still.
+    Attended(usize, Session, Vec<LeaseName>, Vec<LeaseName>, Vec<Message>),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct System {
     pub(super) view: View,
     pub(super) disk: BTreeMap<ExecutionId, Record>,
+    /// What was decided and is not on disk for all that anybody knows, in the order of the decisions.
+    pub(super) flying: VecDeque<Batch>,
+    /// Whose end was promised to a user.
+    pub(super) promised: BTreeSet<ExecutionId>,
     pub(super) sessions: u64,
     pub(super) executors: Vec<Executor>,
     pub(super) network: BTreeSet<Message>,
@@ -79,29 +104,77 @@ pub(super) fn spec() -> Spec {
 }
 
 impl System {
-    /// Writes what a decision asks for, and looks whether it contradicts what was written before.
-    pub(super) fn commit(&mut self, changes: Vec<Change>) {
-        for change in changes {
-            match change {
-                Change::Submitted(..) => {}
-                Change::Live(record) => self.write(*record),
-                Change::Done(record) => {
-                    let outcome = record.attempt.outcome().unwrap();
-                    let first = *self.finals.entry(record.id).or_insert(outcome);
-                    if first != outcome {
-                        self.broken = Some("a final state changed");
+    /// Hands a decision to the store. Without changes it only waits for those before it.
+    pub(super) fn commit(&mut self, changes: Vec<Change>, then: Then) {
+        let records = changes.into_iter().filter_map(|change| match change {
+            Change::Submitted(..) => None,
+            Change::Live(record) | Change::Done(record) => Some(*record),
+        });
+        let records: Vec<Record> = records.collect();
+        if records.is_empty() && self.flying.is_empty() {
+            self.then(then);
+        } else if !(records.is_empty() && then == Then::Nothing) {
+            self.flying.push_back(Batch { records, then });
+        }
+    }
+
+    /// The oldest decision reaches the disk.
+    pub(super) fn land(&mut self) -> Option<Then> {
+        let Batch { records, then } = self.flying.pop_front()?;
+        for record in records {
+            self.write(record);
+        }
+        Some(then)
+    }
+
+    /// The store confirmed a decision: what waited for it happens.
+    pub(super) fn then(&mut self, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Promise(id) => {
+                self.promised.insert(id);
+            }
+            Then::Send(messages) => self.network.extend(messages),
+            Then::Seal(lease, answer) => {
+                let done = self.view.sealed(lease, 0, "", NOW);
+                self.commit(done.into_iter().collect(), Then::Send(vec![answer]));
+            }
+            Then::Attended(executor, session, stop, forget, grants) => {
+                if self.executors[executor].session != session {
+                    return;
+                }
+                self.network.extend(grants);
+                for lease in forget {
+                    self.forget(executor, lease);
+                }
+                for lease in stop {
+                    let local = self.executors[executor].local.get_mut(&lease.attempt);
+                    if let Some(local) = local.filter(|local| local.epoch == lease.epoch) {
+                        local.stopped = true;
                     }
-                    let starts = self.starts.get(&record.attempt_id()).copied().unwrap_or(0);
-                    if outcome == Outcome::Succeeded && starts != 1 {
-                        self.broken = Some("an attempt that did not run once succeeded");
-                    }
-                    self.write(*record);
                 }
             }
         }
     }
 
-    pub(super) fn write(&mut self, record: Record) {
+    /// What the disk will hold when all that was decided has landed.
+    pub(super) fn to_come(&self) -> BTreeMap<ExecutionId, &Record> {
+        let flying = self.flying.iter().flat_map(|batch| &batch.records);
+        self.disk.values().chain(flying).map(|record| (record.id, record)).collect()
+    }
+
+    /// Writes a record, and looks whether it contradicts what was written before.
+    fn write(&mut self, record: Record) {
+        if let Some(outcome) = record.attempt.outcome() {
+            let first = *self.finals.entry(record.id).or_insert(outcome);
+            if first != outcome {
+                self.broken = Some("a final state changed");
+            }
+            let starts = self.starts.get(&record.attempt_id()).copied().unwrap_or(0);
+            if outcome == Outcome::Succeeded && starts != 1 {
+                self.broken = Some("an attempt that did not run once succeeded");
+            }
+        }
         let was = self.disk.get(&record.id).map(|was| was.attempt);
         if was.is_some_and(|was| was.outcome().is_some() && was != record.attempt) {
             self.broken = Some("a final execution was written again");
@@ -167,35 +240,33 @@ impl System {
         report: Report,
     ) {
         let Ok(reported) = self.view.report(session, lease, report.clone(), NOW) else { return };
-        let verdict = match reported {
-            Reported::Verdict(changes, verdict) => {
-                self.commit(changes);
-                verdict
-            }
+        let (changes, verdict) = match reported {
+            Reported::Verdict(changes, verdict) => (changes, verdict),
             Reported::Seal(changes, _) => {
-                self.commit(changes);
-                let done = self.view.sealed(lease, 0, "", NOW);
-                self.commit(done.into_iter().collect());
-                Verdict::Recorded
+                self.commit(changes, Then::Seal(lease, Message::EndRecorded(executor, lease)));
+                return;
             }
             Reported::NotKnown => {
                 self.broken = Some("a holder knows of a grant that the store does not");
                 return;
             }
-            Reported::AskHistory => {
-                let record = self.disk.get(&lease.attempt.execution);
-                record.map_or(Verdict::Superseded(String::new()), |record| {
-                    Verdict::from_history(record, lease, &report)
-                })
-            }
+            // History is read from the disk: of an end that is still on its way it does not know, and asks again.
+            Reported::AskHistory => match self.disk.get(&lease.attempt.execution) {
+                None => {
+                    self.broken = Some("a holder knows of an execution that the store does not");
+                    return;
+                }
+                Some(record) if record.attempt.outcome().is_none() => return,
+                Some(record) => (Vec::new(), Verdict::from_history(record, lease, &report)),
+            },
         };
         let answer = match (verdict, report) {
             (Verdict::Superseded(_), _) => Message::Superseded(executor, lease),
             (_, Report::Prepared(identity)) => Message::PreparedRecorded(executor, lease, identity),
             (_, Report::Ended(_)) => Message::EndRecorded(executor, lease),
-            (_, Report::Running) => return,
+            (_, Report::Running) => return self.commit(changes, Then::Nothing),
         };
-        self.network.insert(answer);
+        self.commit(changes, Then::Send(vec![answer]));
     }
 
     pub(super) fn deliver(&mut self, message: Message) {
@@ -252,28 +323,19 @@ impl System {
         let session = self.executors[executor].session;
         let held = self.held(executor);
         let Ok(attended) = self.view.attend(session, &held) else { return };
-        for Grant { lease, identity } in attended.grants {
-            self.network.insert(Message::Granted(executor, lease, identity));
-        }
-        for order in attended.orders {
-            match order.kind {
-                OrderKind::Release => self.forget(executor, order.lease),
-                OrderKind::Stop => {
-                    let local = self.executors[executor].local.get_mut(&order.lease.attempt);
-                    if let Some(local) = local.filter(|local| local.epoch == order.lease.epoch) {
-                        local.stopped = true;
-                    }
-                }
-            }
-        }
         for lease in attended.unknown {
-            if self
-                .disk
-                .get(&lease.attempt.execution)
-                .is_some_and(|record| record.attempt.outcome().is_some())
-            {
+            let over = |record: &Record| record.attempt.outcome().is_some();
+            if self.disk.get(&lease.attempt.execution).is_some_and(over) {
                 self.forget(executor, lease);
             }
         }
+        let granted = |Grant { lease, identity }| Message::Granted(executor, lease, identity);
+        let grants: Vec<_> = attended.grants.into_iter().map(granted).collect();
+        let orders = |kind: OrderKind| {
+            let of = attended.orders.iter().filter(|order| order.kind == kind);
+            of.map(|order| order.lease).collect::<Vec<_>>()
+        };
+        let (stop, forget) = (orders(OrderKind::Stop), orders(OrderKind::Release));
+        self.commit(Vec::new(), Then::Attended(executor, session, stop, forget, grants));
     }
 }
