@@ -110,7 +110,7 @@ impl Client {
         &self,
         definition: v1::JobDefinition,
     ) -> Result<v1::CreateJobResponse, Error> {
-        let message = v1::CreateJobRequest { definition: Some(definition) };
+        let message = v1::CreateJobRequest { definition: Some(definition), dry_run: false };
         self.call(message, Repeat::IfBroken, |request| {
             let mut jobs = self.jobs_service();
             async move { jobs.create_job(request).await }
@@ -123,7 +123,7 @@ impl Client {
     /// # Errors
     /// Where the controller refuses or does not answer.
     pub async fn describe_job(&self, name: &str) -> Result<v1::Job, Error> {
-        let message = v1::DescribeJobRequest { name: name.to_owned() };
+        let message = v1::DescribeJobRequest { name: name.to_owned(), version: 0 };
         let found = self.call(message, Repeat::IfBroken, |request| {
             let mut jobs = self.jobs_service();
             async move { jobs.describe_job(request).await }

@@ -66,6 +66,8 @@ rpcs! {
     CreateJob = "Jobs",
     DescribeJob = "Jobs",
     ListJobs = "Jobs",
+    UpdateJob = "Jobs",
+    DeleteJob = "Jobs",
     Execute = "Executions",
     GetExecution = "Executions",
     ListExecutions = "Executions",
@@ -94,7 +96,7 @@ impl Rpc {
     pub fn access(self) -> &'static [Role] {
         use Role::{Administrator, Executor, User};
         match self {
-            Self::CreateJob => &[Administrator],
+            Self::CreateJob | Self::UpdateJob | Self::DeleteJob => &[Administrator],
             Self::DescribeJob | Self::ListJobs => &[User, Administrator],
             Self::Execute | Self::Cancel => &[User, Administrator],
             Self::GetExecution | Self::ListExecutions | Self::ReadLog => &[User, Administrator],

@@ -5,6 +5,7 @@ use super::{
     convert::{checked, jobs, page_size},
     door::Rpc,
 };
+use crate::registry::{Changed, rules::Wish};
 use octavius_protocol::v1;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -15,10 +16,36 @@ impl v1::jobs_server::Jobs for Services {
         request: Request<v1::CreateJobRequest>,
     ) -> Result<Response<v1::CreateJobResponse>, Status> {
         let (caller, request) = self.parts.door.enter(Rpc::CreateJob, request)?;
-        let definition = checked(|check| jobs::definition(request.definition, check))?;
-        let created = self.parts.registry.create(definition, caller).await?;
-        let job = Some(jobs::job(&created.job));
-        Ok(Response::new(v1::CreateJobResponse { job, created: created.created }))
+        let v1::CreateJobRequest { definition, dry_run } = request;
+        let definition = checked(|check| jobs::definition(definition, check))?;
+        let registry = &self.parts.registry;
+        let changed = registry.change(definition, Wish::Create, dry_run, caller).await?;
+        let job = Some(jobs::job(&changed.job));
+        Ok(Response::new(v1::CreateJobResponse { job, created: changed.created }))
+    }
+
+    async fn update_job(
+        &self,
+        request: Request<v1::UpdateJobRequest>,
+    ) -> Result<Response<v1::UpdateJobResponse>, Status> {
+        let (caller, request) = self.parts.door.enter(Rpc::UpdateJob, request)?;
+        let v1::UpdateJobRequest { definition, create, dry_run, expected_version } = request;
+        let definition = checked(|check| jobs::definition(definition, check))?;
+        let wish = Wish::Update { create, expected_version };
+        let changed = self.parts.registry.change(definition, wish, dry_run, caller).await?;
+        let Changed { job, changed, created } = changed;
+        Ok(Response::new(v1::UpdateJobResponse { job: Some(jobs::job(&job)), changed, created }))
+    }
+
+    async fn delete_job(
+        &self,
+        request: Request<v1::DeleteJobRequest>,
+    ) -> Result<Response<v1::DeleteJobResponse>, Status> {
+        let (caller, request) = self.parts.door.enter(Rpc::DeleteJob, request)?;
+        let v1::DeleteJobRequest { name, force } = request;
+        let cancelled = self.parts.queue.delete_job(name, force, caller).await?;
+        let cancelled = u64::try_from(cancelled).unwrap_or(u64::MAX);
+        Ok(Response::new(v1::DeleteJobResponse { cancelled }))
     }
 
     async fn describe_job(
@@ -26,8 +53,11 @@ impl v1::jobs_server::Jobs for Services {
         request: Request<v1::DescribeJobRequest>,
     ) -> Result<Response<v1::DescribeJobResponse>, Status> {
         let (_, request) = self.parts.door.enter(Rpc::DescribeJob, request)?;
-        let job = self.parts.registry.describe(request.name).await?;
-        Ok(Response::new(v1::DescribeJobResponse { job: Some(jobs::job(&job)) }))
+        let v1::DescribeJobRequest { name, version } = request;
+        let described = self.parts.registry.describe(name, version).await?;
+        let job = Some(jobs::job(&described.job));
+        let newest_version = described.newest_version;
+        Ok(Response::new(v1::DescribeJobResponse { job, newest_version, secrets: Vec::new() }))
     }
 
     async fn list_jobs(

@@ -5,10 +5,10 @@
 
 use super::door::DoorError;
 use crate::{
-    job_queue::{QueueError, SubmitError},
+    job_queue::{DeleteJobError, QueueError, SubmitError},
     liveness::{HeardError, ListExecutorsError, RegisterError, rules::RegisterRefused},
     log_store::LogError,
-    registry::{CreateError, LookUpError, PinError, Violation},
+    registry::{ChangeError, DeleteError, LookUpError, PinError, Violation},
 };
 use octavius_service::actor::Unanswered;
 use std::{collections::HashMap, fmt, time::Duration};
@@ -146,9 +146,44 @@ fn unanswered(error: &Unanswered) -> Meaning {
 
 fn pin(error: PinError) -> Meaning {
     match error {
-        PinError::UnknownJob(_) => Meaning::new(Code::NotFound, "UNKNOWN_JOB"),
+        PinError::LookUp(error) => look_up(&error),
+        PinError::Doomed(_) => Meaning::unavailable("JOB_DOOMED"),
         PinError::BadArguments { violations, .. } => Meaning::invalid("BAD_ARGUMENTS", violations),
         PinError::Unanswered(error) => unanswered(&error),
+    }
+}
+
+fn look_up(error: &LookUpError) -> Meaning {
+    match error {
+        LookUpError::Unknown { .. } => Meaning::new(Code::NotFound, "UNKNOWN_JOB"),
+        LookUpError::NoVersion { .. } => Meaning::new(Code::NotFound, "UNKNOWN_VERSION"),
+        LookUpError::Store(_) => Meaning::unavailable("STORE"),
+        LookUpError::PageToken(_) => Meaning::page_token(error),
+        LookUpError::Unanswered(error) => unanswered(error),
+    }
+}
+
+fn queue(error: &QueueError) -> Meaning {
+    match error {
+        QueueError::Unknown(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTION"),
+        QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
+        QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
+        QueueError::PageToken(_) => Meaning::page_token(error),
+        QueueError::Parked { .. } => {
+            Meaning::full("TOO_MANY_PARKED", SOON, "Each executor parks two calls.")
+        }
+        QueueError::Unanswered(error) => unanswered(error),
+        QueueError::Store(_) => Meaning::unavailable("STORE"),
+    }
+}
+
+fn delete(error: &DeleteError) -> Meaning {
+    match error {
+        DeleteError::LookUp(error) => look_up(error),
+        DeleteError::UnderWay(_) => Meaning::unavailable("JOB_DOOMED"),
+        DeleteError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
+        DeleteError::Unconfirmed(_) => Meaning::unavailable("UNCONFIRMED"),
+        DeleteError::Unanswered(error) => unanswered(error),
     }
 }
 
@@ -204,22 +239,27 @@ statuses! {
         }
         DoorError::NotAllowed { .. } => Meaning::new(Code::PermissionDenied, "NOT_ALLOWED"),
     };
-    CreateError => |error| match error {
-        CreateError::Invalid(faults) => Meaning::invalid("INVALID_JOB", faults),
-        CreateError::AlreadyExists { .. } => Meaning::new(Code::AlreadyExists, "JOB_EXISTS"),
-        CreateError::Full { .. } => {
+    ChangeError => |error| match error {
+        ChangeError::Invalid(faults) => Meaning::invalid("INVALID_JOB", faults),
+        ChangeError::AlreadyExists { .. } => Meaning::new(Code::AlreadyExists, "JOB_EXISTS"),
+        ChangeError::LookUp(error) => look_up(&error),
+        ChangeError::OtherVersion { .. } => Meaning::new(Code::FailedPrecondition, "OTHER_VERSION"),
+        ChangeError::Doomed(_) => Meaning::unavailable("JOB_DOOMED"),
+        ChangeError::Full { .. } => {
             let full = Meaning::new(Code::ResourceExhausted, "TOO_MANY_JOBS");
             Meaning { help: Some("`octavius list` shows them."), ..full }
         }
-        CreateError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
-        CreateError::Unconfirmed(_) => Meaning::unavailable("UNCONFIRMED"),
-        CreateError::Unanswered(error) => unanswered(&error),
+        ChangeError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
+        ChangeError::Unconfirmed(_) => Meaning::unavailable("UNCONFIRMED"),
+        ChangeError::Unanswered(error) => unanswered(&error),
     };
-    LookUpError => |error| match error {
-        LookUpError::Unknown { .. } => Meaning::new(Code::NotFound, "UNKNOWN_JOB"),
-        LookUpError::PageToken(_) => Meaning::page_token(&error),
-        LookUpError::Unanswered(error) => unanswered(&error),
+    DeleteJobError => |error| match error {
+        DeleteJobError::Registry(error) => delete(&error),
+        DeleteJobError::InUse { .. } => Meaning::new(Code::FailedPrecondition, "JOB_IN_USE"),
+        DeleteJobError::Queue { why, .. } => queue(&why),
+        DeleteJobError::Unconfirmed { .. } => Meaning::unavailable("UNCONFIRMED"),
     };
+    LookUpError => |error| look_up(&error);
     SubmitError => |error| match error {
         SubmitError::Pin(error) => pin(error),
         SubmitError::Invalid(faults) => Meaning::invalid("INVALID_REQUEST", faults),
@@ -233,17 +273,7 @@ statuses! {
         SubmitError::Unconfirmed(_) | SubmitError::Store(_) => Meaning::unavailable("UNCONFIRMED"),
         SubmitError::Unanswered(error) => unanswered(&error),
     };
-    QueueError => |error| match error {
-        QueueError::Unknown(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTION"),
-        QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
-        QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
-        QueueError::PageToken(_) => Meaning::page_token(&error),
-        QueueError::Parked { .. } => {
-            Meaning::full("TOO_MANY_PARKED", SOON, "Each executor parks two calls.")
-        }
-        QueueError::Unanswered(error) => unanswered(&error),
-        QueueError::Store(_) => Meaning::unavailable("STORE"),
-    };
+    QueueError => |error| queue(&error);
     LogError => |error| match error {
         LogError::Unanswered(error) => unanswered(&error),
         LogError::Away(_) => Meaning::unavailable("LOGS_AWAY"),

@@ -1,10 +1,10 @@
 //! Why the queue did not do what it was asked. The texts are for the caller: what is wrong, where, and what to do.
 
 use crate::{
-    registry::{PinError, Violation},
+    registry::{DeleteError, PinError, Violation},
     store::ReadError,
 };
-use octavius_protocol::id::{ExecutionId, Session};
+use octavius_protocol::id::{ExecutionId, JobName, Session};
 use octavius_service::actor::Unanswered;
 
 /// Why a request to run a job was not accepted.
@@ -51,6 +51,43 @@ pub enum SubmitError {
     /// The store could not be used; with a request id asking again is safe.
     #[error("the request could not be stored for certain: {0}")]
     Store(String),
+}
+
+/// Why a job was not deleted.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DeleteJobError {
+    /// The registry says no.
+    #[error(transparent)]
+    Registry(#[from] DeleteError),
+    /// Executions of it are not over.
+    #[error(
+        "job `{job}` was not deleted: {waiting} of its executions wait and {held} are under way: wait for their end, or delete it with `--force`, which cancels those that wait and lets the others end"
+    )]
+    InUse {
+        /// The job's name.
+        job: JobName,
+        /// How many wait for an executor.
+        waiting: usize,
+        /// How many an executor has.
+        held: usize,
+    },
+    /// The queue did not answer, or the store not the queue.
+    #[error("job `{job}` was not deleted: {why}")]
+    Queue {
+        /// The job's name.
+        job: String,
+        /// Why.
+        why: QueueError,
+    },
+    /// It may or may not be deleted.
+    #[error("job `{job}` may or may not be deleted: `octavius describe {job}` tells which")]
+    Unconfirmed {
+        /// The job's name.
+        job: String,
+        /// What became of the question.
+        #[source]
+        why: Unanswered,
+    },
 }
 
 /// Why an execution could not be shown or changed.

@@ -1,7 +1,8 @@
 //! What others hold of the queue: bounds, deadlines, and the calls that are parked.
 
 use super::{
-    JobQueue, Parts, QueueError, SubmitError, Wake,
+    DeleteJobError, JobQueue, Parts, QueueError, SubmitError, Wake,
+    delete::DeleteJob,
     executors::{Attend, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn},
     record::{Record, Spec},
     report::TakeReport,
@@ -10,7 +11,10 @@ use super::{
     storage,
     submit::{Cancel, Submit, Submitted},
 };
-use crate::store::{Range, StoreHandle, keys};
+use crate::{
+    caller::Caller,
+    store::{Range, StoreHandle, keys},
+};
 use octavius_protocol::id::{ExecutionId, ExecutorId, JobName, Session};
 use octavius_service::actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered};
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
@@ -180,6 +184,24 @@ impl QueueHandle {
     pub async fn cancel(&self, id: ExecutionId, user: &str) -> Result<Shown, QueueError> {
         self.actor.mutate(Priority::Report, Cancel(id, user.to_owned())).await??;
         self.get(id).await
+    }
+
+    /// Deletes a job of which nothing waits or runs; with `force` what waits is cancelled, and what runs comes to its
+    /// end. How many were cancelled; the answer comes after all of it is on disk.
+    pub async fn delete_job(
+        &self,
+        job: String,
+        force: bool,
+        caller: Caller,
+    ) -> Result<usize, DeleteJobError> {
+        let delete = DeleteJob { job: job.clone(), force, caller };
+        match self.actor.mutate(Priority::Submit, delete).await {
+            Ok(answer) => answer,
+            Err(why) if why.certainly_nothing() => {
+                Err(DeleteJobError::Queue { job, why: why.into() })
+            }
+            Err(why) => Err(DeleteJobError::Unconfirmed { job, why }),
+        }
     }
 
     /// Takes an executor in.

@@ -6,6 +6,7 @@
 //! Logs are `LogStore`'s; an execution is over only when its log is sealed there (P4).
 
 pub mod attempt;
+mod delete;
 mod error;
 mod executors;
 mod handle;
@@ -18,7 +19,7 @@ mod submit;
 #[cfg(test)]
 mod tests;
 
-pub use error::{QueueError, SubmitError};
+pub use error::{DeleteJobError, QueueError, SubmitError};
 pub use handle::{
     Accepted, Leased, ListRequest, Listed, Orders, QueueHandle, Shown, SubmitRequest,
 };
@@ -80,6 +81,8 @@ pub(crate) struct JobQueue {
     strangers: BTreeSet<AttemptId>,
     /// Requests that are being accepted, by user and request id: a second one waits for the first.
     submitting: HashMap<(String, String), watch::Sender<()>>,
+    /// Requests whose job may be pinned already, and that are not in the view yet.
+    preparing: delete::Preparing,
 }
 
 octavius_service::panics_when_told!(JobQueue);
@@ -120,6 +123,7 @@ impl JobQueue {
             cuts: BTreeMap::new(),
             strangers: BTreeSet::new(),
             submitting: HashMap::new(),
+            preparing: delete::Preparing::default(),
         })
     }
 

@@ -47,18 +47,20 @@ impl Handler<Submit> for JobQueue {
             }
             self.submitting.insert(wish.clone(), watch::Sender::new(()));
         }
+        let preparing = self.preparing.begin(&request.job);
         let store = self.parts.store.clone();
         let registry = self.parts.registry.clone();
         let prepared = async move {
             if let Some(first) = first_of(&store, &request).await? {
                 return Ok(Prepared::Found(first));
             }
-            let pinned = registry.pin(request.job.clone(), request.arguments.clone()).await?;
+            let pinned = registry.pin(request.job.clone(), 0, request.arguments.clone()).await?;
             Ok(Prepared::New(Box::new(pinned), request))
         };
         let decided = prepared.into_actor(self).then(|prepared, queue, _| queue.decide(prepared));
         Box::pin(decided.map(move |submitted, queue, _| {
             queue.submitting.remove(&wish);
+            queue.preparing.end(preparing);
             submitted
         }))
     }

@@ -1,11 +1,12 @@
 //! What others hold of the registry: its bounds and deadlines are settled here.
 
 use super::{
-    CreateError, Created, Job, JobDefinition, ListedJobs, LookUpError, NAME, PinError, Pinned,
-    Registry,
-    create::Create,
+    ChangeError, Changed, DeleteError, Described, Doomed, JobDefinition, ListedJobs, LookUpError,
+    NAME, PinError, Pinned, Registry,
+    change::Change,
+    delete::{Delete, Doom},
     read::{Describe, List, Pin},
-    rules::check_definition,
+    rules::{Wish, check_definition},
 };
 use crate::{caller::Caller, store::StoreHandle};
 use octavius_protocol::id::JobName;
@@ -43,29 +44,56 @@ impl RegistryHandle {
         system.supervise(NAME, Limits::default(), RestartPolicy::default(), build).map(Self)
     }
 
-    /// Stores a new job. The answer comes after it is on disk. Equal content again succeeds and changes nothing.
+    /// Stores a new job. Equal content again succeeds and changes nothing.
     pub async fn create(
         &self,
         definition: JobDefinition,
         caller: Caller,
-    ) -> Result<Created, CreateError> {
+    ) -> Result<Changed, ChangeError> {
+        self.change(definition, Wish::Create, false, caller).await
+    }
+
+    /// Stores a job, or a version of it, as `wish` says; with `dry_run` it answers what would be stored, and stores
+    /// nothing. The answer comes after it is on disk. Equal content again succeeds and changes nothing.
+    pub async fn change(
+        &self,
+        definition: JobDefinition,
+        wish: Wish,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<Changed, ChangeError> {
         // Here and not in the actor: it takes no state, and a large one would hold up the others.
         let violations = check_definition(&definition);
         let name = match definition.name.parse::<JobName>() {
             Ok(name) if violations.is_empty() => name,
-            Ok(_) | Err(_) => return Err(CreateError::Invalid(violations)),
+            Ok(_) | Err(_) => return Err(ChangeError::Invalid(violations)),
         };
-        let create = Create { name: name.clone(), definition, caller };
-        match self.0.mutate(Priority::Submit, create).await {
+        let change = Change { name: name.clone(), definition, wish, dry_run, caller };
+        match self.0.mutate(Priority::Submit, change).await {
             Ok(answer) => answer,
-            Err(why) if why.certainly_nothing() => Err(CreateError::Unanswered(why)),
-            Err(_) => Err(CreateError::Unconfirmed(name)),
+            Err(why) if dry_run || why.certainly_nothing() => Err(ChangeError::Unanswered(why)),
+            Err(_) => Err(ChangeError::Unconfirmed(name)),
         }
     }
 
-    /// A job's newest version.
-    pub async fn describe(&self, name: String) -> Result<Arc<Job>, LookUpError> {
-        self.0.query(Priority::Read, Describe(name)).await?
+    /// Keeps everybody from executing or changing a job as long as the answer is held. For who deletes it then.
+    pub async fn doom(&self, name: String) -> Result<Doomed, DeleteError> {
+        self.0.query(Priority::Submit, Doom(name)).await?
+    }
+
+    /// Deletes a doomed job. The answer comes after that is on disk.
+    pub async fn delete(&self, doomed: Doomed, caller: Caller) -> Result<(), DeleteError> {
+        let name = doomed.job.name.clone();
+        match self.0.mutate(Priority::Submit, Delete(doomed, caller)).await {
+            Ok(answer) => answer,
+            Err(why) if why.certainly_nothing() => Err(DeleteError::Unanswered(why)),
+            Err(_) => Err(DeleteError::Unconfirmed(name)),
+        }
+    }
+
+    /// One version of a job; 0: the newest.
+    pub async fn describe(&self, name: String, version: u64) -> Result<Described, LookUpError> {
+        self.0.query(Priority::Read, Describe { name, version }).await?
     }
 
     /// Jobs by name, from 1 to 1,000 of them, behind the page that ended with `page_token`.
@@ -81,13 +109,14 @@ impl RegistryHandle {
         Ok(self.0.query(Priority::Read, List { most: most.clamp(1, MOST_LISTED), after }).await?)
     }
 
-    /// The job's newest version, with these arguments checked against it.
+    /// The job's version (0: the newest), with these arguments checked against it.
     pub async fn pin(
         &self,
         job: String,
+        version: u64,
         arguments: BTreeMap<String, String>,
     ) -> Result<Pinned, PinError> {
-        self.0.query(Priority::Submit, Pin { job, arguments }).await?
+        self.0.query(Priority::Submit, Pin { job, version, arguments }).await?
     }
 
     /// Waits until the actor serves, `within` at the most.

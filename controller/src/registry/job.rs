@@ -152,12 +152,32 @@ pub struct Job {
     pub uid: String,
     /// Which version of the job this is: from 1.
     pub version: u64,
+    /// The first version of this uid: versions go on where another job had the name before.
+    #[serde(default = "first")]
+    pub first_version: u64,
     /// When this version was stored, by the controller's clock.
     pub created_at: Timestamp,
     /// Who stored this version.
     pub created_by: String,
     /// What its author wrote.
     pub definition: JobDefinition,
+}
+
+/// What the store keeps of a job that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// Its last version: a later job of the name goes on behind it.
+    pub version: u64,
+    /// Its uid.
+    pub uid: String,
+    /// When it was deleted, by the controller's clock.
+    pub deleted_at: Timestamp,
+    /// Who deleted it.
+    pub deleted_by: String,
+}
+
+fn first() -> u64 {
+    1
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference

@@ -2,10 +2,12 @@
 //!
 //! Owns nothing that the store does not: the newest version of each job is read from it at each start, and older
 //! versions stay there. A decision shows at once and its answer leaves only after the store has confirmed it (P1);
-//! who is shown a job waits for that, too. Of two who create one name at once exactly one does.
+//! who is shown a job waits for that, too. Of two who create one name at once exactly one does. Whether anything of a
+//! job is still to run is the queue's to say, which deletes it here.
 //! Not here: who may run a job, and what becomes of a run.
 
-mod create;
+mod change;
+mod delete;
 mod error;
 mod handle;
 mod job;
@@ -16,12 +18,13 @@ pub mod rules;
 mod tests;
 mod violation;
 
-pub use create::Created;
-pub use error::{CreateError, LookUpError, PinError};
+pub use change::Changed;
+pub use delete::Doomed;
+pub use error::{ChangeError, DeleteError, LookUpError, PinError};
 pub use handle::RegistryHandle;
-pub use job::{Argument, ArgumentType, Job, JobDefinition, Resources, Retry, SecretName};
+pub use job::{Argument, ArgumentType, Gone, Job, JobDefinition, Resources, Retry, SecretName};
 pub use pinned::{NoSuchEnd, Pinned, RetryOn, RetryPolicy};
-pub use read::ListedJobs;
+pub use read::{Described, ListedJobs};
 pub use violation::{MOST_NAMED, Violation, Violations, no_id, quoted};
 
 use crate::store::{Range, StoreHandle, Writer, keys};
@@ -38,9 +41,12 @@ pub const NAME: &str = "Registry";
 #[derive(Debug)]
 pub struct Registry {
     jobs: BTreeMap<JobName, Known>,
+    /// The last versions of jobs that were deleted, where there is no other job of their name.
+    gone: BTreeMap<JobName, Gone>,
     /// With so many jobs no more are taken. What the store has is shown in any case.
     most: usize,
     writer: Writer,
+    store: StoreHandle,
 }
 
 /// A job, and whether the store has it.
@@ -51,6 +57,8 @@ struct Known {
     size: usize,
     /// There while the store has not confirmed it; then it turns true.
     unconfirmed: Option<watch::Receiver<bool>>,
+    /// There while somebody may be about to delete it: closed, nobody is.
+    doomed: Option<watch::Receiver<()>>,
 }
 
 impl Registry {
@@ -62,11 +70,19 @@ impl Registry {
         for entry in store.all(Range::prefix(keys::JOBS, 100)).await? {
             let job: Job = serde_json::from_slice(&entry.value)
                 .with_context(|| format!("`{}` in the store is no job", entry.key))?;
-            let known = Known { size: entry.value.len(), job: Arc::new(job), unconfirmed: None };
+            let size = entry.value.len();
+            let known = Known { size, job: Arc::new(job), unconfirmed: None, doomed: None };
             jobs.insert(known.job.name.clone(), known);
         }
+        let mut gone = BTreeMap::new();
+        for entry in store.all(Range::prefix(keys::JOBS_GONE, 1_000)).await? {
+            let unreadable = || format!("`{}` in the store is no deleted job", entry.key);
+            let name = entry.key.strip_prefix(keys::JOBS_GONE).unwrap_or_default().parse();
+            let one: Gone = serde_json::from_slice(&entry.value).with_context(unreadable)?;
+            gone.insert(name.with_context(unreadable)?, one);
+        }
         tracing::info!(jobs = jobs.len(), "the registry is loaded");
-        Ok(Self { jobs, most, writer })
+        Ok(Self { jobs, gone, most, writer, store: store.clone() })
     }
 }
 

@@ -1,9 +1,10 @@
 //! Looking at jobs: one, a page of them, and one with the arguments of an execution.
 
 use super::{
-    Job, LookUpError, PinError, Pinned, Registry,
+    Job, Known, LookUpError, PinError, Pinned, Registry,
     rules::{check_arguments, nearest},
 };
+use crate::store::keys;
 use actix::{ActorFutureExt, Context, Handler, Message, ResponseActFuture, fut};
 use futures::future::join_all;
 use octavius_protocol::id::JobName;
@@ -21,23 +22,75 @@ pub struct ListedJobs {
     pub next_page_token: String,
 }
 
-/// One job's newest version.
+/// One version of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Described {
+    /// The version that was asked for.
+    pub job: Arc<Job>,
+    /// The job's newest version.
+    pub newest_version: u64,
+}
+
+/// One version of a job; 0: the newest.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Arc<Job>, LookUpError>")]
-pub(super) struct Describe(pub(super) String);
+#[rtype(result = "Result<Described, LookUpError>")]
+pub(super) struct Describe {
+    pub(super) name: String,
+    pub(super) version: u64,
+}
 
 impl Handler<Describe> for Registry {
-    type Result = ResponseActFuture<Self, Result<Arc<Job>, LookUpError>>;
+    type Result = ResponseActFuture<Self, Result<Described, LookUpError>>;
 
-    fn handle(&mut self, Describe(name): Describe, _: &mut Context<Self>) -> Self::Result {
-        let known = name.parse::<JobName>().ok().and_then(|name| self.jobs.get(&name));
-        let Some(known) = known else {
-            let names = self.jobs.keys().map(JobName::as_str);
-            let nearest = nearest(&name, names).and_then(|name| name.parse().ok());
-            return Box::pin(fut::err(LookUpError::Unknown { name, nearest }));
+    fn handle(&mut self, describe: Describe, _: &mut Context<Self>) -> Self::Result {
+        let known = match self.known(&describe.name) {
+            Ok(known) => known,
+            Err(unknown) => return Box::pin(fut::err(unknown)),
         };
-        let job = known.job.clone();
-        Box::pin(fut::wrap_future(known.confirmed()).map(|(), _, _| Ok(job)))
+        let newest_version = known.job.version;
+        let job = self.version(known, describe.version);
+        Box::pin(
+            fut::wrap_future(job).map(move |job, _, _| Ok(Described { job: job?, newest_version })),
+        )
+    }
+}
+
+impl Registry {
+    fn known(&self, name: &str) -> Result<&Known, LookUpError> {
+        let known = name.parse::<JobName>().ok().and_then(|name| self.jobs.get(&name));
+        known.ok_or_else(|| self.unknown(name))
+    }
+
+    /// Says that there is no job of this name, and which one may have been meant.
+    pub(super) fn unknown(&self, name: &str) -> LookUpError {
+        let names = self.jobs.keys().map(JobName::as_str);
+        let nearest = nearest(name, names).and_then(|name| name.parse().ok());
+        LookUpError::Unknown { name: name.to_owned(), nearest }
+    }
+
+    /// A version of a job, once the store has it; 0: the newest.
+    fn version(
+        &self,
+        known: &Known,
+        version: u64,
+    ) -> impl Future<Output = Result<Arc<Job>, LookUpError>> + use<> {
+        let (job, confirmed, store) = (known.job.clone(), known.confirmed(), self.store.clone());
+        async move {
+            confirmed.await;
+            if [0, job.version].contains(&version) {
+                return Ok(job);
+            }
+            let (first, newest) = (job.first_version, job.version);
+            let no_version =
+                || LookUpError::NoVersion { name: job.name.clone(), version, first, newest };
+            if !(first..newest).contains(&version) {
+                return Err(no_version());
+            }
+            let key = keys::job_version(&job.uid, version);
+            let value = store.get(&key).await?.ok_or_else(no_version)?;
+            let unreadable = |error| LookUpError::Store(format!("`{key}` is no job: {error}"));
+            serde_json::from_slice(&value).map(Arc::new).map_err(unreadable)
+        }
     }
 }
 
@@ -71,27 +124,35 @@ impl Handler<List> for Registry {
     }
 }
 
-/// A job's newest version, with these arguments checked against it.
+/// A job's version (0: the newest), with these arguments checked against it.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Pinned, PinError>")]
 pub(super) struct Pin {
     pub(super) job: String,
+    pub(super) version: u64,
     pub(super) arguments: BTreeMap<String, String>,
 }
 
 impl Handler<Pin> for Registry {
     type Result = ResponseActFuture<Self, Result<Pinned, PinError>>;
 
-    fn handle(&mut self, Pin { job, arguments }: Pin, _: &mut Context<Self>) -> Self::Result {
-        let known = job.parse::<JobName>().ok().and_then(|name| self.jobs.get(&name));
-        let Some(known) = known else {
-            return Box::pin(fut::err(PinError::UnknownJob(job)));
+    fn handle(&mut self, pin: Pin, _: &mut Context<Self>) -> Self::Result {
+        let known = match self.known(&pin.job) {
+            Ok(known) if known.is_doomed() => {
+                return Box::pin(fut::err(PinError::Doomed(known.job.name.clone())));
+            }
+            Ok(known) => known,
+            Err(unknown) => return Box::pin(fut::err(unknown.into())),
         };
-        let violations = check_arguments(&known.job.definition, &arguments);
-        if !violations.is_empty() {
-            return Box::pin(fut::err(PinError::BadArguments { job, violations }));
-        }
-        let pinned = Pinned::new(&known.job, arguments);
-        Box::pin(fut::wrap_future(known.confirmed()).map(|(), _, _| Ok(pinned)))
+        let version = self.version(known, pin.version);
+        Box::pin(fut::wrap_future(version).map(move |job, _, _| {
+            let (job, arguments) = (job?, pin.arguments);
+            let violations = check_arguments(&job.definition, &arguments);
+            if violations.is_empty() {
+                Ok(Pinned::new(&job, arguments))
+            } else {
+                Err(PinError::BadArguments { job: pin.job, violations })
+            }
+        }))
     }
 }

@@ -50,6 +50,11 @@ impl Violations {
         }
     }
 
+    /// How many faults there are so far.
+    pub fn count(&self) -> usize {
+        self.named.len() + self.unnamed
+    }
+
     /// The first faults; a last one says how many more there are.
     pub fn into_vec(self) -> Vec<Violation> {
         let Self { mut named, unnamed } = self;

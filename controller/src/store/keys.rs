@@ -14,6 +14,8 @@ pub const TERM: &str = "v1/term";
 
 /// Jobs by name. Written by `Registry`.
 pub const JOBS: &str = "v1/job/";
+/// The last versions of jobs that were deleted, by name. Written by `Registry`.
+pub const JOBS_GONE: &str = "v1/job-gone/";
 /// All versions of all jobs, by uid and version. Written by `Registry`.
 pub const JOB_VERSIONS: &str = "v1/job-version/";
 /// What was submitted, once, by execution. Written by `JobQueue`, as are the next five.
@@ -38,6 +40,11 @@ pub const LOGS: &str = "v1/log/";
 /// The newest version of a job.
 pub fn job(name: &JobName) -> String {
     format!("{JOBS}{name}")
+}
+
+/// What is left of a job that was deleted.
+pub fn job_gone(name: &JobName) -> String {
+    format!("{JOBS_GONE}{name}")
 }
 
 /// One version of a job.

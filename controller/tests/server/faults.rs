@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Asks again where the answer is that nobody is there: what a client does.
 async fn described(world: &World, name: &str) -> Result<v1::Job, tonic::Status> {
-    let request = v1::DescribeJobRequest { name: name.to_owned() };
+    let request = v1::DescribeJobRequest { name: name.to_owned(), version: 0 };
     let answer = world.jobs().await.describe_job(request).await?;
     Ok(answer.into_inner().job.unwrap())
 }

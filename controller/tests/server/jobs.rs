@@ -9,7 +9,8 @@ use tonic::{Code, Request};
 async fn creating_twice_is_creating_once_and_other_content_is_refused() {
     let world = World::start().await;
     let mut jobs = world.jobs().await;
-    let mut request = Request::new(v1::CreateJobRequest { definition: Some(job("hello")) });
+    let mut request =
+        Request::new(v1::CreateJobRequest { definition: Some(job("hello")), dry_run: false });
     request.metadata_mut().insert("octavius-user", "ada@example.org".parse().unwrap());
     let first = jobs.create_job(request).await.unwrap().into_inner();
     assert!(first.created);
@@ -17,12 +18,12 @@ async fn creating_twice_is_creating_once_and_other_content_is_refused() {
     let again = world.create(job("hello")).await;
     assert_eq!((again.created, &again.job), (false, &first.job));
     let other = v1::JobDefinition { description: "other".to_owned(), ..job("hello") };
-    let other = v1::CreateJobRequest { definition: Some(other) };
+    let other = v1::CreateJobRequest { definition: Some(other), dry_run: false };
     let (code, reason, _) = refusal(jobs.create_job(other).await);
     assert_eq!((code, reason.as_str()), (Code::AlreadyExists, "JOB_EXISTS"));
 
     let world = world.restart().await;
-    let request = v1::DescribeJobRequest { name: "hello".to_owned() };
+    let request = v1::DescribeJobRequest { name: "hello".to_owned(), version: 0 };
     let described = world.jobs().await.describe_job(request).await.unwrap().into_inner();
     assert_eq!(described.job, first.job);
     world.stop().await;
@@ -37,7 +38,10 @@ async fn of_many_clients_who_create_one_name_at_once_exactly_one_does() {
         let description = if n % 2 == 0 { "even" } else { "odd" };
         let definition =
             v1::JobDefinition { description: description.to_owned(), ..job("contested") };
-        async move { jobs.create_job(v1::CreateJobRequest { definition: Some(definition) }).await }
+        async move {
+            jobs.create_job(v1::CreateJobRequest { definition: Some(definition), dry_run: false })
+                .await
+        }
     });
     let answers = join_all(creates.map(tokio::spawn)).await;
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
@@ -64,7 +68,7 @@ async fn a_bad_definition_is_answered_with_all_its_faults() {
         timeout: Some(prost_types::Duration { seconds: -5, nanos: 0 }),
         ..v1::JobDefinition::default()
     };
-    let request = v1::CreateJobRequest { definition: Some(definition) };
+    let request = v1::CreateJobRequest { definition: Some(definition), dry_run: false };
     let mut jobs = world.jobs().await;
     let (code, reason, faults) = refusal(jobs.create_job(request).await);
     assert_eq!((code, reason.as_str()), (Code::InvalidArgument, "INVALID_JOB"));
@@ -77,7 +81,7 @@ async fn a_bad_definition_is_answered_with_all_its_faults() {
     );
     let odd = prost_types::Duration { seconds: 1, nanos: -1 };
     let definition = v1::JobDefinition { timeout: Some(odd), ..job("hello") };
-    let request = v1::CreateJobRequest { definition: Some(definition) };
+    let request = v1::CreateJobRequest { definition: Some(definition), dry_run: false };
     assert_eq!(refusal(jobs.create_job(request).await).0, Code::InvalidArgument);
     world.stop().await;
 }
@@ -88,7 +92,7 @@ async fn a_definition_of_the_largest_size_fits_through_and_a_larger_one_is_refus
     let mut jobs = world.jobs().await;
     let large = |bytes: usize| {
         let definition = v1::JobDefinition { command: vec!["x".repeat(bytes)], ..job("large") };
-        v1::CreateJobRequest { definition: Some(definition) }
+        v1::CreateJobRequest { definition: Some(definition), dry_run: false }
     };
     // Above what tonic takes by itself, and so refused by us, with the field's name.
     let (code, _, faults) = refusal(jobs.create_job(large(4_500_000)).await);
@@ -137,7 +141,7 @@ async fn lists_come_in_pages_and_a_wrong_token_is_refused() {
 async fn an_unknown_job_is_not_found_and_the_nearest_is_named() {
     let world = World::start().await;
     world.create(job("hello-friend")).await;
-    let request = v1::DescribeJobRequest { name: "helo-friend".to_owned() };
+    let request = v1::DescribeJobRequest { name: "helo-friend".to_owned(), version: 0 };
     let status = world.jobs().await.describe_job(request).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
     assert!(status.message().contains("`hello-friend`"), "{}", status.message());

@@ -67,7 +67,7 @@ async fn it_says_that_it_serves() {
 async fn calls_are_measured_by_method_and_code() {
     let world = World::start().await;
     world.create(job("hello")).await;
-    let unknown = v1::DescribeJobRequest { name: "nobody".to_owned() };
+    let unknown = v1::DescribeJobRequest { name: "nobody".to_owned(), version: 0 };
     assert!(world.jobs().await.describe_job(unknown).await.is_err());
     // A stream's code is known at its end alone; who leaves before it gets one, too.
     let execution = world.execute("hello").await.id;

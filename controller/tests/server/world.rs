@@ -67,7 +67,7 @@ impl World {
     }
 
     pub(crate) async fn create(&self, definition: v1::JobDefinition) -> v1::CreateJobResponse {
-        let request = v1::CreateJobRequest { definition: Some(definition) };
+        let request = v1::CreateJobRequest { definition: Some(definition), dry_run: false };
         self.jobs().await.create_job(request).await.unwrap().into_inner()
     }
 

@@ -3,6 +3,7 @@
 //! A decision changes the view at once and returns the changes that the store has to make. The view can be made
 //! from the store's records at any time, and then decides as before: nothing that matters is only here.
 
+mod of_job;
 mod place;
 mod report;
 mod submit;

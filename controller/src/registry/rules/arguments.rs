@@ -1,10 +1,11 @@
 //! Whether the values of an execution are what its job wants.
 
 use super::{
-    super::{JobDefinition, Violation, Violations, quoted},
+    super::{Argument, JobDefinition, Violation, Violations, quoted},
     nearest,
+    value::Rules,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The most bytes of one argument as `name=value`: what Linux takes for one environment variable, without its NUL.
 pub const MOST_ARGUMENT_BYTES: usize = 131_071;
@@ -18,7 +19,8 @@ pub fn check_arguments(
     arguments: &BTreeMap<String, String>,
 ) -> Vec<Violation> {
     let mut violations = Violations::default();
-    let known: BTreeSet<&str> = definition.arguments.iter().map(|one| one.name.as_str()).collect();
+    let known: BTreeMap<&str, &Argument> =
+        definition.arguments.iter().map(|one| (one.name.as_str(), one)).collect();
     for argument in &definition.arguments {
         let missing = argument.required && !arguments.contains_key(&argument.name);
         violations.add_if(missing, field(&argument.name), || {
@@ -26,21 +28,29 @@ pub fn check_arguments(
         });
     }
     for (name, value) in arguments {
-        if !known.contains(name.as_str()) {
+        let Some(argument) = known.get(name.as_str()) else {
             violations.add(field(name), || unknown(definition, &known, name));
             continue;
-        }
-        violations.add_if(value.contains('\0'), field(name), || {
-            "holds a NUL character, which no environment variable can: take it out".to_owned()
-        });
+        };
         let size = name.len() + 1 + value.len();
-        violations.add_if(size > MOST_ARGUMENT_BYTES, field(name), || {
-            format!(
-                "has {size} bytes with its name, and an environment variable holds at most {MOST_ARGUMENT_BYTES}: pass a place where the job finds the value"
-            )
-        });
+        if value.contains('\0') {
+            violations.add(field(name), || {
+                "holds a NUL character, which no environment variable can: take it out".to_owned()
+            });
+        } else if size > MOST_ARGUMENT_BYTES {
+            violations.add(field(name), || {
+                format!(
+                    "has {size} bytes with its name, and an environment variable holds at most {MOST_ARGUMENT_BYTES}: pass a place where the job finds the value"
+                )
+            });
+        } else if let Err(why) = Rules::of(argument).and_then(|rules| rules.check(value)) {
+            violations.add(field(name), || why);
+        }
     }
-    let all: usize = arguments.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let given = arguments.iter().map(|(name, value)| name.len() + value.len());
+    let defaults = definition.arguments.iter().filter(|one| !arguments.contains_key(&one.name));
+    let defaults = defaults.filter_map(|one| Some(one.name.len() + one.default.as_ref()?.len()));
+    let all: usize = given.chain(defaults).sum();
     violations.add_if(all > MOST_ARGUMENTS_BYTES, "arguments", || {
         format!(
             "have {all} bytes together, and at most {MOST_ARGUMENTS_BYTES} are taken: pass places where the job finds the values"
@@ -49,16 +59,16 @@ pub fn check_arguments(
     violations.into_vec()
 }
 
-fn unknown(definition: &JobDefinition, known: &BTreeSet<&str>, name: &str) -> String {
+fn unknown(definition: &JobDefinition, known: &BTreeMap<&str, &Argument>, name: &str) -> String {
     if definition.secrets.iter().any(|secret| secret.name == name) {
         return "is a secret of this job, and secrets are not given as arguments: leave it out"
             .to_owned();
     }
-    match nearest(name, known.iter().copied()) {
+    match nearest(name, known.keys().copied()) {
         Some(near) => format!("is no argument of this job: did you mean `{near}`?"),
         None if known.is_empty() => "is given, but the job takes no arguments".to_owned(),
         None => {
-            let some: Vec<_> = known.iter().take(10).map(|name| format!("`{name}`")).collect();
+            let some: Vec<_> = known.keys().take(10).map(|name| format!("`{name}`")).collect();
             let more = if known.len() > some.len() { ", …" } else { "" };
             format!("is no argument of this job, which takes {}{more}", some.join(", "))
         }
@@ -73,7 +83,7 @@ fn field(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::Argument, *};
+    use super::{super::super::ArgumentType, *};
     use proptest::prelude::*;
 
     fn job(arguments: &[(&str, bool)]) -> JobDefinition {
@@ -131,6 +141,40 @@ mod tests {
         assert_eq!(check(&[("a", true)], &[("a", &"x".repeat(room))]), Vec::<String>::new());
         let found = check(&[("a", true)], &[("a", &"x".repeat(room + 1))]);
         assert!(found[0].contains("131072 bytes") && found[0].contains("131071"), "{found:?}");
+    }
+
+    #[test]
+    fn values_are_of_their_types_and_all_faults_are_told() {
+        let typed =
+            |name: &str, kind| Argument { name: name.to_owned(), kind, ..Argument::default() };
+        let definition = JobDefinition {
+            arguments: vec![
+                typed("count", ArgumentType::Int),
+                typed("dry_run", ArgumentType::Bool),
+                Argument { default: Some("0.5".to_owned()), ..typed("share", ArgumentType::Float) },
+            ],
+            ..JobDefinition::default()
+        };
+        assert_eq!(check_arguments(&definition, &values(&[("count", "3")])), Vec::new());
+        let given = values(&[("count", "three"), ("dry_run", "True"), ("share", "half")]);
+        let found: Vec<_> =
+            check_arguments(&definition, &given).into_iter().map(|one| one.field).collect();
+        assert_eq!(found, ["arguments.count", "arguments.dry_run", "arguments.share"]);
+    }
+
+    #[test]
+    fn defaults_count_among_all_values() {
+        let large = |n| Argument {
+            name: format!("a{n}"),
+            default: Some("x".repeat(MOST_ARGUMENTS_BYTES / 5)),
+            ..Argument::default()
+        };
+        let definition =
+            JobDefinition { arguments: (0..5).map(large).collect(), ..JobDefinition::default() };
+        let found = check_arguments(&definition, &BTreeMap::new());
+        assert!(found.len() == 1 && found[0].field == "arguments", "{found:?}");
+        let given = values(&[("a0", "x")]);
+        assert_eq!(check_arguments(&definition, &given), Vec::new());
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Whether a job's definition is right.
 
-use super::super::{JobDefinition, Violation, Violations, no_id, quoted};
-use jiff::SignedDuration;
+use super::{
+    super::{JobDefinition, Violation, Violations, no_id, quoted},
+    declared::{check_patterns, check_rules},
+    running::check_running,
+};
 use octavius_protocol::id::{JobName, VariableName};
 use std::collections::BTreeMap;
 
@@ -20,9 +23,6 @@ pub const MOST_ARGUMENTS: usize = 1_000;
 const MOST_SECRETS: usize = 100;
 const MOST_GROUPS: usize = 100;
 const MOST_GROUP_BYTES: usize = 256;
-/// A limit is counted in milliseconds.
-const SHORTEST_TIMEOUT: SignedDuration = SignedDuration::from_millis(1);
-const LONGEST_TIMEOUT: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 /// All that is wrong with a definition; nothing where it may be stored.
 pub fn check_definition(definition: &JobDefinition) -> Vec<Violation> {
@@ -31,9 +31,14 @@ pub fn check_definition(definition: &JobDefinition) -> Vec<Violation> {
         violations.add("name", || no_id(&definition.name, &invalid));
     }
     check_program(definition, &mut violations);
-    check_timeout(definition.timeout, &mut violations);
+    check_running(definition, &mut violations);
     check_texts(definition, &mut violations);
     check_variables(definition, &mut violations);
+    if check_patterns(&definition.arguments, &mut violations) {
+        for (index, argument) in definition.arguments.iter().enumerate().take(MOST_ARGUMENTS) {
+            check_rules(&format!("arguments[{index}]"), argument, &mut violations);
+        }
+    }
     check_groups(&definition.authorized_groups, &mut violations);
     check_size(definition, &mut violations);
     violations.into_vec()
@@ -70,16 +75,6 @@ fn check_program(definition: &JobDefinition, violations: &mut Violations) {
     violations.add_if(size > MOST_COMMAND_BYTES, "command", || {
         format!(
             "has {size} bytes with a NUL behind each word, and at most {MOST_COMMAND_BYTES} are taken: put the script into the image or a file"
-        )
-    });
-}
-
-fn check_timeout(timeout: Option<SignedDuration>, violations: &mut Violations) {
-    let Some(timeout) = timeout else { return };
-    let wrong = !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&timeout);
-    violations.add_if(wrong, "timeout", || {
-        format!(
-            "is {timeout:#}: give a time above zero of at most 365 days, for example `10m`, or leave it out for no limit"
         )
     });
 }

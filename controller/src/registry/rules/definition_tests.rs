@@ -2,6 +2,7 @@ use super::{
     super::super::{Argument, SecretName},
     *,
 };
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 fn right() -> JobDefinition {
@@ -73,24 +74,6 @@ fn all_faults_come_at_once() {
 fn a_job_without_anything_to_run_is_refused() {
     let nothing = JobDefinition { image_name: String::new(), ..right() };
     assert_eq!(fields(&nothing), ["image_name"]);
-}
-
-#[test]
-fn a_time_limit_is_above_zero_and_at_most_a_year() {
-    let with = |timeout| JobDefinition { timeout: Some(timeout), ..right() };
-    for wrong in [
-        SignedDuration::ZERO,
-        SignedDuration::from_nanos(999_999),
-        SignedDuration::from_secs(-5),
-        LONGEST_TIMEOUT + SignedDuration::from_nanos(1),
-        SignedDuration::MAX,
-        SignedDuration::MIN,
-    ] {
-        assert_eq!(fields(&with(wrong)), ["timeout"], "{wrong:?}");
-    }
-    for right in [SHORTEST_TIMEOUT, LONGEST_TIMEOUT] {
-        assert_eq!(fields(&with(right)), Vec::<String>::new(), "{right:?}");
-    }
 }
 
 #[test]

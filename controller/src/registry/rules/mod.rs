@@ -1,9 +1,14 @@
 //! What the registry decides: plain functions, without I/O, clocks or actors.
 
 mod arguments;
+mod change;
+mod declared;
 mod definition;
+mod running;
+mod value;
 
 pub use arguments::{MOST_ARGUMENT_BYTES, MOST_ARGUMENTS_BYTES, check_arguments};
+pub use change::{Decision, NotDecided, Wish, decide};
 pub use definition::{MOST_ARGUMENTS, check_definition};
 
 /// What is further away than this is no slip of a finger.
