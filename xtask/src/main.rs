@@ -9,6 +9,7 @@
 mod architecture;
 mod documents;
 mod manifests;
+mod messages;
 mod protocol;
 mod purity;
 mod references;
@@ -59,6 +60,9 @@ fn ci(metadata: &Metadata) -> Result<()> {
     step("documents are up to date", || none(documents::faults(root)?))?;
     step("documents refer to what is there", || {
         none(references::faults(root, &files(root, "md")?, &files(root, "rs")?))
+    })?;
+    step("errors are looked up by what is said", || {
+        none(messages::faults(&files(root, "md")?, &files(root, "rs")?))
     })?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     step("clippy", || cargo(root, &clippy, &[]))?;
