@@ -21,7 +21,7 @@ const EDGES: [(&str, &[&str]); 7] = [
             "octavius-service",
         ],
     ),
-    ("xtask", &["octavius-controller", "octavius-executor", "octavius-service"]),
+    ("xtask", &["octavius-client", "octavius-controller", "octavius-executor", "octavius-service"]),
 ];
 
 /// What only the controller may know: where the state and the logs are kept.

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout)] // what its user sees is what it is for
 
 mod architecture;
+mod chaos;
 mod documents;
 mod manifests;
 mod messages;
@@ -36,6 +37,8 @@ enum Command {
     Test,
     /// Writes the documents that are made from tables in the code.
     Docs,
+    /// Torments a whole installation, and says what went wrong.
+    Chaos(chaos::Chaos),
 }
 
 fn main() -> Result<()> {
@@ -46,6 +49,7 @@ fn main() -> Result<()> {
         Command::Ci => ci(&metadata),
         Command::Test => steps::tests(root),
         Command::Docs => documents::write(root),
+        Command::Chaos(chaos) => chaos::run(root, metadata.target_directory.as_std_path(), &chaos),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     log_store::{LogFolder, LogHandle, LogLimits},
     metrics::METRICS,
     registry::RegistryHandle,
-    store::{Leadership, Patience, StoreHandle, begin_term, embedded::EmbeddedOpener},
+    store::{Leadership, Opener, Patience, StoreHandle, begin_term, embedded::EmbeddedOpener},
 };
 use octavius_service::{
     actor::ActorSystem,
@@ -189,7 +189,9 @@ impl Actors {
         system: &mut ActorSystem,
         configuration: &Configuration,
     ) -> Result<(Leadership, Self), StartError> {
-        let opener = Arc::new(EmbeddedOpener::new(&configuration.data_dir));
+        let opener: Arc<dyn Opener> = Arc::new(EmbeddedOpener::new(&configuration.data_dir));
+        #[cfg(feature = "fault-injection")]
+        let opener = crate::store::faulty::outside::from_environment(opener);
         let store = StoreHandle::start(system, opener, Patience::default()).await?;
         store.handle().up(START_WITHIN).await?;
         let writer = store.enlist("Controller").await?;

@@ -2,6 +2,8 @@
 //!
 //! As a real one does, it answers nothing more after a commit that nobody knows of, until it is opened anew.
 
+pub mod outside;
+
 use super::{
     Page, Range, Write,
     backend::{Backend, CommitError, OpenError, Opener, Outcome, RangeError, Transaction},
