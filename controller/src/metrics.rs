@@ -38,6 +38,13 @@ pub const METRICS: &[Metric] = &[
         help: "Attempts that an executor holds.",
     },
     Metric {
+        name: "octavius_queue_awaited",
+        kind: Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Executions whose end somebody waits for.",
+    },
+    Metric {
         name: "octavius_store_commit_seconds",
         kind: Histogram,
         unit: Unit::Seconds,

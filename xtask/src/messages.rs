@@ -47,7 +47,8 @@ mod tests {
     #[test]
     fn a_heading_has_to_be_said_by_some_program() {
         let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
-        let code = [source("a.rs", "format!(\"no job {name} is \\\n        known: see the list\")")];
+        let code =
+            [source("a.rs", "format!(\"no job {name} is \\\n        known: see the list\")")];
         let page = |heading: &str| [source(PAGE, &format!("# Page\n\n### `{heading}`\n"))];
         assert_eq!(faults(&page("no job … is known: see"), &code), Vec::<String>::new());
         let expected = vec![format!("{PAGE}:3: no program says \"was lost\"")];

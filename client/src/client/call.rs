@@ -86,7 +86,21 @@ impl Client {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let deadline = Instant::now() + self.timeout;
+        self.call_within(self.timeout, message, repeat, send).await
+    }
+
+    /// The same within another time, for a call that waits on the other side.
+    pub(super) async fn call_within<M: Clone, T, F>(
+        &self,
+        within: Duration,
+        message: M,
+        repeat: Repeat,
+        send: impl Fn(Request<M>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let deadline = Instant::now() + within;
         let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(2));
         // What a try before this one came to: says more than that the time is over.
         let mut before = None;
@@ -98,7 +112,7 @@ impl Client {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded(""),
             };
-            let error = Error::from_status(&self.address, &status, self.timeout);
+            let error = Error::from_status(&self.address, &status, within);
             let pause = pauses.next();
             match &error {
                 Error::Unanswered { silence: Silence::Late(_), .. } => {

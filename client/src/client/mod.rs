@@ -37,6 +37,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const WINDOW: u32 = 8 << 20;
 /// How many entries are asked for at once.
 const PAGE: u32 = 100;
+/// For how long a call waits for an end: shorter than what gateways let be silent.
+const PARKED: Duration = Duration::from_secs(20);
 
 pub(crate) type Wire = InterceptedService<Channel, Credentials>;
 
@@ -179,12 +181,7 @@ impl Client {
     /// # Errors
     /// Where the controller refuses or does not answer.
     pub async fn execution(&self, id: &str) -> Result<v1::Execution, Error> {
-        let message = v1::GetExecutionRequest { id: id.to_owned() };
-        let found = self.call(message, Repeat::IfBroken, |request| {
-            let mut executions = self.executions_service();
-            async move { executions.get_execution(request).await }
-        });
-        self.whole(found.await?.execution)
+        self.parked_execution(id, Duration::ZERO).await
     }
 
     /// Executions, the newest first: of one job or of all, all or the first `limit`.
@@ -287,30 +284,48 @@ impl Client {
         Ok(follow::stream(self.clone(), request))
     }
 
-    /// Waits until an execution is final.
+    /// Waits until an execution is final, and hears of it at once: the controller keeps the call until then.
     ///
     /// # Errors
     /// Where the execution is not known, or the controller stays away for longer than the client's patience.
     pub async fn wait(&self, id: &str) -> Result<v1::Execution, Error> {
-        self.wait_until(id, |_| false).await
+        self.watch(id, Some(PARKED), |_| false).await
     }
 
-    /// Waits until an execution is final or `enough` says yes, which hears of it each time it has changed.
+    /// Waits until an execution is final or `enough` says yes, which hears of it each time it has changed: of a change
+    /// within a second, of the end at once.
     ///
     /// # Errors
     /// As [`Client::wait`].
     pub async fn wait_until(
         &self,
         id: &str,
+        enough: impl FnMut(&v1::Execution) -> bool,
+    ) -> Result<v1::Execution, Error> {
+        self.watch(id, None, enough).await
+    }
+
+    /// Waits as [`Client::wait_until`]. A call is parked for as long as `parked`; none: for a moment, because what
+    /// happens before the end is of interest too.
+    async fn watch(
+        &self,
+        id: &str,
+        parked: Option<Duration>,
         mut enough: impl FnMut(&v1::Execution) -> bool,
     ) -> Result<v1::Execution, Error> {
         let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(1));
+        let mut outages = Pauses::new(Duration::from_millis(100), Duration::from_secs(5));
         let mut last: Option<v1::Execution> = None;
         let mut heard = Instant::now();
         loop {
-            match self.execution(id).await {
+            let asked = Instant::now();
+            let pause = pauses.next();
+            // Asked without waiting first, so that who is told nothing at all learns that at once.
+            let wait = last.as_ref().map_or(Duration::ZERO, |_| parked.unwrap_or(pause));
+            match self.parked_execution(id, wait).await {
                 Ok(found) => {
                     heard = Instant::now();
+                    outages.reset();
                     let mut done = is_final(found.state());
                     if last.as_ref() != Some(&found) {
                         pauses.reset();
@@ -320,13 +335,29 @@ impl Client {
                         return Ok(found);
                     }
                     last = Some(found);
+                    // A controller that does not know of waiting answers too early.
+                    tokio::time::sleep(wait.saturating_sub(asked.elapsed()).min(pause)).await;
                 }
                 Err(error)
-                    if is_outage(&error) && last.is_some() && heard.elapsed() < self.patience => {}
+                    if is_outage(&error) && last.is_some() && heard.elapsed() < self.patience =>
+                {
+                    tokio::time::sleep(outages.next()).await;
+                }
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(pauses.next()).await;
         }
+    }
+
+    /// One execution when it is final, or as it stands after `wait`.
+    async fn parked_execution(&self, id: &str, wait: Duration) -> Result<v1::Execution, Error> {
+        let span = prost_types::Duration::try_from(wait).ok().filter(|_| !wait.is_zero());
+        let message = v1::GetExecutionRequest { id: id.to_owned(), wait: span };
+        let within = self.timeout + wait;
+        let found = self.call_within(within, message, Repeat::IfBroken, |request| {
+            let mut executions = self.executions_service();
+            async move { executions.get_execution(request).await }
+        });
+        self.whole(found.await?.execution)
     }
 
     /// What the answer has to hold, or that it does not.

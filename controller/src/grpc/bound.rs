@@ -17,9 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-/// The most calls that are not answered yet. 20,000 park for work and 20,000 for orders, 10,000 readers of logs begin,
-/// and there is room for 15,536 that do not wait for anything.
-pub const MOST_CALLS: usize = 65_536;
+/// The most calls that are not answered yet. 20,000 park for work, for orders and for ends each, 10,000 readers of
+/// logs begin, and there is room for 28,304 that do not wait for anything.
+pub const MOST_CALLS: usize = 98_304;
 /// The most bytes of requests that came and are not decoded yet: some fifty messages of the largest size, and a hundred
 /// thousand of the usual ones.
 pub const MOST_BYTES: usize = 256 << 20;

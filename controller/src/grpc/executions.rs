@@ -35,8 +35,12 @@ impl v1::executions_server::Executions for Services {
         request: Request<v1::GetExecutionRequest>,
     ) -> Result<Response<v1::GetExecutionResponse>, Status> {
         let (_, request) = self.parts.door.enter(Rpc::GetExecution, request)?;
-        let id = checked(|check| check.id("id", &request.id))?;
-        let shown = self.parts.queue.get(id).await?;
+        let (id, wait) = checked(|check| executions::awaited(&request, check))?;
+        let shown = if wait.is_zero() {
+            self.parts.queue.get(id).await?
+        } else {
+            self.while_serving(self.parts.queue.wait(id, wait)).await?
+        };
         let execution = Some(self.execution(shown).await);
         Ok(Response::new(v1::GetExecutionResponse { execution }))
     }

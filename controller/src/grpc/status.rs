@@ -169,9 +169,11 @@ fn queue(error: &QueueError) -> Meaning {
         QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
         QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
         QueueError::PageToken(_) => Meaning::page_token(error),
-        QueueError::Parked { .. } => {
-            Meaning::full("TOO_MANY_PARKED", SOON, "Each executor parks two calls.")
-        }
+        QueueError::Parked { .. } => Meaning::full(
+            "TOO_MANY_PARKED",
+            SOON,
+            "Executors park two calls each, and who waits for an end one.",
+        ),
         QueueError::Unanswered(error) => unanswered(error),
         QueueError::Store(_) => Meaning::unavailable("STORE"),
     }

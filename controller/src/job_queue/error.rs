@@ -109,7 +109,7 @@ pub enum QueueError {
     PageToken(String),
     /// Too many calls are parked.
     #[error(
-        "{limit} calls wait for work or orders, the most that are parked: try again in a moment"
+        "{limit} calls wait for work, orders or an end, the most of a kind that are parked: try again in a moment"
     )]
     Parked {
         /// The bound.

@@ -10,6 +10,7 @@ use super::{
     show::{Look, LookThrough, shown_from_history, stored, stored_spec},
     storage,
     submit::{Cancel, Submit, Submitted},
+    waiting::AwaitEnd,
 };
 use crate::{
     caller::Caller,
@@ -93,7 +94,7 @@ pub struct Listed {
     pub next_page_token: String,
 }
 
-/// The most calls that are parked at a time, for work and for orders each.
+/// The most calls that are parked at a time, for work, for orders and for ends each.
 const PARKED: usize = 20_000;
 /// The most KiB of arguments that are being accepted at a time.
 const SUBMITTED_KIB: u32 = 64 << 10;
@@ -105,6 +106,7 @@ pub struct QueueHandle {
     store: StoreHandle,
     polls: Arc<Semaphore>,
     attends: Arc<Semaphore>,
+    pub(super) waits: Arc<Semaphore>,
     /// Room for what is being accepted, in KiB.
     submitted: Arc<Semaphore>,
 }
@@ -118,7 +120,8 @@ impl QueueHandle {
             system.supervise("JobQueue", Limits::default(), RestartPolicy::default(), build)?;
         let parked = || Arc::new(Semaphore::new(PARKED));
         let submitted = Arc::new(Semaphore::new(SUBMITTED_KIB as usize));
-        Ok(Self { actor, store, polls: parked(), attends: parked(), submitted })
+        let (polls, attends, waits) = (parked(), parked(), parked());
+        Ok(Self { actor, store, polls, attends, waits, submitted })
     }
 
     /// The actor itself, for tests of supervision and for readiness.
@@ -156,6 +159,20 @@ impl QueueHandle {
             None => stored(&self.store, id).await?,
         };
         Ok(Shown { spec, ..shown })
+    }
+
+    /// One execution when it is final, or as it stands after `wait`. Ends with its caller.
+    pub async fn wait(&self, id: ExecutionId, wait: Duration) -> Result<Shown, QueueError> {
+        let _parked = self.waits.try_acquire().map_err(|_| QueueError::Parked { limit: PARKED })?;
+        let until = Instant::now() + wait;
+        while let Some(mut end) = self.actor.query(Priority::Read, AwaitEnd(id)).await?? {
+            // Nothing is ever sent: it closes with the end, or with the actor, and asking tells which.
+            let ended = async { while end.changed().await.is_ok() {} };
+            if tokio::time::timeout_at(until, ended).await.is_err() {
+                break;
+            }
+        }
+        self.get(id).await
     }
 
     /// Executions, the newest first. Live ones are looked at before history is read, so that one that ends meanwhile

@@ -18,6 +18,7 @@ mod storage;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use error::{DeleteJobError, QueueError, SubmitError};
 pub use handle::{
@@ -46,6 +47,7 @@ use tokio::{
     time::Instant,
 };
 use uuid::Uuid;
+use waiting::Ends;
 
 /// How often the queue looks at what waits.
 const TICK: Duration = Duration::from_secs(1);
@@ -83,6 +85,8 @@ pub(crate) struct JobQueue {
     submitting: HashMap<(String, String), watch::Sender<()>>,
     /// Requests whose job may be pinned already, and that are not in the view yet.
     preparing: delete::Preparing,
+    /// Who waits for the end of which execution.
+    ends: Ends,
 }
 
 octavius_service::panics_when_told!(JobQueue);
@@ -124,6 +128,7 @@ impl JobQueue {
             strangers: BTreeSet::new(),
             submitting: HashMap::new(),
             preparing: delete::Preparing::default(),
+            ends: Ends::default(),
         })
     }
 
@@ -144,16 +149,24 @@ impl JobQueue {
     /// that no answer rests on what is not on disk.
     fn commit(&self, changes: &[Change]) -> ResponseActFuture<Self, Result<(), QueueError>> {
         let stored = self.stored(changes);
-        Box::pin(stored.into_actor(self).map(|outcome, _, context| trust(outcome, context)))
+        let over = waiting::over(changes);
+        Box::pin(stored.into_actor(self).map(move |outcome, queue, context| {
+            trust(outcome, context)?;
+            queue.ends.tell(&over);
+            Ok(())
+        }))
     }
 
     /// The same for changes that do not belong together: there may be more than one transaction takes.
     fn commit_each(&self, changes: &[Change]) -> ResponseActFuture<Self, Result<(), QueueError>> {
         let each = changes.iter().map(|change| self.stored(std::slice::from_ref(change)));
         let all = future::join_all(each.collect::<Vec<_>>());
-        Box::pin(all.into_actor(self).map(|outcomes, _, context| {
+        let over = waiting::over(changes);
+        Box::pin(all.into_actor(self).map(move |outcomes, queue, context| {
             let bad = outcomes.into_iter().find(|outcome| *outcome != Commit::Done);
-            trust(bad.unwrap_or(Commit::Done), context)
+            trust(bad.unwrap_or(Commit::Done), context)?;
+            queue.ends.tell(&over);
+            Ok(())
         }))
     }
 
@@ -173,6 +186,7 @@ impl JobQueue {
         }
         self.cut_due(ticked.cuts, context);
         self.wake_polls(); // forgets those who have left
+        self.ends.forget_who_left();
         self.measure();
     }
 
@@ -209,6 +223,7 @@ impl JobQueue {
         metrics::gauge!("octavius_queue_pending").set(count(self.view.waiting()));
         metrics::gauge!("octavius_queue_oldest_seconds").set(waited);
         metrics::gauge!("octavius_queue_leases").set(count(self.view.leases()));
+        metrics::gauge!("octavius_queue_awaited").set(count(self.ends.awaited()));
     }
 
     /// Wakes those who polled for what there is now: not more of them than there is work.

@@ -1,6 +1,7 @@
 //! The queue on its real parts: the embedded store, the logs and the registry, in a temporary folder.
 
 mod delete;
+mod ends;
 
 use super::{
     attempt::Outcome,

@@ -1,6 +1,6 @@
 //! Executions, from the wish to the end.
 
-use crate::world::{World, job, refusal, until};
+use crate::world::{SOON, World, job, refusal, span, until};
 use octavius_protocol::v1::{self, ExecutionState};
 use std::time::Duration;
 use tonic::Code;
@@ -160,4 +160,59 @@ async fn who_is_silent_for_too_long_loses_its_attempts() {
     let list = executor.client.list_executors(v1::ListExecutorsRequest::default()).await.unwrap();
     assert_eq!(list.into_inner().executors[0].state(), v1::ExecutorState::Ready);
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_end_is_answered_with_it_or_when_the_time_is_over() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let mut executor = world.executor("e", 1).await;
+    let execution = world.execute("hello").await;
+    let wait = |wait: Duration| {
+        let request = v1::GetExecutionRequest { id: execution.id.clone(), wait: Some(span(wait)) };
+        let executions = world.executions();
+        async move {
+            let answer = executions.await.get_execution(request).await.unwrap();
+            answer.into_inner().execution.unwrap().state()
+        }
+    };
+    assert_eq!(wait(Duration::from_millis(50)).await, ExecutionState::Pending);
+    let name = executor.granted().await.name.unwrap();
+    executor.run(&name).await;
+    let ended = async {
+        executor.append(&name, 0, "hello\n").await.unwrap();
+        executor.succeed(&name, "hello\n").await;
+    };
+    let waiting = tokio::time::timeout(SOON, wait(Duration::from_secs(60)));
+    let (waited, ()) = tokio::join!(waiting, ended);
+    assert_eq!(waited.expect("woken by the end"), ExecutionState::Succeeded);
+    assert_eq!(wait(Duration::from_secs(60)).await, ExecutionState::Succeeded);
+    let backwards = v1::GetExecutionRequest {
+        id: execution.id,
+        wait: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+    };
+    let (code, _, faults) = refusal(world.executions().await.get_execution(backwards).await);
+    assert_eq!(code, Code::InvalidArgument);
+    assert_eq!(faults, ["wait: is below zero: give a time to wait, or none"]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_end_is_told_when_the_controller_ends() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let execution = world.execute("hello").await;
+    let request =
+        v1::GetExecutionRequest { id: execution.id, wait: Some(span(Duration::from_secs(60))) };
+    let mut executions = world.executions().await;
+    let waiting = tokio::spawn(async move { executions.get_execution(request).await });
+    until(
+        "parked",
+        || world.look("/metrics"),
+        |(_, metrics)| metrics.contains("octavius_queue_awaited 1"),
+    )
+    .await;
+    world.stop().await;
+    let answer = tokio::time::timeout(SOON, waiting).await.expect("told").unwrap();
+    assert_eq!(answer.unwrap_err().code(), Code::Unavailable);
 }

@@ -146,12 +146,15 @@ async fn wait(output: &Output, client: &Client, execution: Execution) -> Result<
         if output.format() == Format::Text {
             output.text(&one_line(&execution.id))?;
         }
-        let ended = client
-            .wait_until(&execution.id, |now| {
+        let ended = if output.hints() && !output.format().is_document() {
+            let tell = |now: &Execution| {
                 tell_state(output, now);
                 false
-            })
-            .await?;
+            };
+            client.wait_until(&execution.id, tell).await?
+        } else {
+            client.wait(&execution.id).await?
+        };
         if output.format() != Format::Text {
             output.show(&ended)?;
         }

@@ -1,6 +1,9 @@
 //! Executions and logs, between the protocol and the actors.
 
-use super::{Check, time};
+use super::{
+    Check,
+    time::{self, wait},
+};
 use crate::{
     job_queue::{
         Shown,
@@ -10,8 +13,11 @@ use crate::{
     log_store::{Chunk, LogInfo},
     registry::rules::MOST_ARGUMENTS,
 };
-use octavius_protocol::v1::{self, ExecutionState};
-use std::collections::BTreeMap;
+use octavius_protocol::{
+    id::ExecutionId,
+    v1::{self, ExecutionState},
+};
+use std::{collections::BTreeMap, time::Duration};
 
 /// The most bytes of a request id.
 const MOST_REQUEST_ID_BYTES: usize = 128;
@@ -30,6 +36,19 @@ pub(in crate::grpc) fn arguments_of_some_job(
     check.demand(count <= MOST_ARGUMENTS, "arguments", || {
         format!("are {count}, and no job takes more than {MOST_ARGUMENTS}")
     })
+}
+
+/// The longest that a call waits for an end.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Which execution somebody asks for, and how long its end may be waited for.
+pub(in crate::grpc) fn awaited(
+    request: &v1::GetExecutionRequest,
+    check: &mut Check,
+) -> Option<(ExecutionId, Duration)> {
+    let id = check.id("id", &request.id);
+    let wait = wait("wait", request.wait, LONGEST_WAIT, check);
+    id.zip(wait)
 }
 
 /// An execution as it stands.
