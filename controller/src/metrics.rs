@@ -63,7 +63,14 @@ pub const METRICS: &[Metric] = &[
         kind: Counter,
         unit: Unit::Count,
         labels: &["outcome"],
-        help: "Batches of decisions that were sent to the store, by what came of them: `done`, `refused`, or `unknown`.",
+        help: "Batches of decisions that were sent to the store, by what came of them: `done`, `refused`, `full`, or `unknown`.",
+    },
+    Metric {
+        name: "octavius_store_full",
+        kind: Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        help: "1 while nothing is written because the store has no room, else 0.",
     },
     Metric {
         name: "octavius_log_bytes_total",

@@ -138,6 +138,10 @@ fn unanswered(error: &Unanswered) -> Meaning {
             Meaning::full("BUSY", SOON, help)
         }
         Unanswered::Down { .. } => Meaning::unavailable("STARTING"),
+        Unanswered::Shut { .. } => {
+            let help = "The disk of the controller's `data_dir` has to get room.";
+            Meaning::full("STORE_FULL", LATER, help)
+        }
         Unanswered::Restarted { .. } | Unanswered::Late { .. } => {
             Meaning::unavailable("UNCONFIRMED")
         }

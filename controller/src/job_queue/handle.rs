@@ -115,9 +115,11 @@ impl QueueHandle {
     /// Starts the queue, and keeps it alive.
     pub(crate) fn start(system: &mut ActorSystem, parts: Parts) -> std::io::Result<Self> {
         let store = parts.store.clone();
+        let gate = store.gate();
         let build = move || JobQueue::load(parts.clone());
         let actor =
             system.supervise("JobQueue", Limits::default(), RestartPolicy::default(), build)?;
+        let actor = actor.behind(gate);
         let parked = || Arc::new(Semaphore::new(PARKED));
         let submitted = Arc::new(Semaphore::new(SUBMITTED_KIB as usize));
         let (polls, attends, waits) = (parked(), parked(), parked());
@@ -276,7 +278,8 @@ impl QueueHandle {
         let mut last = false;
         loop {
             let attend = Attend { session, held: held.clone(), last };
-            match self.actor.mutate(Priority::Report, attend).await?? {
+            // A sign of life changes nothing that is written.
+            match self.actor.mutate_always(Priority::Report, attend).await?? {
                 Parked::Now(orders) => return Ok(orders),
                 Parked::Later(news) => match tokio::time::timeout_at(until, news).await {
                     Ok(Ok(Wake::Displaced)) => return Ok(Orders::default()),

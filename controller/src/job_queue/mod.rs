@@ -179,6 +179,9 @@ impl JobQueue {
 
     /// Looks at what waits, and closes the logs that nobody completes.
     fn tick(&mut self, context: &mut Context<Self>) {
+        if self.parts.store.full().is_some() {
+            return self.measure(); // nothing is decided that could not be written
+        }
         let ticked = self.view.tick(self.now());
         if !ticked.changes.is_empty() {
             let commit = self.commit_each(&ticked.changes);

@@ -9,6 +9,7 @@ use super::{
 use crate::log_store::{LogError, Sealed};
 use actix::prelude::*;
 use octavius_protocol::id::Session;
+use octavius_service::actor::Unanswered;
 
 type Answer<T> = ResponseActFuture<JobQueue, Result<T, QueueError>>;
 
@@ -109,6 +110,9 @@ impl JobQueue {
     }
 
     fn finish(&mut self, lease: LeaseName, log_size: u64, log_cut: &str) -> Answer<Verdict> {
+        if let Some(why) = self.parts.store.full() {
+            return Box::pin(fut::err(Unanswered::Shut { why }.into())); // its holder says it again
+        }
         let change = self.view.sealed(lease, log_size, log_cut, self.now());
         let commit = self.commit(change.as_slice());
         Box::pin(commit.map(|committed, queue, _| {

@@ -57,8 +57,9 @@ pub struct LivenessHandle {
 impl LivenessHandle {
     /// Starts the actor on a thread of its own.
     pub fn start(system: &mut ActorSystem, parts: Parts) -> io::Result<Self> {
+        let gate = parts.store.gate();
         let build = move || LivenessWatcher::load(parts.clone());
-        let actor = system.supervise(NAME, LIMITS, RestartPolicy::default(), build)?;
+        let actor = system.supervise(NAME, LIMITS, RestartPolicy::default(), build)?.behind(gate);
         Ok(Self { actor, registering: Arc::new(Semaphore::new(REGISTERING)) })
     }
 

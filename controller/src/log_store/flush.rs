@@ -55,6 +55,9 @@ impl LogStore {
     }
 
     pub(super) fn flush(&mut self, attempt: AttemptId, ctx: &mut Context<Self>) {
+        if self.store.full().is_some() {
+            return; // the tick tries again
+        }
         let Some(live) = self.logs.get_mut(&attempt) else { return };
         let flush = live.log.begin_flush();
         let work = stored(self.folder.clone(), self.writer.clone(), self.term, attempt, flush);

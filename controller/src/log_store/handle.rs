@@ -128,7 +128,7 @@ impl LogHandle {
         term: u64,
         limits: LogLimits,
     ) -> io::Result<Self> {
-        let (index, objects) = (store.clone(), folder.clone());
+        let (index, objects, gate) = (store.clone(), folder.clone(), store.gate());
         let build = move || {
             let (store, folder) = (index.clone(), objects.clone());
             async move {
@@ -137,7 +137,7 @@ impl LogHandle {
             }
         };
         let policy = RestartPolicy::default();
-        let actor = system.supervise(ACTOR, Limits::default(), policy, build)?;
+        let actor = system.supervise(ACTOR, Limits::default(), policy, build)?.behind(gate);
         Ok(Self { actor, store, folder })
     }
 
@@ -212,7 +212,7 @@ impl LogHandle {
     pub async fn flush_all(&self, within: Duration) -> Result<(), LogError> {
         let until = Instant::now() + within;
         let flushed = async {
-            let mut left = self.actor.mutate(Priority::Report, Drain).await?;
+            let mut left = self.actor.mutate_always(Priority::Report, Drain).await?;
             let all = left.wait_for(|left| *left == 0);
             if timeout_at(until, all).await.is_ok_and(|all| all.is_ok()) {
                 return Ok(());

@@ -37,11 +37,13 @@ impl RegistryHandle {
         store: StoreHandle,
         most: usize,
     ) -> io::Result<Self> {
+        let gate = store.gate();
         let build = move || {
             let store = store.clone();
             async move { Registry::load(&store, most).await }
         };
-        system.supervise(NAME, Limits::default(), RestartPolicy::default(), build).map(Self)
+        let actor = system.supervise(NAME, Limits::default(), RestartPolicy::default(), build)?;
+        Ok(Self(actor.behind(gate)))
     }
 
     /// Stores a new job. Equal content again succeeds and changes nothing.

@@ -119,7 +119,11 @@ impl Controller {
         let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
         let serves = Arc::new(AtomicBool::new(false));
         let (is_serving, is_ending) = (serves.clone(), ending.clone());
+        let store = actors.store.clone();
         let health = Health::new(metrics, system.actors()).ready(move || {
+            if let Some(why) = store.full() {
+                return Err(why.to_string());
+            }
             match (is_serving.load(Relaxed), is_ending.is_cancelled()) {
                 (_, true) => Err("the controller is ending".to_owned()),
                 (false, _) => Err("the controller is starting".to_owned()),

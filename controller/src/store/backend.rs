@@ -33,6 +33,10 @@ pub trait Opener: Send + Sync + fmt::Debug {
 
     /// Whether a second connection is refused while one is open.
     fn is_exclusive(&self) -> bool;
+
+    /// Why nothing more should be written, and what to do; none: there is room. `thoroughly` means that it was full, and
+    /// has to prove that it is not.
+    async fn full(&self, thoroughly: bool) -> Option<String>;
 }
 
 /// What must hold, or the transaction changes nothing.
@@ -159,6 +163,9 @@ pub enum CommitError {
     /// It certainly did not happen, and never will.
     #[error("the store refused the write: {0}")]
     Refused(String),
+    /// The same, for want of room.
+    #[error("the store is full: {0}")]
+    Full(String),
     /// It may have happened, or may yet happen.
     #[error("nobody knows whether the store has the write: {0}")]
     Unknown(String),

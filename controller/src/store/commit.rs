@@ -94,6 +94,11 @@ impl Store {
                 answer(self.queue.lose(), &Commit::Refused(why));
                 return self.reconnected(backend, context);
             }
+            Landing::Full(why) => {
+                self.space.shut(&why);
+                answer(self.queue.lose(), &Commit::Refused(format!("the store is full: {why}")));
+                return self.reconnected(backend, context);
+            }
             Landing::Deposed => {
                 tracing::error!("another controller writes to this store: this one stops writing");
                 Commit::Refused("this controller no longer leads: another one writes".to_owned())
@@ -162,6 +167,7 @@ fn count(landing: &Landing) {
     let outcome = match landing {
         Landing::Done => "done",
         Landing::Refused(_) | Landing::Deposed => "refused",
+        Landing::Full(_) => "full",
         Landing::Unknown(_) => "unknown",
     };
     metrics::counter!("octavius_store_commits_total", "outcome" => outcome).increment(1);

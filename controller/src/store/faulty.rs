@@ -25,6 +25,8 @@ pub enum Fault {
     None,
     /// It is refused.
     Refused,
+    /// There is no room for it.
+    Full,
     /// It does not happen, and nobody knows.
     UnknownBefore,
     /// It happens, and nobody knows.
@@ -55,6 +57,7 @@ struct Seen {
     open_millis: AtomicU64,
     failing_reads: AtomicUsize,
     failing_opens: AtomicUsize,
+    full: AtomicBool,
 }
 
 impl Faults {
@@ -89,6 +92,11 @@ impl Faults {
     pub fn slow_opens(&self, pause: Duration) {
         let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         self.seen.open_millis.store(millis, SeqCst);
+    }
+
+    /// From now on it says of itself that it is full, or that it is not.
+    pub fn full(&self, full: bool) {
+        self.seen.full.store(full, SeqCst);
     }
 
     /// How many transactions came so far, those at the gate among them.
@@ -158,6 +166,13 @@ impl Opener for FaultyOpener {
     fn is_exclusive(&self) -> bool {
         self.inner.is_exclusive()
     }
+
+    async fn full(&self, thoroughly: bool) -> Option<String> {
+        if self.seen.full.load(SeqCst) {
+            return Some("the store is full: a test told it so".to_owned());
+        }
+        self.inner.full(thoroughly).await
+    }
 }
 
 /// Counts down; whether there was one left.
@@ -211,6 +226,10 @@ impl Backend for Faulty {
             Fault::Refused => {
                 self.broken.store(true, SeqCst);
                 Err(CommitError::Refused("a test told it to refuse".to_owned()))
+            }
+            Fault::Full => {
+                self.broken.store(true, SeqCst);
+                Err(CommitError::Full("a test told it so".to_owned()))
             }
             Fault::UnknownBefore => self.unknown(),
             Fault::UnknownAfter => {

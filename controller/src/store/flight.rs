@@ -48,6 +48,8 @@ pub(super) enum Landing {
     Done,
     /// It is not, and never will be.
     Refused(String),
+    /// The same, for want of room.
+    Full(String),
     /// Nobody knows.
     Unknown(String),
     /// It is not, because another controller writes.
@@ -125,11 +127,14 @@ impl Flight {
         let landing = match self.connection.commit(&self.transaction).await {
             Ok(Outcome::Done) => Landing::Done,
             Err(CommitError::Refused(why)) => Landing::Refused(why),
+            Err(CommitError::Full(why)) => Landing::Full(why),
             Ok(Outcome::CompareFailed) => self.resolve("its number was taken".to_owned()).await,
             Err(CommitError::Unknown(why)) => self.resolve(why).await,
         };
         let backend = match landing {
-            Landing::Done | Landing::Refused(_) => self.connection.backend().await.ok(),
+            Landing::Done | Landing::Refused(_) | Landing::Full(_) => {
+                self.connection.backend().await.ok()
+            }
             Landing::Unknown(_) | Landing::Deposed => None,
         };
         (landing, backend)
@@ -174,6 +179,10 @@ impl Flight {
         match self.connection.commit(&self.transaction).await {
             Ok(Outcome::Done) => Ok(Landing::Done),
             Ok(Outcome::CompareFailed) => Err("its number was taken meanwhile".to_owned()),
+            // Who has it to himself saw that the time before came to nothing, and nothing comes of this one.
+            Err(CommitError::Full(why)) if self.connection.opener.is_exclusive() => {
+                Ok(Landing::Full(why))
+            }
             // Refused this time; the time before is still in doubt.
             Err(error) => Err(error.to_string()),
         }

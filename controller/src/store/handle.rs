@@ -2,12 +2,12 @@
 
 use super::{
     Entry, OpenError, Opener, Page, Patience, Range, Store, Write, commit::Decide, enlist::Enlist,
-    read::Read, rules::Incarnation,
+    read::Read, rules::Incarnation, space::Space,
 };
 use bytes::Bytes;
 use futures::FutureExt;
 use octavius_service::actor::{
-    ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
+    ActorSystem, Gate, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
 };
 use std::{
     io,
@@ -62,6 +62,7 @@ pub enum StartError {
 #[derive(Clone, Debug)]
 pub struct StoreHandle {
     store: Handle<Store>,
+    gate: Gate,
 }
 
 impl StoreHandle {
@@ -74,12 +75,16 @@ impl StoreHandle {
     ) -> Result<Self, StartError> {
         let mut first = Some(opener.open().await?);
         let incarnations = Arc::new(AtomicU64::new(1));
-        let build =
-            move || Store::build(opener.clone(), first.take(), patience, incarnations.clone());
+        let space = Space::watched(opener.clone()).await;
+        let gate = space.gate();
+        let build = move || {
+            let incarnations = incarnations.clone();
+            Store::build(opener.clone(), first.take(), patience, incarnations, space.clone())
+        };
         let usual = RestartPolicy::default();
         let build_within = usual.build_within + patience.open;
         let policy = RestartPolicy { longest: RESTARTS, build_within, ..usual };
-        Ok(Self { store: system.supervise(ACTOR, LIMITS, policy, build)? })
+        Ok(Self { store: system.supervise(ACTOR, LIMITS, policy, build)?, gate })
     }
 
     /// Makes a writer for the actor `owner`, and ends all that it had before: what they have queued is dropped, and
@@ -113,6 +118,16 @@ impl StoreHandle {
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ReadError> {
         let page = self.range(Range::key(key)).await?;
         Ok(page.entries.into_iter().next().map(|entry| entry.value))
+    }
+
+    /// Shut while nothing can be written. Who decides what would have to be written looks here before.
+    pub fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+
+    /// Why nothing is written at present; none: there is room.
+    pub fn full(&self) -> Option<Arc<str>> {
+        self.gate.borrow().clone()
     }
 
     /// The actor's own handle: to wait until it serves, and for tests that make it panic.

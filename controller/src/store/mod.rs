@@ -21,6 +21,7 @@ mod handle;
 pub mod keys;
 mod read;
 mod rules;
+mod space;
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod suite;
 mod term;
@@ -42,6 +43,7 @@ use bytes::Bytes;
 use flight::Connection;
 use read::Waiter;
 use rules::{Queue, Ticket};
+use space::Space;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -65,6 +67,7 @@ pub struct Store {
     reads: Arc<Semaphore>,
     /// Goes on over all lives of the store, so that no number is used twice.
     incarnations: Arc<AtomicU64>,
+    space: Space,
 }
 
 impl fmt::Debug for Store {
@@ -87,6 +90,7 @@ impl Store {
         backend: Option<Arc<dyn Backend>>,
         patience: Patience,
         incarnations: Arc<AtomicU64>,
+        space: Space,
     ) -> anyhow::Result<Self> {
         let mut connection = Connection::new(opener.clone(), backend, patience);
         let found = connection.get(keys::SEQUENCE).await.map_err(anyhow::Error::msg)?;
@@ -101,6 +105,7 @@ impl Store {
             waiters: BTreeMap::new(),
             reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
             incarnations,
+            space,
         })
     }
 

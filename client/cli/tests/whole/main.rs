@@ -6,6 +6,7 @@ mod commands;
 mod desk;
 mod dev;
 mod endings;
+mod full;
 mod installation;
 mod kills;
 mod outages;

@@ -93,6 +93,7 @@ pub(crate) struct World {
     pub(crate) executor: Server,
     pub(crate) client: Client,
     pub(crate) address: String,
+    pub(crate) metrics_address: String,
     executor_config: serde_json::Value,
     folder: tempfile::TempDir,
 }
@@ -142,6 +143,7 @@ impl World {
             executor: Server::new("executor", folder.path(), &executor),
             client: Client::new(&settings).unwrap().with_patience(PATIENCE),
             address,
+            metrics_address,
             executor_config: executor,
             folder,
         }

@@ -179,7 +179,7 @@ mod tests {
 
     fn refused(argument: &Argument, values: &[&str]) -> String {
         let errors = values.iter().map(|value| check_value(argument, value).expect_err(value));
-        errors.last().unwrap()
+        errors.collect::<Vec<_>>().pop().unwrap()
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! store's actor, which drops this and asks [`EmbeddedOpener`] for another.
 
 mod open;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -98,8 +99,10 @@ fn page(database: &Database, range: &Range) -> Result<Page, redb::Error> {
 }
 
 fn commit(database: &Database, transaction: &Transaction) -> Result<Outcome, CommitError> {
-    let prepared =
-        prepare(database, transaction).map_err(|error| CommitError::Refused(error.to_string()))?;
+    let prepared = prepare(database, transaction).map_err(|error| match &error {
+        redb::Error::Io(io) if room::is_want_of_room(io) => CommitError::Full(io.to_string()),
+        _ => CommitError::Refused(error.to_string()),
+    })?;
     let Some(prepared) = prepared else { return Ok(Outcome::CompareFailed) };
     match prepared.commit() {
         Ok(()) => Ok(Outcome::Done),

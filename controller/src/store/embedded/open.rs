@@ -3,7 +3,7 @@
 //! A new file is made under another name and renamed when it is whole, so that a crash on the first start leaves
 //! nothing that the second would have to refuse. Who makes it holds its lock all the while.
 
-use super::{super::backend, ENTRIES, Embedded};
+use super::{super::backend, ENTRIES, Embedded, room};
 use crate::store::{
     backend::{Backend, OpenError, Opener, SCHEMA_VERSION},
     keys,
@@ -79,6 +79,12 @@ impl Opener for EmbeddedOpener {
 
     fn is_exclusive(&self) -> bool {
         true
+    }
+
+    async fn full(&self, thoroughly: bool) -> Option<String> {
+        let folder = self.folder.clone();
+        let looking = tokio::task::spawn_blocking(move || room::full(&folder, thoroughly));
+        looking.await.unwrap_or_default()
     }
 }
 

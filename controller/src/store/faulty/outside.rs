@@ -66,6 +66,14 @@ impl Opener for ToldOpener {
     fn is_exclusive(&self) -> bool {
         self.inner.is_exclusive()
     }
+
+    async fn full(&self, thoroughly: bool) -> Option<String> {
+        // Not at once: the first commit finds out.
+        match thoroughly && orders(&self.file).await.full {
+            true => Some("the store is full: a file told it so".to_owned()),
+            false => self.inner.full(thoroughly).await,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -101,7 +109,7 @@ impl Backend for Told {
         let luck = rand::random_range(0..1000);
         let forgotten = || "a file told it to forget this".to_owned();
         if orders.full {
-            return Err(self.breaks(CommitError::Refused("No space left on device".to_owned())));
+            return Err(self.breaks(CommitError::Full("No space left on device".to_owned())));
         }
         if luck < orders.refused {
             let why = "a file told it to refuse this".to_owned();

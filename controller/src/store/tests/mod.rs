@@ -4,6 +4,7 @@ mod doubt;
 mod fence;
 mod flow;
 mod panics;
+mod space;
 
 use super::{
     Commit, Patience, StoreHandle, Write, Writer,

@@ -28,6 +28,12 @@ pub enum Unanswered {
         /// Which actor.
         actor: &'static str,
     },
+    /// Nothing is changed at present, so that it certainly did not happen. The text says why, and what to do.
+    #[error("{why}")]
+    Shut {
+        /// Why.
+        why: Arc<str>,
+    },
     /// The actor went away with it: it may or may not have happened.
     #[error("{actor} was restarted while it worked on this: it may or may not have happened")]
     Restarted {
@@ -48,7 +54,7 @@ impl Unanswered {
     /// Whether the call certainly had no effect.
     pub fn certainly_nothing(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::Down { .. } => true,
+            Self::Full { .. } | Self::Down { .. } | Self::Shut { .. } => true,
             Self::Restarted { .. } | Self::Late { .. } => false,
         }
     }
@@ -59,16 +65,22 @@ pub trait Answer<T>: Future<Output = Result<T, Unanswered>> + Send + 'static {}
 
 impl<T, F: Future<Output = Result<T, Unanswered>> + Send + 'static> Answer<T> for F {}
 
+/// Why nothing is changed at present; none: changes are let in.
+pub type Gate = watch::Receiver<Option<Arc<str>>>;
+
 /// What others hold of an actor: stays valid while the actor is built again.
 pub struct Handle<A: Actor<Context = Context<A>>> {
     pub(super) addr: watch::Receiver<Option<Addr<A>>>,
     pub(super) vitals: Arc<Vitals>,
     pub(super) limits: Limits,
+    pub(super) gate: Option<Gate>,
 }
 
 impl<A: Actor<Context = Context<A>>> Clone for Handle<A> {
     fn clone(&self) -> Self {
-        Self { addr: self.addr.clone(), vitals: self.vitals.clone(), limits: self.limits }
+        let Self { addr, vitals, limits, gate } = self;
+        let (addr, vitals) = (addr.clone(), vitals.clone());
+        Self { addr, vitals, limits: *limits, gate: gate.clone() }
     }
 }
 
@@ -79,6 +91,12 @@ impl<A: Actor<Context = Context<A>>> fmt::Debug for Handle<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Handle<A> {
+    /// The same way in, through which changes come only while `gate` is open.
+    #[must_use]
+    pub fn behind(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
+    }
+
     /// Asks something that changes nothing: it is forgotten when the caller leaves. It is in the actor's queue when
     /// this returns, so that calls from one thread are handled in the order in which they were made.
     pub fn query<M>(&self, priority: Priority, message: M) -> impl Answer<M::Result> + use<A, M>
@@ -98,10 +116,30 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         }
     }
 
+    /// As [`Self::mutate_always`], while the gate is open. An answer that it is shut comes before the actor decides.
+    pub fn mutate<M>(&self, priority: Priority, message: M) -> impl Answer<M::Result> + use<A, M>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        let shut = self.gate.as_ref().and_then(|gate| gate.borrow().clone());
+        let answer = match shut {
+            Some(why) => Err(Unanswered::Shut { why }),
+            None => Ok(self.mutate_always(priority, message)),
+        };
+        async move { answer?.await }
+    }
+
     /// Asks for a change: once let in it is worked on to its end, also if the caller leaves, and keeps its place until
     /// then, also if the caller was told that it is late. It is in the actor's queue when this returns. Call it on a
     /// tokio runtime.
-    pub fn mutate<M>(&self, priority: Priority, message: M) -> impl Answer<M::Result> + use<A, M>
+    pub fn mutate_always<M>(
+        &self,
+        priority: Priority,
+        message: M,
+    ) -> impl Answer<M::Result> + use<A, M>
     where
         M: Message + Send + 'static,
         M::Result: Send,

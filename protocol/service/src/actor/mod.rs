@@ -11,7 +11,7 @@ mod supervisor;
 mod system;
 
 pub use admission::{Priority, Vitals};
-pub use handle::{Answer, Handle, Unanswered};
+pub use handle::{Answer, Gate, Handle, Unanswered};
 pub use supervisor::{Cause, RestartPolicy};
 pub use system::ActorSystem;
 

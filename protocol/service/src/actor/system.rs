@@ -50,7 +50,7 @@ impl ActorSystem {
             actix::spawn(supervisor::run(seen, policy, slot, build));
         });
         self.actors.push(vitals.clone());
-        Ok(Handle { addr, vitals, limits })
+        Ok(Handle { addr, vitals, limits, gate: None })
     }
 
     /// What is seen of each actor from outside.
