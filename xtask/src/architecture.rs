@@ -21,6 +21,7 @@ const EDGES: [(&str, &[&str]); 7] = [
             "octavius-service",
         ],
     ),
+    // The bench asks as users do, through the client library, and with its protocol as an executor does.
     ("xtask", &["octavius-client", "octavius-controller", "octavius-executor", "octavius-service"]),
 ];
 

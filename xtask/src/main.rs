@@ -1,12 +1,13 @@
 //! The project's own commands.
 //!
-//! `ci` and `test` only read, `docs` only writes. `ci` is what the build server runs, and anybody at home: there is no
-//! other list of checks. Each step says how long it took; the test runner speaks last, so that its own summary is the
-//! end of the output.
+//! `ci` and `test` only read, `docs` only writes, `bench` measures. `ci` is what the build server runs, and anybody at
+//! home: there is no other list of checks. Each step says how long it took; the test runner speaks last, so that its own
+//! summary is the end of the output.
 
-#![allow(clippy::print_stdout)] // what its user sees is what it is for
+#![allow(clippy::print_stdout, clippy::print_stderr)] // what its user sees is what it is for
 
 mod architecture;
+mod bench;
 mod chaos;
 mod documents;
 mod manifests;
@@ -39,6 +40,8 @@ enum Command {
     Docs,
     /// Torments a whole installation, and says what went wrong.
     Chaos(chaos::Chaos),
+    /// Measures the real binaries, built for release, and prints a table.
+    Bench(bench::Bench),
 }
 
 fn main() -> Result<()> {
@@ -50,6 +53,7 @@ fn main() -> Result<()> {
         Command::Test => steps::tests(root),
         Command::Docs => documents::write(root),
         Command::Chaos(chaos) => chaos::run(root, metadata.target_directory.as_std_path(), &chaos),
+        Command::Bench(bench) => bench.run(&metadata),
     }
 }
 

@@ -1,0 +1,172 @@
+//! An executor that does nothing: it speaks the protocol with a real controller, says of each attempt at once that it
+//! is prepared, that it runs and that it has succeeded, and starts no program.
+//!
+//! As the real one it has one parked call for work, one for orders on a connection of its own, and says one thing of an
+//! attempt after the other, each acknowledged.
+
+use anyhow::{Context as _, Result, ensure};
+use octavius_client::v1::{
+    self, LeaseName, executors_client::ExecutorsClient, report_request::Event,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
+use tonic::transport::{Channel, Endpoint};
+
+/// How long a call is parked.
+const WAIT: prost_types::Duration = prost_types::Duration { seconds: 2, nanos: 0 };
+
+/// What it did.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// It was given this execution.
+    Leased(String, Instant),
+    /// The end of this execution was acknowledged: it is final, and on disk.
+    Ended(String),
+    /// It cannot go on.
+    Failed(anyhow::Error),
+}
+
+/// It works until this is dropped.
+#[derive(Debug)]
+pub(super) struct IdleExecutor {
+    _tasks: JoinSet<()>,
+}
+
+impl IdleExecutor {
+    /// Registers, and takes up to `capacity` attempts at once. What it does is told to `told`.
+    pub(super) async fn start(
+        address: &str,
+        capacity: u32,
+        told: mpsc::UnboundedSender<Done>,
+    ) -> Result<Self> {
+        let mut client = connected(address).await?;
+        let request = v1::RegisterRequest {
+            executor: "idle".to_owned(),
+            place: uuid::Uuid::new_v4().to_string(),
+            instance: uuid::Uuid::new_v4().to_string(),
+            version: "bench".to_owned(),
+            protocol_level: 1,
+            runner: "process".to_owned(),
+            capacity,
+            ..v1::RegisterRequest::default()
+        };
+        let session = client.register(request).await?.into_inner().session;
+        let beats = connected(address).await?;
+        let (held, named) = watch::channel(HashMap::new());
+        let mut tasks = JoinSet::new();
+        let failed = told.clone();
+        tasks.spawn(async move {
+            let work = Work { client, session, capacity, told, held };
+            let attends = attend(beats, session, named);
+            let ended = tokio::select! { ended = work.go() => ended, ended = attends => ended };
+            if let Err(error) = ended {
+                let _ = failed.send(Done::Failed(error)); // nobody may care any more
+            }
+        });
+        Ok(Self { _tasks: tasks })
+    }
+}
+
+async fn connected(address: &str) -> Result<ExecutorsClient<Channel>> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
+    Ok(ExecutorsClient::new(endpoint.connect().await?))
+}
+
+type Held = HashMap<String, LeaseName>;
+
+fn named(held: &Held) -> Vec<v1::HeldAttempt> {
+    let phase = v1::HeldPhase::Accepted.into();
+    held.values().map(|lease| v1::HeldAttempt { lease: Some(lease.clone()), phase }).collect()
+}
+
+/// Gives signs of life. Orders are not obeyed: nobody cancels in a bench.
+async fn attend(
+    mut client: ExecutorsClient<Channel>,
+    session: u64,
+    held: watch::Receiver<Held>,
+) -> Result<()> {
+    loop {
+        let held = named(&held.borrow());
+        client.attend(v1::AttendRequest { session, held, wait: Some(WAIT) }).await?;
+    }
+}
+
+struct Work {
+    client: ExecutorsClient<Channel>,
+    session: u64,
+    capacity: u32,
+    told: mpsc::UnboundedSender<Done>,
+    held: watch::Sender<Held>,
+}
+
+impl Work {
+    async fn go(mut self) -> Result<()> {
+        let mut attempts = JoinSet::new();
+        // A grant is repeated until it was named: also of what has ended meanwhile.
+        let mut known = HashSet::new();
+        loop {
+            while let Some(ended) = attempts.try_join_next() {
+                self.ended(ended??);
+            }
+            let free = self.capacity - u32::try_from(attempts.len())?;
+            if free == 0 {
+                let ended = attempts.join_next().await.context("there is no room for work")?;
+                self.ended(ended??);
+                continue;
+            }
+            let held = named(&self.held.borrow());
+            let (session, wait) = (self.session, Some(WAIT));
+            let poll = v1::PollRequest { session, free, wait, held };
+            let grants = self.client.poll(poll).await?.into_inner().grants;
+            let now = Instant::now();
+            for lease in grants.into_iter().filter_map(|grant| grant.name) {
+                let id = lease.execution.clone();
+                if known.insert((id.clone(), lease.epoch)) {
+                    let _ = self.told.send(Done::Leased(id.clone(), now));
+                    self.held.send_modify(|held| drop(held.insert(id, lease.clone())));
+                    let told = self.told.clone();
+                    attempts.spawn(run(self.client.clone(), session, lease, told));
+                }
+            }
+        }
+    }
+
+    fn ended(&self, id: String) {
+        self.held.send_modify(|held| drop(held.remove(&id)));
+    }
+}
+
+/// The life of an attempt.
+async fn run(
+    mut client: ExecutorsClient<Channel>,
+    session: u64,
+    lease: LeaseName,
+    told: mpsc::UnboundedSender<Done>,
+) -> Result<String> {
+    let id = lease.execution.clone();
+    let ended = v1::Ended {
+        state: v1::ExecutionState::Succeeded.into(),
+        reason_code: "exit_code".to_owned(),
+        reason: "the program exited with 0".to_owned(),
+        exit_code: Some(0),
+        ..v1::Ended::default() // the log is empty, and so is its checksum
+    };
+    let prepared = v1::Prepared { identity: id.clone() };
+    let events = [Event::Prepared(prepared), Event::Running(v1::Running {}), Event::Ended(ended)];
+    for event in events {
+        let (lease, event) = (Some(lease.clone()), Some(event));
+        let report = v1::ReportRequest { session, lease, event };
+        let answer = tokio::time::timeout(Duration::from_secs(60), client.report(report)).await??;
+        let answer = answer.into_inner();
+        ensure!(answer.verdict() == v1::ReportVerdict::Recorded, "{id} was answered {answer:?}");
+    }
+    let _ = told.send(Done::Ended(id.clone()));
+    Ok(id)
+}

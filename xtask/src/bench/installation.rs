@@ -1,0 +1,215 @@
+//! A controller of its own, on free ports and in a temporary folder, and an executor if one is wanted.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use octavius_client::{Client, Settings, v1};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// How long anything may take that is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// The job that does nothing.
+pub(super) const NOTHING: &str = "nothing";
+
+/// A server that runs, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Server(Child);
+
+impl Server {
+    fn start(binaries: &Path, name: &str, folder: &Path, config: &Value) -> Result<Self> {
+        let file = folder.join(format!("{name}_config.json"));
+        std::fs::write(&file, config.to_string())?;
+        let output = File::options().append(true).create(true).open(folder.join("output"))?;
+        let child = Command::new(binaries.join(name))
+            .args(["start".as_ref(), "--config".as_ref(), file.as_os_str()])
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn();
+        Ok(Self(child.with_context(|| format!("{name} cannot be started"))?))
+    }
+
+    /// What it holds of the machine's memory, in MB.
+    pub(super) fn memory(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+        Ok(kib.context("the kernel does not say how much memory it holds")? * 1024.0 / 1e6)
+    }
+
+    /// How long it has had a core so far, its children that ended not counted.
+    pub(super) fn worked(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        let (_, rest) = stat.rsplit_once(") ").context("the kernel's line is another one")?;
+        let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        let ticks: u64 = ticks.sum::<Result<_, _>>()?;
+        let a_second = rustix::param::clock_ticks_per_second().max(1);
+        Ok(Duration::from_millis(ticks * 1000 / a_second))
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(super) async fn end(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.0), Signal::TERM)?;
+        let until = Instant::now() + PATIENCE;
+        while self.0.try_wait()?.is_none() {
+            ensure!(Instant::now() < until, "a server did not end");
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // it may have ended
+        let _ = self.0.wait();
+    }
+}
+
+/// A controller, and who asks it.
+#[derive(Debug)]
+pub(super) struct Installation {
+    pub(super) controller: Server,
+    pub(super) client: Client,
+    /// Host and port.
+    pub(super) address: String,
+    binaries: PathBuf,
+    configuration: Value,
+    folder: tempfile::TempDir,
+}
+
+impl Installation {
+    /// A controller that serves, and has the job [`NOTHING`].
+    pub(super) async fn start(binaries: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (port, metrics_port) = (free_port()?, free_port()?);
+        let configuration = json!({
+            "app_port": port,
+            "metrics_address": format!("127.0.0.1:{metrics_port}"),
+            "store": "embedded",
+            "data_dir": folder.path().join("data"),
+        });
+        let controller = Server::start(binaries, "controller", folder.path(), &configuration)?;
+        let address = format!("127.0.0.1:{port}");
+        let (client, binaries) = (client(&address)?, binaries.canonicalize()?);
+        let this = Self { controller, client, address, binaries, configuration, folder };
+        this.serves().await.with_context(|| this.output())?;
+        this.job(NOTHING, &["true"]).await?;
+        Ok(this)
+    }
+
+    /// Starts a real executor of the kind `process`, and waits until it gets work.
+    pub(super) async fn executor(&self, capacity: usize) -> Result<Server> {
+        let config = json!({
+            "cp_host": self.address,
+            "id": "process",
+            "runner": "process",
+            "state_dir": self.folder.path().join("state"),
+            "capacity": capacity,
+        });
+        let executor = Server::start(&self.binaries, "executor", self.folder.path(), &config)?;
+        let until = Instant::now() + PATIENCE;
+        let is_ready = |executor: &v1::Executor| executor.state() == v1::ExecutorState::Ready;
+        while !self.client.executors().await?.iter().any(is_ready) {
+            ensure!(Instant::now() < until, "the executor is not ready: {}", self.output());
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(executor)
+    }
+
+    /// Registers a job.
+    pub(super) async fn job(&self, name: &str, command: &[&str]) -> Result<()> {
+        let definition = v1::JobDefinition {
+            name: name.to_owned(),
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            ..v1::JobDefinition::default()
+        };
+        self.client.create_job(definition).await?;
+        Ok(())
+    }
+
+    /// Submits the job without arguments, and answers the execution's id.
+    pub(super) async fn submit(&self, job: &str) -> Result<String> {
+        Ok(self.client.execute(job, [].into()).await?.id)
+    }
+
+    /// Another client, with a connection of its own.
+    pub(super) fn another_client(&self) -> Result<Client> {
+        client(&self.address)
+    }
+
+    /// Ends the controller in order, starts it again, and answers how long that took until it answered a call.
+    pub(super) async fn restart(self) -> Result<(Self, Duration)> {
+        self.controller.end().await?;
+        let (binaries, folder) = (&self.binaries, self.folder.path());
+        let began = Instant::now();
+        let controller = Server::start(binaries, "controller", folder, &self.configuration)?;
+        let this = Self { controller, client: client(&self.address)?, ..self };
+        this.serves().await.with_context(|| this.output())?;
+        Ok((this, began.elapsed()))
+    }
+
+    async fn serves(&self) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        // Asks for what only a queue that has loaded knows.
+        while let Err(error) = self.client.executions(None, Some(1)).await {
+            if Instant::now() > until {
+                bail!("the controller does not serve: {error}");
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+
+    /// A program of ours, told where the controller is.
+    pub(super) fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.binaries.join(name));
+        command.env("CP_HOST", &self.address).env("EMAIL_ID", "bench@example.com");
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the servers have said at last.
+    fn output(&self) -> String {
+        let said = std::fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
+        let lines: Vec<_> = said.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn client(address: &str) -> Result<Client> {
+    let address = format!("http://{address}");
+    let email = Some("bench@example.com".to_owned());
+    Ok(Client::new(&Settings { address, email, token: None, timeout: PATIENCE })?)
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Where the tests' own build has put the servers; they are built if they are not there.
+#[cfg(test)]
+pub(super) fn built_for_tests() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().and_then(Path::parent).unwrap().to_owned();
+    for name in ["controller", "executor"] {
+        if !folder.join(name).exists() {
+            let package = format!("octavius-{name}");
+            let build = Command::new(env!("CARGO")).args(["build", "--package", &package]).status();
+            assert!(build.unwrap().success(), "{name} could not be built");
+        }
+    }
+    folder
+}

@@ -1,0 +1,143 @@
+//! Logs, from a program to those who follow it.
+
+use super::{
+    Plan,
+    figures::{Spans, per_second},
+    installation::{Installation, PATIENCE},
+    table::{Aim, Row},
+};
+use anyhow::{Context as _, Result, bail, ensure};
+use futures::StreamExt;
+use octavius_client::{Client, LogItem};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+const MB: usize = 1_000_000;
+
+pub(super) async fn throughput(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (followers, megabytes) in [(1, plan.of(60, 8)), (50, plan.of(20, 2))] {
+        let installation = Installation::start(binaries).await?;
+        let _executor = installation.executor(2).await?;
+        let (size, job) = job(&installation, megabytes * MB)?;
+        // All follow before the first byte is written.
+        installation
+            .job("log", &["sh", "-c", &format!("sleep 2; cat '{}'", job.display())])
+            .await?;
+        let id = installation.submit("log").await?;
+        let mut reading = JoinSet::new();
+        for _ in 0..followers {
+            reading.spawn(read(installation.another_client()?, id.clone(), size));
+        }
+        let (mut first, mut last) = (None::<Instant>, None::<Instant>);
+        while let Some(read) = reading.join_next().await {
+            let (from, to) = read??;
+            first = first.into_iter().chain([from]).min();
+            last = last.into_iter().chain([to]).max();
+        }
+        let took = first.zip(last).context("nobody read")?;
+        let bytes = u64::try_from(size * followers)?;
+        let rate = per_second(bytes, took.1 - took.0) / 1e6;
+        rows.push(Row {
+            name: format!("log to {followers} follower{}", if followers == 1 { "" } else { "s" }),
+            value: rate,
+            unit: "MB/s",
+            aim: Aim::AtLeast(100.0),
+            note: format!(
+                "{megabytes} MB of text, first byte to last end, bytes of all followers; {:.0} MB/s of log",
+                rate / followers as f64
+            ),
+        });
+    }
+    Ok(rows)
+}
+
+/// A file of about so many bytes of text that looks like a log, and its size.
+fn job(installation: &Installation, bytes: usize) -> Result<(usize, PathBuf)> {
+    let mut text = String::with_capacity(bytes + 200);
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    while text.len() < bytes {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        writeln!(
+            text,
+            "2026-01-01T00:00:00.{:06}Z INFO request id={seed:016x} took {} ms, {} bytes",
+            seed % 1_000_000,
+            seed % 997,
+            seed % 65_521
+        )?;
+    }
+    let file = installation.folder().join("log.txt");
+    std::fs::write(&file, &text)?;
+    Ok((text.len(), file))
+}
+
+/// Follows a log to its end; when its first byte came, and when its end.
+async fn read(client: Client, id: String, size: usize) -> Result<(Instant, Instant)> {
+    let mut log = client.follow_log(&id, 0, 0, true).await?;
+    let (mut first, mut bytes) = (None, 0);
+    loop {
+        let item = timeout(PATIENCE, log.next()).await.context("the log stands still")?;
+        match item.context("the log has no end")?? {
+            LogItem::Bytes { data, .. } => {
+                first.get_or_insert_with(Instant::now);
+                bytes += data.len();
+            }
+            LogItem::Notice(notice) => bail!("while a log was read: {notice}"),
+            LogItem::End(end) => {
+                ensure!(end.cut.is_empty(), "the log is cut: {}", end.cut);
+                ensure!(bytes == size, "{bytes} of {size} bytes came");
+                return Ok((first.context("the log was empty")?, Instant::now()));
+            }
+        }
+    }
+}
+
+/// A program writes what time it is, line by line, and the reader looks at its own clock, which is the same one.
+pub(super) async fn delay(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
+    let installation = Installation::start(binaries).await?;
+    let _executor = installation.executor(2).await?;
+    let count = plan.of(400, 40);
+    let program =
+        format!("i=0; while [ $i -lt {count} ]; do date +%s%N; i=$((i+1)); sleep 0.03; done");
+    installation.job("clock", &["sh", "-c", &program]).await?;
+    let id = installation.submit("clock").await?;
+    let mut log = installation.client.follow_log(&id, 0, 0, true).await?;
+    let (mut spans, mut rest) = (Vec::new(), Vec::new());
+    loop {
+        let item = timeout(PATIENCE, log.next()).await.context("the log stands still")?;
+        match item.context("the log has no end")?? {
+            LogItem::Bytes { data, .. } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+                rest.extend_from_slice(&data);
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<_> = rest.drain(..=end).collect();
+                    let written = std::str::from_utf8(&line)?.trim().parse()?;
+                    spans.push(now.saturating_sub(Duration::from_nanos(written)));
+                }
+            }
+            LogItem::Notice(notice) => bail!("while a log was read: {notice}"),
+            LogItem::End(_) => break,
+        }
+    }
+    ensure!(spans.len() == count, "{} of {count} lines came", spans.len());
+    let spans = Spans::new(spans);
+    let note = format!("{count} lines of `date`, one each 30 ms, the start of `date` included");
+    Ok([("median", spans.median(), Aim::AtMost(20.0)), ("p99", spans.percentile(99), Aim::None)]
+        .map(|(which, value, aim)| Row {
+            name: format!("line written to line read, {which}"),
+            value,
+            unit: "ms",
+            aim,
+            note: note.clone(),
+        })
+        .into())
+}

@@ -1,0 +1,173 @@
+//! `cargo xtask bench`: how fast the real binaries are, on this machine, now.
+//!
+//! Everything that is measured is real: a controller of its own on the embedded store in a temporary folder, the client
+//! library, the `process` runner, and for the rates an executor that does nothing but speak the protocol. The binaries
+//! and the bench itself are built for release first; a bench that is built for development starts the other one.
+//! Numbers are printed with what else the machine did: a bench beside a compiler measures the compiler, too.
+
+mod commands;
+mod figures;
+mod idle_executor;
+mod installation;
+mod load;
+mod logs;
+mod machine;
+mod rates;
+mod state;
+mod table;
+
+use crate::steps;
+use anyhow::{Context as _, Result, ensure};
+use cargo_metadata::Metadata;
+use clap::{Args, ValueEnum};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+use table::Row;
+
+/// What is wanted of a bench.
+#[derive(Args, Debug)]
+pub(crate) struct Bench {
+    /// What to measure; nothing means everything
+    #[arg(value_name = "NAME")]
+    names: Vec<Group>,
+    /// Measure less, in less than a minute: whether it works, and roughly how fast
+    #[arg(long)]
+    quick: bool,
+    /// How the results are written to standard output; what goes on is told on standard error
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+    /// Measure the binaries of this folder as they are, for example those of another version, to compare
+    #[arg(long, value_name = "FOLDER")]
+    binaries: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+/// Rows that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// Executions a second with an executor that does nothing: 1, 64 and 512 in flight
+    Rate,
+    /// From submit to the executor having the lease, on an idle system
+    Lease,
+    /// `octavius execute JOB --wait` as a whole process, with a program that does nothing
+    Wait,
+    /// Executions a second of real processes
+    Process,
+    /// Log bytes a second to one follower and to 50
+    Log,
+    /// From a line's writing to its reading
+    Delay,
+    /// Memory of idle servers
+    Memory,
+    /// Memory with many pending executions, and start-up with many finished ones
+    History,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    quick: bool,
+}
+
+impl Plan {
+    /// `whole` of a whole bench, `quick` of a quick one.
+    fn of<T>(self, whole: T, quick: T) -> T {
+        if self.quick { quick } else { whole }
+    }
+}
+
+impl Bench {
+    /// Builds what is measured, and measures it.
+    pub(crate) fn run(&self, metadata: &Metadata) -> Result<()> {
+        let root = metadata.workspace_root.as_std_path();
+        let target = metadata.target_directory.as_std_path().join("release");
+        if cfg!(debug_assertions) && self.binaries.is_none() {
+            return self.optimized(root, &target);
+        }
+        let binaries = self.binaries.clone().unwrap_or(target);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let before = machine::Machine::look(root, &binaries);
+        eprintln!("{before}");
+        let rows = runtime.block_on(measure(&binaries, &self.names, Plan { quick: self.quick }))?;
+        let after = machine::load();
+        match self.output {
+            Output::Table => print!("{before}load at the end: {after}\n\n{}", table::text(&rows)),
+            Output::Json => println!("{:#}", table::document(&before, &after, &rows)),
+        }
+        Ok(())
+    }
+
+    /// Builds everything for release, and lets that bench measure.
+    fn optimized(&self, root: &Path, binaries: &Path) -> Result<()> {
+        let build: Vec<_> =
+            ["build", "--release", "--locked"].into_iter().chain(PACKAGES).collect();
+        steps::cargo(root, &build, &[])?;
+        let status = Command::new(binaries.join("xtask"))
+            .args(std::env::args_os().skip(1))
+            .current_dir(root)
+            .status()
+            .context("the bench cannot be started")?;
+        ensure!(status.success(), "the bench ended with {status}");
+        Ok(())
+    }
+}
+
+/// The packages of the binaries that are measured, and of the bench.
+const PACKAGES: [&str; 8] = [
+    "--package",
+    "octavius",
+    "--package",
+    "octavius-controller",
+    "--package",
+    "octavius-executor",
+    "--package",
+    "xtask",
+];
+
+async fn measure(binaries: &Path, names: &[Group], plan: Plan) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for group in Group::value_variants() {
+        if !names.is_empty() && !names.contains(group) {
+            continue;
+        }
+        let name = group.to_possible_value();
+        let name = name.as_ref().map_or("", |name| name.get_name());
+        eprintln!("== {name}");
+        let measured = match group {
+            Group::Rate => rates::rates(binaries, plan).await,
+            Group::Lease => rates::lease(binaries, plan).await,
+            Group::Wait => commands::execute_and_wait(binaries, plan).await,
+            Group::Process => commands::processes(binaries, plan).await,
+            Group::Log => logs::throughput(binaries, plan).await,
+            Group::Delay => logs::delay(binaries, plan).await,
+            Group::Memory => state::idle(binaries, plan).await,
+            Group::History => state::history(binaries, plan).await,
+        };
+        let measured = measured.with_context(|| name.to_owned())?;
+        eprint!("{}", table::text(&measured));
+        rows.extend(measured);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The machine decides how fast; here it counts only that everything that was asked for came about.
+    #[test]
+    fn a_quick_bench_runs_executions_on_the_real_controller_and_counts_them() {
+        let binaries = installation::built_for_tests();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let row = rates::rate(&binaries, 8, table::Aim::None, Plan { quick: true });
+        let row = runtime.block_on(row).unwrap();
+        assert!(row.value > 0.0, "{row:?}");
+    }
+}
