@@ -9,16 +9,24 @@ pub(crate) struct Pauses {
     first: Duration,
     most: Duration,
     done: u32,
+    /// Whether the first is any part of its time: who failed together in the same instant.
+    scattered: bool,
 }
 
 impl Pauses {
     pub(crate) fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, done: 0 }
+        Self { first, most, done: 0, scattered: false }
+    }
+
+    /// The same for many who are cut off in one instant: the first pause is any part of `first`.
+    pub(crate) fn scattered(first: Duration, most: Duration) -> Self {
+        Self { scattered: true, ..Self::new(first, most) }
     }
 
     /// The next pause.
     pub(crate) fn next(&mut self) -> Duration {
-        self.next_with(rand::random_range(0.5..1.0))
+        let least = if self.scattered && self.done == 0 { 0.0 } else { 0.5 };
+        self.next_with(rand::random_range(least..1.0))
     }
 
     fn next_with(&mut self, share: f64) -> Duration {

@@ -15,6 +15,11 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 
+/// A controller that ends cuts all who follow in one instant: they come back over this time.
+const SCATTERED: Duration = Duration::from_secs(5);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
 /// A log, piece by piece. An error is its last item.
 pub type LogStream = BoxStream<'static, Result<LogItem, Error>>;
 
@@ -215,7 +220,7 @@ impl Follower {
                 self.ready.push_back(LogItem::Notice(Notice::Interrupted(silence)));
                 self.outage.insert(Outage {
                     since: None,
-                    pauses: Pauses::new(Duration::from_millis(100), Duration::from_secs(5)),
+                    pauses: Pauses::scattered(SCATTERED, LONGEST_PAUSE),
                 })
             }
         };

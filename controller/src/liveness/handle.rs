@@ -78,8 +78,8 @@ impl LivenessHandle {
         registered.await.unwrap_or(Err(Unanswered::Restarted { actor: NAME }))?
     }
 
-    /// Takes a sign of life.
-    pub async fn heard(&self, session: Session) -> Result<(), HeardError> {
+    /// Takes a sign of life. The answer is how many executors are known.
+    pub async fn heard(&self, session: Session) -> Result<usize, HeardError> {
         Ok(self.actor.query(Priority::Report, Heard(session)).await??)
     }
 

@@ -4,20 +4,20 @@ use super::{LivenessWatcher, Seen, rules::SessionUnknown};
 use actix::{Context, Handler, Message};
 use octavius_protocol::id::{ExecutorId, Session};
 
-/// A sign of life.
+/// A sign of life. The answer is how many executors are known.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), SessionUnknown>")]
+#[rtype(result = "Result<usize, SessionUnknown>")]
 pub(super) struct Heard(pub(super) Session);
 
 impl Handler<Heard> for LivenessWatcher {
-    type Result = Result<(), SessionUnknown>;
+    type Result = Result<usize, SessionUnknown>;
 
     fn handle(&mut self, Heard(session): Heard, _: &mut Context<Self>) -> Self::Result {
         let now = self.now();
         if let Some(executor) = self.executors.heard(session, now)? {
             tracing::info!(%executor, %session, "an executor is heard again");
         }
-        Ok(())
+        Ok(self.executors.known())
     }
 }
 

@@ -6,6 +6,7 @@
 //! failure means is decided in `rules`; who tries again, and when, is the business of who called.
 
 pub mod backoff;
+mod calm;
 mod credentials;
 mod failure;
 pub mod rules;
@@ -23,6 +24,7 @@ use crate::{
     runner::Identity,
     watched::present,
 };
+use calm::Calm;
 use credentials::Credentials;
 use octavius_protocol::{
     LEVEL, MAX_MESSAGE,
@@ -38,6 +40,7 @@ use tonic::{
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt as _;
 
 /// How often a quiet connection is tried: many a network forgets one that says nothing for some minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -145,6 +148,7 @@ pub struct Link {
     deadline: Duration,
     terms: Arc<watch::Sender<TermGate>>,
     session: Arc<watch::Sender<Option<Session>>>,
+    calm: Calm,
 }
 
 /// An answer, with the term of the controller that gave it.
@@ -195,6 +199,7 @@ impl Link {
             deadline: options.deadline,
             terms: Arc::default(),
             session: Arc::default(),
+            calm: Calm::default(),
         })
     }
 
@@ -269,6 +274,7 @@ impl Link {
         let mut client = self.signs.clone();
         let answer = self.call("Attend", within, client.attend(request)).await;
         let answer = self.of_session(session, answer)?;
+        self.calm.spread(answer.spread.and_then(translate::duration).unwrap_or_default());
         let (orders, grants) =
             (translate::sensible(answer.orders), translate::sensible(answer.grants));
         Ok(Attended { orders, grants })
@@ -364,6 +370,7 @@ impl Link {
         within: Duration,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Failure> {
+        self.calm.wait().await;
         let began = Instant::now();
         let answer = tokio::time::timeout(within, call).await;
         let answer = answer.unwrap_or_else(|_| {
@@ -371,13 +378,34 @@ impl Link {
         });
         let code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
         metrics::called(method, code, began.elapsed());
-        let answer = answer.map_err(|status| Failure::from_status(&status))?.into_inner();
+        let answer = match answer {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => {
+                self.failed(method, &status).await;
+                return Err(Failure::from_status(&status));
+            }
+        };
+        self.calm.found();
         let term = answer.term().map(Term::from).unwrap_or_default();
         if self.admits(term) {
             Ok(answer)
         } else {
             let text = "a controller that no longer leads answered: ignored".to_owned();
             Err(Failure::Later { code: Code::Unavailable, text })
+        }
+    }
+
+    /// Takes notice of a failure: of a connection that is lost, and of a controller that says when to come back.
+    async fn failed(&self, method: &str, status: &Status) {
+        // A status that came over the wire has no cause here.
+        if std::error::Error::source(status).is_some() {
+            return self.calm.lost(rand::random());
+        }
+        let hint = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        // Who has no session yet says what it was told; a sign of life is not put off.
+        let waits = !matches!(method, "Register" | "Attend");
+        if let Some(hint) = hint.filter(|_| waits) {
+            tokio::time::sleep(calm::hinted(hint, rand::random())).await;
         }
     }
 

@@ -162,8 +162,12 @@ impl Executors for Service {
                     reason: "a deposed controller says so".to_owned(),
                 };
                 let orders = request.held.into_iter().map(order).collect();
-                let answer =
-                    v1::AttendResponse { term: Some(OLD_TERM), orders, grants: Vec::new() };
+                let answer = v1::AttendResponse {
+                    term: Some(OLD_TERM),
+                    orders,
+                    grants: Vec::new(),
+                    spread: None,
+                };
                 return Ok(Response::new(answer));
             }
             if state.faults.hang_attends {
@@ -180,7 +184,8 @@ impl Executors for Service {
         let (orders, grants) = answer.await.unwrap_or_default();
         let mut state = self.state().await;
         state.check(request.session)?;
-        state.answer("Attend", v1::AttendResponse { term: Some(TERM), orders, grants })
+        state
+            .answer("Attend", v1::AttendResponse { term: Some(TERM), orders, grants, spread: None })
     }
 
     async fn poll(

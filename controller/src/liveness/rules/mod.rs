@@ -142,6 +142,11 @@ impl Executors {
         (page, rest.next().is_some())
     }
 
+    /// How many executors are known.
+    pub fn known(&self) -> usize {
+        self.known.len()
+    }
+
     /// The number of the newest session; later ones have higher ones.
     pub fn last_session(&self) -> Session {
         self.last_session
