@@ -18,10 +18,10 @@ use std::{ffi::OsString, fmt, io, path::PathBuf, process::ExitCode, time::Durati
 use tokio_util::sync::CancellationToken;
 
 /// How long what has ended may take to reach the controller when the executor ends.
-const FLUSH_WITHIN: Duration = Duration::from_secs(5);
+const FLUSH_WITHIN: Duration = Duration::from_secs(4);
 
 /// How long what still runs on the runtime may take after that.
-const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The exit statuses that this binary has, beside 0.
 #[derive(Clone, Copy, Debug)]

@@ -33,7 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 /// How long the drivers of attempts may take to end, once their actor is gone.
-const DRIVERS_WITHIN: Duration = Duration::from_secs(5);
+const DRIVERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The reason that jobs are stopped with when their executor ends them.
 const ENDING: &str = "the executor was ended together with its jobs";

@@ -5,12 +5,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// For how long calls in flight may take once nothing waits any more.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For how long calls in flight may take once nothing waits any more. All steps together take less than ten seconds:
+/// many who start and end services wait no longer before they kill.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// For how long logs may take to become durable. What is left, executors still have.
-const FLUSH_WITHIN: Duration = Duration::from_secs(15);
+const FLUSH_WITHIN: Duration = Duration::from_secs(3);
 /// For how long actors may take with what they are at.
-const ACTORS_WITHIN: Duration = Duration::from_secs(10);
+const ACTORS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a controller stopped serving without being asked.
 #[derive(Debug, thiserror::Error)]

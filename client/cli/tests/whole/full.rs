@@ -51,8 +51,12 @@ impl Drop for Disk {
 }
 
 fn get(world: &World, path: &str) -> Result<String, String> {
+    get_at(&world.metrics_address, path)
+}
+
+fn get_at(address: &str, path: &str) -> Result<String, String> {
     let failed = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect(&world.metrics_address).map_err(failed)?;
+    let mut stream = TcpStream::connect(address).map_err(failed)?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(failed)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         .map_err(failed)?;

@@ -12,6 +12,7 @@ mod kills;
 mod outages;
 mod readme;
 mod samples;
+mod signals;
 mod stories;
 mod user;
 mod values;

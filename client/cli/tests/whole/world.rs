@@ -54,6 +54,11 @@ impl Server {
         }
     }
 
+    /// A signal, and nothing is waited for.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.running.as_ref().unwrap()), signal).unwrap();
+    }
+
     /// SIGTERM, and its exit status.
     pub(crate) async fn end(&mut self) -> Option<i32> {
         self.end_by(Signal::TERM).await

@@ -93,6 +93,10 @@ fn file_name(folder: &Path) -> String {
 }
 
 fn open(folder: &Path, may_make: bool) -> Result<Database, OpenError> {
+    if folder.is_file() {
+        let why = "it is a file, and `data_dir` is a folder".to_owned();
+        return Err(OpenError::Foreign { place: folder.display().to_string(), why });
+    }
     let file = folder.join(FILE);
     // A folder that is missing or no folder is an error where it is made, and not here.
     if file.exists() {
