@@ -14,6 +14,9 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     specification.encoding().expect("32 distinct symbols")
 });
 
+/// How many characters an execution's id has.
+const TEXT: usize = 26;
+
 /// A text that is not the id it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {wanted}")]
@@ -46,6 +49,33 @@ impl ExecutionId {
     /// The id's bytes, in the order in which ids sort.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
+    }
+
+    /// The id behind this one; none: this is the last of all.
+    pub fn successor(&self) -> Option<Self> {
+        let next = u128::from_be_bytes(*self.as_bytes()).checked_add(1)?;
+        Some(Self::from_bytes(next.to_be_bytes()))
+    }
+
+    /// The first id that could be made at this time, in milliseconds since 1970.
+    pub fn first_at(milliseconds: u64) -> Self {
+        let time = milliseconds.min((1 << 48) - 1);
+        Self::from_bytes((u128::from(time) << 80).to_be_bytes())
+    }
+
+    /// The first id whose text begins with `part`, and the first one behind all of them; none where there is no end.
+    /// None at all where no id begins so.
+    pub fn beginning_with(part: &str) -> Option<(Self, Option<Self>)> {
+        if part.len() > TEXT {
+            return None;
+        }
+        // The last character has three bits: `s` has all of them.
+        let filled = |fill: &str, last: &str| {
+            let text: String = part.chars().chain(fill.repeat(TEXT).chars()).take(TEXT).collect();
+            let last = if part.len() == TEXT { &text[TEXT - 1..] } else { last };
+            text.get(..TEXT - 1).and_then(|start| format!("{start}{last}").parse::<Self>().ok())
+        };
+        Some((filled("0", "0")?, filled("v", "s")?.successor()))
     }
 
     /// The text of the bytes' complement: sorts the newest first.

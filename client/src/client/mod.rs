@@ -193,20 +193,26 @@ impl Client {
         job: Option<&str>,
         limit: Option<usize>,
     ) -> Result<Vec<v1::Execution>, Error> {
+        let job = job.unwrap_or_default().to_owned();
+        self.find_executions(v1::ListExecutionsRequest { job, ..Default::default() }, limit).await
+    }
+
+    /// The executions that `wanted` asks for, the newest first: all of them, or the first `limit`.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn find_executions(
+        &self,
+        wanted: v1::ListExecutionsRequest,
+        limit: Option<usize>,
+    ) -> Result<Vec<v1::Execution>, Error> {
         let limit = limit.unwrap_or(usize::MAX);
         let mut all = Vec::new();
-        let mut page_token = String::new();
+        let mut page_token = wanted.page_token.clone();
         while all.len() < limit {
-            let message = v1::ListExecutionsRequest {
-                page_size: u32::try_from(limit - all.len()).unwrap_or(PAGE).min(PAGE),
-                page_token,
-                job: job.unwrap_or_default().to_owned(),
-            };
-            let page = self.call(message, Repeat::IfBroken, |request| {
-                let mut executions = self.executions_service();
-                async move { executions.list_executions(request).await }
-            });
-            let page = page.await?;
+            let page_size = u32::try_from(limit - all.len()).unwrap_or(PAGE).min(PAGE);
+            let message = v1::ListExecutionsRequest { page_size, page_token, ..wanted.clone() };
+            let page = self.executions_page(message).await?;
             all.extend(page.executions);
             page_token = page.next_page_token;
             if page_token.is_empty() {
@@ -215,6 +221,21 @@ impl Client {
         }
         all.truncate(limit);
         Ok(all)
+    }
+
+    /// One page of executions. It may be short, or empty, and go on nevertheless: its token says so.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn executions_page(
+        &self,
+        wanted: v1::ListExecutionsRequest,
+    ) -> Result<v1::ListExecutionsResponse, Error> {
+        self.call(wanted, Repeat::IfBroken, |request| {
+            let mut executions = self.executions_service();
+            async move { executions.list_executions(request).await }
+        })
+        .await
     }
 
     /// Asks that an execution end, and answers how it stands now.

@@ -8,7 +8,7 @@ mod wire;
 
 use octavius_client::{
     Error, Kind, Refusal, Silence,
-    v1::{Execution, ExecutionState, ListExecutionsResponse},
+    v1::{Execution, ExecutionState, ListExecutionsRequest, ListExecutionsResponse},
 };
 use scripted::{Asked, Controller, Say, client, execution, settings};
 use std::{collections::BTreeMap, time::Duration};
@@ -207,10 +207,12 @@ async fn pages_are_asked_for_until_there_is_enough() {
         Say::Executions(ListExecutionsResponse {
             executions: vec![execution(ExecutionState::Succeeded); count],
             next_page_token: next.to_owned(),
+            looked_at: 0,
         })
     };
     let controller = Controller::start([page(2, "k2"), page(2, "k4"), page(1, "")]).await;
-    let all = controller.client().executions(Some("greet"), None).await.unwrap();
+    let wanted = ListExecutionsRequest { job: "greet".to_owned(), ..Default::default() };
+    let all = controller.client().find_executions(wanted, None).await.unwrap();
     assert_eq!(all.len(), 5);
     let asked = controller.asked().await;
     let tokens: Vec<_> = asked

@@ -2,7 +2,7 @@
 
 use super::{
     Services,
-    convert::{checked, executions, fitting, page_size},
+    convert::{checked, executions, fitting, listing, page_size},
     door::Rpc,
     read_log,
 };
@@ -50,17 +50,17 @@ impl v1::executions_server::Executions for Services {
         request: Request<v1::ListExecutionsRequest>,
     ) -> Result<Response<v1::ListExecutionsResponse>, Status> {
         let (_, request) = self.parts.door.enter(Rpc::ListExecutions, request)?;
-        let job = checked(|check| match request.job.as_str() {
-            "" => Some(None),
-            job => check.id("job", job).map(Some),
-        })?;
+        let wanted = checked(|check| listing::wanted(&request, check))?;
         let v1::ListExecutionsRequest { page_size: size, page_token, .. } = request;
-        let list = ListRequest { page_size: page_size(size), page_token, job };
+        let list = ListRequest { page_size: page_size(size), page_token, wanted: wanted.clone() };
         let page = self.parts.queue.list(list).await?;
+        let looked_at = u32::try_from(page.looked_at).unwrap_or(u32::MAX);
         let executions = page.executions.into_iter().map(executions::execution).collect();
         let (executions, next_page_token) =
-            fitting(executions, page.next_page_token, |last: &v1::Execution| last.id.clone());
-        Ok(Response::new(v1::ListExecutionsResponse { executions, next_page_token }))
+            fitting(executions, page.next_page_token, |last: &v1::Execution| {
+                wanted.token_behind(&last.id)
+            });
+        Ok(Response::new(v1::ListExecutionsResponse { executions, next_page_token, looked_at }))
     }
 
     async fn cancel(

@@ -7,18 +7,14 @@ use super::{
     record::{Record, Spec},
     report::TakeReport,
     rules::{Grant, Join, LeaseName, Order, Report, Verdict},
-    show::{Look, LookThrough, shown_from_history, stored, stored_spec},
-    storage,
+    show::{Look, stored, stored_spec},
     submit::{Cancel, Submit, Submitted},
     waiting::AwaitEnd,
 };
-use crate::{
-    caller::Caller,
-    store::{Range, StoreHandle, keys},
-};
-use octavius_protocol::id::{ExecutionId, ExecutorId, JobName, Session};
+use crate::{caller::Caller, store::StoreHandle};
+use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
 use octavius_service::actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered};
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 
 /// One request to run a job, as it came in.
@@ -74,26 +70,6 @@ pub struct Orders {
     pub grants: Vec<Leased>,
 }
 
-/// Which executions a list wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListRequest {
-    /// How many at the most.
-    pub page_size: usize,
-    /// Where the page before ended; empty for the first.
-    pub page_token: String,
-    /// Only those of this job.
-    pub job: Option<JobName>,
-}
-
-/// A page of executions, the newest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
-    /// The executions.
-    pub executions: Vec<Shown>,
-    /// Asks for the next page; empty where there is none.
-    pub next_page_token: String,
-}
-
 /// The most calls that are parked at a time, for work, for orders and for ends each.
 const PARKED: usize = 20_000;
 /// The most KiB of arguments that are being accepted at a time.
@@ -102,8 +78,8 @@ const SUBMITTED_KIB: u32 = 64 << 10;
 /// The way in to the queue. Its bounds and deadlines are settled here.
 #[derive(Clone, Debug)]
 pub struct QueueHandle {
-    actor: Handle<JobQueue>,
-    store: StoreHandle,
+    pub(super) actor: Handle<JobQueue>,
+    pub(super) store: StoreHandle,
     polls: Arc<Semaphore>,
     attends: Arc<Semaphore>,
     pub(super) waits: Arc<Semaphore>,
@@ -175,28 +151,6 @@ impl QueueHandle {
             }
         }
         self.get(id).await
-    }
-
-    /// Executions, the newest first. Live ones are looked at before history is read, so that one that ends meanwhile
-    /// is in the list once, and never missing.
-    pub async fn list(&self, request: ListRequest) -> Result<Listed, QueueError> {
-        let before = parse_token(&request.page_token)?;
-        let most = request.page_size.max(1) + 1;
-        let look = LookThrough { before, job: request.job.clone(), most };
-        let live = self.actor.query(Priority::Read, look).await??;
-        let (done, done_goes_on) = history(&self.store, request.job.as_ref(), before, most).await?;
-        // A page of history may be short; what is older than its end belongs to the next one.
-        let oldest = done.last().filter(|_| done_goes_on).map(|shown| shown.record.id);
-        let mut executions: BTreeMap<_, _> =
-            live.into_iter().map(|shown| (Reverse(shown.record.id), shown)).collect();
-        executions.extend(done.into_iter().map(|shown| (Reverse(shown.record.id), shown)));
-        let mut executions: Vec<_> = executions.into_values().collect();
-        executions.retain(|shown| oldest.is_none_or(|oldest| shown.record.id >= oldest));
-        let more = executions.len() >= most || done_goes_on;
-        executions.truncate(most - 1);
-        let last = executions.last().filter(|_| more);
-        let next_page_token = last.map_or_else(String::new, |shown| shown.record.id.to_string());
-        Ok(Listed { executions, next_page_token })
     }
 
     /// Takes the wish of `user` that an execution end; the execution as it stands then.
@@ -306,38 +260,4 @@ impl QueueHandle {
         // Appends come in floods, and must leave room for the reports that end them.
         self.actor.query(Priority::Poll, Holds(session, lease)).await?
     }
-}
-
-/// The execution that a page token names: the last one of the page before.
-fn parse_token(token: &str) -> Result<Option<ExecutionId>, QueueError> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    token.parse().map(Some).map_err(|_| QueueError::PageToken(token.chars().take(80).collect()))
-}
-
-/// Final executions before `before`, the newest first, and whether there are older ones.
-async fn history(
-    store: &StoreHandle,
-    job: Option<&JobName>,
-    before: Option<ExecutionId>,
-    most: usize,
-) -> Result<(Vec<Shown>, bool), QueueError> {
-    let prefix = job.map_or_else(|| keys::DONE.to_owned(), |job| format!("{}{job}/", keys::BY_JOB));
-    let mut range = Range::prefix(&prefix, most);
-    if let Some(before) = before {
-        range = range.after(&format!("{prefix}{}", before.inverse()));
-    }
-    let page = store.range(range).await?;
-    let mut shown = Vec::with_capacity(page.entries.len());
-    for entry in page.entries {
-        if job.is_none() {
-            let record = storage::decode(&entry);
-            let record = record.map_err(|error| QueueError::Store(error.to_string()))?;
-            shown.push(shown_from_history(record));
-        } else if let Some(id) = storage::id_of(&entry.key) {
-            shown.push(stored(store, id).await?);
-        }
-    }
-    Ok((shown, page.more))
 }

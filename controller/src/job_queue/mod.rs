@@ -10,6 +10,7 @@ mod delete;
 mod error;
 mod executors;
 mod handle;
+mod list;
 pub mod record;
 mod report;
 pub mod rules;
@@ -21,9 +22,8 @@ mod tests;
 mod waiting;
 
 pub use error::{DeleteJobError, QueueError, SubmitError};
-pub use handle::{
-    Accepted, Leased, ListRequest, Listed, Orders, QueueHandle, Shown, SubmitRequest,
-};
+pub use handle::{Accepted, Leased, Orders, QueueHandle, Shown, SubmitRequest};
+pub use list::{LOOKED_AT, ListRequest, Listed};
 
 use crate::{
     liveness::record::ExecutorRecord,

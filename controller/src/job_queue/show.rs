@@ -8,7 +8,7 @@ use super::{
 };
 use crate::store::{StoreHandle, keys};
 use actix::prelude::*;
-use octavius_protocol::id::{ExecutionId, JobName};
+use octavius_protocol::id::ExecutionId;
 
 /// A live execution, shown once what is shown is on disk. None: it is not live.
 #[derive(Debug, Message)]
@@ -20,32 +20,6 @@ impl Handler<Look> for JobQueue {
 
     fn handle(&mut self, Look(id): Look, _: &mut Self::Context) -> Self::Result {
         let seen = self.view.live(id).map(|record| shown(&self.view, record));
-        Box::pin(self.commit(&[]).map(|stored, _, _| stored.map(|()| seen)))
-    }
-}
-
-/// Live executions, the newest first, shown once what is shown is on disk.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Vec<Shown>, QueueError>")]
-pub(super) struct LookThrough {
-    /// Only those before this one.
-    pub(super) before: Option<ExecutionId>,
-    /// Only those of this job.
-    pub(super) job: Option<JobName>,
-    /// How many at the most.
-    pub(super) most: usize,
-}
-
-impl Handler<LookThrough> for JobQueue {
-    type Result = ResponseActFuture<Self, Result<Vec<Shown>, QueueError>>;
-
-    fn handle(&mut self, look: LookThrough, _: &mut Self::Context) -> Self::Result {
-        let wanted = self.view.newest_first().filter(|record| {
-            look.before.is_none_or(|before| record.id < before)
-                && look.job.as_ref().is_none_or(|job| record.job == *job)
-        });
-        let wanted = wanted.take(look.most).map(|record| shown(&self.view, record));
-        let seen: Vec<Shown> = wanted.collect();
         Box::pin(self.commit(&[]).map(|stored, _, _| stored.map(|()| seen)))
     }
 }

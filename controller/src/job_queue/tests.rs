@@ -2,6 +2,7 @@
 
 mod delete;
 mod ends;
+mod lists;
 
 use super::{
     attempt::Outcome,
@@ -244,7 +245,8 @@ async fn a_list_has_live_and_final_executions_once_each_in_pages() {
         let mut page_token = String::new();
         loop {
             let job = job.map(|job| job.parse().unwrap());
-            let request = ListRequest { page_size: 2, page_token, job };
+            let wanted = rules::Wanted { job, ..Default::default() };
+            let request = ListRequest { page_size: 2, page_token, wanted };
             let page = world.queue.list(request).await.unwrap();
             assert!(page.executions.len() <= 2);
             seen.extend(page.executions.iter().map(|shown| shown.record.id));

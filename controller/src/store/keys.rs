@@ -69,12 +69,22 @@ pub fn done(id: ExecutionId) -> String {
 
 /// An execution among those of its job.
 pub fn by_job(job: &JobName, id: ExecutionId) -> String {
-    format!("{BY_JOB}{job}/{}", id.inverse())
+    format!("{}{}", by_job_prefix(job), id.inverse())
+}
+
+/// All executions of a job begin with this.
+pub fn by_job_prefix(job: &JobName) -> String {
+    format!("{BY_JOB}{job}/")
 }
 
 /// An execution among those of who submitted it.
 pub fn by_user(user: &str, id: ExecutionId) -> String {
-    format!("{BY_USER}{}/{}", escaped(user), id.inverse())
+    format!("{}{}", by_user_prefix(user), id.inverse())
+}
+
+/// All executions that a user submitted begin with this.
+pub fn by_user_prefix(user: &str) -> String {
+    format!("{BY_USER}{}/", escaped(user))
 }
 
 /// A caller's request id.

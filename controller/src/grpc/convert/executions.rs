@@ -102,24 +102,30 @@ fn state(step: Step) -> ExecutionState {
     }
 }
 
+/// The step that a state of the protocol is.
+pub(super) fn step(state: i32) -> Option<Step> {
+    match ExecutionState::try_from(state).ok()? {
+        ExecutionState::Unspecified => None,
+        ExecutionState::Pending => Some(Step::Pending),
+        ExecutionState::Leased => Some(Step::Leased),
+        ExecutionState::Starting => Some(Step::Starting),
+        ExecutionState::Running => Some(Step::Running),
+        ExecutionState::Succeeded => Some(Step::Ended(Outcome::Succeeded)),
+        ExecutionState::Failed => Some(Step::Ended(Outcome::Failed)),
+        ExecutionState::Cancelled => Some(Step::Ended(Outcome::Cancelled)),
+        ExecutionState::TimedOut => Some(Step::Ended(Outcome::TimedOut)),
+        ExecutionState::Lost => Some(Step::Ended(Outcome::Lost)),
+    }
+}
+
 /// A final state that somebody reports.
 pub(super) fn outcome(field: &str, reported: i32, check: &mut Check) -> Option<Outcome> {
-    match ExecutionState::try_from(reported) {
-        Ok(ExecutionState::Succeeded) => Some(Outcome::Succeeded),
-        Ok(ExecutionState::Failed) => Some(Outcome::Failed),
-        Ok(ExecutionState::Cancelled) => Some(Outcome::Cancelled),
-        Ok(ExecutionState::TimedOut) => Some(Outcome::TimedOut),
-        Ok(ExecutionState::Lost) => Some(Outcome::Lost),
-        Ok(
-            ExecutionState::Unspecified
-            | ExecutionState::Pending
-            | ExecutionState::Leased
-            | ExecutionState::Starting
-            | ExecutionState::Running,
-        )
-        | Err(_) => check.wrong(field, || {
-            format!("is {reported}, which is no final state: give one from 5 to 9")
-        }),
+    match step(reported) {
+        Some(Step::Ended(outcome)) => Some(outcome),
+        Some(Step::Pending | Step::Leased | Step::Starting | Step::Running) | None => check
+            .wrong(field, || {
+                format!("is {reported}, which is no final state: give one from 5 to 9")
+            }),
     }
 }
 

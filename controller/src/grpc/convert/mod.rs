@@ -3,6 +3,7 @@
 pub(super) mod executions;
 pub(super) mod executors;
 pub(super) mod jobs;
+pub(super) mod listing;
 mod time;
 
 use super::status::RequestError;

@@ -7,6 +7,7 @@ mod of_job;
 mod place;
 mod report;
 mod submit;
+mod wanted;
 mod watch;
 mod why;
 
@@ -18,6 +19,7 @@ mod tests;
 pub use place::{Attended, Grant, Join, Order, OrderKind, Polled, SessionUnknown};
 pub use report::{Report, Reported, Verdict};
 pub use submit::{Cancelled, Submission, SubmitRefused};
+pub use wanted::{Place, Search, Span, Wanted};
 pub use watch::{CutWanted, Ticked};
 
 use super::{
@@ -187,9 +189,12 @@ impl View {
         self.live.get(&id).map(|live| &live.record)
     }
 
-    /// All live executions, the newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = &Record> {
-        self.live.values().rev().map(|live| &live.record)
+    /// The live executions of a stretch that is not empty, the newest first.
+    pub fn newest_first(&self, span: Span) -> impl Iterator<Item = &Record> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let from = span.from.map_or(Unbounded, Included);
+        let before = span.before.map_or(Unbounded, Excluded);
+        self.live.range((from, before)).rev().map(|(_, live)| &live.record)
     }
 
     /// How many executions wait for an executor.

@@ -116,7 +116,8 @@ impl Model for Bounds {
             actions.push(Action::Deliver(message.clone()));
             actions.push(Action::Drop(message.clone()));
         }
-        let wishes = system.view.newest_first().filter(|record| !record.attempt.cancelling);
+        let wishes =
+            system.view.newest_first(Span::default()).filter(|record| !record.attempt.cancelling);
         actions.extend(wishes.map(|record| Action::Cancel(record.id)));
         actions.push(Action::Tick);
         if !system.flying.is_empty() {
@@ -240,7 +241,7 @@ impl Model for Bounds {
                 let to_come = system.to_come();
                 let live =
                     to_come.into_values().filter(|record| record.attempt.outcome().is_none());
-                system.view.newest_first().eq(live.rev())
+                system.view.newest_first(Span::default()).eq(live.rev())
             }),
             Property::<Self>::always("P3: a final state never changes", |_, system| {
                 system.broken.is_none()

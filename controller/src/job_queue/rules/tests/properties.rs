@@ -69,8 +69,11 @@ impl Story {
     }
 
     fn lease(&self, index: usize) -> Option<(Session, LeaseName)> {
-        let held: Vec<_> =
-            self.view.newest_first().filter(|r| r.attempt.held().is_some()).collect();
+        let held: Vec<_> = self
+            .view
+            .newest_first(Span::default())
+            .filter(|r| r.attempt.held().is_some())
+            .collect();
         let record = held.get(index)?;
         let lease = LeaseName { attempt: record.attempt_id(), epoch: record.attempt.held()? };
         Some((self.view.session_of(record.executor.as_ref()?)?, lease))
@@ -117,7 +120,8 @@ impl Story {
                 }
             }
             Happening::Cancel(index) => {
-                let live = self.view.newest_first().nth(index).map(|record| record.id);
+                let live =
+                    self.view.newest_first(Span::default()).nth(index).map(|record| record.id);
                 if let Some(cancelled) = live.and_then(|id| self.view.cancel(id, "ada", now)) {
                     self.keep(cancelled.changes);
                 }
@@ -163,7 +167,7 @@ proptest! {
             story.step(step);
             let live = story.disk.values().filter(|record| record.attempt.outcome().is_none());
             let live: Vec<&Record> = live.rev().collect();
-            let seen: Vec<&Record> = story.view.newest_first().collect();
+            let seen: Vec<&Record> = story.view.newest_first(Span::default()).collect();
             prop_assert_eq!(seen, live);
             prop_assert_eq!(story.view.check(), Ok(()));
         }
@@ -179,7 +183,7 @@ proptest! {
             story.step(step);
             prop_assert!(!submits || story.view.waiting() <= LIMITS.pending.max(before));
             for executor in [0, 1] {
-                let occupied = story.view.newest_first().filter(|record| {
+                let occupied = story.view.newest_first(Span::default()).filter(|record| {
                     record.attempt.occupies() && record.executor == Some(name(executor))
                 });
                 prop_assert!(occupied.count() <= 2);

@@ -1,0 +1,218 @@
+//! Lists of executions: live ones from the view, final ones from the store, as they were at one moment.
+
+use super::{
+    JobQueue, QueueError, QueueHandle, Shown,
+    record::Record,
+    rules::{Place, Search, Span, Wanted},
+    show::{shown, shown_from_history, stored_record},
+    storage,
+};
+use crate::store::{Entry, Range, StoreHandle, keys};
+use actix::prelude::*;
+use futures::{StreamExt, TryStreamExt, stream};
+use octavius_protocol::id::ExecutionId;
+use octavius_service::actor::Priority;
+use std::{cmp::Reverse, collections::BTreeMap};
+
+/// The most executions that one call looks at, of the live ones and of the final ones each.
+pub const LOOKED_AT: usize = 10_000;
+/// How many keys of history are read at a time.
+const READ: usize = 1_000;
+/// How many records are read at a time where an index names them.
+const AT_ONCE: usize = 32;
+
+/// Which executions a list wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListRequest {
+    /// How many at the most.
+    pub page_size: usize,
+    /// Where the page before ended; empty for the first.
+    pub page_token: String,
+    /// Only these.
+    pub wanted: Wanted,
+}
+
+/// A page of executions, the newest first. It may be short, or empty, and go on nevertheless.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The executions.
+    pub executions: Vec<Shown>,
+    /// Asks for the next page; empty where there is none.
+    pub next_page_token: String,
+    /// How many were looked at to find these.
+    pub looked_at: usize,
+}
+
+/// What is wanted of one stretch, and up to where it was looked through.
+struct Found {
+    executions: Vec<Shown>,
+    /// The last one that was looked at, where there may be more; none: there is no more.
+    stopped: Option<ExecutionId>,
+    looked_at: usize,
+}
+
+impl QueueHandle {
+    /// Executions, the newest first. What is shown is as it was at one moment of this call: live ones are looked at
+    /// before history is read, so that one that ends meanwhile is in the list once, and never missing.
+    pub async fn list(&self, request: ListRequest) -> Result<Listed, QueueError> {
+        let ListRequest { page_size, page_token, wanted } = request;
+        let unknown = || QueueError::PageToken(page_token.chars().take(80).collect());
+        let place = Place::read(&page_token).ok_or_else(unknown)?;
+        let mut listed = Listed::default();
+        for search in wanted.searches(place) {
+            let room = page_size.max(1) - listed.executions.len();
+            let goes_on = search.place;
+            let found = self.search(&wanted, search, room).await?;
+            listed.looked_at += found.looked_at;
+            listed.executions.extend(found.executions);
+            if let Some(stopped) = found.stopped {
+                listed.next_page_token = goes_on(stopped).token();
+                break;
+            }
+            if let Some(last) = listed.executions.last()
+                && listed.executions.len() >= page_size.max(1)
+                && wanted.part.is_some()
+            {
+                listed.next_page_token = goes_on(last.record.id).token();
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn search(
+        &self,
+        wanted: &Wanted,
+        search: Search,
+        most: usize,
+    ) -> Result<Found, QueueError> {
+        if search.span.is_empty() {
+            return Ok(Found { executions: Vec::new(), stopped: None, looked_at: 0 });
+        }
+        let look = LookThrough { wanted: wanted.clone(), search: search.clone(), most: most + 1 };
+        let Live { found: live, newest } = self.actor.query(Priority::Read, look).await??;
+        // What was submitted since then is not of that moment, and what is older than the last one that was looked at
+        // belongs to a later page.
+        let before = newest.successor();
+        let span = search.span.and(Span { before, from: live.stopped });
+        let done = match wanted.may_be_final() && !span.is_empty() {
+            true => history(&self.store, wanted, &Search { span, ..search }, most + 1).await?,
+            false => Found { executions: Vec::new(), stopped: None, looked_at: 0 },
+        };
+        let looked_at = live.looked_at + done.looked_at;
+        let stopped = live.stopped.max(done.stopped);
+        let both = live.executions.into_iter().chain(done.executions);
+        let both: BTreeMap<_, _> = both.map(|shown| (Reverse(shown.record.id), shown)).collect();
+        let mut executions: Vec<_> = both.into_values().collect();
+        executions.retain(|shown| stopped.is_none_or(|stopped| shown.record.id >= stopped));
+        if executions.len() > most {
+            executions.truncate(most);
+            let stopped = executions.last().map(|shown| shown.record.id);
+            return Ok(Found { executions, stopped, looked_at });
+        }
+        Ok(Found { executions, stopped, looked_at })
+    }
+}
+
+/// Live executions, the newest first, shown once what is shown is on disk.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Live, QueueError>")]
+pub(super) struct LookThrough {
+    wanted: Wanted,
+    search: Search,
+    /// How many at the most.
+    most: usize,
+}
+
+/// What was found of the live ones, and which execution was the newest of all then.
+pub(super) struct Live {
+    found: Found,
+    newest: ExecutionId,
+}
+
+impl Handler<LookThrough> for JobQueue {
+    type Result = ResponseActFuture<Self, Result<Live, QueueError>>;
+
+    fn handle(&mut self, look: LookThrough, _: &mut Self::Context) -> Self::Result {
+        let LookThrough { wanted, search, most } = look;
+        let mut found = Found { executions: Vec::new(), stopped: None, looked_at: 0 };
+        let live = wanted.may_be_live().then(|| self.view.newest_first(search.span));
+        for record in live.into_iter().flatten() {
+            found.looked_at += 1;
+            if search.takes(record.id) && wanted.takes(record) {
+                found.executions.push(shown(&self.view, record));
+            }
+            if found.executions.len() >= most || found.looked_at >= LOOKED_AT {
+                found.stopped = Some(record.id);
+                break;
+            }
+        }
+        let live = Live { found, newest: self.last_id };
+        Box::pin(self.commit(&[]).map(|stored, _, _| stored.map(|()| live)))
+    }
+}
+
+/// Final executions, the newest first: by the index of jobs or of users where one is named, else all of them.
+async fn history(
+    store: &StoreHandle,
+    wanted: &Wanted,
+    search: &Search,
+    most: usize,
+) -> Result<Found, QueueError> {
+    let prefix = match (&wanted.job, &wanted.user) {
+        (Some(job), _) => keys::by_job_prefix(job),
+        (None, Some(user)) => keys::by_user_prefix(user),
+        (None, None) => keys::DONE.to_owned(),
+    };
+    let mut range = Range::prefix(&prefix, most.min(READ));
+    if let Some(before) = search.span.before {
+        range = range.after(&format!("{prefix}{}", before.inverse()));
+    }
+    if let Some(from) = search.span.from {
+        range.end = format!("{prefix}{}\0", from.inverse());
+    }
+    let mut found = Found { executions: Vec::new(), stopped: None, looked_at: 0 };
+    loop {
+        let page = store.range(range.clone()).await?;
+        let last = page.entries.last().map(|entry| entry.key.clone());
+        let records =
+            stream::iter(
+                page.entries.into_iter().filter_map(|entry| {
+                    let id = storage::id_of(&entry.key)?;
+                    Some(async move {
+                        Ok::<_, QueueError>((id, record(store, search, id, &entry).await?))
+                    })
+                }),
+            );
+        let mut records = records.buffered(AT_ONCE);
+        while let Some((id, record)) = records.try_next().await? {
+            found.looked_at += 1;
+            found
+                .executions
+                .extend(record.filter(|record| wanted.takes(record)).map(shown_from_history));
+            if found.executions.len() >= most || found.looked_at >= LOOKED_AT {
+                found.stopped = Some(id);
+                return Ok(found);
+            }
+        }
+        let Some(last) = last.filter(|_| page.more) else { return Ok(found) };
+        range = Range { limit: READ, ..range.after(&last) };
+    }
+}
+
+/// The record that an entry of history is or names. None: it is not looked for, or was removed since.
+async fn record(
+    store: &StoreHandle,
+    search: &Search,
+    id: ExecutionId,
+    entry: &Entry,
+) -> Result<Option<Record>, QueueError> {
+    if !search.takes(id) {
+        return Ok(None);
+    }
+    if entry.value.is_empty() {
+        return stored_record(store, id).await;
+    }
+    let record = storage::decode(entry);
+    record.map(Some).map_err(|unreadable| QueueError::Store(unreadable.to_string()))
+}

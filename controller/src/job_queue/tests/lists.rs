@@ -1,0 +1,178 @@
+//! Lists of executions, while nothing and while everything happens.
+
+use super::*;
+use crate::job_queue::rules::Wanted;
+use futures::{StreamExt, stream};
+use std::collections::BTreeSet;
+
+/// Everything that a list has, page by page, and how many pages it took.
+async fn listed(queue: &QueueHandle, wanted: &Wanted, page_size: usize) -> (Vec<Shown>, usize) {
+    let mut all = Vec::new();
+    let mut page_token = String::new();
+    for pages in 1.. {
+        let request = ListRequest { page_size, page_token, wanted: wanted.clone() };
+        let page = queue.list(request).await.unwrap();
+        assert!(page.executions.len() <= page_size);
+        assert!(page.looked_at <= 2 * LOOKED_AT + 2 && page.looked_at >= page.executions.len());
+        all.extend(page.executions);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return (all, pages);
+        }
+    }
+    unreachable!("a list ends")
+}
+
+fn ids(shown: &[Shown]) -> Vec<ExecutionId> {
+    shown.iter().map(|shown| shown.record.id).collect()
+}
+
+impl World {
+    async fn submit(&self, job: &str, user: &str) -> ExecutionId {
+        let wish = SubmitRequest { user: user.to_owned(), ..wish(job, "") };
+        self.queue.submit(wish).await.unwrap().execution.record.id
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_has_what_was_asked_for_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    for job in ["greet", "other"] {
+        world.job(job).await;
+    }
+    let mut all = Vec::new();
+    for number in 0..24 {
+        let (job, user) =
+            (["greet", "other"][number % 2], ["ada", "bob/ada", "ada/bob"][number % 3]);
+        let id = world.submit(job, user).await;
+        if number % 4 < 2 {
+            world.queue.cancel(id, user).await.unwrap();
+        }
+        all.push(world.queue.get(id).await.unwrap());
+    }
+    all.reverse();
+    let job = |job: &str| Some(job.parse().unwrap());
+    let user = |user: &str| Some(user.to_owned());
+    let none = Wanted::default;
+    let middle = all[12].record.id;
+    let span = |before, from| rules::Span { before, from };
+    let text = middle.to_string();
+    let wishes = [
+        none(),
+        Wanted { job: job("greet"), ..none() },
+        Wanted { job: job("nothing"), ..none() },
+        Wanted { user: user("ada"), ..none() },
+        Wanted { user: user("ada/bob"), job: job("other"), ..none() },
+        Wanted { states: vec![Step::Pending], ..none() },
+        Wanted { states: vec![Step::Ended(Outcome::Cancelled)], user: user("bob/ada"), ..none() },
+        Wanted { states: vec![Step::Running, Step::Ended(Outcome::Lost)], ..none() },
+        Wanted { executor: Some("here".parse().unwrap()), ..none() },
+        Wanted { span: span(Some(middle), None), ..none() },
+        Wanted { span: span(None, Some(middle)), job: job("greet"), ..none() },
+        Wanted { span: span(Some(all[3].record.id), Some(middle)), user: user("ada"), ..none() },
+        Wanted { span: span(Some(middle), Some(middle)), ..none() },
+        Wanted { part: Some(text[20..].to_owned()), ..none() },
+        Wanted { part: Some(text.clone()), ..none() },
+        Wanted { part: Some("vvvvvv".to_owned()), ..none() },
+    ];
+    for wanted in wishes {
+        let right = all.iter().filter(|shown| {
+            let (id, record) = (shown.record.id, &shown.record);
+            let text = id.to_string();
+            wanted.takes(record)
+                && wanted.span.before.is_none_or(|before| id < before)
+                && wanted.span.from.is_none_or(|from| id >= from)
+                && wanted.part.as_ref().is_none_or(|part| {
+                    text.starts_with(part.as_str()) || text.ends_with(part.as_str())
+                })
+        });
+        let right: Vec<_> = right.map(|shown| shown.record.id).collect();
+        for page_size in [1, 3, 100] {
+            let (found, _) = listed(&world.queue, &wanted, page_size).await;
+            assert_eq!(ids(&found), right, "{wanted:?} by {page_size}");
+            assert!(found.iter().all(|shown| all.iter().any(|known| known.record == shown.record)));
+        }
+    }
+    // All of a moment begin alike: those are the first, and each comes once over the pages.
+    let beginning = Wanted { part: Some(text[..6].to_owned()), ..none() };
+    for page_size in [1, 5, 100] {
+        let (found, _) = listed(&world.queue, &beginning, page_size).await;
+        let alike = all.iter().filter(|shown| shown.record.id.to_string().starts_with(&text[..6]));
+        assert_eq!(ids(&found), alike.map(|shown| shown.record.id).collect::<Vec<_>>());
+    }
+    world.system.stop().await;
+}
+
+/// Whatever ends while pages are read: each execution that was there before is in the list once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_has_no_holes_and_no_repeats_while_executions_end() {
+    const MANY: usize = 150;
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    let mut known = Vec::new();
+    for _ in 0..MANY {
+        known.push(world.submit("greet", "ada").await);
+    }
+    let ending = {
+        let (queue, mut known) = (world.queue.clone(), known.clone());
+        tokio::spawn(async move {
+            while !known.is_empty() {
+                let id = known.swap_remove(rand::random_range(0..known.len()));
+                queue.cancel(id, "ada").await.unwrap();
+                if known.len() % 3 == 0 {
+                    queue.submit(wish("greet", "")).await.unwrap();
+                }
+            }
+        })
+    };
+    let wishes = [
+        Wanted::default(),
+        Wanted { job: Some("greet".parse().unwrap()), ..Wanted::default() },
+        Wanted { user: Some("ada".to_owned()), ..Wanted::default() },
+    ];
+    let mut rounds = 0;
+    let mut mixed = 0;
+    while !ending.is_finished() {
+        let wanted = &wishes[rounds % wishes.len()];
+        let (found, _) = listed(&world.queue, wanted, rand::random_range(1..40)).await;
+        let found_ids = ids(&found);
+        let distinct: BTreeSet<_> = found_ids.iter().copied().collect();
+        assert_eq!(distinct.len(), found_ids.len(), "a repeat in {wanted:?}");
+        assert!(found_ids.is_sorted_by(|newer, older| newer > older));
+        let missing: Vec<_> = known.iter().filter(|id| !distinct.contains(id)).collect();
+        assert!(missing.is_empty(), "{missing:?} are missing in {wanted:?}");
+        let over = found.iter().filter(|shown| shown.record.attempt.outcome().is_some()).count();
+        mixed += usize::from(over > 0 && over < found.len());
+        rounds += 1;
+    }
+    ending.await.unwrap();
+    assert!(mixed > 2, "{mixed} of {rounds} lists saw live and final ones");
+    world.system.stop().await;
+}
+
+/// A call is bounded by what it looks at, not only by what it finds; the token says that there is more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_looks_at_so_many_and_says_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    let oldest = world.submit("greet", "bob").await;
+    let wishes = (0..LOOKED_AT + 500).map(|_| world.submit("greet", "ada"));
+    stream::iter(wishes).buffer_unordered(256).collect::<Vec<_>>().await;
+    let wanted = Wanted { user: Some("bob".to_owned()), ..Wanted::default() };
+    let began = Instant::now();
+    let page = world
+        .queue
+        .list(ListRequest { page_size: 10, wanted: wanted.clone(), ..Default::default() })
+        .await
+        .unwrap();
+    let took = began.elapsed();
+    assert_eq!((page.executions.len(), page.looked_at), (0, LOOKED_AT));
+    assert!(!page.next_page_token.is_empty());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let (found, pages) = listed(&world.queue, &wanted, 10).await;
+    assert_eq!((ids(&found), pages), (vec![oldest], 2));
+    world.system.stop().await;
+}
