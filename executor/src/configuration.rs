@@ -1,5 +1,6 @@
 //! What `executor_config.json` says. The keys' comments are their manual.
 
+use crate::link::Offer;
 use octavius_protocol::id::ExecutorId;
 use octavius_service::{
     choice,
@@ -52,7 +53,7 @@ section! {
 
     /// How long a job's program may run, in seconds, if neither job nor execution says; 0: as long as it likes.
     job_active_deadline_seconds: u64 = 0;
-    /// How many new attempts a failure gets if the job does not say. Not in this version, which makes none.
+    /// How many new attempts a failure gets if the job does not say: after pauses of 10 s, 20 s and so on, up to 5 min.
     job_retries: u32 = 0;
 
     /// `out-of-cluster` reads the kubeconfig file, anything else is the cluster that the executor runs in.
@@ -154,6 +155,14 @@ impl Configuration {
     /// How many attempts this executor takes at once.
     pub fn capacity(&self) -> u32 {
         self.capacity.unwrap_or_else(cores)
+    }
+
+    /// What is added to the terms of jobs that do not say.
+    pub fn offer(&self) -> Offer {
+        let pods = self.wait_for_resource_poll_count;
+        let timeout = self.default_timeout();
+        let start_timeout = timeout.filter(|_| pods > 0).map(|time| time.saturating_mul(pods));
+        Offer { job_retries: self.job_retries, timeout, start_timeout }
     }
 
     /// How long a program may run if nobody says.

@@ -107,6 +107,7 @@ impl Place {
             labels: configuration.labels.clone(),
             capacity: configuration.capacity(),
             installation: None,
+            offer: configuration.offer(),
         };
         Ok(Self { state_dir: Arc::new(state_dir), link, registration })
     }
@@ -127,11 +128,6 @@ impl Executor {
             return Err(StartError::Kubernetes);
         }
         raise_open_files();
-        if configuration.job_retries > 0 {
-            tracing::warn!(
-                "`job_retries` has no effect in this version: a failed job is not tried again"
-            );
-        }
         let place = Place::open(configuration).await?;
         let (path, spool_max) = (place.state_dir.path().to_owned(), configuration.spool_max.0);
         let opened =

@@ -13,6 +13,7 @@ mod installation;
 mod log;
 mod output;
 mod render;
+mod span;
 mod terminal;
 
 use clap::Parser;

@@ -166,9 +166,22 @@ impl Client {
         job: &str,
         arguments: BTreeMap<String, String>,
     ) -> Result<v1::Execution, Error> {
-        values::check(job, &arguments)?;
-        let request_id = uuid::Uuid::new_v4().to_string();
-        let message = v1::ExecuteRequest { job: job.to_owned(), arguments, request_id };
+        let job = job.to_owned();
+        let request = v1::ExecuteRequest { job, arguments, ..v1::ExecuteRequest::default() };
+        self.execute_with(request).await
+    }
+
+    /// The same for a request that says more than job and arguments. It gets a request id if it has none.
+    ///
+    /// # Errors
+    /// As [`Client::execute`].
+    pub async fn execute_with(&self, request: v1::ExecuteRequest) -> Result<v1::Execution, Error> {
+        values::check(&request.job, &request.arguments)?;
+        let request_id = match request.request_id.as_str() {
+            "" => uuid::Uuid::new_v4().to_string(),
+            given => given.to_owned(),
+        };
+        let message = v1::ExecuteRequest { request_id, ..request };
         let accepted = self.call(message, Repeat::Always, |request| {
             let mut executions = self.executions_service();
             async move { executions.execute(request).await }
@@ -243,7 +256,18 @@ impl Client {
     /// # Errors
     /// Where the controller refuses or does not answer.
     pub async fn cancel(&self, id: &str) -> Result<v1::Execution, Error> {
-        let message = v1::CancelRequest { id: id.to_owned() };
+        self.cancel_with(v1::CancelRequest { id: id.to_owned(), force: false }).await
+    }
+
+    /// Ends an execution without waiting for the word of its executor: what runs there may go on.
+    ///
+    /// # Errors
+    /// As [`Client::cancel`].
+    pub async fn force_cancel(&self, id: &str) -> Result<v1::Execution, Error> {
+        self.cancel_with(v1::CancelRequest { id: id.to_owned(), force: true }).await
+    }
+
+    async fn cancel_with(&self, message: v1::CancelRequest) -> Result<v1::Execution, Error> {
         let wished = self.call(message, Repeat::IfBroken, |request| {
             let mut executions = self.executions_service();
             async move { executions.cancel(request).await }

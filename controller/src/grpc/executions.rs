@@ -18,13 +18,16 @@ impl v1::executions_server::Executions for Services {
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
         let (caller, request) = self.parts.door.enter(Rpc::Execute, request)?;
-        checked(|check| {
-            let arguments = executions::arguments_of_some_job(&request.arguments, check);
-            executions::request_id(&request.request_id, check).and(arguments)
+        let v1::ExecuteRequest { job, arguments, request_id, timeout, start_within, on, .. } =
+            request;
+        let own = checked(|check| {
+            let right = executions::arguments_of_some_job(&arguments, check);
+            let right = executions::request_id(&request_id, check).and(right);
+            let own = executions::own(timeout, start_within, on, check);
+            right.and(own)
         })?;
-        let v1::ExecuteRequest { job, arguments, request_id } = request;
         let user = caller.name().to_owned();
-        let submit = SubmitRequest { job, arguments, request_id, user };
+        let submit = SubmitRequest { job, arguments, request_id, user, own };
         let accepted = self.parts.queue.submit(submit).await?;
         let execution = Some(self.execution(accepted.execution).await);
         Ok(Response::new(v1::ExecuteResponse { execution, created: accepted.created }))
@@ -69,7 +72,10 @@ impl v1::executions_server::Executions for Services {
     ) -> Result<Response<v1::CancelResponse>, Status> {
         let (caller, request) = self.parts.door.enter(Rpc::Cancel, request)?;
         let id = checked(|check| check.id("id", &request.id))?;
-        let shown = self.parts.queue.cancel(id, caller.name()).await?;
+        let shown = match request.force {
+            true => self.parts.queue.force(id, caller.name()).await?,
+            false => self.parts.queue.cancel(id, caller.name()).await?,
+        };
         let execution = Some(self.execution(shown).await);
         Ok(Response::new(v1::CancelResponse { execution }))
     }

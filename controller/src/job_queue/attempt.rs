@@ -23,6 +23,17 @@ pub enum Outcome {
     Lost,
 }
 
+/// Which limit of time an attempt passed, as the controller counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+#[serde(rename_all = "snake_case")]
+pub enum Late {
+    /// Its program did not run in time.
+    Start,
+    /// Its program ran for too long, and its holder did not end it.
+    Run,
+}
+
 /// Where an attempt is. Each holder has an epoch of its own; `last` is the newest that was ever granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,21 +63,22 @@ pub enum State {
 #[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum Event {
     /// It is given to a holder, with the next epoch.
-    #[cfg_attr(test, proptest(weight = 6))]
+    #[cfg_attr(test, proptest(weight = 9))]
     Grant,
     /// The grant is taken back, because the holder never took notice of it.
+    #[cfg_attr(test, proptest(weight = 2))]
     Release(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch),
     /// The holder has made what cannot run yet.
-    #[cfg_attr(test, proptest(weight = 6))]
+    #[cfg_attr(test, proptest(weight = 9))]
     Prepare(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch),
     /// The holder's program runs.
-    #[cfg_attr(test, proptest(weight = 6))]
+    #[cfg_attr(test, proptest(weight = 9))]
     Start(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch),
     /// The holder says how it ended; its log may still be on its way.
-    #[cfg_attr(test, proptest(weight = 4))]
+    #[cfg_attr(test, proptest(weight = 6))]
     End(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch, Outcome),
     /// The log of what ended is whole, or known to be cut.
-    #[cfg_attr(test, proptest(weight = 4))]
+    #[cfg_attr(test, proptest(weight = 6))]
     Seal(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch),
     /// Somebody wants it to end.
     Cancel,
@@ -74,6 +86,12 @@ pub enum Event {
     Lose(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch),
     /// The holder was told to stop, and is silent: nobody waits any longer for its word.
     Unconfirmed(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch),
+    /// It waited for a holder for too long.
+    NotStarted,
+    /// It passed a limit of time with its holder.
+    Late(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch, Late),
+    /// The holder was told to stop what is late, and nothing came of it.
+    GiveUp(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch),
 }
 
 /// An event that does not apply.
@@ -93,12 +111,19 @@ pub struct Attempt {
     pub cancelling: bool,
     /// How it ended, while its log is still on its way.
     pub ending: Option<Outcome>,
+    /// Which limit it passed, while its holder is told to stop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
 }
 
 impl Attempt {
     /// An attempt that was never granted.
-    pub const NEW: Self =
-        Self { state: State::Pending { last: Epoch(0) }, cancelling: false, ending: None };
+    pub const NEW: Self = Self {
+        state: State::Pending { last: Epoch(0) },
+        cancelling: false,
+        ending: None,
+        late: None,
+    };
 
     /// The epoch of the holder, while there is one.
     pub fn held(&self) -> Option<Epoch> {
@@ -122,6 +147,11 @@ impl Attempt {
     /// Whether it takes one of its holder's places: held, and not known to have ended.
     pub fn occupies(&self) -> bool {
         self.held().is_some() && self.ending.is_none()
+    }
+
+    /// Whether its holder is to stop it.
+    pub fn to_be_stopped(&self) -> bool {
+        (self.cancelling || self.late.is_some()) && self.held().is_some() && self.ending.is_none()
     }
 
     /// How it ended, once it did for good.
@@ -176,7 +206,24 @@ impl Attempt {
             Event::Unconfirmed(epoch) if self.cancelling && self.held() == Some(epoch) => {
                 Ok(Self { ending: self.ending.or(Some(Outcome::Cancelled)), ..self })
             }
-            Event::Lose(_) | Event::Unconfirmed(_) => refused,
+            Event::NotStarted => match self.state {
+                State::Pending { last } => Ok(self.over(last, Outcome::Failed)),
+                State::Leased(_) | State::Starting(_) | State::Running(_) | State::Ended { .. } => {
+                    refused
+                }
+            },
+            Event::Late(epoch, late) if self.held() == Some(epoch) => {
+                self.passed(late).ok_or(Refused { state: self.state, event })
+            }
+            Event::GiveUp(epoch) if self.to_be_stopped() && self.held() == Some(epoch) => {
+                match self.late {
+                    // It may run, and may have been about to: only what never began is known to have failed.
+                    Some(Late::Start) => Ok(Self { ending: Some(Outcome::Failed), ..self }),
+                    Some(Late::Run) => Ok(Self { ending: Some(Outcome::Lost), ..self }),
+                    None => refused,
+                }
+            }
+            Event::Lose(_) | Event::Unconfirmed(_) | Event::Late(..) | Event::GiveUp(_) => refused,
         }
     }
 
@@ -185,7 +232,21 @@ impl Attempt {
     }
 
     fn over(self, epoch: Epoch, outcome: Outcome) -> Self {
-        Self { state: State::Ended { epoch, outcome }, cancelling: false, ending: None }
+        Self { state: State::Ended { epoch, outcome }, cancelling: false, ending: None, late: None }
+    }
+
+    /// What was never prepared has failed; what may run is to be stopped first. A wish that came before stands.
+    fn passed(self, late: Late) -> Option<Self> {
+        if self.cancelling || self.ending.is_some() || self.late.is_some() {
+            return None;
+        }
+        match (self.state, late) {
+            (State::Leased(_), Late::Start) => Some(Self { ending: Some(Outcome::Failed), ..self }),
+            (State::Starting(_), Late::Start) | (State::Running(_), Late::Run) => {
+                Some(Self { late: Some(late), ..self })
+            }
+            _ => None,
+        }
     }
 
     /// What waits ends at once; what may run gets a wish; what has a result keeps it.
@@ -290,7 +351,8 @@ mod tests {
             prop_assume!(old < newest);
             for event in [
                 Event::Release(old), Event::Prepare(old), Event::Start(old), Event::End(old, outcome),
-                Event::Seal(old), Event::Lose(old), Event::Unconfirmed(old),
+                Event::Seal(old), Event::Lose(old), Event::Unconfirmed(old), Event::GiveUp(old),
+                Event::Late(old, Late::Start), Event::Late(old, Late::Run),
             ] {
                 prop_assert!(attempt.after(event).is_err(), "{event:?} was taken by {attempt:?}");
             }
@@ -310,12 +372,35 @@ mod tests {
         /// P1: what was acknowledged once can be said again.
         #[test]
         fn saying_it_twice_is_not_an_error(events: Vec<Event>, event: Event) {
-            prop_assume!(!matches!(event, Event::Grant | Event::Release(_) | Event::Lose(_)));
+            // These are not said by anybody: the clock, or the queue itself, brings them about once.
+            let said = !matches!(
+                event,
+                Event::Grant | Event::Release(_) | Event::Lose(_)
+                    | Event::NotStarted | Event::Late(..) | Event::GiveUp(_)
+            );
+            prop_assume!(said);
             let attempt = *lives(&events).last().unwrap();
             if let Ok(once) = attempt.after(event)
                 && !(matches!(event, Event::Unconfirmed(_)) && once.outcome().is_some())
             {
                 prop_assert_eq!(once.after(event), Ok(once));
+            }
+        }
+    }
+
+    proptest! {
+        /// P3: nothing that may run is said to be over because of the time, before its holder was told to stop it.
+        #[test]
+        fn what_may_run_is_stopped_before_it_is_late_for_good(events: Vec<Event>) {
+            let mut was = Attempt::NEW;
+            for event in events {
+                let Ok(now) = was.after(event) else { continue };
+                let prepared = matches!(was.state, State::Starting(_) | State::Running(_));
+                let ended = was.ending.is_none() && now.ending.is_some();
+                if prepared && ended && matches!(event, Event::Late(..) | Event::GiveUp(_)) {
+                    prop_assert!(was.late.is_some(), "{event:?} ended {was:?}");
+                }
+                was = now;
             }
         }
     }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::store::StoreHandle;
 use actix::prelude::*;
+use jiff::Timestamp;
 use octavius_protocol::id::{ExecutorId, Session};
 use tokio::sync::oneshot;
 
@@ -156,6 +157,9 @@ impl Handler<Attend> for JobQueue {
 
     fn handle(&mut self, attend: Attend, _: &mut Self::Context) -> Self::Result {
         let Attend { session, held, last } = attend;
+        if !last {
+            self.view.heard(session, Timestamp::now());
+        }
         let was_ready = self.view.is_ready(session);
         let mut attended = match self.view.attend(session, &held) {
             Ok(attended) => attended,

@@ -9,6 +9,7 @@ use super::{
     rules::{Grant, Join, LeaseName, Order, Report, Verdict},
     show::{Look, stored, stored_spec},
     submit::{Cancel, Submit, Submitted},
+    terms::Own,
     waiting::AwaitEnd,
 };
 use crate::{caller::Caller, store::StoreHandle};
@@ -28,6 +29,8 @@ pub struct SubmitRequest {
     pub request_id: String,
     /// Who asks.
     pub user: String,
+    /// What is asked besides.
+    pub own: Own,
 }
 
 /// An execution as it is shown.
@@ -155,7 +158,17 @@ impl QueueHandle {
 
     /// Takes the wish of `user` that an execution end; the execution as it stands then.
     pub async fn cancel(&self, id: ExecutionId, user: &str) -> Result<Shown, QueueError> {
-        self.actor.mutate(Priority::Report, Cancel(id, user.to_owned())).await??;
+        self.end(Cancel { id, user: user.to_owned(), force: false }).await
+    }
+
+    /// The same, without waiting for the word of its executor.
+    pub async fn force(&self, id: ExecutionId, user: &str) -> Result<Shown, QueueError> {
+        self.end(Cancel { id, user: user.to_owned(), force: true }).await
+    }
+
+    async fn end(&self, cancel: Cancel) -> Result<Shown, QueueError> {
+        let id = cancel.id;
+        self.actor.mutate(Priority::Report, cancel).await??;
         self.get(id).await
     }
 

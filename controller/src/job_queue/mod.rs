@@ -17,6 +17,7 @@ pub mod rules;
 mod show;
 mod storage;
 mod submit;
+pub mod terms;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -183,14 +184,35 @@ impl JobQueue {
             return self.measure(); // nothing is decided that could not be written
         }
         let ticked = self.view.tick(self.now());
+        let woken = ticked.wake.clone();
+        let over = ticked.changes.iter().filter_map(|change| match change {
+            Change::Done(record) => Some(record.attempt_id()),
+            Change::Live(_) | Change::Submitted(..) => None,
+        });
+        let over: Vec<AttemptId> = over.collect();
         if !ticked.changes.is_empty() {
             let commit = self.commit_each(&ticked.changes);
-            context.spawn(commit.map(|_, queue, _| queue.wake_polls()));
+            context.spawn(commit.map(move |committed, queue, context| {
+                queue.wake_polls();
+                for session in woken {
+                    queue.wake_attend(Some(session));
+                }
+                for attempt in over.into_iter().filter(|_| committed.is_ok()) {
+                    queue.close_log(attempt, context);
+                }
+            }));
         }
         self.cut_due(ticked.cuts, context);
         self.wake_polls(); // forgets those who have left
         self.ends.forget_who_left();
         self.measure();
+    }
+
+    /// Closes the log of what never ran: it is empty, and who follows it is told.
+    fn close_log(&self, attempt: AttemptId, context: &mut Context<Self>) {
+        let logs = self.parts.logs.clone();
+        let closed = async move { logs.cut(attempt, String::new()).await };
+        context.spawn(closed.into_actor(self).map(|_, _, _| ()));
     }
 
     /// Closes logs as they are: a few at a time, and each that could not be after a growing pause.

@@ -1,6 +1,9 @@
 //! What the store keeps of an execution: what was submitted, once, and where it stands, rewritten at each step.
 
-use super::attempt::{Attempt, Outcome, State};
+use super::{
+    attempt::{Attempt, Outcome, State},
+    terms::{ExecutorTerms, Own, Terms},
+};
 use jiff::Timestamp;
 use octavius_protocol::id::{
     AttemptId, AttemptNumber, ExecutionId, ExecutorId, JobName, VariableName,
@@ -25,8 +28,11 @@ pub struct Spec {
     pub command: Vec<String>,
     /// Values by argument name.
     pub arguments: BTreeMap<VariableName, String>,
-    /// How long the program may run, in milliseconds; none: no limit.
+    /// How long the job lets the program run, in milliseconds; none: no limit.
     pub timeout_ms: Option<u64>,
+    /// What the request said besides.
+    #[serde(default, skip_serializing_if = "Own::is_empty")]
+    pub own: Own,
 }
 
 impl Spec {
@@ -96,6 +102,29 @@ impl From<State> for Step {
     }
 }
 
+/// A try that is over, and was followed by another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Earlier {
+    /// Which try it was.
+    pub number: AttemptNumber,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// For programs: a word such as `exit_code`.
+    pub code: String,
+    /// In words, shortened.
+    pub reason: String,
+    /// The program's exit code, if it exited.
+    pub exit_code: Option<i32>,
+    /// Who held it last.
+    pub executor: Option<ExecutorId>,
+    /// Its log's size in bytes.
+    pub log_size: u64,
+    /// Why its log is not whole, shortened; empty where it is.
+    pub log_cut: String,
+    /// When each of its steps was taken, by this controller's clock.
+    pub history: Vec<(Step, Timestamp)>,
+}
+
 /// Where an execution stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
@@ -111,6 +140,21 @@ pub struct Record {
     pub user: String,
     /// Which executors can run it.
     pub needs: Needs,
+    /// What it runs under.
+    #[serde(default)]
+    pub terms: Terms,
+    /// What the executor of the newest grant adds to that.
+    #[serde(default)]
+    pub offer: ExecutorTerms,
+    /// The tries before this one, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Earlier>,
+    /// When it is tried again, where it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// Whether somebody wants it to end with this try, however that ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last_try: bool,
     /// Which try this is: from 1.
     pub number: AttemptNumber,
     /// Where that try is.

@@ -3,6 +3,7 @@
 use super::{
     attempt::State,
     record::{Change, Record, Spec},
+    terms::Own,
 };
 use crate::store::{Entry, Write, keys};
 use bytes::Bytes;
@@ -70,10 +71,11 @@ pub(super) fn same_content(
     spec: &Spec,
     job: &str,
     arguments: &std::collections::BTreeMap<String, String>,
+    own: &Own,
 ) -> bool {
     let given = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let stored = spec.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    spec.job.as_str() == job && stored.eq(given)
+    spec.job.as_str() == job && stored.eq(given) && spec.own == *own
 }
 
 /// The newest execution that a store's records tell of.

@@ -3,16 +3,18 @@
 use super::{
     Accepted, JobQueue, QueueError, Shown, SubmitError, SubmitRequest,
     record::{Change, Record, Spec},
-    rules::{Submission, SubmitRefused},
+    rules::{CutWanted, Submission, SubmitRefused},
     show::{shown, stored_spec},
     storage,
+    terms::Terms,
 };
 use crate::{
-    registry::{Pinned, Violation},
+    registry::{Pinned, Violation, quoted},
     store::{StoreHandle, keys},
 };
 use actix::prelude::*;
 use octavius_protocol::id::ExecutionId;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Accepts one request to run a job. The answer comes after the execution is on disk.
@@ -84,7 +86,8 @@ async fn first_of(
     let first: storage::RequestRecord = storage::decode_value(&key, &value)
         .map_err(|unreadable| SubmitError::Store(unreadable.to_string()))?;
     let spec = stored_spec(store, first).await?;
-    let same = spec.filter(|spec| storage::same_content(spec, &request.job, &request.arguments));
+    let same = spec
+        .filter(|spec| storage::same_content(spec, &request.job, &request.arguments, &request.own));
     match same {
         Some(spec) => Ok(Some(Box::new((first, spec)))),
         None => {
@@ -104,6 +107,10 @@ impl JobQueue {
             Ok(Prepared::Found(first)) => return self.found(*first),
             Ok(Prepared::New(pinned, request)) => (*pinned, request),
         };
+        let other = other_labels(&pinned, &request);
+        if !other.is_empty() {
+            return Box::pin(fut::err(SubmitError::Invalid(other)));
+        }
         let submission = self.submission(pinned, request);
         let spec = submission.spec.clone();
         if let Some(violation) = too_large(&spec) {
@@ -133,7 +140,16 @@ impl JobQueue {
         }
         let unset =
             format!("the secrets {named} are not set: this version runs the job without them");
-        let timeout = pinned.timeout.map(|timeout| timeout.as_millis());
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let terms = Terms {
+            retry: pinned.retry,
+            timeout_ms: pinned.timeout.map(ms),
+            start_timeout_ms: pinned.start_timeout.map(ms),
+            queue_timeout_ms: pinned.queue_timeout.map(ms),
+            concurrency: pinned.concurrency,
+            selector: pinned.executor_selector,
+            own: request.own.clone(),
+        };
         Submission {
             id: self.next_id(),
             spec: Spec {
@@ -144,8 +160,10 @@ impl JobQueue {
                 image_name: pinned.image_name,
                 command: pinned.command,
                 arguments: pinned.arguments,
-                timeout_ms: timeout.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+                timeout_ms: terms.timeout_ms,
+                own: request.own,
             },
+            terms,
             request_id: Some(request.request_id).filter(|id| !id.is_empty()),
             notes: if secrets.is_empty() { Vec::new() } else { vec![unset] },
         }
@@ -170,6 +188,21 @@ impl JobQueue {
     }
 }
 
+/// The labels that a request wants to be others than the job does.
+fn other_labels(pinned: &Pinned, request: &SubmitRequest) -> Vec<Violation> {
+    let others = request.own.on.iter().filter_map(|(name, value)| {
+        let wanted = pinned.executor_selector.get(name).filter(|wanted| *wanted != value)?;
+        let description = format!(
+            "wants {name} to be {}, and `executor_selector` of job `{}` wants {}: leave it out, or change the job",
+            quoted(value),
+            pinned.job,
+            quoted(wanted)
+        );
+        Some(Violation { field: "on".to_owned(), description })
+    });
+    others.collect()
+}
+
 /// The most bytes of secrets' names in a note: it is written again at each step.
 const NAMED: usize = 1000;
 /// The most bytes of what was submitted, as it is stored: a transaction of the store takes 1 MiB.
@@ -187,28 +220,41 @@ fn too_large(spec: &Spec) -> Option<Violation> {
 /// Takes a user's wish that an execution end. None: it is not live.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Option<Record>, QueueError>")]
-pub(super) struct Cancel(pub(super) ExecutionId, pub(super) String);
+pub(super) struct Cancel {
+    pub(super) id: ExecutionId,
+    pub(super) user: String,
+    /// Whether nobody waits for the word of its holder.
+    pub(super) force: bool,
+}
 
 impl Handler<Cancel> for JobQueue {
     type Result = ResponseActFuture<Self, Result<Option<Record>, QueueError>>;
 
-    fn handle(&mut self, Cancel(id, user): Cancel, _: &mut Self::Context) -> Self::Result {
-        let Some(cancelled) = self.view.cancel(id, &user, self.now()) else {
-            return Box::pin(fut::ok(None));
+    fn handle(&mut self, cancel: Cancel, _: &mut Self::Context) -> Self::Result {
+        let Cancel { id, user, force } = cancel;
+        let cancelled = match force {
+            false => self.view.cancel(id, &user, self.now()),
+            true => self.view.force(id, &user, self.now()),
         };
+        let Some(cancelled) = cancelled else { return Box::pin(fut::ok(None)) };
         let over = cancelled.changes.iter().any(|change| matches!(change, Change::Done(_)));
         let commit = self.commit(&cancelled.changes);
-        Box::pin(commit.map(move |committed, queue, context| {
-            committed?;
-            queue.wake_attend(cancelled.wake);
-            if over {
-                // It never ran: its log is empty and closed, and who follows it is told.
-                let logs = queue.parts.logs.clone();
-                let attempt = cancelled.record.attempt_id();
-                let closed = async move { logs.cut(attempt, String::new()).await };
-                context.spawn(closed.into_actor(queue).map(|_, _, _| ()));
+        Box::pin(commit.then(move |committed, queue, context| -> Self::Result {
+            if let Err(error) = committed {
+                return Box::pin(fut::err(error));
             }
-            Ok(Some(cancelled.record))
+            queue.wake_attend(cancelled.wake);
+            queue.wake_polls(); // its place may be free
+            if over {
+                queue.close_log(cancelled.record.attempt_id(), context);
+            }
+            match cancelled.cut {
+                // Its place is free already. Where the log cannot be closed now, the next tick tries again.
+                Some(CutWanted { lease, why }) => {
+                    Box::pin(queue.cut(lease, why).map(|_, _, _| Ok(Some(cancelled.record))))
+                }
+                None => Box::pin(fut::ok(Some(cancelled.record))),
+            }
         }))
     }
 }

@@ -68,7 +68,14 @@ impl World {
     async fn join(&self, session: u64) {
         let executor: ExecutorId = "here".parse().unwrap();
         let runner = RunnerKind::Process;
-        let join = Join { executor, session: Session(session), runner, capacity: 4 };
+        let join = Join {
+            executor,
+            session: Session(session),
+            runner,
+            capacity: 4,
+            labels: BTreeMap::new(),
+            offer: Default::default(),
+        };
         self.queue.join(join).await.unwrap();
     }
 
@@ -100,6 +107,7 @@ fn wish(job: &str, request_id: &str) -> SubmitRequest {
         arguments: BTreeMap::new(),
         request_id: request_id.to_owned(),
         user: "ada".to_owned(),
+        own: Default::default(),
     }
 }
 
@@ -334,7 +342,9 @@ async fn more_grants_than_a_transaction_takes_go_back_at_once_without_harm() {
     world.job("greet").await;
     let runner = RunnerKind::Process;
     let executor: ExecutorId = "here".parse().unwrap();
-    world.queue.join(Join { executor, session: Session(1), runner, capacity: 300 }).await.unwrap();
+    let (labels, offer) = (BTreeMap::new(), Default::default());
+    let join = Join { executor, session: Session(1), runner, capacity: 300, labels, offer };
+    world.queue.join(join).await.unwrap();
     future::join_all((0..200).map(|_| world.queue.submit(wish("greet", "")))).await;
     let mut granted = 0;
     while granted < 200 {

@@ -1,6 +1,9 @@
 //! What the store keeps of an executor: who it is, and its newest session. When it was heard is not kept.
 
-use crate::job_queue::rules::{Join, RunnerKind};
+use crate::job_queue::{
+    rules::{Join, RunnerKind},
+    terms::ExecutorTerms,
+};
 use jiff::Timestamp;
 use octavius_protocol::id::{ExecutorId, Session};
 use serde::{Deserialize, Serialize};
@@ -24,6 +27,9 @@ pub struct ExecutorRecord {
     pub capacity: usize,
     /// For the placement of jobs.
     pub labels: BTreeMap<String, String>,
+    /// What it adds to the terms of what it runs.
+    #[serde(default)]
+    pub offer: ExecutorTerms,
     /// Its version, for people.
     pub version: String,
     /// When its session began, by the controller's clock.
@@ -40,6 +46,8 @@ impl From<&ExecutorRecord> for Join {
             session: record.session,
             runner: record.runner,
             capacity: record.capacity,
+            labels: record.labels.clone(),
+            offer: record.offer.clone(),
         }
     }
 }

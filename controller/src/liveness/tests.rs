@@ -107,6 +107,7 @@ fn registration(id: &str, instance: u128) -> Registration {
         runner: RunnerKind::Process,
         labels: BTreeMap::new(),
         capacity: 4,
+        offer: Default::default(),
         installation: String::new(),
     }
 }

@@ -57,7 +57,7 @@ async fn bad_arguments_are_answered_with_all_faults_and_store_nothing() {
     let request = v1::ExecuteRequest {
         job: "hello".to_owned(),
         arguments: [("nmae".to_owned(), "Ada".to_owned())].into(),
-        request_id: String::new(),
+        ..v1::ExecuteRequest::default()
     };
     let mut executions = world.executions().await;
     let (code, reason, faults) = refusal(executions.execute(request).await);
@@ -77,7 +77,7 @@ async fn bad_arguments_are_answered_with_all_faults_and_store_nothing() {
     let many = v1::ExecuteRequest {
         job: "hello".to_owned(),
         arguments: (0..1_001).map(|n| (format!("a{n}"), String::new())).collect(),
-        request_id: String::new(),
+        ..v1::ExecuteRequest::default()
     };
     let (_, _, faults) = refusal(executions.execute(many).await);
     assert_eq!(faults, ["arguments: are 1001, and no job takes more than 1000"]);
@@ -124,7 +124,7 @@ async fn a_cancel_reaches_a_parked_executor_at_once() {
             }
         })
     };
-    let request = v1::CancelRequest { id: execution.id.clone() };
+    let request = v1::CancelRequest { id: execution.id.clone(), force: false };
     let cancelled = world.executions().await.cancel(request).await.unwrap().into_inner();
     let cancelled = cancelled.execution.unwrap();
     assert!(cancelled.cancelling && cancelled.state() == ExecutionState::Running);

@@ -167,7 +167,7 @@ async fn a_cancelled_execution_that_never_ran_has_an_empty_log_that_ends() {
     };
     let log = world.executions().await.read_log(follow).await.unwrap().into_inner();
     let following = tokio::spawn(to_the_end(log));
-    let cancel = v1::CancelRequest { id: execution.id };
+    let cancel = v1::CancelRequest { id: execution.id, force: false };
     world.executions().await.cancel(cancel).await.unwrap();
     let (text, end) = tokio::time::timeout(Duration::from_secs(15), following)
         .await

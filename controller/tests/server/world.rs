@@ -135,7 +135,7 @@ pub(crate) fn registration(id: &str, place: u128, instance: u128) -> v1::Registe
         runner: "process".to_owned(),
         labels: BTreeMap::new(),
         capacity: 1,
-        installation: String::new(),
+        ..v1::RegisterRequest::default()
     }
 }
 

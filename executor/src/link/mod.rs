@@ -81,6 +81,19 @@ pub struct Registration {
     pub capacity: u32,
     /// The installation that it belonged to so far; none: the first time.
     pub installation: Option<String>,
+    /// What it adds to the terms of what it runs, where a job does not say.
+    pub offer: Offer,
+}
+
+/// What an executor's file says of jobs that do not say it themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// How many attempts follow one that failed.
+    pub job_retries: u32,
+    /// How long a program may run; none: as long as it likes.
+    pub timeout: Option<Duration>,
+    /// How long an attempt may take until its program runs; none: as the controller says.
+    pub start_timeout: Option<Duration>,
 }
 
 /// What the controller answered to a registration.
@@ -246,6 +259,12 @@ impl Link {
             labels: registration.labels.clone().into_iter().collect(),
             capacity: registration.capacity,
             installation: registration.installation.clone().unwrap_or_default(),
+            job_retries: registration.offer.job_retries,
+            default_timeout: registration.offer.timeout.and_then(|time| time.try_into().ok()),
+            default_start_timeout: registration
+                .offer
+                .start_timeout
+                .and_then(|time| time.try_into().ok()),
         };
         let mut client = self.signs.clone();
         let answer = self.call("Register", self.deadline, client.register(request)).await;

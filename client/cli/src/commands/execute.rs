@@ -11,14 +11,18 @@ use crate::{
         execution::{ending, state_and_reason},
         text::{one_line, shell_word},
     },
+    span::{label, span},
     terminal,
 };
 use clap::Args;
 use octavius_client::{
     Client, Error, Silence,
-    v1::{Execution, ExecutionState},
+    v1::{ExecuteRequest, Execution, ExecutionState},
 };
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 /// Run a job
 ///
@@ -28,6 +32,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 Examples:
   octavius execute hello-friend name=Ada surname=Lovelace --follow
   octavius execute backup 'paths=/etc, /var' note=\"it's = fine\" --wait
+  octavius execute backup --timeout 10m --start-within 1h --on zone=eu
   id=$(octavius execute hello-friend name=Ada surname=Lovelace)")]
 pub(crate) struct Execute {
     /// The job's name
@@ -48,6 +53,15 @@ pub(crate) struct Execute {
     /// Wait until the execution ends
     #[arg(long)]
     wait: bool,
+    /// How long the program may run: less than the job, or else the executor, lets it
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    timeout: Option<Duration>,
+    /// How long it may wait for an executor: less than the job lets it
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    start_within: Option<Duration>,
+    /// A label that its executor must have, besides those that the job asks for; `executor` is the executor's id
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    on: Vec<(String, String)>,
 }
 
 /// What a command line wants: which job, with which values.
@@ -85,7 +99,15 @@ impl Execute {
         if terminal::can_ask() && !output.format().is_document() {
             ask_for_missing(&client, &mut wish).await?;
         }
-        let execution = client.execute(&wish.job, wish.values).await?;
+        let request = ExecuteRequest {
+            job: wish.job,
+            arguments: wish.values,
+            timeout: self.timeout.and_then(|time| time.try_into().ok()),
+            start_within: self.start_within.and_then(|time| time.try_into().ok()),
+            on: self.on.into_iter().collect(),
+            ..ExecuteRequest::default()
+        };
+        let execution = client.execute_with(request).await?;
         if self.follow {
             return follow(output, &client, execution).await;
         }
@@ -173,28 +195,20 @@ async fn follow(output: &Output, client: &Client, execution: Execution) -> Resul
         } else {
             output.note(&format!("execution {} of `{}`", one_line(id), one_line(&execution.job)));
         }
-        let log = client.follow_log(id, 0, 0, true).await?;
-        let pouring = async {
+        let mut attempt = execution.attempt.max(1);
+        let ended = loop {
+            follow_attempt(output, client, id, attempt).await?;
+            let now = client.wait_until(id, |now| now.attempt > attempt).await?;
+            if now.attempt <= attempt {
+                break now;
+            }
             if lines {
-                log::pour_lines(output, log).await
+                output.line(&typed(&now)).await?;
             } else {
-                log::pour(output, log).await.map(drop)
+                output.note(&state_and_reason(&output.style().plain(), &now));
             }
+            attempt += 1; // each has a log of its own, and none is left out
         };
-        // The log says nothing while an execution waits, so people are told why until the program runs.
-        let telling = async {
-            if output.hints() && !lines {
-                let told = client.wait_until(id, |now| !tell_state(output, now));
-                let _ = told.await; // whatever it came to, the log has the last word
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            biased;
-            poured = pouring => poured?,
-            () = telling => {}
-        }
-        let ended = client.wait(id).await?;
         if lines {
             output.line(&typed(&ended)).await?;
         }
@@ -202,6 +216,37 @@ async fn follow(output: &Output, client: &Client, execution: Execution) -> Resul
         Ok(log::exit_of(ended.state()))
     };
     log::interruptible(output, &come_back(&execution), following).await
+}
+
+/// Shows the log of one attempt, until it ends.
+async fn follow_attempt(
+    output: &Output,
+    client: &Client,
+    id: &str,
+    attempt: u32,
+) -> Result<(), Failure> {
+    let lines = output.format().is_document();
+    let log = client.follow_log(id, attempt, 0, true).await?;
+    let pouring = async {
+        if lines {
+            log::pour_lines(output, log).await
+        } else {
+            log::pour(output, log).await.map(drop)
+        }
+    };
+    // The log says nothing while an execution waits, so people are told why until the program runs.
+    let telling = async {
+        if output.hints() && !lines {
+            let told = client.wait_until(id, |now| !tell_state(output, now));
+            let _ = told.await; // whatever it came to, the log has the last word
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        poured = pouring => poured,
+        () = telling => Ok(()),
+    }
 }
 
 fn typed(execution: &Execution) -> serde_json::Value {

@@ -1,7 +1,7 @@
 //! Executions: one as a sheet, many as a table.
 
 use super::{
-    Shown, Style, colour_of, sheet, table,
+    Shown, Style, colour_of, sheet, table, terms,
     text::{bytes, one_line, paragraph, quoted},
     time::{length, timestamp},
 };
@@ -22,18 +22,18 @@ impl Shown for Execution {
             .map(|(name, value)| format!("{}={}", one_line(name), quoted(value)))
             .collect();
         let notes: Vec<_> = self.notes.iter().map(|note| paragraph(note)).collect();
-        let attempt = match (self.attempt, self.executor.as_str()) {
-            (0, _) => String::new(),
-            (attempt, "") => attempt.to_string(),
-            (attempt, executor) => format!("{attempt}, on executor {}", one_line(executor)),
-        };
         sheet(&[
             ("execution", one_line(&self.id)),
             ("job", format!("{}, version {}", one_line(&self.job), self.job_version)),
             ("by", one_line(&self.submitted_by)),
             ("state", state_and_reason(style, self)),
             ("exit code", self.exit_code.map(|code| code.to_string()).unwrap_or_default()),
-            ("attempt", attempt),
+            ("attempt", terms::attempt(self)),
+            ("earlier", terms::earlier(self)),
+            ("next try", terms::retry_at(style, self)),
+            ("timeout", terms::timeout(self)),
+            ("to start", terms::start_timeout(self)),
+            ("only on", terms::on(self)),
             ("arguments", arguments.join("\n")),
             ("history", history.join("\n")),
             ("log", log(self)),
@@ -46,16 +46,7 @@ impl Shown for Execution {
     }
 
     fn document(&self) -> Value {
-        let history: Vec<_> = self
-            .history
-            .iter()
-            .map(|change| {
-                json!({
-                    "state": execution_word(change.state()),
-                    "at": at(change).map(|at| at.to_string()),
-                })
-            })
-            .collect();
+        let history = steps(&self.history);
         json!({
             "id": self.id,
             "job": self.job,
@@ -69,6 +60,15 @@ impl Shown for Execution {
             "exit_code": self.exit_code,
             "attempt": self.attempt,
             "executor": self.executor,
+            "attempts": terms::attempts(self),
+            "max_attempts": self.max_attempts,
+            "attempts_from": self.attempts_from,
+            "retry_at": self.retry_at.as_ref().and_then(|at| timestamp(at.seconds, at.nanos)).map(|at| at.to_string()),
+            "timeout_seconds": terms::seconds(self.timeout.as_ref()),
+            "timeout_from": self.timeout_from,
+            "start_timeout_seconds": terms::seconds(self.start_timeout.as_ref()),
+            "start_timeout_from": self.start_timeout_from,
+            "on": self.on,
             "arguments": self.arguments,
             "history": history,
             "notes": self.notes,
@@ -76,6 +76,15 @@ impl Shown for Execution {
             "log_cut": self.log_cut,
         })
     }
+}
+
+/// Steps of a life, for programs.
+pub(super) fn steps(history: &[StateChange]) -> Vec<Value> {
+    let step = |change: &StateChange| {
+        let at = at(change).map(|at| at.to_string());
+        json!({ "state": execution_word(change.state()), "at": at })
+    };
+    history.iter().map(step).collect()
 }
 
 /// The state and why, on one line: `running (cancelling): …`.

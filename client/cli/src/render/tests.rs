@@ -128,6 +128,8 @@ fn programs_get_all_of_an_execution() {
         "g": ""
       },
       "attempt": 1,
+      "attempts": [],
+      "attempts_from": "",
       "cancelling": false,
       "executor": "blue",
       "exit_code": 3,
@@ -151,13 +153,20 @@ fn programs_get_all_of_an_execution() {
       "job_version": 2,
       "log_cut": "",
       "log_size": 2048,
+      "max_attempts": 0,
       "notes": [
         "the secret TOKEN is not set"
       ],
+      "on": {},
       "reason": "exited with 3",
       "reason_code": "exit_code",
+      "retry_at": null,
+      "start_timeout_from": "",
+      "start_timeout_seconds": null,
       "state": "failed",
-      "submitted_by": "ada@example.com"
+      "submitted_by": "ada@example.com",
+      "timeout_from": "",
+      "timeout_seconds": null
     }
     "#);
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test, and its helpers
 
+mod attempts;
 mod commands;
 mod desk;
 mod dev;

@@ -154,6 +154,21 @@ impl World {
         }
     }
 
+    /// Gives a key of the executor's file another value, before it is started.
+    pub(crate) fn configure_executor(&mut self, key: &str, value: serde_json::Value) {
+        self.executor_config[key] = value;
+        self.executor = Server::new("executor", self.folder.path(), &self.executor_config);
+    }
+
+    /// Starts what does not run.
+    pub(crate) fn start_all(&mut self) {
+        for server in [&mut self.controller, &mut self.executor] {
+            if server.running.is_none() {
+                server.start();
+            }
+        }
+    }
+
     /// A path in the installation's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

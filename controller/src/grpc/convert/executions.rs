@@ -2,13 +2,15 @@
 
 use super::{
     Check,
+    executors::labels,
     time::{self, wait},
 };
 use crate::{
     job_queue::{
         Shown,
         attempt::Outcome,
-        record::{Record, Spec, Step},
+        record::{Earlier, Record, Spec, Step},
+        terms::{Own, attempts_key, start_timeout_key, timeout_key},
     },
     log_store::{Chunk, LogInfo},
     registry::rules::MOST_ARGUMENTS,
@@ -21,6 +23,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// The most bytes of a request id.
 const MOST_REQUEST_ID_BYTES: usize = 128;
+/// The longest limit of time, in milliseconds: a year, as for a job's own.
+const LONGEST_MS: u64 = 365 * 24 * 3_600_000;
 
 /// A request id that can be kept.
 pub(in crate::grpc) fn request_id(id: &str, check: &mut Check) -> Option<()> {
@@ -55,11 +59,12 @@ pub(in crate::grpc) fn awaited(
 pub(in crate::grpc) fn execution(shown: Shown) -> v1::Execution {
     let Shown { record, spec, reason_code, reason } = shown;
     let over = record.attempt.outcome().is_some();
+    let terms = terms(&record);
     v1::Execution {
         state: state(Step::from(record.attempt.state)).into(),
         cancelling: record.attempt.cancelling && !over,
         exit_code: record.ending.as_ref().and_then(|ending| ending.exit_code),
-        history: history(&record),
+        history: whole_history(&record),
         id: record.id.to_string(),
         job: record.job.into(),
         job_version: record.job_version,
@@ -72,15 +77,83 @@ pub(in crate::grpc) fn execution(shown: Shown) -> v1::Execution {
         log_size: record.log_size,
         log_cut: record.log_cut,
         arguments: arguments(spec),
+        attempts: record.earlier.into_iter().map(earlier).collect(),
+        ..terms
     }
 }
 
-fn history(record: &Record) -> Vec<v1::StateChange> {
+/// How often it is tried, how long it may take, and where: with who says so.
+fn terms(record: &Record) -> v1::Execution {
+    let executor = record.executor.as_ref();
+    let (policy, tries_from) = record.terms.retry(&record.offer);
+    let timeout = record.timeout();
+    let start = record.terms.start_timeout(&record.offer);
+    let several = policy.attempts > 1;
+    v1::Execution {
+        max_attempts: record.max_attempts(),
+        attempts_from: if several { attempts_key(tries_from, executor) } else { String::new() },
+        timeout: timeout.map(|limit| time::duration(limit.time)),
+        timeout_from: timeout.map(|limit| timeout_key(limit.from, executor)).unwrap_or_default(),
+        start_timeout: Some(time::duration(start.time)),
+        start_timeout_from: start_timeout_key(start.from, executor),
+        retry_at: record.retry_at.map(time::from_timestamp),
+        on: record.terms.own.on.clone(),
+        ..v1::Execution::default()
+    }
+}
+
+fn earlier(earlier: Earlier) -> v1::Attempt {
+    v1::Attempt {
+        number: earlier.number.0,
+        state: state(Step::Ended(earlier.outcome)).into(),
+        reason: earlier.reason,
+        reason_code: earlier.code,
+        exit_code: earlier.exit_code,
+        executor: earlier.executor.map(String::from).unwrap_or_default(),
+        log_size: earlier.log_size,
+        log_cut: earlier.log_cut,
+        history: history(&earlier.history),
+    }
+}
+
+/// What a request says besides the job and its arguments.
+pub(in crate::grpc) fn own(
+    timeout: Option<prost_types::Duration>,
+    start_within: Option<prost_types::Duration>,
+    on: BTreeMap<String, String>,
+    check: &mut Check,
+) -> Option<Own> {
+    let timeout_ms = limit("timeout", timeout, check);
+    let start_within_ms = limit("start_within", start_within, check);
+    labels("on", &on, check)?;
+    Some(Own { timeout_ms: timeout_ms?, start_within_ms: start_within_ms?, on })
+}
+
+/// A limit of time in milliseconds, if there is one.
+fn limit(
+    field: &str,
+    span: Option<prost_types::Duration>,
+    check: &mut Check,
+) -> Option<Option<u64>> {
+    let Some(span) = span else { return Some(None) };
+    let span = time::signed(field, span, check)?;
+    let ms = u64::try_from(span.as_millis()).ok().filter(|ms| (1..=LONGEST_MS).contains(ms));
+    let wanted = || format!("is {span:#}: give a time from 1 ms to 8760h, for example `10m`");
+    ms.map(Some).or_else(|| check.wrong(field, wanted))
+}
+
+/// The steps of all attempts, in order.
+fn whole_history(record: &Record) -> Vec<v1::StateChange> {
+    let earlier = record.earlier.iter().flat_map(|earlier| history(&earlier.history));
+    earlier.chain(history(&record.history)).collect()
+}
+
+fn history(steps: &[(Step, jiff::Timestamp)]) -> Vec<v1::StateChange> {
     let change = |(step, at): &(Step, jiff::Timestamp)| v1::StateChange {
         state: state(*step).into(),
         at: Some(time::from_timestamp(*at)),
     };
-    record.history.iter().map(change).collect()
+    steps.iter().map(change).collect()
 }
 
 fn arguments(spec: Option<Spec>) -> BTreeMap<String, String> {

@@ -10,6 +10,7 @@ use crate::{
         Leased,
         record::Ending,
         rules::{LeaseName, Order, OrderKind, Report, RunnerKind, Verdict},
+        terms::ExecutorTerms,
     },
     liveness::{ExecutorState, Registration, Seen},
     log_store::{Appended, Chunk, LogInfo},
@@ -22,7 +23,7 @@ use octavius_protocol::{
     v1::{self, ReportVerdict, report_request::Event},
 };
 use prost::Message;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
 pub(in crate::grpc) use super::time::duration;
@@ -62,16 +63,16 @@ pub(in crate::grpc) fn registration(
         format!("is {capacity}: give the number of attempts at once, from 1 to {MOST_HELD}")
     });
     check.at_most("version", &given.version, MOST_VERSION_BYTES);
-    check.demand(given.labels.len() <= MOST_LABELS, "labels", || {
-        format!("are {}, and an executor has at most {MOST_LABELS}", given.labels.len())
-    });
-    for (name, value) in given.labels.iter().take(MOST_LABELS) {
-        let right = (1..=MOST_LABEL_BYTES).contains(&name.len()) && value.len() <= MOST_LABEL_BYTES;
-        check.demand(right, "labels", || {
-            let name = quoted(name);
-            format!("have {name}, of which name or value is no label: a name has 1 to {MOST_LABEL_BYTES} bytes, a value up to {MOST_LABEL_BYTES}")
-        });
-    }
+    labels("labels", &given.labels, check);
+    let ms = |span: Option<prost_types::Duration>| {
+        let span = Duration::try_from(span?).ok()?; // what is below zero is none
+        u64::try_from(span.as_millis()).ok().filter(|ms| *ms > 0)
+    };
+    let offer = ExecutorTerms {
+        job_retries: given.job_retries,
+        timeout_ms: ms(given.default_timeout),
+        start_timeout_ms: ms(given.default_start_timeout),
+    };
     Some(Registration {
         executor: executor?,
         place: place?,
@@ -81,8 +82,29 @@ pub(in crate::grpc) fn registration(
         runner: runner?,
         labels: given.labels,
         capacity,
+        offer,
         installation: given.installation.chars().take(80).collect(),
     })
+}
+
+/// Labels that an executor could have.
+pub(super) fn labels(
+    field: &str,
+    given: &BTreeMap<String, String>,
+    check: &mut Check,
+) -> Option<()> {
+    let few = check.demand(given.len() <= MOST_LABELS, field, || {
+        format!("are {}, and an executor has at most {MOST_LABELS}", given.len())
+    });
+    let each = given.iter().take(MOST_LABELS).map(|(name, value)| {
+        let right = (1..=MOST_LABEL_BYTES).contains(&name.len()) && value.len() <= MOST_LABEL_BYTES;
+        check.demand(right, field, || {
+            let name = quoted(name);
+            format!("have {name}, of which name or value is no label: a name has 1 to {MOST_LABEL_BYTES} bytes, a value up to {MOST_LABEL_BYTES}")
+        })
+    });
+    let each: Vec<_> = each.collect();
+    few.and(each.into_iter().collect())
 }
 
 fn uuid(field: &str, text: &str, check: &mut Check) -> Option<Uuid> {
@@ -196,7 +218,8 @@ fn lease(leased: Leased) -> v1::Lease {
         image_name: spec.image_name,
         command: spec.command,
         arguments: spec.arguments.into_iter().map(|(name, value)| (name.into(), value)).collect(),
-        timeout: spec.timeout_ms.map(|timeout| duration(Duration::from_millis(timeout))),
+        timeout: grant.timeout.map(duration),
+        start_timeout: grant.start_timeout.map(duration),
         grace: Some(duration(GRACE)),
         identity: grant.identity.unwrap_or_default(),
     }

@@ -3,11 +3,14 @@
 //! A decision changes the view at once and returns the changes that the store has to make. The view can be made
 //! from the store's records at any time, and then decides as before: nothing that matters is only here.
 
+mod due;
 mod of_job;
 mod place;
 mod report;
+mod retry;
 mod submit;
 mod wanted;
+mod wants;
 mod watch;
 mod why;
 
@@ -25,13 +28,16 @@ pub use watch::{CutWanted, Ticked};
 use super::{
     attempt::{Attempt, Event, Refused},
     record::{Change, Needs, Record},
+    terms::ExecutorTerms,
 };
+use due::Phase;
 use jiff::Timestamp;
-use octavius_protocol::id::{AttemptId, Epoch, ExecutionId, ExecutorId, Session};
+use octavius_protocol::id::{AttemptId, Epoch, ExecutionId, ExecutorId, JobName, Session};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use wants::Wants;
 
 /// Now, twice: what people are shown, and what limits are measured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +61,8 @@ pub struct QueueLimits {
     pub log_within: Duration,
     /// For how long a cancel waits for the word of a holder that is silent.
     pub cancel_within: Duration,
+    /// How long a holder may take beyond a limit that it enforces itself, and beyond the order to stop what is late.
+    pub stop_within: Duration,
 }
 
 impl Default for QueueLimits {
@@ -65,6 +73,7 @@ impl Default for QueueLimits {
             acknowledge_within: Duration::from_secs(30),
             log_within: Duration::from_secs(300),
             cancel_within: Duration::from_secs(60),
+            stop_within: Duration::from_secs(70), // terminate and kill take 10 s, an order less than a minute
         }
     }
 }
@@ -112,7 +121,13 @@ pub struct LeaseName {
 struct Seat {
     session: Session,
     runner: RunnerKind,
+    /// Its labels, its id among them.
+    labels: BTreeMap<String, String>,
+    /// What it adds to the terms of what it runs.
+    offer: ExecutorTerms,
     capacity: usize,
+    /// When it gave its last sign of life; none: not since the queue was loaded.
+    heard: Option<Timestamp>,
     /// Whether it gets work: heard in its session, and not expired since.
     ready: bool,
     /// What it holds, ended and not over included.
@@ -131,6 +146,12 @@ struct Live {
     told_to_stop: bool,
     /// When what it waits for began to be waited for, by the monotonic clock.
     since: Duration,
+    /// Which limit is counted at present.
+    phase: Phase,
+    /// When it passes that limit, by the monotonic clock; none: there is none.
+    due: Option<Duration>,
+    /// When this attempt has waited in the queue for too long.
+    queue_due: Option<Duration>,
 }
 
 /// Why an event changed nothing.
@@ -147,8 +168,14 @@ enum NotApplied {
 pub struct View {
     limits: QueueLimits,
     live: BTreeMap<ExecutionId, Live>,
-    /// What waits for an executor, by what it needs, first come first served.
-    pending: BTreeMap<Needs, BTreeMap<u64, ExecutionId>>,
+    /// What waits for an executor, by what it asks for, first come first served.
+    pending: BTreeMap<Wants, BTreeMap<u64, ExecutionId>>,
+    /// What waits until it is tried again.
+    pausing: BTreeSet<ExecutionId>,
+    /// How many places the executions of each job take.
+    running: BTreeMap<JobName, usize>,
+    /// What passes a limit, and when.
+    timers: BTreeSet<(Duration, ExecutionId)>,
     seats: BTreeMap<ExecutorId, Seat>,
     /// Whose each open session is.
     sessions: BTreeMap<Session, ExecutorId>,
@@ -167,19 +194,25 @@ impl View {
             limits,
             live: BTreeMap::new(),
             pending: BTreeMap::new(),
+            pausing: BTreeSet::new(),
+            running: BTreeMap::new(),
+            timers: BTreeSet::new(),
             seats: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_order: 1,
         };
         for record in records {
             view.next_order = view.next_order.max(record.order + 1);
+            let id = record.id;
             view.keep(record, now);
+            view.arm_loaded(id, now);
         }
         for executor in executors {
             view.join(executor, now);
         }
         for seat in view.seats.values_mut() {
             seat.ready = false;
+            seat.heard = None;
         }
         view
     }
@@ -195,6 +228,11 @@ impl View {
         let from = span.from.map_or(Unbounded, Included);
         let before = span.before.map_or(Unbounded, Excluded);
         self.live.range((from, before)).rev().map(|(_, live)| &live.record)
+    }
+
+    /// How many executions wait until they are tried again.
+    pub fn pausing(&self) -> usize {
+        self.pausing.len()
     }
 
     /// How many executions wait for an executor.
@@ -224,24 +262,37 @@ impl View {
         for (id, live) in &self.live {
             let record = &live.record;
             let queues = self.pending.iter().filter(|(_, queue)| queue.values().any(|at| at == id));
-            let queued: Vec<_> = queues.map(|(needs, _)| *needs).collect();
+            let queued: Vec<_> = queues.map(|(wants, _)| wants.clone()).collect();
+            let pausing = self.pausing.contains(id);
+            let timed = live.due.is_none_or(|due| self.timers.contains(&(due, *id)));
             let seats = self.seats.iter().filter(|(_, seat)| seat.holds.contains(id));
             let seated: Vec<_> = seats.map(|(executor, _)| executor).collect();
             let right = match record.attempt.held() {
                 Some(_) => {
                     queued.is_empty() && seated == record.executor.iter().collect::<Vec<_>>()
                 }
-                None => queued == [record.needs] && seated.is_empty(),
+                None if pausing => queued.is_empty() && seated.is_empty(),
+                None => queued == [Wants::of(record)] && seated.is_empty(),
             };
-            if !right {
+            if !(right && timed) {
                 return Err(format!("{record:?} is queued in {queued:?} and seated at {seated:?}"));
             }
         }
-        let kept = self.waiting() + self.leases();
-        if kept == self.live.len() {
+        let kept = self.waiting() + self.leases() + self.pausing();
+        let due = self.live.values().filter(|live| live.due.is_some()).count();
+        let mut running = BTreeMap::new();
+        for record in self.newest_first(Span::default()).filter(|record| record.attempt.occupies())
+        {
+            *running.entry(record.job.clone()).or_insert(0) += 1;
+        }
+        if kept == self.live.len() && due == self.timers.len() && running == self.running {
             Ok(())
         } else {
-            Err(format!("{kept} are queued or seated of {}", self.live.len()))
+            Err(format!(
+                "{kept} are queued or seated and {due} are timed of {}, running: {:?}",
+                self.live.len(),
+                self.running
+            ))
         }
     }
 
@@ -254,11 +305,24 @@ impl View {
                 let seat = self.seats.entry(executor.clone()).or_insert_with(Seat::absent);
                 seat.holds.insert(id);
             }
+        } else if record.retry_at.is_some() {
+            self.pausing.insert(id);
         } else {
-            self.pending.entry(record.needs).or_default().insert(record.order, id);
+            self.enter_queue(&record);
         }
+        self.count(&record.job, false, record.attempt.occupies());
         let since = now.elapsed;
-        self.live.insert(id, Live { record, named: false, told_to_stop: false, since });
+        let live = Live {
+            record,
+            named: false,
+            told_to_stop: false,
+            since,
+            phase: Phase::Free,
+            due: None,
+            queue_due: None,
+        };
+        self.live.insert(id, live);
+        self.arm(id, now);
     }
 
     /// Applies `event` to an execution's attempt, and moves the execution to where it belongs then.
@@ -277,14 +341,24 @@ impl View {
             (None, Some(_)) => self.take_seat(&record),
             (Some(_), Some(_)) | (None, None) => {}
         }
-        if attempt.outcome().is_some() {
+        self.count(&record.job, was.occupies(), attempt.occupies());
+        if let Some(outcome) = attempt.outcome() {
             self.leave_queue(&record);
+            self.pausing.remove(&id);
+            self.set_due(id, None);
             self.live.remove(&id);
-            return Ok(Change::Done(Box::new(record)));
+            if !record.is_tried_again(was) {
+                return Ok(Change::Done(Box::new(record)));
+            }
+            let mut next = record;
+            next.try_again(outcome, now.at);
+            self.keep(next.clone(), now);
+            return Ok(Change::Live(Box::new(next)));
         }
         if attempt.held().is_none() {
-            self.pending.entry(record.needs).or_default().insert(record.order, id);
+            self.enter_queue(&record);
         }
+        self.arm(id, now);
         Ok(Change::Live(Box::new(record)))
     }
 
@@ -298,12 +372,6 @@ impl View {
     fn leave_seat(&mut self, record: &Record) {
         if let Some(seat) = record.executor.as_ref().and_then(|name| self.seats.get_mut(name)) {
             seat.holds.remove(&record.id);
-        }
-    }
-
-    fn leave_queue(&mut self, record: &Record) {
-        if let Some(queue) = self.pending.get_mut(&record.needs) {
-            queue.remove(&record.order);
         }
     }
 }

@@ -1,11 +1,20 @@
 //! Executors: who joins, who gets work, and what each is told about what it holds.
 
 use super::{
-    super::{attempt::Event, record::Change},
+    super::{
+        attempt::{Event, Late},
+        record::{Change, Record},
+        terms::ExecutorTerms,
+    },
     LeaseName, Moment, RunnerKind, Seat, View,
+    wants::EXECUTOR,
 };
+use jiff::Timestamp;
 use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// An executor that has a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +27,10 @@ pub struct Join {
     pub runner: RunnerKind,
     /// How many attempts it takes at once.
     pub capacity: usize,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// What it adds to the terms of what it runs.
+    pub offer: ExecutorTerms,
 }
 
 /// The session is none of this controller's, or an older one: the executor has to register again.
@@ -32,6 +45,10 @@ pub struct Grant {
     pub lease: LeaseName,
     /// What was prepared: if it is gone, the attempt is lost.
     pub identity: Option<String>,
+    /// How long the program may run; none: without limit.
+    pub timeout: Option<Duration>,
+    /// How long it may take until the program runs.
+    pub start_timeout: Option<Duration>,
 }
 
 /// What a poll came to.
@@ -76,13 +93,25 @@ pub struct Attended {
     pub news: bool,
 }
 
+impl Record {
+    /// Whether a holder knows more of the attempt, or of a later one, than this record: it may have been restored from
+    /// an older store.
+    pub(super) fn is_behind(&self, lease: LeaseName) -> bool {
+        let (ours, theirs) = (self.attempt_id(), lease.attempt);
+        ours.attempt < theirs.attempt || ours == theirs && self.attempt.newest() < lease.epoch
+    }
+}
+
 impl Seat {
     /// An executor that is known because it holds something, and has not joined.
     pub(super) fn absent() -> Self {
         Self {
             session: Session(0),
             runner: RunnerKind::Process,
+            labels: BTreeMap::new(),
+            offer: ExecutorTerms::default(),
             capacity: 0,
+            heard: None,
             ready: false,
             holds: BTreeSet::new(),
             told: BTreeSet::new(),
@@ -98,10 +127,15 @@ impl View {
             return;
         }
         self.sessions.remove(&seat.session);
+        seat.labels = join.labels;
+        // Its id is a label like any other, and nobody else can claim it.
+        seat.labels.insert(EXECUTOR.to_owned(), join.executor.to_string());
         self.sessions.insert(join.session, join.executor);
         seat.session = join.session;
         seat.runner = join.runner;
         seat.capacity = join.capacity;
+        seat.offer = join.offer;
+        seat.heard = Some(now.at);
         seat.ready = true;
         seat.told.clear();
         for id in &seat.holds {
@@ -120,12 +154,20 @@ impl View {
         }
     }
 
+    /// Notes a sign of life, for people.
+    pub fn heard(&mut self, session: Session, at: Timestamp) {
+        let executor = self.sessions.get(&session);
+        if let Some(seat) = executor.and_then(|executor| self.seats.get_mut(executor)) {
+            seat.heard = Some(at);
+        }
+    }
+
     /// Whether a poll of this session would get something new.
     pub fn has_work_for(&self, session: Session) -> bool {
         let seat = self.executor_of(session).and_then(|executor| self.seats.get(executor));
         seat.is_some_and(|seat| {
-            let mut queues = self.pending.iter().filter(|(needs, _)| seat.runner.serves(**needs));
-            seat.ready && queues.any(|(_, queue)| !queue.is_empty()) && self.room(seat) > 0
+            let fits = |wants| seat.serves(wants) && self.bound_room(wants) > 0;
+            seat.ready && self.room(seat) > 0 && self.pending.keys().any(fits)
         })
     }
 
@@ -154,10 +196,13 @@ impl View {
         let seat = &self.seats[&executor];
         let room = if seat.ready { self.room(seat) } else { 0 };
         let most = free.saturating_sub(polled.grants.len()).min(room);
-        for id in self.first_for(seat.runner, most.min(self.limits.grants)) {
+        let offer = seat.offer.clone();
+        for id in self.first_for(seat, most.min(self.limits.grants)) {
             if let Some(live) = self.live.get_mut(&id) {
                 live.record.executor = Some(executor.clone());
                 live.record.identity = None;
+                live.record.offer = offer.clone();
+                live.record.retry_at = None;
                 live.named = false;
                 live.told_to_stop = false;
             }
@@ -188,7 +233,7 @@ impl View {
                 continue;
             };
             let record = &live.record;
-            if record.attempt_id() == lease.attempt && record.attempt.newest() < lease.epoch {
+            if record.is_behind(*lease) {
                 // It knows more than this store, which may have been restored from an older one.
                 attended.unknown.push(*lease);
                 continue;
@@ -196,9 +241,13 @@ impl View {
             let theirs = record.attempt_id() == lease.attempt
                 && record.attempt.held() == Some(lease.epoch)
                 && record.executor.as_ref() == Some(&executor);
-            if theirs && record.attempt.cancelling && record.attempt.ending.is_none() {
+            if theirs && record.attempt.to_be_stopped() {
                 attended.news |= !std::mem::replace(&mut live.told_to_stop, true);
-                let reason = "a cancel was asked for";
+                let reason = match record.attempt.late {
+                    Some(Late::Start) => "its program did not run in time",
+                    Some(Late::Run) => "its time limit is over",
+                    None => "a cancel was asked for",
+                };
                 attended.orders.push(Order { lease: *lease, kind: OrderKind::Stop, reason });
             } else if !theirs {
                 attended.news |= self.first_told(&executor, *lease);
@@ -255,13 +304,6 @@ impl View {
         seat.capacity.saturating_sub(seat.holds.iter().filter(occupies).count())
     }
 
-    fn first_for(&self, runner: RunnerKind, most: usize) -> Vec<ExecutionId> {
-        let queues = self.pending.iter().filter(|(needs, _)| runner.serves(**needs));
-        let mut first: Vec<_> = queues.flat_map(|(_, queue)| queue.iter().take(most)).collect();
-        first.sort_unstable();
-        first.into_iter().take(most).map(|(_, id)| *id).collect()
-    }
-
     fn unnamed(&self, executor: &ExecutorId) -> Vec<Grant> {
         let holds = self.seats.get(executor).into_iter().flat_map(|seat| &seat.holds);
         let unnamed = holds.filter(|id| {
@@ -275,6 +317,11 @@ impl View {
     fn grant(&self, id: ExecutionId) -> Option<Grant> {
         let record = self.live(id)?;
         let lease = LeaseName { attempt: record.attempt_id(), epoch: record.attempt.held()? };
-        Some(Grant { lease, identity: record.identity.clone() })
+        Some(Grant {
+            lease,
+            identity: record.identity.clone(),
+            timeout: record.timeout().map(|limit| limit.time),
+            start_timeout: Some(record.terms.start_timeout(&record.offer).time),
+        })
     }
 }

@@ -6,6 +6,7 @@ use super::{
         record::{Change, Ending, Record},
     },
     LeaseName, Moment, SessionUnknown, View,
+    due::in_our_words,
 };
 use octavius_protocol::id::{ExecutionId, Session};
 
@@ -58,7 +59,7 @@ impl View {
         let id = lease.attempt.execution;
         let Some(live) = self.live.get_mut(&id) else { return Ok(Reported::AskHistory) };
         let record = &live.record;
-        if record.attempt_id() == lease.attempt && record.attempt.newest() < lease.epoch {
+        if record.is_behind(lease) {
             return Ok(Reported::NotKnown);
         }
         if record.attempt_id() != lease.attempt
@@ -84,10 +85,10 @@ impl View {
     ) -> Result<Option<bool>, SessionUnknown> {
         let executor = self.executor_of(session).ok_or(SessionUnknown(session))?;
         let Some(record) = self.live(lease.attempt.execution) else { return Ok(None) };
-        let same = record.attempt_id() == lease.attempt;
-        if same && record.attempt.newest() < lease.epoch {
+        if record.is_behind(lease) {
             return Ok(None);
         }
+        let same = record.attempt_id() == lease.attempt;
         let held = record.attempt.held() == Some(lease.epoch);
         Ok(Some(same && held && record.executor.as_ref() == Some(executor)))
     }
@@ -146,8 +147,9 @@ impl View {
 
     fn ended(&mut self, lease: LeaseName, ending: Ending, now: Moment) -> Reported {
         let id = lease.attempt.execution;
-        let known = self.live(id).and_then(|record| record.ending.clone());
-        if let Some(known) = known {
+        let Some(record) = self.live(id) else { return Reported::AskHistory };
+        let ending = in_our_words(record, ending);
+        if let Some(known) = record.ending.clone() {
             return self.ended_again(id, known, ending);
         }
         if let Err(refused) = self.apply(id, Event::End(lease.epoch, ending.outcome), now) {

@@ -8,6 +8,7 @@ use super::{
     LeaseName, Moment, View,
 };
 use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
+use std::collections::BTreeSet;
 
 /// A log that is to be closed as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +26,15 @@ pub struct Ticked {
     pub changes: Vec<Change>,
     /// Which logs are to be closed as they are; then the executions are over.
     pub cuts: Vec<CutWanted>,
+    /// The sessions that have to hear of it.
+    pub wake: BTreeSet<Session>,
 }
 
 impl View {
     /// Looks at everything that waits. To be called about once a second.
     pub fn tick(&mut self, now: Moment) -> Ticked {
         let mut ticked = Ticked::default();
-        // What waits for an executor has no limit of its own: only what is held can come due.
+        self.come_due(now, &mut ticked);
         let held = self.seats.values().flat_map(|seat| &seat.holds);
         for id in held.copied().collect::<Vec<ExecutionId>>() {
             if let Some(change) = self.release_untaken(id, now) {
@@ -76,13 +79,27 @@ impl View {
         if !(attempt.cancelling && attempt.ending.is_none() && silent && due) {
             return None;
         }
-        let reason = format!(
-            "cancelled, unconfirmed: executor {executor} is silent, and what runs there may go on"
-        );
+        let reason = self.unconfirmed(executor);
         self.give_up(id, Event::Unconfirmed, &reason, now)
     }
 
-    fn give_up(
+    /// Why a cancel is not waited for any longer: which place is silent, and since when.
+    pub(super) fn unconfirmed(&self, executor: &ExecutorId) -> String {
+        let silent = self.silence(executor);
+        format!(
+            "cancelled, unconfirmed: executor {executor} {silent}, and what runs there may go on"
+        )
+    }
+
+    /// Since when nothing was heard of an executor, in words.
+    pub(super) fn silence(&self, executor: &ExecutorId) -> String {
+        match self.seats.get(executor).and_then(|seat| seat.heard) {
+            Some(heard) => format!("silent since {heard:.0}"),
+            None => "not heard since the controller started".to_owned(),
+        }
+    }
+
+    pub(super) fn give_up(
         &mut self,
         id: ExecutionId,
         event: fn(octavius_protocol::id::Epoch) -> Event,
@@ -112,7 +129,7 @@ impl View {
         Some(Change::Live(Box::new(live.record.clone())))
     }
 
-    fn cut_wanted(&self, id: ExecutionId, now: Moment) -> Option<CutWanted> {
+    pub(super) fn cut_wanted(&self, id: ExecutionId, now: Moment) -> Option<CutWanted> {
         let live = self.live.get(&id)?;
         let ending = live.record.ending.as_ref()?;
         let epoch = live.record.attempt.held()?;

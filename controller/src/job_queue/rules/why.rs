@@ -3,9 +3,10 @@
 use super::{
     super::{
         attempt::{Outcome, State},
-        record::{Needs, Record},
+        record::Record,
     },
-    RunnerKind, View,
+    RunnerKind, Seat, View,
+    wants::Wants,
 };
 
 /// The most executions that are counted before one: who waits behind so many does not want the number.
@@ -35,37 +36,83 @@ impl View {
             (true, false) => format!("{what}; a cancel was asked for"),
             (true, true) => format!("{what}; a cancel was asked for, and {executor} is silent"),
             (false, true) => format!("{what}, which is silent: its work is not touched"),
+            (false, false) if record.attempt.late.is_some() => {
+                format!("{what}; it is late, and {executor} was told to stop it")
+            }
             (false, false) => what,
         }
     }
 
     fn why_pending(&self, record: &Record) -> String {
+        if let Some(at) = record.retry_at.filter(|_| self.pausing.contains(&record.id)) {
+            let last = record.earlier.last().map_or("", |earlier| earlier.reason.as_str());
+            let (number, most) = (record.number, record.max_attempts());
+            return format!(
+                "attempt {number} of {most} is made at {at:.0}; the one before: {last}"
+            );
+        }
         if self.seats.values().all(|seat| seat.capacity == 0) {
             return "no executor has registered: start one with `executor start`".to_owned();
         }
-        let fit = || self.seats.values().filter(|seat| seat.runner.serves(record.needs));
-        if record.needs == Needs::Images && fit().next().is_none() {
+        let wants = Wants::of(record);
+        let runs = |seat: &&Seat| seat.runner.serves(record.needs);
+        if !self.seats.values().any(|seat| runs(&seat)) {
             return format!(
                 "no executor runs images: the job has no `command`, so that it needs one with `runner` `{}`",
                 RunnerKind::Kubernetes.as_str()
             );
         }
+        let fit = || self.seats.values().filter(|seat| seat.serves(&wants));
+        if fit().next().is_none() {
+            return self.labels_missing(&wants);
+        }
         if fit().all(|seat| !seat.ready) {
             return "every executor that could run it is silent: see `octavius executors`"
                 .to_owned();
         }
+        if let Some((job, most)) = wants.bound.as_ref().filter(|_| self.bound_room(&wants) == 0) {
+            let mine = |other: &&Wants| other.bound.as_ref().is_some_and(|(of, _)| of == job);
+            let before = self.before(record, |other| mine(&other));
+            return format!(
+                "waits for a place of its job: `concurrency` of `{job}` is {most}, and so many run; {before}"
+            );
+        }
         // Who waits for executors of another kind is not in the way.
-        let rivals =
-            self.pending.iter().filter(|(needs, _)| fit().any(|seat| seat.runner.serves(**needs)));
+        let before = self.before(record, |other| fit().any(|seat| seat.serves(other)));
+        let places: usize = fit().filter(|seat| seat.ready).map(|seat| seat.capacity).sum();
+        format!("waits for a free place of {places}; {before}")
+    }
+
+    /// How many wait before it, of those that are in its way.
+    fn before(&self, record: &Record, in_its_way: impl Fn(&Wants) -> bool) -> String {
+        let rivals = self.pending.iter().filter(|(wants, _)| in_its_way(wants));
         let before = rivals.flat_map(|(_, queue)| queue.range(..record.order));
-        let before = match before.take(COUNTED + 1).count() {
+        match before.take(COUNTED + 1).count() {
             0 => "it is the next".to_owned(),
             1 => "one execution is before it".to_owned(),
             few @ ..=COUNTED => format!("{few} executions are before it"),
             _ => format!("more than {COUNTED} executions are before it"),
-        };
-        let places: usize = fit().filter(|seat| seat.ready).map(|seat| seat.capacity).sum();
-        format!("waits for a free place of {places}; {before}")
+        }
+    }
+
+    /// Which labels nobody has; or that nobody has all of them.
+    fn labels_missing(&self, wants: &Wants) -> String {
+        let runs = || self.seats.values().filter(|seat| seat.runner.serves(wants.needs));
+        let nobody = wants
+            .labels
+            .iter()
+            .filter(|(name, value)| !runs().any(|seat| seat.labels.get(*name) == Some(*value)));
+        let text = |(name, value): (&String, &String)| format!("`{name}={value}`");
+        let nobody: Vec<String> = nobody.map(text).collect();
+        if nobody.is_empty() {
+            let all: Vec<String> = wants.labels.iter().map(text).collect();
+            return format!("no executor has all of these labels: {}", all.join(", "));
+        }
+        let labels = if nobody.len() == 1 { "label" } else { "labels" };
+        format!(
+            "no executor has the {labels} {}: see `octavius executors -o wide`",
+            nobody.join(", ")
+        )
     }
 }
 
@@ -85,7 +132,13 @@ impl Record {
     pub fn why_ended(&self) -> (String, String) {
         match (&self.ending, self.attempt.outcome()) {
             (Some(ending), _) => (ending.code.clone(), ending.reason.clone()),
-            (None, Some(outcome)) => ("cancelled".to_owned(), ended(outcome).to_owned()),
+            (None, Some(outcome)) => {
+                let reason = match (outcome, self.earlier.last()) {
+                    (Outcome::Cancelled, Some(_)) => "cancelled before it was tried again",
+                    (outcome, _) => ended(outcome),
+                };
+                ("cancelled".to_owned(), reason.to_owned())
+            }
             (None, None) => (String::new(), String::new()),
         }
     }

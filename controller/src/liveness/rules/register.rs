@@ -1,7 +1,7 @@
 //! Who gets a session: one process of one place at a time.
 
 use super::{super::record::ExecutorRecord, ExecutorState, Executors, Known};
-use crate::job_queue::rules::RunnerKind;
+use crate::job_queue::{rules::RunnerKind, terms::ExecutorTerms};
 use jiff::Timestamp;
 use octavius_protocol::{
     LEVEL,
@@ -32,6 +32,8 @@ pub struct Registration {
     pub labels: BTreeMap<String, String>,
     /// How many attempts it takes at once.
     pub capacity: usize,
+    /// What it adds to the terms of what it runs.
+    pub offer: ExecutorTerms,
     /// The installation that it belonged to so far; empty: none.
     pub installation: String,
 }
@@ -51,6 +53,7 @@ impl Registration {
             runner: self.runner,
             capacity: self.capacity,
             labels: self.labels,
+            offer: self.offer,
             version: self.version,
             registered_at,
             replaced,

@@ -25,6 +25,7 @@ fn registration(executor: &str, place: u128, instance: u128) -> Registration {
         runner: RunnerKind::Process,
         labels: BTreeMap::new(),
         capacity: 4,
+        offer: Default::default(),
         installation: String::new(),
     }
 }

@@ -16,9 +16,12 @@ fn leased(bytes: usize) -> Leased {
         command: vec!["x".repeat(bytes)],
         arguments: Default::default(),
         timeout_ms: Some(1_500),
+        own: Default::default(),
     };
     let lease = LeaseName { attempt, epoch: Epoch(1) };
-    Leased { grant: Grant { lease, identity: None }, spec }
+    let timeout = Some(Duration::from_millis(1_500));
+    let grant = Grant { lease, identity: None, timeout, start_timeout: None };
+    Leased { grant, spec }
 }
 
 #[test]

@@ -12,7 +12,9 @@ use crate::job_queue::{
     attempt::{Outcome, State},
     record::{Change, Ending, Spec, Step},
     rules::{Grant, Join, OrderKind, Report, Reported, Submission, Verdict},
+    terms::Terms,
 };
+use crate::registry::{RetryOn, RetryPolicy};
 use stateright::{Checker, Model, Property};
 use std::collections::VecDeque;
 use system::{Executor, Message, Phase, System, Then, join, name, spec};
@@ -25,6 +27,7 @@ const LIMITS: QueueLimits = QueueLimits {
     acknowledge_within: Duration::ZERO,
     log_within: Duration::ZERO,
     cancel_within: Duration::ZERO,
+    stop_within: Duration::ZERO,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,10 @@ struct Bounds {
     messages: usize,
     /// The most decisions on their way to the disk; 0: the store confirms at once.
     flying: usize,
+    /// How often an execution is tried that fails or is lost.
+    tries: u32,
+    /// Whether an attempt may be late to start: else it takes any time.
+    late: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,8 +141,13 @@ impl Model for Bounds {
             Action::Submit => {
                 system.submitted += 1;
                 let id = ExecutionId::from_bytes([system.submitted; 16]);
-                let submission =
-                    Submission { id, spec: spec(), request_id: None, notes: Vec::new() };
+                let submission = Submission {
+                    id,
+                    spec: spec(),
+                    terms: self.terms(),
+                    request_id: None,
+                    notes: Vec::new(),
+                };
                 let (_, changes) = system.view.submit(submission, NOW).ok()?;
                 system.commit(changes, Then::Nothing);
             }
@@ -144,7 +156,7 @@ impl Model for Bounds {
                 let session = system.executors[executor].session;
                 let polled = system.view.poll(session, 1, &held, NOW).ok()?;
                 let granted =
-                    |Grant { lease, identity }| Message::Granted(executor, lease, identity);
+                    |Grant { lease, identity, .. }| Message::Granted(executor, lease, identity);
                 let grants = polled.grants.into_iter().map(granted).collect();
                 system.commit(polled.changes, Then::Send(grants));
             }
@@ -230,9 +242,18 @@ impl Model for Bounds {
         vec![
             Property::<Self>::always("P1: an end that was promised comes", |_, system| {
                 system.promised.iter().all(|id| {
-                    let attempt = system.disk[id].attempt;
-                    attempt.cancelling || attempt.ending.is_some() || attempt.outcome().is_some()
+                    let record = &system.disk[id];
+                    let attempt = record.attempt;
+                    let last = record.number.0 >= record.max_attempts();
+                    attempt.cancelling
+                        || attempt.outcome().is_some()
+                        || attempt.ending.is_some() && last
                 })
+            }),
+            Property::<Self>::always("P2: no more attempts than asked for", |bounds, system| {
+                let number = |record: &Record| record.number.0;
+                system.disk.values().all(|record| number(record) <= bounds.tries)
+                    && system.starts.keys().all(|attempt| attempt.attempt.0 <= bounds.tries)
             }),
             Property::<Self>::always("P2: no attempt is started twice", |_, system| {
                 system.starts.values().all(|starts| *starts <= 1)
@@ -262,6 +283,18 @@ impl Model for Bounds {
                 };
                 system.disk.values().any(cancelled)
             }),
+            Property::<Self>::sometimes("one succeeds by its second attempt", |_, system| {
+                let second = |record: &Record| {
+                    record.number.0 == 2 && record.attempt.outcome() == Some(Outcome::Succeeded)
+                };
+                system.disk.values().any(second)
+            }),
+            Property::<Self>::sometimes("one fails because it is late", |_, system| {
+                let late = |record: &Record| {
+                    record.ending.as_ref().is_some_and(|ending| ending.code == "start_timeout")
+                };
+                system.disk.values().any(late)
+            }),
             Property::<Self>::sometimes("one runs by its second grant", |_, system| {
                 let again = State::Running(Epoch(2));
                 system.disk.values().any(|record| record.attempt.state == again)
@@ -270,17 +303,37 @@ impl Model for Bounds {
     }
 }
 
-/// Looks at every state within the bounds, or at the nearest `most`.
-fn check(bounds: Bounds, most: usize) {
+impl Bounds {
+    fn terms(&self) -> Terms {
+        let policy = RetryPolicy {
+            pause_ms: 0,
+            on: [RetryOn::Failed, RetryOn::Lost].into(),
+            ..RetryPolicy::of(self.tries)
+        };
+        Terms { retry: Some(policy), start_timeout_ms: self.late.then_some(0), ..Terms::default() }
+    }
+}
+
+/// Looks at every state within the bounds, or at the nearest `most`. What is `reached` is, if all are looked at.
+fn check(bounds: Bounds, most: usize, reached: &[&'static str]) {
     let checker = bounds.checker().threads(2).target_state_count(most).spawn_bfs().join();
     println!("{bounds:?}: {} states, depth {}", checker.unique_state_count(), checker.max_depth());
     for (name, path) in checker.discoveries() {
         assert!(name.starts_with("one "), "{name}:\n{path}");
     }
     let all = checker.state_count() < most;
-    for reached in ["one succeeds", "one is lost", "one runs by its second grant"] {
+    for reached in reached {
         assert!(!all || checker.discovery(reached).is_some(), "in no order of events {reached}");
     }
+}
+
+/// What an order of events leads to in each system of one attempt that is searched to its end.
+const USUAL: [&str; 3] = ["one succeeds", "one is lost", "one runs by its second grant"];
+
+/// How many states to look at where all are too many.
+fn states(usual: usize) -> usize {
+    let most = std::env::var("OCTAVIUS_MODEL_STATES").ok().and_then(|most| most.parse().ok());
+    most.unwrap_or(usual)
 }
 
 const ONE: Bounds = Bounds {
@@ -291,31 +344,65 @@ const ONE: Bounds = Bounds {
     epochs: 2,
     messages: 1,
     flying: 1,
+    tries: 1,
+    late: false,
 };
 
 #[test]
+fn a_controller_that_crashes_before_and_after_each_commit_in_every_order() {
+    check(Bounds { executor_crashes: 0, ..ONE }, usize::MAX, &USUAL);
+}
+
+#[test]
 fn an_executor_and_a_controller_that_crash_in_every_order() {
-    check(ONE, usize::MAX);
+    check(Bounds { flying: 0, ..ONE }, usize::MAX, &USUAL);
+}
+
+#[test]
+fn both_crash_and_commits_are_late_in_every_order_of_the_nearest_states() {
+    check(ONE, states(10_000), &USUAL);
+}
+
+#[test]
+fn a_second_attempt_in_every_order() {
+    let calm = Bounds { controller_crashes: 0, executor_crashes: 0, flying: 0, ..ONE };
+    let bounds = Bounds { epochs: 1, tries: 2, ..calm };
+    check(
+        bounds,
+        usize::MAX,
+        &["one succeeds", "one is lost", "one succeeds by its second attempt"],
+    );
+}
+
+#[test]
+fn a_second_attempt_and_a_crash_around_each_commit_in_every_order_of_the_nearest_states() {
+    let bounds = Bounds { executor_crashes: 0, epochs: 1, tries: 2, ..ONE };
+    check(bounds, states(30_000), &["one succeeds by its second attempt"]);
+}
+
+#[test]
+fn an_attempt_that_is_late_to_start_in_every_order() {
+    let bounds = Bounds { executor_crashes: 0, epochs: 1, late: true, ..ONE };
+    check(bounds, usize::MAX, &["one succeeds", "one is lost", "one fails because it is late"]);
 }
 
 #[test]
 fn two_messages_on_their_way_in_every_order() {
     let bounds =
         Bounds { controller_crashes: 0, executor_crashes: 0, messages: 2, flying: 0, ..ONE };
-    check(bounds, usize::MAX);
+    check(bounds, usize::MAX, &USUAL);
 }
 
 #[test]
 fn two_executors_in_every_order() {
     let bounds =
         Bounds { executors: 2, controller_crashes: 0, executor_crashes: 0, flying: 0, ..ONE };
-    check(bounds, usize::MAX);
+    check(bounds, usize::MAX, &USUAL);
 }
 
 /// All of it is for a night: `OCTAVIUS_MODEL_STATES` says how far to go, and here it is the nearest states.
 #[test]
 fn two_executors_and_two_executions_in_every_order_of_the_nearest_states() {
-    let most = std::env::var("OCTAVIUS_MODEL_STATES").ok().and_then(|most| most.parse().ok());
     let bounds = Bounds { executors: 2, executions: 2, messages: 2, flying: 2, ..ONE };
-    check(bounds, most.unwrap_or(10_000));
+    check(bounds, states(10_000), &USUAL);
 }

@@ -87,7 +87,9 @@ pub(super) fn name(executor: usize) -> ExecutorId {
 }
 
 pub(super) fn join(executor: usize, session: Session) -> Join {
-    Join { executor: name(executor), session, runner: RunnerKind::Process, capacity: 1 }
+    let (labels, offer) = (BTreeMap::new(), ExecutorTerms::default());
+    let runner = RunnerKind::Process;
+    Join { executor: name(executor), session, runner, capacity: 1, labels, offer }
 }
 
 pub(super) fn spec() -> Spec {
@@ -100,6 +102,7 @@ pub(super) fn spec() -> Spec {
         command: vec!["true".to_owned()],
         arguments: BTreeMap::new(),
         timeout_ms: None,
+        own: Default::default(),
     }
 }
 
@@ -329,7 +332,7 @@ impl System {
                 self.forget(executor, lease);
             }
         }
-        let granted = |Grant { lease, identity }| Message::Granted(executor, lease, identity);
+        let granted = |Grant { lease, identity, .. }| Message::Granted(executor, lease, identity);
         let grants: Vec<_> = attended.grants.into_iter().map(granted).collect();
         let orders = |kind: OrderKind| {
             let of = attended.orders.iter().filter(|order| order.kind == kind);

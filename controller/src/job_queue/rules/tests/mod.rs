@@ -1,11 +1,13 @@
 //! Single stories of the queue that are worth telling; what it promises over any story is in `properties`.
 
 mod properties;
+mod terms;
 
 use super::*;
 use crate::job_queue::{
-    attempt::{Outcome, State},
+    attempt::{Late, Outcome, State},
     record::{Ending, Spec},
+    terms::{Own, Terms},
 };
 
 const LIMITS: QueueLimits = QueueLimits {
@@ -14,6 +16,7 @@ const LIMITS: QueueLimits = QueueLimits {
     acknowledge_within: Duration::from_secs(30),
     log_within: Duration::from_secs(300),
     cancel_within: Duration::from_secs(60),
+    stop_within: Duration::from_secs(70),
 };
 
 fn at(seconds: u64) -> Moment {
@@ -43,13 +46,16 @@ fn submission(number: u8, needs: Needs) -> Submission {
         command,
         arguments: BTreeMap::new(),
         timeout_ms: None,
+        own: Default::default(),
     };
-    Submission { id: id(number), spec, request_id: None, notes: Vec::new() }
+    let terms = Terms::default();
+    Submission { id: id(number), spec, terms, request_id: None, notes: Vec::new() }
 }
 
 fn join(executor: u8, session: u64, capacity: usize) -> Join {
     let runner = if executor == 0 { RunnerKind::Process } else { RunnerKind::Kubernetes };
-    Join { executor: name(executor), session: Session(session), runner, capacity }
+    let (labels, offer) = (BTreeMap::new(), ExecutorTerms::default());
+    Join { executor: name(executor), session: Session(session), runner, capacity, labels, offer }
 }
 
 fn ending(outcome: Outcome) -> Ending {

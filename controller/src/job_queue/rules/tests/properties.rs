@@ -1,13 +1,16 @@
 //! What the queue promises over any story.
 
 use super::*;
-use crate::job_queue::record::Step;
+use crate::{
+    job_queue::{record::Step, rules::wants::Wants},
+    registry::{RetryOn, RetryPolicy},
+};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug, proptest_derive::Arbitrary)]
 enum Happening {
     #[proptest(weight = 8)]
-    Submit(bool),
+    Submit(bool, Asked),
     #[proptest(weight = 12)]
     Poll(#[proptest(strategy = "0..2u8")] u8, #[proptest(strategy = "1..4usize")] usize),
     #[proptest(weight = 8)]
@@ -21,11 +24,57 @@ enum Happening {
     #[proptest(weight = 2)]
     Sealed(#[proptest(strategy = "0..4usize")] usize),
     Cancel(#[proptest(strategy = "0..4usize")] usize),
+    Force(#[proptest(strategy = "0..4usize")] usize),
     Expire(#[proptest(strategy = "0..2u8")] u8),
     Lose(#[proptest(strategy = "0..2u8")] u8),
     Rejoin(#[proptest(strategy = "0..2u8")] u8),
     Pass(#[proptest(strategy = "0..100u64")] u64),
     Reload,
+}
+
+/// What an execution asks for besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, proptest_derive::Arbitrary)]
+enum Asked {
+    #[proptest(weight = 3)]
+    Nothing,
+    /// Three attempts, after pauses of up to ten seconds.
+    #[proptest(weight = 3)]
+    Tries,
+    /// Half a minute to start, a minute in the queue and to run.
+    Limits,
+    /// At most one at once.
+    Alone,
+    /// The executor of this number.
+    On(#[proptest(strategy = "0..3u8")] u8),
+}
+
+const START: Duration = Duration::from_secs(20);
+const QUEUE: Duration = Duration::from_secs(60);
+const TRIES: u32 = 3;
+
+fn asking(number: u8, needs: Needs, asked: Asked) -> Submission {
+    let ms = |time: Duration| Some(time.as_millis() as u64);
+    let plain = submission(number, needs);
+    let terms = match asked {
+        Asked::Nothing => Terms::default(),
+        Asked::Tries => {
+            let on = [RetryOn::Failed, RetryOn::Lost, RetryOn::StartTimeout].into();
+            Terms { retry: Some(RetryPolicy { on, ..RetryPolicy::of(TRIES) }), ..Terms::default() }
+        }
+        Asked::Limits => Terms {
+            start_timeout_ms: ms(START),
+            queue_timeout_ms: ms(QUEUE),
+            timeout_ms: ms(QUEUE),
+            ..Terms::default()
+        },
+        Asked::Alone => Terms { concurrency: 1, ..Terms::default() },
+        Asked::On(executor) => {
+            let selector = [("executor".to_owned(), name(executor).to_string())].into();
+            Terms { selector, ..Terms::default() }
+        }
+    };
+    let job = if asked == Asked::Alone { "alone".parse().unwrap() } else { plain.spec.job.clone() };
+    Submission { spec: Spec { job, ..plain.spec }, terms, ..plain }
 }
 
 /// A queue, what its store holds, and a clock.
@@ -37,7 +86,11 @@ struct Story {
     submitted: u8,
     seconds: u64,
     /// In the order in which they were granted for the first time.
-    first_grants: Vec<(Needs, ExecutionId)>,
+    first_grants: Vec<(Wants, ExecutionId)>,
+    /// Whose end somebody was promised.
+    promised: BTreeSet<ExecutionId>,
+    /// How often each attempt began to run.
+    ran: BTreeMap<AttemptId, u32>,
 }
 
 impl Story {
@@ -53,16 +106,22 @@ impl Story {
             submitted: 0,
             seconds: 0,
             first_grants: Vec::new(),
+            promised: BTreeSet::new(),
+            ran: BTreeMap::new(),
         }
     }
 
     fn keep(&mut self, changes: Vec<Change>) {
         for change in changes {
             let (Change::Live(record) | Change::Done(record)) = change else { continue };
-            if record.attempt.state == State::Leased(Epoch(1))
-                && self.disk[&record.id].attempt.held().is_none()
-            {
-                self.first_grants.push((record.needs, record.id));
+            let was = &self.disk[&record.id];
+            let first = record.attempt.state == State::Leased(Epoch(1)) && record.number.0 == 1;
+            if first && was.attempt.held().is_none() {
+                self.first_grants.push((Wants::of(&record), record.id));
+            }
+            let runs = |record: &Record| matches!(record.attempt.state, State::Running(_));
+            if runs(&record) && !(runs(was) && was.number == record.number) {
+                *self.ran.entry(record.attempt_id()).or_default() += 1;
             }
             self.disk.insert(record.id, *record);
         }
@@ -91,9 +150,10 @@ impl Story {
     fn step(&mut self, step: Happening) {
         let now = at(self.seconds);
         match step {
-            Happening::Submit(images) => {
+            Happening::Submit(images, asked) => {
                 let needs = if images { Needs::Images } else { Needs::Any };
-                if let Ok((record, _)) = self.view.submit(submission(self.submitted, needs), now) {
+                let submission = asking(self.submitted, needs, asked);
+                if let Ok((record, _)) = self.view.submit(submission, now) {
                     self.disk.insert(record.id, record);
                     self.submitted += 1;
                 }
@@ -123,7 +183,20 @@ impl Story {
                 let live =
                     self.view.newest_first(Span::default()).nth(index).map(|record| record.id);
                 if let Some(cancelled) = live.and_then(|id| self.view.cancel(id, "ada", now)) {
+                    self.promised.insert(cancelled.record.id);
                     self.keep(cancelled.changes);
+                }
+            }
+            Happening::Force(index) => {
+                let live =
+                    self.view.newest_first(Span::default()).nth(index).map(|record| record.id);
+                if let Some(forced) = live.and_then(|id| self.view.force(id, "ada", now)) {
+                    self.promised.insert(forced.record.id);
+                    self.keep(forced.changes);
+                    if let Some(cut) = forced.cut {
+                        let done = self.view.sealed(cut.lease, 0, &cut.why, now);
+                        self.keep(done.into_iter().collect());
+                    }
                 }
             }
             Happening::Expire(executor) => {
@@ -178,7 +251,7 @@ proptest! {
     fn places_and_the_queue_are_bounded(steps in prop::collection::vec(any::<Happening>(), 0..60)) {
         let mut story = Story::begin();
         for step in steps {
-            let submits = matches!(step, Happening::Submit(_));
+            let submits = matches!(step, Happening::Submit(..));
             let before = story.view.waiting();
             story.step(step);
             prop_assert!(!submits || story.view.waiting() <= LIMITS.pending.max(before));
@@ -198,10 +271,80 @@ proptest! {
         for step in steps {
             story.step(step);
         }
-        for needs in [Needs::Any, Needs::Images] {
-            let of = story.first_grants.iter().filter(|(what, _)| *what == needs);
+        let wants: BTreeSet<_> = story.first_grants.iter().map(|(wants, _)| wants).collect();
+        for wants in wants {
+            let of = story.first_grants.iter().filter(|(what, _)| what == wants);
             let granted: Vec<_> = of.map(|(_, id)| *id).collect();
-            prop_assert!(granted.is_sorted(), "{needs:?} were granted in the order {granted:?}");
+            prop_assert!(granted.is_sorted(), "{wants:?} were granted in the order {granted:?}");
+        }
+    }
+
+    /// P2: there are as many attempts as were asked for, each runs once, and what somebody wants to end gets no other.
+    #[test]
+    fn there_are_no_more_attempts_than_asked_for(steps in prop::collection::vec(any::<Happening>(), 0..100)) {
+        let mut story = Story::begin();
+        for step in steps {
+            let promised: Vec<Record> =
+                story.promised.iter().map(|id| story.disk[id].clone()).collect();
+            story.step(step);
+            for was in promised {
+                let now = &story.disk[&was.id];
+                prop_assert!(now.number == was.number, "{was:?} was to end, and became {now:?}");
+            }
+            for record in story.disk.values() {
+                let most = record.terms.retry.as_ref().map_or(1, |policy| policy.attempts);
+                prop_assert!(record.number.0 <= most);
+                prop_assert_eq!(record.earlier.len() as u32 + 1, record.number.0);
+            }
+            prop_assert!(story.ran.values().all(|times| *times == 1), "{:?}", story.ran);
+        }
+    }
+
+    /// An execution is where it may be: nobody is granted what asks for other labels, or beyond its job's bound.
+    #[test]
+    fn what_is_asked_of_an_executor_is_kept(steps in prop::collection::vec(any::<Happening>(), 0..100)) {
+        let mut story = Story::begin();
+        for step in steps {
+            story.step(step);
+            let occupied = || story.view.newest_first(Span::default()).filter(|record| record.attempt.occupies());
+            prop_assert!(occupied().filter(|record| record.terms.concurrency == 1).count() <= 1);
+            for record in occupied() {
+                let wanted = record.terms.selector.get("executor");
+                let holder = record.executor.as_ref().map(ToString::to_string);
+                prop_assert!(wanted.is_none_or(|wanted| Some(wanted) == holder.as_ref()));
+            }
+        }
+    }
+
+    /// Nothing waits beyond its limit once somebody has looked at the clock.
+    #[test]
+    fn no_limit_is_passed_in_silence(steps in prop::collection::vec(any::<Happening>(), 0..100)) {
+        let mut story = Story::begin();
+        for step in steps {
+            let looked = matches!(step, Happening::Pass(_));
+            story.step(step);
+            if !looked {
+                continue;
+            }
+            let now = at(story.seconds).at;
+            for record in story.view.newest_first(Span::default()).filter(|record| record.terms.queue_timeout_ms.is_some()) {
+                let of = |wanted: Step| record.history.iter().rfind(|(step, _)| *step == wanted);
+                let lasts = |since: Option<&(Step, Timestamp)>| {
+                    since.map_or(Duration::ZERO, |(_, at)| now.duration_since(*at).unsigned_abs())
+                };
+                match record.attempt.state {
+                    State::Pending { .. } => prop_assert!(lasts(record.history.first()) < QUEUE, "{record:?}"),
+                    State::Leased(_) | State::Starting(_) if !record.attempt.cancelling => {
+                        let known = record.attempt.late.is_some() || record.attempt.ending.is_some();
+                        prop_assert!(known || lasts(of(Step::Leased)) < START, "{record:?}");
+                    }
+                    State::Running(_) if !record.attempt.cancelling => {
+                        let known = record.attempt.late.is_some() || record.attempt.ending.is_some();
+                        prop_assert!(known || lasts(of(Step::Running)) < QUEUE + LIMITS.stop_within, "{record:?}");
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 }
@@ -211,9 +354,9 @@ proptest! {
 fn the_stories_get_to_their_ends() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut ran, mut ended, mut granted) = (0, 0, 0);
+    let (mut ran, mut ended, mut granted, mut again, mut late) = (0, 0, 0, 0, 0);
     for _ in 0..200 {
-        let steps = prop::collection::vec(any::<Happening>(), 40..60);
+        let steps = prop::collection::vec(any::<Happening>(), 80..100);
         let mut story = Story::begin();
         for step in steps.new_tree(&mut runner).unwrap().current() {
             story.step(step);
@@ -221,10 +364,15 @@ fn the_stories_get_to_their_ends() {
         let any = |wanted: fn(&Record) -> bool| u32::from(story.disk.values().any(wanted));
         ran += any(|record| record.history.iter().any(|(step, _)| *step == Step::Running));
         ended += any(|record| record.attempt.outcome().is_some());
+        again += any(|record| record.number.0 > 1);
+        late += any(|record| {
+            let codes = ["start_timeout", "not_started", "timeout"];
+            record.ending.as_ref().is_some_and(|ending| codes.contains(&&*ending.code))
+        });
         granted += u32::from(story.first_grants.len() > 2);
     }
     assert!(
-        ran > 70 && ended > 60 && granted > 100,
-        "of 200: {ran} ran, {ended} ended, {granted} granted three"
+        ran > 70 && ended > 60 && granted > 100 && again > 10 && late > 20,
+        "of 200: {ran} ran, {ended} ended, {granted} granted three, {again} tried again, {late} were late"
     );
 }
