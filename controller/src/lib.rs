@@ -1,6 +1,6 @@
 //! The control plane: which jobs exist, who runs them, what became of them, and their logs.
 //!
-//! Five supervised actors own the state; gRPC handlers around them only translate. What an actor decides is a plain
+//! Six supervised actors own the state; gRPC handlers around them only translate. What an actor decides is a plain
 //! function in its `rules` file, which knows neither actix nor tonic nor the store.
 
 pub mod caller;
@@ -11,8 +11,10 @@ pub mod liveness;
 pub mod log_store;
 pub mod metrics;
 pub mod registry;
+pub mod secrets;
 pub mod server;
 pub mod store;
+pub mod vault;
 
 /// The controller's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -46,6 +46,9 @@ pub struct Order {
 pub enum HeldPhase {
     /// Known; nothing made yet.
     Accepted,
+    /// Made by an earlier process, which alone had its secrets. It is not named to the controller, so that its grant
+    /// comes again.
+    Bare,
     /// Made, and unable to run yet.
     Prepared,
     /// Its program runs, or that cannot be excluded.
@@ -56,12 +59,14 @@ pub enum HeldPhase {
 
 impl HeldPhase {
     /// All of them, in the order of life.
-    pub const ALL: [Self; 4] = [Self::Accepted, Self::Prepared, Self::Running, Self::Ended];
+    pub const ALL: [Self; 5] =
+        [Self::Accepted, Self::Bare, Self::Prepared, Self::Running, Self::Ended];
 
     /// The phase as a metric's label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
+            Self::Bare => "bare",
             Self::Prepared => "prepared",
             Self::Running => "running",
             Self::Ended => "ended",

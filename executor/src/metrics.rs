@@ -19,7 +19,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: Unit::Count,
         labels: &["phase"],
-        help: "Attempts that are held here: `accepted`, `prepared`, `running`, or `ended` and not acknowledged.",
+        help: "Attempts that are held here: `accepted`, `bare` (prepared, and its secrets are awaited), `prepared`, `running`, or `ended` and not acknowledged.",
     },
     Metric {
         name: REPORTS,

@@ -65,6 +65,21 @@ impl Place for Machine {
         kill_process(self.supervisor(attempt), Signal::KILL).unwrap();
     }
 
+    fn kept(&self, attempt: AttemptId) -> Vec<u8> {
+        let (mut bytes, mut folders) = (Vec::new(), vec![self.folder(attempt)]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().flatten() {
+                let kind = entry.file_type().unwrap();
+                if kind.is_dir() {
+                    folders.push(entry.path());
+                } else if kind.is_file() {
+                    bytes.extend(fs::read(entry.path()).unwrap());
+                }
+            }
+        }
+        bytes
+    }
+
     fn shared(&self) -> PathBuf {
         self.shared.path().to_owned()
     }
@@ -162,13 +177,17 @@ async fn a_supervisor_that_does_not_come_up_leaves_it_to_be_let_go_again() {
         ("sh", &["-c", full, env!("CARGO_BIN_EXE_executor")], "supervisor.log"),
     ];
     for (program, arguments, says) in cases {
-        let error = machine.runner(program, arguments).go(work.attempt).await.unwrap_err();
+        let error = machine
+            .runner(program, arguments)
+            .go(work.attempt, &Default::default())
+            .await
+            .unwrap_err();
         assert!(failed(&error).contains(says), "{error}");
         let phase = machine.real().look(work.attempt).await.unwrap().phase;
         assert_eq!(phase, Phase::Prepared, "after {program}");
     }
     let runner = machine.real();
-    runner.go(work.attempt).await.unwrap();
+    runner.go(work.attempt, &Default::default()).await.unwrap();
     suite::check_code(&suite::ended(&runner, work.attempt).await, 0);
     assert_eq!(suite::whole_log(&runner, work.attempt, 99).await, b"ran\n");
 }
@@ -246,7 +265,7 @@ async fn a_stop_that_was_cut_off_before_go_still_never_runs_it() {
     let (runner, work) = (machine.real(), suite::script("echo ran"));
     runner.prepare(&work).await.unwrap();
     fs::write(machine.folder(work.attempt).join("stop"), "terminate").unwrap();
-    runner.go(work.attempt).await.unwrap();
+    runner.go(work.attempt, &Default::default()).await.unwrap();
     let exit = suite::ended(&runner, work.attempt).await;
     assert_eq!((&exit.cause, exit.log_size), (&ExitCause::Stopped, 0));
 }

@@ -1,10 +1,12 @@
 //! The wire protocol of Octavius: package `octavius.v1`, and the ids that its texts carry.
 //!
 //! The `.proto` files are the reference and document every service, method and field. What is generated from
-//! them is in [`v1`]; [`id`] turns the texts into types at the door and back into texts at the door.
+//! them is in [`v1`]; [`id`] turns the texts into types at the door and back into texts at the door; [`secret`] holds
+//! what nobody may see.
 //! Not here: what a state may follow, who may do what. Those are the controller's rules.
 
 pub mod id;
+pub mod secret;
 
 /// What `proto/octavius/v1/` defines.
 #[allow(missing_docs, clippy::all, clippy::pedantic)] // generated; the .proto files hold the documentation

@@ -58,6 +58,8 @@ impl Interceptor for Credentials {
 /// When a call that nobody answered is made again, until its time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
+    /// Never: done twice, it would be answered otherwise the second time.
+    Never,
     /// Where a controller is there: it was busy starting an actor again, or went away in the middle. Where there is
     /// none, the caller wants to know at once.
     IfBroken,
@@ -68,6 +70,7 @@ pub(super) enum Repeat {
 impl Repeat {
     fn covers(self, silence: &Silence) -> bool {
         match silence {
+            _ if self == Repeat::Never => false,
             Silence::Unavailable(_) | Silence::Broken(_) => true,
             Silence::NoConnection(_) => self == Repeat::Always,
             Silence::Late(_) => false,

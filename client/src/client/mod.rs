@@ -1,10 +1,11 @@
 //! One controller, seen from outside: a method for each thing that a user can ask it.
 //!
 //! A call ends within the settings' time-out. What is safe to repeat is repeated inside it: everything here is, because
-//! reading changes nothing, a job is created once for equal content, a cancel is a wish that holds, and `execute` carries a
-//! request id of its own. Waiting and following outlive an outage of the controller of up to [`Client::PATIENCE`].
+//! reading changes nothing, a job is created once for equal content, a cancel is a wish that holds, a secret is set to the same
+//! value, and `execute` carries a request id of its own; but that a secret is not set any more is asked once. Waiting and following outlive an outage of the controller of up to [`Client::PATIENCE`].
 
 mod call;
+mod secrets;
 
 use crate::{
     error::Error,

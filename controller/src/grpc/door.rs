@@ -79,6 +79,9 @@ rpcs! {
     Report = "Executors",
     Append = "Executors",
     ListExecutors = "Executors",
+    SetSecret = "Secrets",
+    ListSecrets = "Secrets",
+    UnsetSecret = "Secrets",
     GetVersion = "System",
 }
 
@@ -101,6 +104,8 @@ impl Rpc {
             Self::Execute | Self::Cancel => &[User, Administrator],
             Self::GetExecution | Self::ListExecutions | Self::ReadLog => &[User, Administrator],
             Self::Register | Self::Attend | Self::Poll | Self::Report | Self::Append => &[Executor],
+            Self::SetSecret | Self::UnsetSecret => &[Administrator],
+            Self::ListSecrets => &[User, Administrator],
             Self::ListExecutors => &[User, Administrator],
             Self::GetVersion => &[User, Administrator, Executor],
         }
@@ -204,7 +209,11 @@ mod tests {
             assert!(rpc == "System/GetVersion" || executor.iter().any(|name| name == rpc), "{rpc}");
         }
         for rpc in may(&[Role::User]) {
-            assert!(rpc != "Jobs/CreateJob" && !executor.iter().any(|name| name == rpc), "{rpc}");
+            let administrators = ["Jobs/CreateJob", "Secrets/SetSecret", "Secrets/UnsetSecret"];
+            assert!(
+                !administrators.contains(&rpc) && !executor.iter().any(|name| name == rpc),
+                "{rpc}"
+            );
         }
         assert!(may(&[Role::Administrator]).contains(&"Jobs/CreateJob"));
         assert_eq!(may(&[]), Vec::<&str>::new());

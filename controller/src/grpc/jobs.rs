@@ -2,7 +2,7 @@
 
 use super::{
     Services,
-    convert::{checked, jobs, page_size},
+    convert::{checked, jobs, page_size, secrets},
     door::Rpc,
 };
 use crate::registry::{Changed, rules::Wish};
@@ -57,7 +57,9 @@ impl v1::jobs_server::Jobs for Services {
         let described = self.parts.registry.describe(name, version).await?;
         let job = Some(jobs::job(&described.job));
         let newest_version = described.newest_version;
-        Ok(Response::new(v1::DescribeJobResponse { job, newest_version, secrets: Vec::new() }))
+        let states = self.parts.secrets.list(&described.job).await?;
+        let secrets = states.into_iter().map(secrets::state).collect();
+        Ok(Response::new(v1::DescribeJobResponse { job, newest_version, secrets }))
     }
 
     async fn list_jobs(

@@ -13,6 +13,7 @@ mod health;
 mod jobs;
 mod meter;
 mod read_log;
+mod secrets;
 mod status;
 mod system;
 
@@ -22,7 +23,7 @@ pub use meter::MeterLayer;
 
 use crate::{
     job_queue::QueueHandle, liveness::LivenessHandle, log_store::LogHandle,
-    registry::RegistryHandle, store::Leadership,
+    registry::RegistryHandle, secrets::SecretsHandle, store::Leadership,
 };
 use door::Door;
 use octavius_protocol::{DESCRIPTORS, MAX_MESSAGE, v1};
@@ -40,6 +41,8 @@ pub const MOST_FOLLOWERS: usize = 10_000;
 pub struct Parts {
     /// Jobs.
     pub registry: RegistryHandle,
+    /// What jobs want and nobody may see.
+    pub secrets: SecretsHandle,
     /// Executions.
     pub queue: QueueHandle,
     /// Executors.
@@ -112,6 +115,7 @@ pub fn routes(
     Ok(Routes::new(bounded!(v1::jobs_server::JobsServer<Services>))
         .add_service(bounded!(v1::executions_server::ExecutionsServer<Services>))
         .add_service(bounded!(v1::executors_server::ExecutorsServer<Services>))
+        .add_service(bounded!(v1::secrets_server::SecretsServer<Services>))
         .add_service(bounded!(v1::system_server::SystemServer<Services>))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection))

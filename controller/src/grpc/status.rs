@@ -9,6 +9,7 @@ use crate::{
     liveness::{HeardError, ListExecutorsError, RegisterError, rules::RegisterRefused},
     log_store::LogError,
     registry::{ChangeError, DeleteError, LookUpError, PinError, Violation},
+    secrets::SecretError,
 };
 use octavius_service::actor::Unanswered;
 use std::{collections::HashMap, fmt, time::Duration};
@@ -167,6 +168,21 @@ fn look_up(error: &LookUpError) -> Meaning {
     }
 }
 
+fn secret(error: SecretError) -> Meaning {
+    match error {
+        SecretError::Invalid(faults) => Meaning::invalid("INVALID_SECRET", faults),
+        SecretError::NotSet { .. } => Meaning::new(Code::NotFound, "SECRET_NOT_SET"),
+        SecretError::Full { .. } => Meaning::new(Code::ResourceExhausted, "TOO_MANY_SECRETS"),
+        SecretError::Replaced { .. } => {
+            let help = "A value stays as long as an execution may need it.";
+            Meaning::full("TOO_MANY_VALUES", LATER, help)
+        }
+        SecretError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
+        SecretError::Unconfirmed(_) => Meaning::unavailable("UNCONFIRMED"),
+        SecretError::Unanswered(error) => unanswered(&error),
+    }
+}
+
 fn queue(error: &QueueError) -> Meaning {
     match error {
         QueueError::Unknown(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTION"),
@@ -266,9 +282,14 @@ statuses! {
         DeleteJobError::Unconfirmed { .. } => Meaning::unavailable("UNCONFIRMED"),
     };
     LookUpError => |error| look_up(&error);
+    SecretError => |error| secret(error);
     SubmitError => |error| match error {
         SubmitError::Pin(error) => pin(error),
         SubmitError::Invalid(faults) => Meaning::invalid("INVALID_REQUEST", faults),
+        SubmitError::UnsetSecrets(_) => {
+            Meaning::new(Code::FailedPrecondition, "SECRETS_NOT_SET")
+        }
+        SubmitError::Secrets(error) => secret(error),
         SubmitError::Full { .. } => {
             Meaning::full("QUEUE_FULL", LATER, "`octavius executors` shows who takes work.")
         }

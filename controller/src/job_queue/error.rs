@@ -2,6 +2,7 @@
 
 use crate::{
     registry::{DeleteError, PinError, Violation},
+    secrets::{SecretError, UnsetSecrets},
     store::ReadError,
 };
 use octavius_protocol::id::{ExecutionId, JobName, Session};
@@ -16,6 +17,12 @@ pub enum SubmitError {
     /// The request itself is not right.
     #[error("the request is not right")]
     Invalid(Vec<Violation>),
+    /// Secrets are missing.
+    #[error(transparent)]
+    UnsetSecrets(#[from] UnsetSecrets),
+    /// The secrets could not be looked at; nothing is on disk.
+    #[error("the job's secrets could not be looked at: {0}: try again in a moment")]
+    Secrets(#[source] SecretError),
     /// Too many executions wait.
     #[error(
         "{limit} executions wait for an executor, the most that the queue takes: try again later"

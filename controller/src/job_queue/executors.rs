@@ -2,8 +2,9 @@
 
 use super::{
     JobQueue, Leased, Orders, QueueError, Wake,
-    rules::{Grant, Join, LeaseName, SessionUnknown},
-    show::{stored_record, stored_spec},
+    hand_out::handed_out,
+    rules::{Join, LeaseName, SessionUnknown},
+    show::stored_record,
 };
 use crate::store::StoreHandle;
 use actix::prelude::*;
@@ -15,8 +16,6 @@ use tokio::sync::oneshot;
 const LOOKED_UP: usize = 64;
 /// The most attempts that are remembered as not known.
 const STRANGERS: usize = 10_000;
-/// The most bytes of what was submitted that one answer carries, and the one that goes beyond.
-const ANSWER_BYTES: usize = 2 << 20;
 
 impl From<SessionUnknown> for QueueError {
     fn from(SessionUnknown(session): SessionUnknown) -> Self {
@@ -114,32 +113,16 @@ impl Handler<Poll> for JobQueue {
         }
         let commit = self.commit(&polled.changes);
         Box::pin(commit.then(move |committed, queue, _| {
-            let store = queue.parts.store.clone();
+            let (store, secrets) = (queue.parts.store.clone(), queue.parts.secrets.clone());
             let leased = async move {
                 committed?;
-                leased(&store, polled.grants).await.map(Parked::Now)
+                handed_out(&store, &secrets, polled.grants).await
             };
-            leased.into_actor(queue)
+            leased.into_actor(queue).map(move |handed, _, context| {
+                Ok(Parked::Now(handed?.without_broken(poll.session, context)))
+            })
         }))
     }
-}
-
-/// Grants with what was submitted, up to what an answer carries: the others are repeated in the next one.
-async fn leased(store: &StoreHandle, grants: Vec<Grant>) -> Result<Vec<Leased>, QueueError> {
-    let mut leased = Vec::with_capacity(grants.len());
-    let mut bytes = 0;
-    for grant in grants {
-        let execution = grant.lease.attempt.execution;
-        let spec = stored_spec(store, execution).await?;
-        let missing = || QueueError::Store(format!("what was submitted as {execution} is gone"));
-        let spec = spec.ok_or_else(missing)?;
-        bytes += spec.size();
-        leased.push(Leased { grant, spec });
-        if bytes >= ANSWER_BYTES {
-            break;
-        }
-    }
-    Ok(leased)
 }
 
 /// A sign of life, and a wish for orders.
@@ -168,7 +151,7 @@ impl Handler<Attend> for JobQueue {
         if !was_ready {
             self.wake_polls(); // an executor that was silent gets work again
         }
-        let store = self.parts.store.clone();
+        let (store, secrets) = (self.parts.store.clone(), self.parts.secrets.clone());
         // What was named when the call began may have ended since: it is looked up at the beginning only.
         let mut unknown = if last { Vec::new() } else { std::mem::take(&mut attended.unknown) };
         unknown.retain(|lease| !self.strangers.contains(&lease.attempt));
@@ -189,12 +172,15 @@ impl Handler<Attend> for JobQueue {
             }
             // What is told may have been decided only just now: nobody hears of it before it is on disk.
             Box::pin(queue.commit(&[]).then(move |stored, queue, _| {
-                let answer = async move {
+                let orders = attended.orders;
+                let handed = async move {
                     stored?;
-                    let grants = leased(&store, attended.grants).await?;
-                    Ok(Parked::Now(Orders { orders: attended.orders, grants }))
+                    handed_out(&store, &secrets, attended.grants).await
                 };
-                answer.into_actor(queue)
+                handed.into_actor(queue).map(move |handed, _, context| {
+                    let grants = handed?.without_broken(session, context);
+                    Ok(Parked::Now(Orders { orders, grants }))
+                })
             }))
         }))
     }

@@ -12,14 +12,17 @@ use super::{
     terms::Own,
     waiting::AwaitEnd,
 };
-use crate::{caller::Caller, store::StoreHandle};
-use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
+use crate::{caller::Caller, store::StoreHandle, vault::Vault};
+use octavius_protocol::{
+    id::{ExecutionId, ExecutorId, Session},
+    secret::SecretValues,
+};
 use octavius_service::actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 
-/// One request to run a job, as it came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One request to run a job, as it came in. Its `Debug` shows no values.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SubmitRequest {
     /// The job's name.
     pub job: String,
@@ -31,6 +34,17 @@ pub struct SubmitRequest {
     pub user: String,
     /// What is asked besides.
     pub own: Own,
+}
+
+impl fmt::Debug for SubmitRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubmitRequest")
+            .field("job", &self.job)
+            .field("arguments", &self.arguments.keys())
+            .field("request_id", &self.request_id)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An execution as it is shown.
@@ -62,6 +76,8 @@ pub struct Leased {
     pub grant: Grant,
     /// What was submitted.
     pub spec: Spec,
+    /// What the job's program finds in its environment, and nobody else may see.
+    pub secrets: SecretValues,
 }
 
 /// What an executor is answered.
@@ -83,6 +99,7 @@ const SUBMITTED_KIB: u32 = 64 << 10;
 pub struct QueueHandle {
     pub(super) actor: Handle<JobQueue>,
     pub(super) store: StoreHandle,
+    vault: Vault,
     polls: Arc<Semaphore>,
     attends: Arc<Semaphore>,
     pub(super) waits: Arc<Semaphore>,
@@ -93,7 +110,7 @@ pub struct QueueHandle {
 impl QueueHandle {
     /// Starts the queue, and keeps it alive.
     pub(crate) fn start(system: &mut ActorSystem, parts: Parts) -> std::io::Result<Self> {
-        let store = parts.store.clone();
+        let (store, vault) = (parts.store.clone(), parts.secrets.vault().clone());
         let gate = store.gate();
         let build = move || JobQueue::load(parts.clone());
         let actor =
@@ -102,7 +119,7 @@ impl QueueHandle {
         let parked = || Arc::new(Semaphore::new(PARKED));
         let submitted = Arc::new(Semaphore::new(SUBMITTED_KIB as usize));
         let (polls, attends, waits) = (parked(), parked(), parked());
-        Ok(Self { actor, store, polls, attends, waits, submitted })
+        Ok(Self { actor, store, vault, polls, attends, waits, submitted })
     }
 
     /// The actor itself, for tests of supervision and for readiness.
@@ -134,7 +151,7 @@ impl QueueHandle {
     /// One execution.
     pub async fn get(&self, id: ExecutionId) -> Result<Shown, QueueError> {
         let live = self.actor.query(Priority::Read, Look(id)).await??;
-        let spec = stored_spec(&self.store, id).await?;
+        let spec = stored_spec(&self.store, &self.vault, id).await?;
         let shown = match live {
             Some(shown) => shown,
             None => stored(&self.store, id).await?,

@@ -9,6 +9,7 @@ pub mod attempt;
 mod delete;
 mod error;
 mod executors;
+mod hand_out;
 mod handle;
 mod list;
 pub mod record;
@@ -25,12 +26,15 @@ mod waiting;
 pub use error::{DeleteJobError, QueueError, SubmitError};
 pub use handle::{Accepted, Leased, Orders, QueueHandle, Shown, SubmitRequest};
 pub use list::{LOOKED_AT, ListRequest, Listed};
+pub(crate) use show::pins;
 
 use crate::{
     liveness::record::ExecutorRecord,
     log_store::LogHandle,
     registry::RegistryHandle,
+    secrets::SecretsHandle,
     store::{Commit, Range, StoreHandle, Writer, keys},
+    vault::DataKey,
 };
 use actix::prelude::*;
 use anyhow::Context as _;
@@ -62,6 +66,7 @@ const LOAD_PAGE: usize = 1000;
 pub(crate) struct Parts {
     pub(crate) store: StoreHandle,
     pub(crate) registry: RegistryHandle,
+    pub(crate) secrets: SecretsHandle,
     pub(crate) logs: LogHandle,
     pub(crate) limits: QueueLimits,
 }
@@ -71,6 +76,8 @@ pub(crate) struct Parts {
 pub(crate) struct JobQueue {
     view: View,
     writer: Writer,
+    /// Seals the arguments of all that are submitted in this life.
+    key: DataKey,
     parts: Parts,
     last_id: ExecutionId,
     began: Instant,
@@ -120,6 +127,7 @@ impl JobQueue {
         Ok(Self {
             view,
             writer,
+            key: parts.secrets.vault().data_key(),
             parts,
             last_id,
             began,
@@ -172,7 +180,7 @@ impl JobQueue {
     }
 
     fn stored(&self, changes: &[Change]) -> impl Future<Output = Commit> + use<> {
-        match storage::writes(changes) {
+        match storage::writes(changes, &self.key) {
             Ok(writes) => self.writer.commit(writes).left_future(),
             Err(error) => future::ready(Commit::Refused(error.to_string())).right_future(),
         }

@@ -5,14 +5,19 @@ use super::{
     terms::{ExecutorTerms, Own, Terms},
 };
 use jiff::Timestamp;
-use octavius_protocol::id::{
-    AttemptId, AttemptNumber, ExecutionId, ExecutorId, JobName, VariableName,
+use octavius_protocol::{
+    id::{AttemptId, AttemptNumber, ExecutionId, ExecutorId, JobName, VariableName},
+    secret::SecretValues,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+use uuid::Uuid;
 
-/// What was submitted, with all of the job's version that it takes to run it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What was submitted, with all of the job's version that it takes to run it. Its `Debug` shows no values.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// The job's name.
     pub job: JobName,
@@ -26,13 +31,59 @@ pub struct Spec {
     pub image_name: String,
     /// The program and its arguments; empty: the image's own.
     pub command: Vec<String>,
-    /// Values by argument name.
+    /// Values by argument name, but for those that nobody may see. Stored sealed, beside this; earlier versions stored
+    /// them here.
+    #[serde(default, skip_serializing)]
     pub arguments: BTreeMap<VariableName, String>,
+    /// What nobody may see.
+    #[serde(default)]
+    pub hidden: Hidden,
     /// How long the job lets the program run, in milliseconds; none: no limit.
     pub timeout_ms: Option<u64>,
     /// What the request said besides.
     #[serde(default, skip_serializing_if = "Own::is_empty")]
     pub own: Own,
+}
+
+/// What an execution gets that nobody may see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hidden {
+    /// Which values of the job's secrets: those of when it was submitted.
+    pub secrets: BTreeMap<VariableName, Uuid>,
+    /// The names of the arguments whose values nobody may see.
+    pub arguments: BTreeSet<VariableName>,
+    /// Their values, on their way to the store, where they are sealed and apart.
+    #[serde(skip)]
+    pub values: SecretValues,
+}
+
+impl Hidden {
+    /// These values of the job's secrets, and these arguments.
+    pub fn new(
+        secrets: BTreeMap<VariableName, Uuid>,
+        arguments: BTreeMap<VariableName, String>,
+    ) -> Self {
+        let mut values = SecretValues::default();
+        let mut names = BTreeSet::new();
+        for (name, value) in arguments {
+            values.insert(name.as_str(), value);
+            names.insert(name);
+        }
+        Self { secrets, arguments: names, values }
+    }
+}
+
+impl fmt::Debug for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec")
+            .field("job", &self.job)
+            .field("job_version", &self.job_version)
+            .field("user", &self.user)
+            .field("command", &self.command)
+            .field("arguments", &self.arguments.keys())
+            .field("hidden", &self.hidden)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Spec {
@@ -171,6 +222,9 @@ pub struct Record {
     pub log_cut: String,
     /// What the user should know besides.
     pub notes: Vec<String>,
+    /// Whether it has arguments that nobody may see: their values go with its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_secret_arguments: bool,
     /// When each step was taken, by this controller's clock.
     pub history: Vec<(Step, Timestamp)>,
 }

@@ -6,9 +6,18 @@ use super::{
     rules::View,
     storage,
 };
-use crate::store::{StoreHandle, keys};
+use crate::{
+    store::{ReadError, StoreHandle, keys},
+    vault::Vault,
+};
 use actix::prelude::*;
-use octavius_protocol::id::ExecutionId;
+use octavius_protocol::{
+    id::{ExecutionId, VariableName},
+    secret::SecretValues,
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// A live execution, shown once what is shown is on disk. None: it is not live.
 #[derive(Debug, Message)]
@@ -53,9 +62,53 @@ pub(super) async fn stored_record(
 /// What was submitted.
 pub(super) async fn stored_spec(
     store: &StoreHandle,
+    vault: &Vault,
     id: ExecutionId,
 ) -> Result<Option<Spec>, QueueError> {
-    read(store, &keys::spec(id)).await
+    let Some(stored) = store.get(&keys::spec(id)).await? else { return Ok(None) };
+    storage::spec(id, &stored, vault).map(Some).map_err(unreadable)
+}
+
+/// The values of arguments that nobody may see, for whoever was granted the execution; or why that will never be had.
+pub(super) async fn stored_secret_arguments(
+    store: &StoreHandle,
+    vault: &Vault,
+    id: ExecutionId,
+) -> Result<Result<SecretValues, String>, QueueError> {
+    let Some(stored) = store.get(&keys::secret_arguments(id)).await? else {
+        return Ok(Err(
+            "the values of its secret arguments are not in the store any more".to_owned()
+        ));
+    };
+    let values = storage::secret_arguments(id, &stored, vault);
+    Ok(values.map_err(|unreadable| unreadable.to_string()))
+}
+
+/// Which values of which secrets an execution has pinned.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Pins {
+    /// Whose secrets.
+    pub(crate) job_uid: String,
+    #[serde(default)]
+    hidden: HiddenPins,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct HiddenPins {
+    secrets: BTreeMap<VariableName, Uuid>,
+}
+
+impl Pins {
+    /// Which values, by the secrets' names.
+    pub(crate) fn into_secrets(self) -> BTreeMap<VariableName, Uuid> {
+        self.hidden.secrets
+    }
+}
+
+/// Which values of secrets an execution has pinned. None: nobody can say.
+pub(crate) async fn pins(store: &StoreHandle, id: ExecutionId) -> Result<Option<Pins>, ReadError> {
+    let stored = store.get(&keys::spec(id)).await?;
+    Ok(stored.and_then(|stored| serde_json::from_slice(&stored).ok()))
 }
 
 async fn read<T: serde::de::DeserializeOwned>(
@@ -64,5 +117,9 @@ async fn read<T: serde::de::DeserializeOwned>(
 ) -> Result<Option<T>, QueueError> {
     let Some(value) = store.get(key).await? else { return Ok(None) };
     let decoded = storage::decode_value(key, &value);
-    decoded.map(Some).map_err(|unreadable| QueueError::Store(unreadable.to_string()))
+    decoded.map(Some).map_err(unreadable)
+}
+
+fn unreadable(unreadable: storage::Unreadable) -> QueueError {
+    QueueError::Store(unreadable.to_string())
 }

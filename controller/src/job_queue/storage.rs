@@ -1,22 +1,34 @@
-//! How the queue's changes and records lie in the store: as JSON, under the keys of [`keys`].
+//! How the queue's changes and records lie in the store: as JSON, under the keys of [`keys`]. Values of arguments are
+//! sealed in it.
+
+mod sealed;
+
+pub(super) use sealed::{secret_arguments, spec};
 
 use super::{
     attempt::State,
     record::{Change, Record, Spec},
     terms::Own,
 };
-use crate::store::{Entry, Write, keys};
+use crate::{
+    store::{Entry, Write, keys},
+    vault::{DataKey, Unopened},
+};
 use bytes::Bytes;
 use octavius_protocol::id::ExecutionId;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The writes that make these changes, all together.
-pub(super) fn writes(changes: &[Change]) -> serde_json::Result<Vec<Write>> {
+pub(super) fn writes(changes: &[Change], key: &DataKey) -> serde_json::Result<Vec<Write>> {
     let mut writes = Vec::new();
     for change in changes {
         match change {
             Change::Submitted(id, spec, request_id) => {
-                writes.push(put(keys::spec(*id), &**spec)?);
+                writes.push(Write::Put(keys::spec(*id), sealed::encode(*id, spec, key)?.into()));
+                if !spec.hidden.arguments.is_empty() {
+                    let values = sealed::encode_secret_arguments(*id, spec, key);
+                    writes.push(Write::Put(keys::secret_arguments(*id), values.into()));
+                }
                 if let Some(request_id) = request_id {
                     writes.push(put(keys::request(&spec.user, request_id), id)?);
                 }
@@ -26,6 +38,9 @@ pub(super) fn writes(changes: &[Change]) -> serde_json::Result<Vec<Write>> {
                 debug_assert!(matches!(record.attempt.state, State::Ended { .. }));
                 let id = record.id;
                 writes.push(Write::Delete(keys::live(id)));
+                if record.has_secret_arguments {
+                    writes.push(Write::Delete(keys::secret_arguments(id)));
+                }
                 writes.push(put(keys::done(id), &**record)?);
                 writes.push(Write::Put(keys::by_job(&record.job, id), Bytes::new()));
                 writes.push(Write::Put(keys::by_user(&record.user, id), Bytes::new()));
@@ -46,7 +61,8 @@ pub(super) fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Unreadable
 
 /// What a key holds.
 pub(super) fn decode_value<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Unreadable> {
-    serde_json::from_slice(value).map_err(|source| Unreadable { key: key.to_owned(), source })
+    serde_json::from_slice(value)
+        .map_err(|source| Unreadable::Record { key: key.to_owned(), source })
 }
 
 /// The id at the end of a history key.
@@ -57,25 +73,35 @@ pub(super) fn id_of(key: &str) -> Option<ExecutionId> {
 
 /// A record that this version cannot read.
 #[derive(Debug, thiserror::Error)]
-#[error("the record at `{key}` cannot be read: {source}")]
-pub(super) struct Unreadable {
-    key: String,
-    source: serde_json::Error,
+pub(super) enum Unreadable {
+    /// It is no JSON, or of another form.
+    #[error("the record at `{key}` cannot be read: {source}")]
+    Record { key: String, source: serde_json::Error },
+    /// What is sealed in it does not open.
+    #[error("what is sealed at `{key}` cannot be opened: {why}")]
+    Sealed { key: String, why: Unopened },
 }
 
 /// What a request id stands for.
 pub(super) type RequestRecord = ExecutionId;
 
-/// Whether a request of this content is the one that was submitted.
+/// Whether a request of this content is the one that was submitted. Of values that nobody may see only the names are
+/// compared: the values may be gone.
 pub(super) fn same_content(
     spec: &Spec,
     job: &str,
     arguments: &std::collections::BTreeMap<String, String>,
     own: &Own,
 ) -> bool {
-    let given = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let secret = |name: &str| spec.hidden.arguments.iter().any(|one| one.as_str() == name);
+    let secrets = arguments.keys().filter(|name| secret(name)).count();
+    let given = arguments.iter().filter(|(name, _)| !secret(name));
+    let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
     let stored = spec.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    spec.job.as_str() == job && stored.eq(given) && spec.own == *own
+    spec.job.as_str() == job
+        && secrets == spec.hidden.arguments.len()
+        && stored.eq(given)
+        && spec.own == *own
 }
 
 /// The newest execution that a store's records tell of.

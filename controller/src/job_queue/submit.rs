@@ -2,7 +2,7 @@
 
 use super::{
     Accepted, JobQueue, QueueError, Shown, SubmitError, SubmitRequest,
-    record::{Change, Record, Spec},
+    record::{Change, Hidden, Record, Spec},
     rules::{CutWanted, Submission, SubmitRefused},
     show::{shown, stored_spec},
     storage,
@@ -11,11 +11,13 @@ use super::{
 use crate::{
     registry::{Pinned, Violation, quoted},
     store::{StoreHandle, keys},
+    vault::Vault,
 };
 use actix::prelude::*;
-use octavius_protocol::id::ExecutionId;
-use std::time::Duration;
+use octavius_protocol::id::{ExecutionId, VariableName};
+use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// Accepts one request to run a job. The answer comes after the execution is on disk.
 #[derive(Debug, Message)]
@@ -51,13 +53,15 @@ impl Handler<Submit> for JobQueue {
         }
         let preparing = self.preparing.begin(&request.job);
         let store = self.parts.store.clone();
-        let registry = self.parts.registry.clone();
+        let (registry, secrets) = (self.parts.registry.clone(), self.parts.secrets.clone());
         let prepared = async move {
-            if let Some(first) = first_of(&store, &request).await? {
+            if let Some(first) = first_of(&store, secrets.vault(), &request).await? {
                 return Ok(Prepared::Found(first));
             }
             let pinned = registry.pin(request.job.clone(), 0, request.arguments.clone()).await?;
-            Ok(Prepared::New(Box::new(pinned), request))
+            let values = secrets.pin(&pinned.job, &pinned.uid, &pinned.secrets).await;
+            let values = values.map_err(SubmitError::Secrets)??;
+            Ok(Prepared::New(Box::new(pinned), request, values))
         };
         let decided = prepared.into_actor(self).then(|prepared, queue, _| queue.decide(prepared));
         Box::pin(decided.map(move |submitted, queue, _| {
@@ -70,12 +74,14 @@ impl Handler<Submit> for JobQueue {
 
 enum Prepared {
     Found(Box<(ExecutionId, Spec)>),
-    New(Box<Pinned>, SubmitRequest),
+    /// The job, what is asked for, and the values of its secrets.
+    New(Box<Pinned>, SubmitRequest, BTreeMap<VariableName, Uuid>),
 }
 
 /// The execution that this request id stands for already.
 async fn first_of(
     store: &StoreHandle,
+    vault: &Vault,
     request: &SubmitRequest,
 ) -> Result<Option<Box<(ExecutionId, Spec)>>, SubmitError> {
     if request.request_id.is_empty() {
@@ -85,7 +91,7 @@ async fn first_of(
     let Some(value) = store.get(&key).await.map_err(QueueError::from)? else { return Ok(None) };
     let first: storage::RequestRecord = storage::decode_value(&key, &value)
         .map_err(|unreadable| SubmitError::Store(unreadable.to_string()))?;
-    let spec = stored_spec(store, first).await?;
+    let spec = stored_spec(store, vault, first).await?;
     let same = spec
         .filter(|spec| storage::same_content(spec, &request.job, &request.arguments, &request.own));
     match same {
@@ -102,16 +108,16 @@ impl JobQueue {
         &mut self,
         prepared: Result<Prepared, SubmitError>,
     ) -> ResponseActFuture<Self, Result<Submitted, SubmitError>> {
-        let (pinned, request) = match prepared {
+        let (pinned, request, secrets) = match prepared {
             Err(error) => return Box::pin(fut::err(error)),
             Ok(Prepared::Found(first)) => return self.found(*first),
-            Ok(Prepared::New(pinned, request)) => (*pinned, request),
+            Ok(Prepared::New(pinned, request, secrets)) => (*pinned, request, secrets),
         };
         let other = other_labels(&pinned, &request);
         if !other.is_empty() {
             return Box::pin(fut::err(SubmitError::Invalid(other)));
         }
-        let submission = self.submission(pinned, request);
+        let submission = self.submission(pinned, request, secrets);
         let spec = submission.spec.clone();
         if let Some(violation) = too_large(&spec) {
             return Box::pin(fut::err(SubmitError::Invalid(vec![violation])));
@@ -131,15 +137,12 @@ impl JobQueue {
         }))
     }
 
-    fn submission(&mut self, pinned: Pinned, request: SubmitRequest) -> Submission {
-        let secrets: Vec<_> = pinned.secrets.iter().map(|name| name.as_str()).collect();
-        let mut named: String = secrets.join(", ");
-        if named.len() > NAMED {
-            named.truncate(NAMED); // names are ASCII
-            named.push('…');
-        }
-        let unset =
-            format!("the secrets {named} are not set: this version runs the job without them");
+    fn submission(
+        &mut self,
+        pinned: Pinned,
+        request: SubmitRequest,
+        secrets: BTreeMap<VariableName, Uuid>,
+    ) -> Submission {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let terms = Terms {
             retry: pinned.retry,
@@ -150,6 +153,10 @@ impl JobQueue {
             selector: pinned.executor_selector,
             own: request.own.clone(),
         };
+        let hidden = |name: &VariableName| pinned.secret_arguments.contains(name);
+        let (hidden, arguments): (BTreeMap<_, _>, _) =
+            pinned.arguments.into_iter().partition(|(name, _)| hidden(name));
+        let hidden = Hidden::new(secrets, hidden);
         Submission {
             id: self.next_id(),
             spec: Spec {
@@ -159,13 +166,14 @@ impl JobQueue {
                 user: request.user,
                 image_name: pinned.image_name,
                 command: pinned.command,
-                arguments: pinned.arguments,
+                arguments,
+                hidden,
                 timeout_ms: terms.timeout_ms,
                 own: request.own,
             },
             terms,
             request_id: Some(request.request_id).filter(|id| !id.is_empty()),
-            notes: if secrets.is_empty() { Vec::new() } else { vec![unset] },
+            notes: Vec::new(),
         }
     }
 
@@ -203,16 +211,16 @@ fn other_labels(pinned: &Pinned, request: &SubmitRequest) -> Vec<Violation> {
     others.collect()
 }
 
-/// The most bytes of secrets' names in a note: it is written again at each step.
-const NAMED: usize = 1000;
 /// The most bytes of what was submitted, as it is stored: a transaction of the store takes 1 MiB.
 const STORED: usize = 900 << 10;
 
-/// What is wrong with the size of what would be stored: control characters take six bytes each there.
+/// What is wrong with the size of what would be stored: sealed values take a third more there.
 fn too_large(spec: &Spec) -> Option<Violation> {
-    let stored = serde_json::to_vec(spec).map_or(usize::MAX, |stored| stored.len());
+    let rest = serde_json::to_vec(spec).map_or(usize::MAX, |stored| stored.len());
+    let values = spec.arguments.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    let stored = rest.saturating_add(values.sum::<usize>() / 3 * 4);
     let description = format!(
-        "takes {stored} bytes as it is stored, control characters six each: give at most {STORED}"
+        "take {stored} bytes as they are stored, with the job's command: give at most {STORED}"
     );
     (stored > STORED).then(|| Violation { field: "arguments".to_owned(), description })
 }

@@ -18,6 +18,7 @@ use crate::{
         embedded::EmbeddedOpener,
         faulty::{Faults, FaultyOpener},
     },
+    vault::Vault,
 };
 use bytes::Bytes;
 use octavius_protocol::id::ExecutorId;
@@ -48,7 +49,9 @@ impl World {
         let log_limits = LogLimits::default();
         let logs = LogHandle::start(&mut system, store.clone(), log_folder, 1, log_limits).unwrap();
         let registry = RegistryHandle::start(&mut system, store.clone()).unwrap();
-        let parts = Parts { store, registry: registry.clone(), logs: logs.clone(), limits };
+        let secrets = SecretsHandle::start(&mut system, store.clone(), Vault::for_tests()).unwrap();
+        let parts =
+            Parts { store, registry: registry.clone(), secrets, logs: logs.clone(), limits };
         let queue = QueueHandle::start(&mut system, parts).unwrap();
         registry.up(SOON).await.unwrap();
         queue.actor().up(SOON).await.unwrap();
@@ -377,17 +380,22 @@ async fn arguments_that_take_too_much_room_are_refused_and_harm_nobody() {
         |name: usize| crate::registry::Argument { name: format!("a{name}"), ..Default::default() };
     let definition = crate::registry::JobDefinition {
         name: "large".to_owned(),
-        command: vec!["true".to_owned()],
+        command: vec!["true".to_owned(), "\u{1}".repeat(40_000)], // six bytes each in JSON
         arguments: (0..5).map(argument).collect(),
         ..Default::default()
     };
     world.registry.create(definition, Caller::new("ada", Vec::new())).await.unwrap();
     world.join(1).await;
-    let value = "\u{1}".repeat(100_000); // six bytes each in JSON
-    let arguments = (0..5).map(|name| (format!("a{name}"), value.clone())).collect();
-    let request = SubmitRequest { arguments, ..wish("large", "") };
-    let refused = world.queue.submit(request).await.unwrap_err();
+    let arguments = |bytes: usize| {
+        let value = "\u{1}".repeat(bytes); // as many as they are: they are sealed
+        let arguments = (0..5).map(|name| (format!("a{name}"), value.clone())).collect();
+        SubmitRequest { arguments, ..wish("large", "") }
+    };
+    let refused = world.queue.submit(arguments(104_000)).await.unwrap_err();
     assert!(matches!(refused, SubmitError::Invalid(_)), "{refused:?}");
+    let id = world.queue.submit(arguments(98_000)).await.unwrap().execution.record.id;
+    let spec = world.queue.get(id).await.unwrap().spec.unwrap();
+    assert!(spec.arguments.values().all(|value| *value == "\u{1}".repeat(98_000)));
     was_never_built_again(&world).await;
     world.system.stop().await;
 }

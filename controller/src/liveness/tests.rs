@@ -8,6 +8,7 @@ use crate::{
     },
     log_store::{LogFolder, LogHandle, LogLimits},
     registry::RegistryHandle,
+    secrets::SecretsHandle,
     store::{
         Patience,
         embedded::EmbeddedOpener,
@@ -43,9 +44,12 @@ impl World {
         let logs = LogFolder::open(&folder.path().join("logs")).unwrap();
         let logs = LogHandle::start(&mut system, store.clone(), logs, 1, LogLimits::default());
         let registry = RegistryHandle::start(&mut system, store.clone()).unwrap();
+        let vault = crate::vault::Vault::for_tests();
+        let secrets = SecretsHandle::start(&mut system, store.clone(), vault).unwrap();
         let parts = job_queue::Parts {
             store: store.clone(),
             registry,
+            secrets,
             logs: logs.unwrap(),
             limits: QueueLimits::default(),
         };

@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-/// A job's version with the arguments of one execution, all found to be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A job's version with the arguments of one execution, all found to be right. Its `Debug` shows no values.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pinned {
     /// The job's name.
     pub job: JobName,
@@ -42,6 +42,17 @@ pub struct Pinned {
     pub arguments: BTreeMap<VariableName, String>,
     /// Which of the arguments are secret.
     pub secret_arguments: BTreeSet<VariableName>,
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pinned")
+            .field("job", &self.job)
+            .field("version", &self.version)
+            .field("secrets", &self.secrets)
+            .field("arguments", &self.arguments.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Pinned {

@@ -125,7 +125,7 @@ impl Handler<List> for Registry {
 }
 
 /// A job's version (0: the newest), with these arguments checked against it.
-#[derive(Debug, Message)]
+#[derive(Message)]
 #[rtype(result = "Result<Pinned, PinError>")]
 pub(super) struct Pin {
     pub(super) job: String,

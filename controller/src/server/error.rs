@@ -3,6 +3,7 @@
 use crate::{
     grpc::DescriptorError,
     store::{self, OpenError, TermError},
+    vault::KeyFileError,
 };
 use octavius_service::{
     actor::Unanswered,
@@ -35,6 +36,12 @@ pub enum StartError {
     /// The store does not say who leads.
     #[error(transparent)]
     Term(#[from] TermError),
+    /// The master key is missing, or is no key of this store.
+    #[error(transparent)]
+    MasterKey(#[from] KeyFileError),
+    /// What tells whether store and master key belong together could not be read or written.
+    #[error("whether the store and its master key belong together could not be settled: {0}")]
+    KeyCheck(String),
     /// The logs have no folder.
     #[error(
         "the folder of the logs, {}, cannot be used: let this user write there, or give another `data_dir`",
@@ -68,6 +75,7 @@ impl StartError {
             Self::NoEtcd
             | Self::Address { .. }
             | Self::MetricsAddress(_)
+            | Self::MasterKey(_)
             | Self::LogFolder { .. } => true,
             Self::Store(store::StartError::Open(error)) => match error {
                 OpenError::InUse { .. } | OpenError::Foreign { .. } | OpenError::Newer { .. } => {
@@ -77,6 +85,7 @@ impl StartError {
             },
             Self::Store(store::StartError::Thread(_))
             | Self::Term(_)
+            | Self::KeyCheck(_)
             | Self::Actor(_)
             | Self::Metrics(_)
             | Self::Descriptors(_)

@@ -15,7 +15,8 @@ pub struct Faults {
 
 impl Faults {
     /// The actors, by the names that metrics and errors have.
-    pub const ACTORS: [&str; 5] = ["Store", "LogStore", "Registry", "JobQueue", "LivenessWatcher"];
+    pub const ACTORS: [&str; 6] =
+        ["Store", "LogStore", "Registry", "Secrets", "JobQueue", "LivenessWatcher"];
 
     pub(super) fn new(actors: &Actors, followers: &Arc<Semaphore>) -> Self {
         Self { actors: actors.clone(), followers: followers.clone() }
@@ -29,11 +30,12 @@ impl Faults {
 
     /// Makes an actor panic. The answer is that it was restarted; none if there is no actor of that name.
     pub async fn panic(&self, actor: &str) -> Option<Result<(), Unanswered>> {
-        let Actors { store, logs, registry, queue, liveness } = &self.actors;
+        let Actors { store, logs, registry, secrets, queue, liveness } = &self.actors;
         Some(match actor {
             "Store" => store.handle().inject_panic().await,
             "LogStore" => logs.inject_panic().await,
             "Registry" => registry.inject_panic().await,
+            "Secrets" => secrets.inject_panic().await,
             "JobQueue" => queue.actor().inject_panic().await,
             "LivenessWatcher" => liveness.inject_panic().await,
             _ => return None,

@@ -7,6 +7,7 @@ mod error;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod stop;
+mod vault;
 
 pub use error::StartError;
 #[cfg(feature = "fault-injection")]
@@ -20,6 +21,7 @@ use crate::{
     log_store::{LogFolder, LogHandle, LogLimits},
     metrics::METRICS,
     registry::RegistryHandle,
+    secrets::SecretsHandle,
     store::{Leadership, Opener, Patience, StoreHandle, begin_term, embedded::EmbeddedOpener},
 };
 use octavius_service::{
@@ -88,6 +90,7 @@ struct Actors {
     store: StoreHandle,
     logs: LogHandle,
     registry: RegistryHandle,
+    secrets: SecretsHandle,
     queue: QueueHandle,
     liveness: LivenessHandle,
 }
@@ -135,6 +138,7 @@ impl Controller {
             actors.up().await?;
             let parts = grpc::Parts {
                 registry: actors.registry.clone(),
+                secrets: actors.secrets.clone(),
                 queue: actors.queue.clone(),
                 liveness: actors.liveness.clone(),
                 logs: actors.logs.clone(),
@@ -199,6 +203,7 @@ impl Actors {
         let store = StoreHandle::start(system, opener, Patience::default()).await?;
         store.handle().up(START_WITHIN).await?;
         let writer = store.enlist("Controller").await?;
+        let vault = vault::open(&store, &writer, &configuration.data_dir).await?;
         let leadership = begin_term(&store, &writer).await?;
         let folder = configuration.data_dir.join("logs");
         let folder = LogFolder::open(&folder)
@@ -212,9 +217,12 @@ impl Actors {
         );
         let logs = logs.map_err(StartError::Thread)?;
         let registry = RegistryHandle::start(system, store.clone()).map_err(StartError::Thread)?;
+        let secrets = SecretsHandle::start(system, store.clone(), vault);
+        let secrets = secrets.map_err(StartError::Thread)?;
         let parts = job_queue::Parts {
             store: store.clone(),
             registry: registry.clone(),
+            secrets: secrets.clone(),
             logs: logs.clone(),
             limits: QueueLimits::default(),
         };
@@ -228,7 +236,7 @@ impl Actors {
         let parts =
             liveness::Parts { store: store.clone(), queue: queue.clone(), installation, limits };
         let liveness = LivenessHandle::start(system, parts).map_err(StartError::Thread)?;
-        Ok((leadership, Self { store, logs, registry, queue, liveness }))
+        Ok((leadership, Self { store, logs, registry, secrets, queue, liveness }))
     }
 
     /// Waits until all have loaded what is theirs.
@@ -236,6 +244,7 @@ impl Actors {
         self.store.handle().up(START_WITHIN).await?;
         self.logs.up(START_WITHIN).await?;
         self.registry.up(START_WITHIN).await?;
+        self.secrets.up(START_WITHIN).await?;
         self.queue.actor().up(START_WITHIN).await?;
         self.liveness.up(START_WITHIN).await?;
         Ok(())

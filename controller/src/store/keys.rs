@@ -1,6 +1,7 @@
 //! The layout of the keys. All data of a store begins with `v1/`; who writes a prefix is the only one who does.
 
-use octavius_protocol::id::{AttemptId, ExecutionId, ExecutorId, JobName};
+use octavius_protocol::id::{AttemptId, ExecutionId, ExecutorId, JobName, VariableName};
+use uuid::Uuid;
 
 /// The layout's version: checked by whoever opens the store.
 pub const SCHEMA: &str = "v1/schema";
@@ -11,6 +12,8 @@ pub const SEQUENCE: &str = "v1/seq";
 pub const INSTALLATION: &str = "v1/installation";
 /// The term: `<generation> <revision>`, both decimal.
 pub const TERM: &str = "v1/term";
+/// Tells whether the store and the master key belong together: a known text, sealed.
+pub const KEY_CHECK: &str = "v1/key-check";
 
 /// Jobs by name. Written by `Registry`.
 pub const JOBS: &str = "v1/job/";
@@ -18,8 +21,14 @@ pub const JOBS: &str = "v1/job/";
 pub const JOBS_GONE: &str = "v1/job-gone/";
 /// All versions of all jobs, by uid and version. Written by `Registry`.
 pub const JOB_VERSIONS: &str = "v1/job-version/";
-/// What was submitted, once, by execution. Written by `JobQueue`, as are the next five.
+/// Which secrets are set, by the job's uid and their name. Written by `Secrets`.
+pub const SECRETS: &str = "v1/secret/";
+/// The values of secrets, sealed. Written by `Secrets`.
+pub const SECRET_VALUES: &str = "v1/secret-value/";
+/// What was submitted, once, by execution. Written by `JobQueue`, as are the next six.
 pub const SPECS: &str = "v1/spec/";
+/// Values of arguments that nobody may see, sealed, by execution: gone with its end.
+pub const SECRET_ARGUMENTS: &str = "v1/secret-arguments/";
 /// Executions that are not final: small, and rewritten at each step.
 pub const LIVE: &str = "v1/live/";
 /// Final executions, the newest first.
@@ -50,6 +59,21 @@ pub fn job_gone(name: &JobName) -> String {
 /// One version of a job.
 pub fn job_version(uid: &str, version: u64) -> String {
     format!("{JOB_VERSIONS}{uid}/{version:016x}")
+}
+
+/// What is known of a secret.
+pub fn secret(job_uid: &str, name: &VariableName) -> String {
+    format!("{SECRETS}{job_uid}/{name}")
+}
+
+/// One value of a secret.
+pub fn secret_value(job_uid: &str, name: &VariableName, value: Uuid) -> String {
+    format!("{SECRET_VALUES}{job_uid}/{name}/{value}")
+}
+
+/// The values of arguments that nobody may see.
+pub fn secret_arguments(id: ExecutionId) -> String {
+    format!("{SECRET_ARGUMENTS}{id}")
 }
 
 /// What was submitted.

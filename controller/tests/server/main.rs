@@ -7,5 +7,6 @@ mod executors;
 mod faults;
 mod jobs;
 mod logs;
+mod secrets;
 mod serving;
 mod world;

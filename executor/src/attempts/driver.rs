@@ -151,11 +151,17 @@ impl Driver {
 
     fn hear(&mut self, wishes: &mut watch::Receiver<Wishes>) {
         let wishes = wishes.borrow_and_update().clone();
-        if self.facts.hear(&wishes)
-            && let Some(grant) = wishes.grant
-        {
-            self.work = grant.work;
-            self.lease.send_modify(|lease| lease.epoch = self.work.epoch);
+        let adopted = self.facts.hear(&wishes);
+        match wishes.grant {
+            Some(grant) if adopted => {
+                self.work = grant.work;
+                self.lease.send_modify(|lease| lease.epoch = self.work.epoch);
+            }
+            // What an earlier process held in memory alone comes with the same grant again.
+            Some(grant) if grant.work.epoch == self.work.epoch && self.work.secrets.is_none() => {
+                self.work.secrets = grant.work.secrets;
+            }
+            Some(_) | None => {}
         }
         self.stop_reason = wishes.stop.map(|(_, reason)| reason);
     }
@@ -219,7 +225,9 @@ impl Driver {
     }
 
     async fn go(&mut self) -> Option<Duration> {
-        match self.asked("letting it go", self.tools.clone().runner.go(self.work.attempt)).await {
+        let secrets = self.work.secrets.clone().unwrap_or_default();
+        let tools = self.tools.clone();
+        match self.asked("letting it go", tools.runner.go(self.work.attempt, &secrets)).await {
             Ok(()) => self.facts.went(),
             Err(_) => {
                 self.facts.unsure();

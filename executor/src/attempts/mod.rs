@@ -189,10 +189,12 @@ impl Attempts {
         entry.wishes.send_if_modified(|wishes| {
             let known = wishes.grant.as_ref().map_or(entry.lease.epoch, |grant| grant.work.epoch);
             let newer = grant.work.epoch > known;
-            if newer || wishes.grant.is_none() {
+            // One that was found here may wait for what its grant brings.
+            let news = newer || wishes.grant.is_none();
+            if news {
                 wishes.grant = Some(grant);
             }
-            newer
+            news
         })
     }
 

@@ -95,6 +95,8 @@ pub struct Facts {
     refused: Option<String>,
     stop_wanted: bool,
     stop_asked: bool,
+    /// It is prepared, and its secrets were in the memory of an earlier process: it waits for its grant to come again.
+    lacks_secrets: bool,
     /// What was left by a keeper that is gone is ended.
     leavings_stopped: bool,
     /// Taken back by the controller: nothing is reported any more.
@@ -120,7 +122,9 @@ impl Facts {
         // What went was acknowledged before: should it vanish, it is lost, and never made again.
         let went = found.phase != Phase::Prepared;
         let known = went.then(|| found.identity.clone());
-        Self { prepared_acknowledged: went, ..Self::new(found.work.epoch, here, known) }
+        let lacks_secrets = !went && found.work.secrets.is_none();
+        let facts = Self::new(found.work.epoch, here, known);
+        Self { prepared_acknowledged: went, lacks_secrets, ..facts }
     }
 
     fn new(epoch: Epoch, here: Here, identity: Option<Identity>) -> Self {
@@ -135,6 +139,7 @@ impl Facts {
             refused: None,
             stop_wanted: false,
             stop_asked: false,
+            lacks_secrets: false,
             leavings_stopped: false,
             released: false,
             removed: false,
@@ -154,6 +159,7 @@ impl Facts {
                 HeldPhase::Ended
             }
             Here::Unknown | Here::Nothing => HeldPhase::Accepted,
+            Here::Kept { phase: Phase::Prepared, .. } if self.lacks_secrets => HeldPhase::Bare,
             Here::Kept { phase: Phase::Prepared, .. } => HeldPhase::Prepared,
             Here::Kept { phase: Phase::Going | Phase::Running, .. } => HeldPhase::Running,
             Here::Kept { phase: Phase::Ended(_) | Phase::Vanished, .. } => HeldPhase::Ended,
@@ -182,6 +188,9 @@ impl Facts {
             }
             Here::Kept { identity, phase: Phase::Prepared, .. } if !self.prepared_acknowledged => {
                 Action::ReportPrepared(identity.clone())
+            }
+            Here::Kept { phase: Phase::Prepared, .. } if self.lacks_secrets => {
+                Action::Watch(Phase::Prepared)
             }
             Here::Kept { phase: Phase::Prepared, .. } => Action::Go,
             Here::Kept { phase: Phase::Running, .. } if !self.running_acknowledged => {
@@ -231,6 +240,8 @@ impl Facts {
             self.epoch = grant.work.epoch;
             self.identity = grant.identity.clone();
         }
+        self.lacks_secrets &=
+            wishes.grant.as_ref().is_none_or(|grant| grant.work.epoch != self.epoch);
         self.stop_wanted |= wishes.stop.as_ref().is_some_and(|(epoch, _)| *epoch == self.epoch);
         self.released |= wishes.release.is_some_and(|epoch| epoch >= self.epoch);
         adopted
@@ -299,6 +310,9 @@ impl Facts {
 
     /// The runner says how far it is.
     pub fn phase(&mut self, now: Phase) {
+        // What waits for its secrets is not named to the controller, so that it hears of no order: it says again that
+        // it is prepared, and learns whether that is still wanted.
+        self.prepared_acknowledged &= !self.lacks_secrets;
         if let Here::Kept { phase, .. } = &mut self.here {
             *phase = now;
         }

@@ -287,7 +287,7 @@ impl Link {
     ) -> Result<Attended, Failure> {
         let request = v1::AttendRequest {
             session: session.0,
-            held: held.iter().map(|held| (*held).into()).collect(),
+            held: translate::named(held),
             wait: prost_types::Duration::try_from(wait).ok(),
         };
         let mut client = self.signs.clone();
@@ -311,7 +311,7 @@ impl Link {
             session: session.0,
             free,
             wait: prost_types::Duration::try_from(wait).ok(),
-            held: held.iter().map(|held| (*held).into()).collect(),
+            held: translate::named(held),
         };
         let mut client = self.client.clone();
         let answer = self.call("Poll", self.deadline, client.poll(request)).await;

@@ -9,6 +9,7 @@ use crate::{
 use bytes::Bytes;
 use octavius_protocol::{
     id::{AttemptId, AttemptNumber, Epoch},
+    secret::SecretValues,
     v1,
 };
 use std::time::Duration;
@@ -70,6 +71,14 @@ impl TryFrom<v1::Lease> for Grant {
                 Nonsense(format!("a time limit below zero for attempt {}", name.attempt))
             })?),
         };
+        let attempt = name.attempt;
+        let mut secrets = SecretValues::default();
+        for (name, value) in lease.secrets {
+            let value = String::from_utf8(value).map_err(|_| {
+                Nonsense(format!("the secret {name} of attempt {attempt}, which is no text"))
+            })?;
+            secrets.insert(name, value);
+        }
         let work = Work {
             attempt: name.attempt,
             epoch: name.epoch,
@@ -78,6 +87,7 @@ impl TryFrom<v1::Lease> for Grant {
             image_name: lease.image_name,
             command: lease.command,
             arguments: lease.arguments.into_iter().collect(),
+            secrets: Some(secrets),
             timeout,
             grace: lease.grace.and_then(duration).unwrap_or(GRACE),
         };
@@ -114,16 +124,20 @@ pub(super) fn sensible<T, U: TryFrom<T, Error = Nonsense>>(all: Vec<T>) -> Vec<U
     all.into_iter().filter_map(one).collect()
 }
 
-impl From<Held> for v1::HeldAttempt {
-    fn from(held: Held) -> Self {
-        let phase = match held.phase {
-            HeldPhase::Accepted => v1::HeldPhase::Accepted,
-            HeldPhase::Prepared => v1::HeldPhase::Prepared,
-            HeldPhase::Running => v1::HeldPhase::Running,
-            HeldPhase::Ended => v1::HeldPhase::Ended,
-        };
-        Self { lease: Some(held.lease.into()), phase: phase.into() }
-    }
+/// What is named to the controller as held.
+pub(super) fn named(held: &[Held]) -> Vec<v1::HeldAttempt> {
+    held.iter().filter_map(|held| named_as(*held)).collect()
+}
+
+fn named_as(held: Held) -> Option<v1::HeldAttempt> {
+    let phase = match held.phase {
+        HeldPhase::Bare => return None,
+        HeldPhase::Accepted => v1::HeldPhase::Accepted,
+        HeldPhase::Prepared => v1::HeldPhase::Prepared,
+        HeldPhase::Running => v1::HeldPhase::Running,
+        HeldPhase::Ended => v1::HeldPhase::Ended,
+    };
+    Some(v1::HeldAttempt { lease: Some(held.lease.into()), phase: phase.into() })
 }
 
 impl From<Ending> for v1::Ended {

@@ -10,7 +10,10 @@ pub mod suite;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use octavius_protocol::id::{AttemptId, Epoch};
+use octavius_protocol::{
+    id::{AttemptId, Epoch},
+    secret::SecretValues,
+};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// All that it takes to run one attempt. Its `Debug` shows no values of arguments: they may be secrets.
@@ -30,6 +33,9 @@ pub struct Work {
     pub command: Vec<String>,
     /// Environment variables by name.
     pub arguments: BTreeMap<String, String>,
+    /// Environment variables that nobody may see. No runner keeps them with the rest. None: it has some, and they are
+    /// not here: they were in the memory of an earlier process.
+    pub secrets: Option<SecretValues>,
     /// How long the program may run; none: no limit.
     pub timeout: Option<Duration>,
     /// How long after a terminate a kill follows.
@@ -38,8 +44,8 @@ pub struct Work {
 
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { attempt, epoch, job, user, image_name, command, arguments, timeout, grace } =
-            self;
+        let Self { attempt, epoch, job, user, image_name, command, arguments, .. } = self;
+        let Self { secrets, timeout, grace, .. } = self;
         f.debug_struct("Work")
             .field("attempt", attempt)
             .field("epoch", epoch)
@@ -48,6 +54,7 @@ impl fmt::Debug for Work {
             .field("image_name", image_name)
             .field("command", command)
             .field("arguments", &arguments.keys())
+            .field("secrets", secrets)
             .field("timeout", timeout)
             .field("grace", grace)
             .finish()
@@ -156,8 +163,9 @@ pub trait Runner: Send + Sync + std::fmt::Debug + 'static {
     /// Makes what cannot run yet. Again, and with the same or a newer epoch: finds what is there, keeps the newer epoch.
     async fn prepare(&self, work: &Work) -> Result<Identity, RunnerError>;
 
-    /// Lets it run. At most once, however often it is called.
-    async fn go(&self, attempt: AttemptId) -> Result<(), RunnerError>;
+    /// Lets it run, with the secrets that it was prepared for: they are not kept, and are given again where this is
+    /// called again. At most once, however often it is called. Refused without a secret that it was prepared for.
+    async fn go(&self, attempt: AttemptId, secrets: &SecretValues) -> Result<(), RunnerError>;
 
     /// Waits until the attempt's phase is another than `seen`, `within` at the most, and says what it is then.
     async fn wait(
@@ -195,6 +203,7 @@ mod tests {
     fn nobody_who_shows_work_shows_the_values_of_its_arguments() {
         let mut work = suite::command(&["echo"]);
         work.arguments.insert("password".to_owned(), "planted-secret".to_owned());
+        work.secrets.get_or_insert_default().insert("TOKEN", "planted-secret".to_owned());
         let grant = Grant { work: work.clone(), identity: None };
         let take = Take { grants: vec![grant.clone()], orders: Vec::new() };
         let wishes = Wishes { grant: Some(grant), ..Wishes::default() };

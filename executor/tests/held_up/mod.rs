@@ -62,7 +62,7 @@ async fn a_program_is_not_said_to_run_before_it_was_started() {
         let held = Held::up(&machine, attempt);
         let going = tokio::spawn({
             let runner = runner.clone();
-            async move { runner.go(attempt).await }
+            async move { runner.go(attempt, &Default::default()).await }
         });
         let supervisor = held.reader().await;
         held.let_go(supervisor);

@@ -3,6 +3,7 @@
 use crate::{
     context::Context,
     exit::{Exit, Failure},
+    render::job::Described,
 };
 use clap::Args;
 
@@ -23,8 +24,10 @@ pub(crate) struct Describe {
 impl Describe {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let name = self.name.or(self.job_name).unwrap_or_default();
-        let job = context.client()?.describe_job(&name).await?;
-        context.output.show(&job)?;
+        let client = context.client()?;
+        let job = client.describe_job(&name).await?;
+        let secrets = client.secrets(&name).await?;
+        context.output.show(&Described { job, secrets })?;
         Ok(Exit::Done)
     }
 }

@@ -11,5 +11,6 @@ pub(crate) mod executions;
 pub(crate) mod executors;
 pub(crate) mod getlogs;
 pub(crate) mod list;
+pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod version;

@@ -1,7 +1,7 @@
 //! Jobs: one as a sheet with a command line to copy, many as a table.
 
 use super::{
-    Shown, Style, sheet, table,
+    Shown, Style, secret, sheet, table,
     text::{one_line, paragraph, shell_word},
     time::timestamp,
 };
@@ -9,20 +9,26 @@ use comfy_table::Cell;
 use jiff::Timestamp;
 use octavius_client::{
     definition, duration,
-    v1::{Argument, CreateJobResponse, Job, JobDefinition, SecretName},
+    v1::{Argument, CreateJobResponse, Job, JobDefinition, SecretName, SecretState},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
 
-impl Shown for Job {
+/// A job, and which of its secrets are set.
+pub(crate) struct Described {
+    pub(crate) job: Job,
+    pub(crate) secrets: Vec<SecretState>,
+}
+
+impl Shown for Described {
     fn text(&self, style: &Style) -> String {
         let absent = JobDefinition::default();
-        let job = self.definition.as_ref().unwrap_or(&absent);
-        let stored = created_at(self).map(|at| style.time_and_age(at)).unwrap_or_default();
+        let job = self.job.definition.as_ref().unwrap_or(&absent);
+        let stored = created_at(&self.job).map(|at| style.time_and_age(at)).unwrap_or_default();
         let command: Vec<_> = job.command.iter().map(|word| one_line(&shell_word(word))).collect();
         let groups: Vec<_> = job.authorized_groups.iter().map(|group| one_line(group)).collect();
         sheet(&[
-            ("job", format!("{}, version {}", one_line(&job.name), self.version)),
+            ("job", format!("{}, version {}", one_line(&job.name), self.job.version)),
             ("description", paragraph(&job.description)),
             ("author", one_line(&job.author)),
             ("contributors", one_line(&job.contributors)),
@@ -31,26 +37,32 @@ impl Shown for Job {
             ("command", command.join(" ")),
             ("timeout", timeout(job).map(duration::text).unwrap_or_default()),
             ("arguments", arguments(style, &job.arguments)),
-            ("secrets", secrets(style, &job.secrets)),
+            ("secrets", secrets(style, &job.secrets, &self.secrets)),
             ("groups", groups.join(", ")),
-            ("stored", format!("{stored}, by {}", one_line(&self.created_by))),
+            ("stored", format!("{stored}, by {}", one_line(&self.job.created_by))),
             ("run it with", command_line(job)),
         ])
     }
 
     fn names(&self) -> Vec<String> {
-        vec![one_line(name(self))]
+        vec![one_line(name(&self.job))]
     }
 
     fn document(&self) -> Value {
-        json!({
-            "definition": self.definition.as_ref().map(definition::to_document),
-            "version": self.version,
-            "uid": self.uid,
-            "created_at": created_at(self).map(|at| at.to_string()),
-            "created_by": self.created_by,
-        })
+        let mut document = document(&self.job);
+        document["secrets"] = self.secrets.iter().map(secret::document).collect();
+        document
     }
+}
+
+fn document(job: &Job) -> Value {
+    json!({
+        "definition": job.definition.as_ref().map(definition::to_document),
+        "version": job.version,
+        "uid": job.uid,
+        "created_at": created_at(job).map(|at| at.to_string()),
+        "created_by": job.created_by,
+    })
 }
 
 fn name(job: &Job) -> &str {
@@ -73,9 +85,11 @@ fn arguments(style: &Style, arguments: &[Argument]) -> String {
     columns(style, rows)
 }
 
-fn secrets(style: &Style, secrets: &[SecretName]) -> String {
-    let rows = secrets.iter().map(|secret| {
-        vec![one_line(&secret.name), "not set".to_owned(), one_line(&secret.description)]
+fn secrets(style: &Style, declared: &[SecretName], states: &[SecretState]) -> String {
+    let rows = declared.iter().map(|declared| {
+        let state = states.iter().find(|state| state.name == declared.name);
+        let state = state.map_or_else(|| "not set".to_owned(), |state| secret::state(style, state));
+        vec![one_line(&declared.name), state, one_line(&declared.description)]
     });
     columns(style, rows)
 }
@@ -120,11 +134,11 @@ impl Shown for Vec<Job> {
     }
 
     fn names(&self) -> Vec<String> {
-        self.iter().flat_map(Shown::names).collect()
+        self.iter().map(|job| one_line(name(job))).collect()
     }
 
     fn document(&self) -> Value {
-        json!({ "jobs": self.iter().map(Shown::document).collect::<Vec<_>>() })
+        json!({ "jobs": self.iter().map(document).collect::<Vec<_>>() })
     }
 }
 
@@ -145,14 +159,15 @@ impl Shown for Created {
     }
 
     fn names(&self) -> Vec<String> {
-        self.0.iter().filter_map(|created| created.job.as_ref()).flat_map(Shown::names).collect()
+        let jobs = self.0.iter().filter_map(|created| created.job.as_ref());
+        jobs.map(|job| one_line(name(job))).collect()
     }
 
     fn document(&self) -> Value {
         let one = |created: &CreateJobResponse| {
-            let mut document = created.job.as_ref().map(Shown::document).unwrap_or_default();
-            document["created"] = json!(created.created);
-            document
+            let mut shown = created.job.as_ref().map(document).unwrap_or_default();
+            shown["created"] = json!(created.created);
+            shown
         };
         json!({ "jobs": self.0.iter().map(one).collect::<Vec<_>>() })
     }

@@ -3,6 +3,7 @@
 pub(crate) mod execution;
 pub(crate) mod executor;
 pub(crate) mod job;
+pub(crate) mod secret;
 mod terms;
 pub(crate) mod text;
 pub(crate) mod time;

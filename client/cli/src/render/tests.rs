@@ -1,7 +1,7 @@
-use super::*;
+use super::{job::Described, *};
 use octavius_client::v1::{
     Argument, CreateJobResponse, Execution, Executor, ExecutorState, Job, JobDefinition,
-    SecretName, StateChange,
+    SecretName, SecretState, StateChange,
 };
 
 const HOUR: i64 = 3_600;
@@ -84,6 +84,10 @@ fn job() -> Job {
         created_at: ago(26 * HOUR),
         created_by: "ada@example.com".to_owned(),
     }
+}
+
+fn described(secrets: Vec<SecretState>) -> Described {
+    Described { job: job(), secrets }
 }
 
 #[test]
@@ -194,7 +198,7 @@ fn colour_is_there_only_where_it_is_wanted() {
     let plain = Style::fixed();
     let coloured = Style { colour: true, ..plain.clone() };
     let both = vec![cancelling(), failed()];
-    for text in [failed().text(&plain), both.text(&plain), job().text(&plain)] {
+    for text in [failed().text(&plain), both.text(&plain), described(Vec::new()).text(&plain)] {
         assert!(!text.contains('\u{1b}'), "{text}");
     }
     assert!(failed().text(&coloured).contains("\u{1b}[31mfailed"));
@@ -203,7 +207,13 @@ fn colour_is_there_only_where_it_is_wanted() {
 
 #[test]
 fn a_job_says_what_it_takes_and_how_to_run_it() {
-    insta::assert_snapshot!(job().text(&Style::fixed()), @r#"
+    let token = SecretState {
+        name: "TOKEN".to_owned(),
+        set: true,
+        set_at: ago(HOUR),
+        set_by: "ada@example.com".to_owned(),
+    };
+    insta::assert_snapshot!(described(vec![token]).text(&Style::fixed()), @r#"
     job           greet, version 2
     description   Greets somebody
                   by name\u{202e}
@@ -212,7 +222,7 @@ fn a_job_says_what_it_takes_and_how_to_run_it() {
     timeout       1m30s
     arguments     name    required  Who is greeted
                   loudly  optional
-    secrets       TOKEN  not set  Opens
+    secrets       TOKEN  set 2026-11-25 13:00:00 +02:00 by ada@example.com  Opens
     groups        demo, ops
     stored        2026-11-24 12:00:00 +02:00 (1d2h ago), by ada@example.com
     run it with   octavius execute greet name=VALUE --follow
@@ -230,7 +240,7 @@ fn jobs_stand_in_columns() {
 
 #[test]
 fn a_described_job_can_be_created_again() {
-    let document = job().document();
+    let document = described(Vec::new()).document();
     let text = document["definition"].to_string();
     let again = octavius_client::definition::parse(&text, "a.json").unwrap();
     assert_eq!(Some(again), job().definition);

@@ -13,6 +13,7 @@ mod kills;
 mod outages;
 mod readme;
 mod samples;
+mod secrets;
 mod signals;
 mod stories;
 mod user;

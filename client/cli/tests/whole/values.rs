@@ -115,19 +115,3 @@ async fn wrong_arguments_are_refused_all_at_once_and_nothing_is_stored() {
     let fits = world.client.execute("show", with("x".repeat(131_069))).await.unwrap();
     assert_eq!(fits.state(), ExecutionState::Pending);
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_whose_secrets_are_not_set_runs_without_and_says_so() {
-    let world = World::start().await;
-    let user = User::of(&world);
-    let secrets = json!({ "env_vars": { "secrets": [{ "name": "TOP_SECRET_1" }] } });
-    user.job("secretive", "echo \"[$TOP_SECRET_1]\"", secrets).await;
-    let ran = user.run(&["execute", "secretive", "--follow"]).await;
-    assert_eq!((ran.status, ran.text().as_str()), (Some(0), "[]\n"), "{ran:?}");
-    assert!(ran.err.contains("TOP_SECRET_1") && ran.err.contains("without"), "{ran:?}");
-    let status = user.says(&["status", "@last"]).await;
-    let note = status.lines().find(|line| line.starts_with("notes ")).unwrap_or_default();
-    assert!(note.contains("TOP_SECRET_1") && note.contains("without"), "{status}");
-    let described = user.says(&["describe", "secretive"]).await;
-    assert!(described.contains("TOP_SECRET_1  not set"), "{described}");
-}

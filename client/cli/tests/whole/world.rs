@@ -10,7 +10,11 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::Instant,
+};
 
 /// For how long a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,21 +117,33 @@ impl World {
         world
     }
 
+    /// An installation that was not started, whose servers say all that they can say, each in a file of its own.
+    pub(crate) fn traced() -> Self {
+        Self::with(8, |folder, name, config| {
+            config["log_level"] = "trace,octavius=trace".into(); // libraries, too
+            config["log_file_path"] = folder.join(format!("{name}.log")).to_str().unwrap().into();
+        })
+    }
+
     /// An installation that was not started.
     pub(crate) fn new(capacity: usize) -> Self {
+        Self::with(capacity, |_, _, _| {})
+    }
+
+    fn with(capacity: usize, change: impl Fn(&Path, &str, &mut serde_json::Value)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, metrics_port) = (free_port(), free_port());
         let address = format!("127.0.0.1:{port}");
         let metrics_address = format!("127.0.0.1:{metrics_port}");
-        let controller = serde_json::json!({
+        let mut controller = serde_json::json!({
             "app_port": port,
-            "metrics_address": metrics_address,
+            "metrics_address": &metrics_address,
             "store": "embedded",
             "data_dir": folder.path().join("data"),
             "executor_ping_deadline": 9,
             "log_level": "info",
         });
-        let executor = serde_json::json!({
+        let mut executor = serde_json::json!({
             "cp_host": address,
             "id": "test-executor",
             "ping_interval": 1,
@@ -137,6 +153,8 @@ impl World {
             "capacity": capacity,
             "log_level": "info",
         });
+        change(folder.path(), "controller", &mut controller);
+        change(folder.path(), "executor", &mut executor);
         let settings = Settings {
             address: format!("http://{address}"),
             email: Some("ada@example.com".to_owned()),
@@ -172,6 +190,16 @@ impl World {
     /// A path in the installation's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The controller's metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(&self.metrics_address).await.unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
     }
 
     /// Another process that has the executor's id, and keeps its state in `folder`.

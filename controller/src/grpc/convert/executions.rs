@@ -17,6 +17,7 @@ use crate::{
 };
 use octavius_protocol::{
     id::ExecutionId,
+    secret::HIDDEN,
     v1::{self, ExecutionState},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -156,9 +157,11 @@ fn history(steps: &[(Step, jiff::Timestamp)]) -> Vec<v1::StateChange> {
     steps.iter().map(change).collect()
 }
 
+/// Values by name; in the place of those that nobody may see stands that they are secret.
 fn arguments(spec: Option<Spec>) -> BTreeMap<String, String> {
-    let arguments = spec.map(|spec| spec.arguments).unwrap_or_default();
-    arguments.into_iter().map(|(name, value)| (name.into(), value)).collect()
+    let Some(Spec { arguments, hidden, .. }) = spec else { return BTreeMap::new() };
+    let secret = hidden.arguments.into_iter().map(|name| (name, HIDDEN.to_owned()));
+    arguments.into_iter().chain(secret).map(|(name, value)| (name.into(), value)).collect()
 }
 
 fn state(step: Step) -> ExecutionState {

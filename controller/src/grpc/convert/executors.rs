@@ -210,7 +210,7 @@ pub(in crate::grpc) fn leases(grants: Vec<Leased>) -> Vec<v1::Lease> {
 }
 
 fn lease(leased: Leased) -> v1::Lease {
-    let Leased { grant, spec } = leased;
+    let Leased { grant, spec, secrets } = leased;
     v1::Lease {
         name: Some(from_lease_name(grant.lease)),
         job: spec.job.into(),
@@ -222,6 +222,7 @@ fn lease(leased: Leased) -> v1::Lease {
         start_timeout: grant.start_timeout.map(duration),
         grace: Some(duration(GRACE)),
         identity: grant.identity.unwrap_or_default(),
+        secrets: secrets.expose().map(|(name, value)| (name.to_owned(), value.into())).collect(),
     }
 }
 

@@ -4,6 +4,7 @@ pub(super) mod executions;
 pub(super) mod executors;
 pub(super) mod jobs;
 pub(super) mod listing;
+pub(super) mod secrets;
 mod time;
 
 use super::status::RequestError;

@@ -22,6 +22,7 @@ fn work(epoch: u64) -> Work {
         image_name: String::new(),
         command: vec!["true".to_owned()],
         arguments: BTreeMap::new(),
+        secrets: Some(Default::default()),
         timeout: None,
         grace: Duration::from_secs(1),
     }
@@ -179,4 +180,31 @@ fn a_newer_grant_takes_over_only_what_is_not_acknowledged() {
     assert!(!facts.hear(&newest));
     assert_eq!(facts.epoch(), Epoch(2));
     check(&facts, Action::Go);
+}
+
+#[test]
+fn what_has_lost_its_secrets_is_not_named_and_waits_for_its_grant() {
+    let identity = Identity("made".to_owned());
+    let lost = Work { secrets: None, ..work(1) };
+    let found = Found { work: lost, identity: identity.clone(), phase: Phase::Prepared };
+    let mut facts = Facts::found(&found);
+    assert_eq!(facts.held(), HeldPhase::Bare);
+    check(&facts, Action::ReportPrepared(identity.clone()));
+    facts.reporting_prepared(identity.clone());
+    facts.prepared_acknowledged();
+    check(&facts, Action::Watch(Phase::Prepared));
+    // Nobody orders what is not named: it asks now and then whether it is still wanted.
+    facts.phase(Phase::Prepared);
+    check(&facts, Action::ReportPrepared(identity.clone()));
+    let mut given_up = facts.clone();
+    given_up.superseded();
+    check(&given_up, Action::Remove);
+    facts.prepared_acknowledged();
+    let grant = Grant { work: work(1), identity: Some(identity.clone()) };
+    facts.hear(&Wishes { grant: Some(grant), ..Wishes::default() });
+    assert_eq!(facts.held(), HeldPhase::Prepared);
+    check(&facts, Action::Go);
+    // What went needs them no more.
+    let went = Found { phase: Phase::Running, ..found };
+    assert_eq!(Facts::found(&went).held(), HeldPhase::Running);
 }

@@ -147,6 +147,11 @@ impl Folder {
         file.decoded(&self.path.join(WORK))
     }
 
+    /// The names of the secrets that the program wants.
+    pub(super) fn secrets(&self) -> Result<Vec<String>, RunnerError> {
+        Ok(self.read_json::<WorkFile>(WORK)?.secrets)
+    }
+
     /// Puts other work in place of the one that is kept.
     pub(super) fn replace_work(&self, work: &Work, allowed: Allowed) -> Result<(), RunnerError> {
         let bytes = encode(work, allowed).during(|| self.doing("encoding", WORK))?;

@@ -1,5 +1,7 @@
 //! The kind `process`: an attempt is a folder on this machine, and its program a child of a supervisor process.
 //!
+//! Secrets are in no file and on no command line: they go from memory to the program's environment (`hidden`).
+//!
 //! Owns the folders below `attempts/` of the state directory, and nothing in memory: what can be known of an attempt
 //! is read from its folder each time, so an executor that was killed loses nothing. Who may be alive is told by locks,
 //! never by numbers of processes.
@@ -15,6 +17,7 @@ mod clock;
 mod durable;
 mod folder;
 mod follow;
+mod hidden;
 mod processes;
 mod removal;
 mod rules;
@@ -31,10 +34,11 @@ use self::{
 use super::{Found, Identity, LogPiece, Phase, Runner, RunnerError, Work};
 use async_trait::async_trait;
 use bytes::Bytes;
-use octavius_protocol::id::AttemptId;
+use octavius_protocol::{id::AttemptId, secret::SecretValues};
 use octavius_service::open_files_at_start;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs::{self, DirBuilder, OpenOptions},
     io::{self, ErrorKind},
@@ -170,14 +174,21 @@ impl Runner for ProcessRunner {
         .await
     }
 
-    async fn go(&self, attempt: AttemptId) -> Result<(), RunnerError> {
-        let command = self.supervisor.clone();
+    async fn go(&self, attempt: AttemptId, secrets: &SecretValues) -> Result<(), RunnerError> {
+        let (command, secrets) = (self.supervisor.clone(), secrets.clone());
         let child = self
             .with(attempt, move |folder| {
                 if folder.is_started() || folder.has_exit() {
                     return Ok(None);
                 }
-                spawn(&command, folder).map(Some)
+                let given: BTreeSet<&str> = secrets.names().collect();
+                if let Some(name) = folder.secrets()?.iter().find(|name| !given.contains(&name[..]))
+                {
+                    return Err(RunnerError::Refused(format!(
+                        "the secret {name} of attempt {attempt} is not here: it has to be sent again"
+                    )));
+                }
+                spawn(&command, folder, &secrets).map(Some)
             })
             .await?;
         let Some(mut child) = child else { return Ok(()) };
@@ -295,7 +306,9 @@ fn check(work: &Work) -> Result<(), RunnerError> {
     if let Some(word) = work.command.iter().find(|word| word.contains('\0')) {
         return refuse(format!("`command` holds a NUL in {word:?}: no program can be given that"));
     }
-    for (name, value) in &work.arguments {
+    let arguments = work.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let secrets = work.secrets.iter().flat_map(SecretValues::expose);
+    for (name, value) in arguments.chain(secrets) {
         if name.is_empty() || name.contains(['=', '\0']) {
             return refuse(format!("the argument {name:?} cannot name an environment variable"));
         }
@@ -336,6 +349,7 @@ fn prepare(
     }
     if work.epoch > kept.epoch {
         kept.epoch = work.epoch;
+        kept.secrets = work.secrets.clone(); // their names: values are not kept
         folder.replace_work(&kept, allowed)?;
     }
     // Each time: the one who renamed it may have died before it was synced.
@@ -367,13 +381,17 @@ fn find(attempts: &Path, instance: Uuid) -> Result<Vec<Found>, RunnerError> {
 }
 
 /// Starts a supervisor. It leaves our session by itself, and takes nothing of ours with it.
-fn spawn(command: &SupervisorCommand, folder: &Folder) -> Result<Child, RunnerError> {
+fn spawn(
+    command: &SupervisorCommand,
+    folder: &Folder,
+    secrets: &SecretValues,
+) -> Result<Child, RunnerError> {
     let path = folder.supervisor_log_path();
     let errors = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
     let errors = errors.during(|| format!("opening `{}`", path.display()))?;
     let mut supervisor = tokio::process::Command::new(&command.program);
     supervisor.args(&command.arguments).arg(folder.path());
     supervisor.env_clear().current_dir("/");
-    supervisor.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+    supervisor.stdin(hidden::input(secrets)?).stdout(Stdio::null()).stderr(errors);
     supervisor.spawn().during(|| format!("starting the supervisor `{}`", command.program.display()))
 }

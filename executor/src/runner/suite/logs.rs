@@ -163,7 +163,7 @@ pub async fn a_follower_waits_and_learns_the_end(place: &dyn Place) {
     };
     let nothing = follow(Bytes::new(), Duration::from_millis(50)).await;
     assert_eq!(nothing, None, "of what did not go");
-    runner.go(work.attempt).await.unwrap();
+    runner.go(work.attempt, &Default::default()).await.unwrap();
     let (log, cursor) = log_with(&*runner, work.attempt, "\n").await;
     assert_eq!(log, "first\n");
     let asked = Instant::now();

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod ends;
+pub mod hidden;
 pub mod logs;
 pub mod phases;
 pub mod processes;
@@ -17,7 +18,10 @@ use super::{Exit, ExitCause, Phase, Runner, Work};
 use async_trait::async_trait;
 use bytes::Bytes;
 use crc::{CRC_64_XZ, Crc};
-use octavius_protocol::id::{AttemptId, AttemptNumber, Epoch, ExecutionId};
+use octavius_protocol::{
+    id::{AttemptId, AttemptNumber, Epoch, ExecutionId},
+    secret::SecretValues,
+};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -33,6 +37,9 @@ pub trait Place: Send + Sync {
 
     /// Destroys, from outside, what keeps this attempt: a runner must find it `Vanished`.
     async fn destroy_keeper(&self, attempt: AttemptId);
+
+    /// All that is kept of an attempt on disk, as bytes.
+    fn kept(&self, attempt: AttemptId) -> Vec<u8>;
 
     /// A folder that the programs see by the same path.
     fn shared(&self) -> PathBuf;
@@ -62,6 +69,7 @@ pub fn command(command: &[&str]) -> Work {
         image_name: "busybox".to_owned(),
         command: command.iter().map(|&word| word.to_owned()).collect(),
         arguments: BTreeMap::new(),
+        secrets: Some(SecretValues::default()),
         timeout: Some(Duration::from_secs(60)),
         grace: Duration::from_secs(2),
     }
@@ -70,7 +78,8 @@ pub fn command(command: &[&str]) -> Work {
 /// Prepares it and lets it go.
 pub async fn start(runner: &dyn Runner, work: &Work) {
     runner.prepare(work).await.unwrap();
-    runner.go(work.attempt).await.unwrap();
+    let secrets = work.secrets.clone().unwrap_or_default();
+    runner.go(work.attempt, &secrets).await.unwrap();
 }
 
 /// Waits for its end.
@@ -165,6 +174,7 @@ macro_rules! runner_conformance {
             ends: codes_and_signals, what_cannot_be_started_says_why, timeout_without_a_handler,
                 timeout_with_a_handler, stop_terminates_then_kills, an_exit_before_the_stop_wins,
                 stop_is_heard_at_once, a_stopped_program_is_terminated_too;
+            hidden: secrets_arrive_byte_for_byte_and_lie_nowhere, who_has_lost_the_secrets_says_so;
             logs: bytes_are_kept_as_written, much_and_fast, both_outputs_in_their_order,
                 arguments_arrive_byte_for_byte, the_environment_is_clean, a_working_folder_of_its_own,
                 resumes_at_any_cursor, a_follower_waits_and_learns_the_end, times_are_those_of_writing,

@@ -28,7 +28,7 @@ pub async fn what_was_never_made_is_unknown(place: &dyn Place) {
     let phase = Phase::Prepared;
     let unknown = [
         runner.look(attempt).await.map(|_| ()),
-        runner.go(attempt).await,
+        runner.go(attempt, &Default::default()).await,
         runner.wait(attempt, &phase, Duration::ZERO).await.map(|_| ()),
         runner.stop(attempt).await,
         runner.follow(attempt, &bytes::Bytes::new(), 1, Duration::ZERO).await.map(|_| ()),
@@ -75,19 +75,20 @@ pub async fn go_runs_it_once(place: &dyn Place) {
     let (one, other) = (place.open().await, place.open().await);
     let (work, file) = counted(place, "sleep 0.5");
     one.prepare(&work).await.unwrap();
+    let none = Default::default();
     let (a, b, c, d) = tokio::join!(
-        one.go(work.attempt),
-        other.go(work.attempt),
-        one.go(work.attempt),
-        other.go(work.attempt)
+        one.go(work.attempt, &none),
+        other.go(work.attempt, &none),
+        one.go(work.attempt, &none),
+        other.go(work.attempt, &none)
     );
     for answer in [a, b, c, d] {
         answer.unwrap();
     }
-    other.go(work.attempt).await.unwrap();
+    other.go(work.attempt, &Default::default()).await.unwrap();
     check_code(&ended(&*one, work.attempt).await, 0);
-    one.go(work.attempt).await.unwrap();
-    place.open().await.go(work.attempt).await.unwrap();
+    one.go(work.attempt, &Default::default()).await.unwrap();
+    place.open().await.go(work.attempt, &Default::default()).await.unwrap();
     check_code(&ended(&*other, work.attempt).await, 0);
     assert_eq!(runs(&file).await, 1);
 }
@@ -102,9 +103,9 @@ pub async fn stop_before_go_never_runs_it(place: &dyn Place) {
     assert_eq!((&exit.cause, exit.code, exit.log_size), (&ExitCause::Stopped, None, 0));
     check_log(&exit, b"");
     for runner in [runner, place.open().await] {
-        runner.go(work.attempt).await.unwrap();
+        runner.go(work.attempt, &Default::default()).await.unwrap();
         runner.prepare(&work).await.unwrap();
-        runner.go(work.attempt).await.unwrap();
+        runner.go(work.attempt, &Default::default()).await.unwrap();
         assert_eq!(runner.look(work.attempt).await.unwrap().phase, Phase::Ended(exit.clone()));
     }
     assert_eq!(runs(&file).await, 0);
@@ -120,7 +121,7 @@ pub async fn a_restart_between_any_two_steps(place: &dyn Place) {
     let found = place.open().await.find().await.unwrap();
     assert_eq!((&found[0].work, &found[0].identity), (&work, &identity));
     assert_eq!(found[0].phase, Phase::Prepared);
-    place.open().await.go(work.attempt).await.unwrap();
+    place.open().await.go(work.attempt, &Default::default()).await.unwrap();
     let (log, cursor) = log_with(&*place.open().await, work.attempt, "begun").await;
     assert_eq!(log, "begun\n");
     let found = place.open().await.find().await.unwrap();
@@ -171,9 +172,10 @@ pub async fn wait_ends_in_time(place: &dyn Place) {
     let phase = runner.wait(work.attempt, &Phase::Prepared, Duration::from_millis(300)).await;
     assert_eq!(phase.unwrap(), Phase::Prepared);
     assert!(asked.elapsed() >= Duration::from_millis(300));
+    let none = Default::default();
     let (phase, gone) = tokio::join!(
         runner.wait(work.attempt, &Phase::Prepared, super::SOON),
-        runner.go(work.attempt)
+        runner.go(work.attempt, &none)
     );
     gone.unwrap();
     assert!(matches!(phase.unwrap(), Phase::Going | Phase::Running));

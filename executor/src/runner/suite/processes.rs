@@ -129,7 +129,7 @@ pub async fn removed_is_gone(place: &dyn Place) {
     for attempt in [prepared.attempt, ended.attempt] {
         runner.remove(attempt).await.unwrap();
         runner.remove(attempt).await.unwrap();
-        let gone = runner.go(attempt).await;
+        let gone = runner.go(attempt, &Default::default()).await;
         assert!(matches!(gone, Err(RunnerError::Unknown(_))), "{gone:?}");
     }
     assert_eq!(place.open().await.find().await.unwrap(), []);
@@ -148,9 +148,9 @@ pub async fn a_lost_keeper_is_told(place: &dyn Place) {
     assert_eq!(phase, Phase::Vanished);
     gone(place, &marker).await;
     for runner in [runner, place.open().await] {
-        runner.go(work.attempt).await.unwrap();
+        runner.go(work.attempt, &Default::default()).await.unwrap();
         runner.prepare(&work).await.unwrap();
-        runner.go(work.attempt).await.unwrap();
+        runner.go(work.attempt, &Default::default()).await.unwrap();
         runner.stop(work.attempt).await.unwrap();
         assert_eq!(runner.look(work.attempt).await.unwrap().phase, Phase::Vanished);
         assert_eq!(whole_log(&*runner, work.attempt, 99).await, b"begun\n");

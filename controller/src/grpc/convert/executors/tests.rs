@@ -15,13 +15,14 @@ fn leased(bytes: usize) -> Leased {
         image_name: String::new(),
         command: vec!["x".repeat(bytes)],
         arguments: Default::default(),
+        hidden: Default::default(),
         timeout_ms: Some(1_500),
         own: Default::default(),
     };
     let lease = LeaseName { attempt, epoch: Epoch(1) };
     let timeout = Some(Duration::from_millis(1_500));
     let grant = Grant { lease, identity: None, timeout, start_timeout: None };
-    Leased { grant, spec }
+    Leased { grant, spec, secrets: Default::default() }
 }
 
 #[test]

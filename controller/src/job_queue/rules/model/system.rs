@@ -101,6 +101,7 @@ pub(super) fn spec() -> Spec {
         image_name: String::new(),
         command: vec!["true".to_owned()],
         arguments: BTreeMap::new(),
+        hidden: Default::default(),
         timeout_ms: None,
         own: Default::default(),
     }

@@ -45,6 +45,7 @@ fn submission(number: u8, needs: Needs) -> Submission {
         image_name: "hello-world".to_owned(),
         command,
         arguments: BTreeMap::new(),
+        hidden: Default::default(),
         timeout_ms: None,
         own: Default::default(),
     };

@@ -14,7 +14,7 @@ mod program;
 use super::{
     clock::{self, Pauses},
     folder::{During, Folder, Started},
-    processes,
+    hidden, processes,
     rules::ending::{Ending, Order, Seen, Status, Wish},
 };
 use crate::runner::{Exit, ExitCause, RunnerError};
@@ -212,6 +212,7 @@ impl Supervisor {
     fn hear_start(&mut self) {
         let Some(runs) = self.way.as_mut().and_then(program::Way::hear) else { return };
         self.way = None;
+        hidden::wipe();
         if runs && let Err(error) = self.folder.mark_running() {
             complain(&error.to_string());
         }

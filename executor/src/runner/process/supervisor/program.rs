@@ -4,7 +4,10 @@
 //! to be killed when its parent dies: a program whose supervisor was killed does not go on unseen. (The kernel forgets
 //! that for a program with the set-user-id bit, and it does not hold for the program's own children.)
 
-use crate::runner::process::folder::{During, Folder};
+use crate::runner::process::{
+    folder::{During, Folder},
+    hidden,
+};
 use crate::runner::{RunnerError, Work};
 use rustix::process::{
     Pid, Resource, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
@@ -14,7 +17,7 @@ use std::{
     fs::DirBuilder,
     io::{self, PipeReader, PipeWriter, Read, Write},
     os::{
-        fd::AsFd,
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{fs::DirBuilderExt, process::CommandExt},
     },
     path::Path,
@@ -75,13 +78,13 @@ fn pipe() -> Result<(PipeReader, PipeWriter), RunnerError> {
 pub(super) fn start(folder: &Folder) -> Result<Started, RunnerError> {
     let (output, input) = pipe()?;
     let (way, steps) = pipe()?;
-    let errors = input.try_clone().during(|| "doubling a pipe".to_owned())?;
     // This binary as it runs, even if another has been put in its place on the disk.
     let mut command = Command::new("/proc/self/exe");
     command.args(std::env::args_os().skip(1)).arg(ROLE);
     command.env_clear().current_dir(folder.work_path()).process_group(0);
-    // What it says on its way goes through what will be its input: that is open in it, and nothing else is.
-    command.stdin(steps).stdout(input).stderr(errors);
+    // What it says on its way goes through what will be its output. Its input is this process's: secrets, or nothing.
+    // Nothing else is open in it.
+    command.stdin(Stdio::inherit()).stdout(steps).stderr(input);
     let child = command.spawn().during(|| "starting the process of the program".to_owned())?;
     // `command` holds the pipes' other ends: with it gone, the last process that writes closes them.
     Ok(Started { pid: Pid::from_child(&child), output, way: Way { pipe: way, said: 0 } })
@@ -98,7 +101,7 @@ pub(super) fn become_it(folder: &Path) {
 }
 
 fn replace_process(folder: &Folder) -> RunnerError {
-    let (work, supervisor, mut way) = match prepare_process(folder) {
+    let Ready { work, secrets, supervisor, mut way, output } = match prepare_process(folder) {
         Ok(ready) => ready,
         Err(error) => return error,
     };
@@ -106,8 +109,8 @@ fn replace_process(folder: &Folder) -> RunnerError {
         return RunnerError::Refused("`command` is empty: name a program".to_owned());
     };
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(environment(&work, &folder.work_path()));
-    command.stdin(Stdio::null());
+    command.args(arguments).env_clear().envs(environment(&work, secrets, &folder.work_path()));
+    command.stdin(Stdio::null()).stdout(output);
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get() != supervisor) {
         return RunnerError::Refused("the supervisor is gone".to_owned());
     }
@@ -118,21 +121,36 @@ fn replace_process(folder: &Folder) -> RunnerError {
     RunnerError::Refused(cannot_start(program, &error))
 }
 
-/// Makes this process what the program is to be in. The program, its supervisor, and where to say that it is ready:
-/// that end is closed when another program takes this one's place.
-fn prepare_process(folder: &Folder) -> Result<(Work, i32, PipeWriter), RunnerError> {
+/// What a process has that is about to become the program.
+struct Ready {
+    work: Work,
+    secrets: Vec<(String, String)>,
+    /// The supervisor's process.
+    supervisor: i32,
+    /// Where to say that it is ready: closed when another program takes this one's place.
+    way: PipeWriter,
+    /// Where the program's output goes: to the same place as its errors.
+    output: OwnedFd,
+}
+
+/// Makes this process what the program is to be in.
+fn prepare_process(folder: &Folder) -> Result<Ready, RunnerError> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .during(|| "asking to end with the supervisor".to_owned())?;
     let temporary = folder.work_path().join(".tmp");
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&temporary);
     made.during(|| format!("creating `{}`", temporary.display()))?;
-    let way = io::stdin().as_fd().try_clone_to_owned();
-    let way = way.during(|| "doubling a pipe".to_owned())?;
+    let doubled =
+        |fd: BorrowedFd<'_>| fd.try_clone_to_owned().during(|| "doubling a pipe".to_owned());
+    let way = PipeWriter::from(doubled(io::stdout().as_fd())?);
+    let output = doubled(io::stderr().as_fd())?;
+    let secrets = hidden::take().during(|| "taking the secrets".to_owned())?;
     let (work, allowed) = folder.work()?;
     if let Some(open_files) = allowed.open_files {
         limit_open_files(open_files).during(|| "limiting open files".to_owned())?;
     }
-    Ok((work, folder.started()?.pid, PipeWriter::from(way)))
+    let supervisor = folder.started()?.pid;
+    Ok(Ready { work, secrets, supervisor, way, output })
 }
 
 /// Puts back the limit that the executor had raised for itself. The program may raise it as well.
@@ -143,7 +161,11 @@ fn limit_open_files(open_files: u64) -> rustix::io::Result<()> {
 }
 
 /// All that the program's environment holds. Nothing of the executor's.
-fn environment(work: &Work, home: &Path) -> Vec<(OsString, OsString)> {
+fn environment(
+    work: &Work,
+    secrets: Vec<(String, String)>,
+    home: &Path,
+) -> Vec<(OsString, OsString)> {
     let temporary = home.join(".tmp");
     let ours: [(&str, &OsStr); 4] = [
         ("PATH", PATH.as_ref()),
@@ -159,8 +181,12 @@ fn environment(work: &Work, home: &Path) -> Vec<(OsString, OsString)> {
     ];
     let arguments = work.arguments.iter().map(|(name, value)| (name.into(), value.into()));
     let ours = ours.into_iter().map(|(name, value)| (name.into(), value.into()));
+    let secrets = secrets.into_iter().map(|(name, value)| (name.into(), value.into()));
     // A later one of the same name wins.
-    ours.chain(arguments).chain(named.map(|(name, value)| (name.into(), value.into()))).collect()
+    ours.chain(arguments)
+        .chain(secrets)
+        .chain(named.map(|(name, value)| (name.into(), value.into())))
+        .collect()
 }
 
 /// What was wrong with the command, and what to do.

@@ -1,0 +1,169 @@
+//! The file of the master key: one line of text, for its owner alone.
+
+use super::envelope::{KEY, MasterKey};
+use chacha20poly1305::{Key, aead::Generate};
+use data_encoding::BASE64;
+use secrecy::zeroize::Zeroizing;
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The file's name in `data_dir`.
+pub const FILE: &str = "master.key";
+/// What the line begins with.
+const FORMAT: &str = "octavius-master-key-1 ";
+/// More than a right file has.
+const MOST_BYTES: u64 = 200;
+
+/// Why there is no master key. No text holds anything of the file.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// It is gone, and the store holds what was sealed under it.
+    #[error(
+        "`{}` is missing, and the store holds what is sealed under it: put the file back from a backup (nothing was changed)",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    /// Others may read or write it.
+    #[error(
+        "`{}` has the mode {mode:04o}, and the key in it is for its owner alone: `chmod 600` it, and set the secrets anew if others may have read it",
+        path.display()
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It holds no key.
+    #[error(
+        "`{}` is no master key, which is one line `{FORMAT}` and 32 bytes as base64: put the file back from a backup (nothing was changed)",
+        .0.display()
+    )]
+    Malformed(PathBuf),
+    /// The store was sealed under another key.
+    #[error(
+        "`{}` is another key than the one that this store is sealed under: put the right file back from a backup (nothing was changed)",
+        .0.display()
+    )]
+    Other(PathBuf),
+    /// It cannot be read, or made.
+    #[error("`{}` cannot be {what}: let this user do that, or give another `data_dir`", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What came of it.
+        source: io::Error,
+    },
+}
+
+/// The key in `data_dir`, made there if it is missing and `may_make`.
+pub(super) fn open(data_dir: &Path, may_make: bool) -> Result<MasterKey, KeyFileError> {
+    let path = data_dir.join(FILE);
+    let failed = |what| {
+        let path = path.clone();
+        move |source| KeyFileError::Failed { path, what, source }
+    };
+    match File::open(&path) {
+        Ok(file) => read(file, &path),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("read")(error)),
+        Err(_) if !may_make => Err(KeyFileError::Missing(path)),
+        Err(_) => {
+            make(data_dir, &path).map_err(failed("made"))?;
+            read(File::open(&path).map_err(failed("read"))?, &path)
+        }
+    }
+}
+
+fn read(file: File, path: &Path) -> Result<MasterKey, KeyFileError> {
+    let failed = |source| KeyFileError::Failed { path: path.to_owned(), what: "read", source };
+    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Open { path: path.to_owned(), mode });
+    }
+    let malformed = || KeyFileError::Malformed(path.to_owned());
+    let mut text = Zeroizing::new(Vec::new());
+    file.take(MOST_BYTES).read_to_end(&mut text).map_err(failed)?;
+    let encoded = text.strip_prefix(FORMAT.as_bytes()).ok_or_else(malformed)?;
+    let encoded = encoded.strip_suffix(b"\n").unwrap_or(encoded);
+    let bytes = Zeroizing::new(BASE64.decode(encoded).map_err(|_| malformed())?);
+    let key = <&[u8; KEY]>::try_from(&bytes[..]).map_err(|_| malformed())?;
+    Ok(MasterKey::new(key))
+}
+
+/// Makes the file under another name first: half a key would keep the controller from starting for ever.
+fn make(data_dir: &Path, path: &Path) -> io::Result<()> {
+    let unfinished = data_dir.join(format!("{FILE}.new"));
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let key = Zeroizing::new(<[u8; KEY]>::from(Key::generate()));
+    let line = Zeroizing::new(format!("{FORMAT}{}\n", BASE64.encode(&key[..])));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    file.write_all(line.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    File::open(data_dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Place, Vault};
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn refusal(folder: &Path) -> String {
+        let error = Vault::open(folder, true).unwrap_err();
+        assert!(error.to_string().contains(FILE), "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn the_key_is_made_once_for_its_owner_alone_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = Vault::open(folder.path(), false).unwrap_err();
+        assert!(matches!(missing, KeyFileError::Missing(_)), "{missing:?}");
+        assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "something was made");
+        let sealed = Vault::open(folder.path(), true).unwrap().seal(&Place::KeyCheck, b"value");
+        let mode = fs::metadata(folder.path().join(FILE)).unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        let again = Vault::open(folder.path(), false).unwrap();
+        assert_eq!(again.open_sealed(&Place::KeyCheck, &sealed).unwrap().as_slice(), b"value");
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused_with_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        Vault::open(folder.path(), true).unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(folder.path().join(FILE), permissions).unwrap();
+            let refusal = refusal(folder.path());
+            assert!(refusal.contains(&format!("{mode:04o}")), "{refusal}");
+            assert!(refusal.contains("chmod 600"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_holds_no_key_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        Vault::open(folder.path(), true).unwrap();
+        let path = folder.path().join(FILE);
+        let right = fs::read_to_string(&path).unwrap();
+        let half = &right[..right.len() / 2];
+        for wrong in
+            ["", "octavius-master-key-1 ", half, &right.replace("-1", "-2"), &right.repeat(9)]
+        {
+            fs::write(&path, wrong).unwrap();
+            let refusal = refusal(folder.path());
+            assert!(refusal.contains("no master key"), "{refusal}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), wrong, "it was changed");
+        }
+    }
+}
