@@ -2,7 +2,7 @@
 
 use octavius_service::{
     choice,
-    configuration::{Bounds, Fault, Setting, private::Value},
+    configuration::{Bounds, Bytes, Fault, Setting, private::Value},
     section,
     telemetry::logging::{Format, Level, Settings},
 };
@@ -16,6 +16,8 @@ use std::{
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Pings and their answers need some time of their own.
 const SHORTEST_PING_DEADLINE: Duration = Duration::from_millis(100);
+/// A segment of a log is about that large.
+const LEAST_LOG_LIMIT: Bytes = Bytes(1 << 20);
 
 choice! {
     /// Where the state is kept.
@@ -76,6 +78,11 @@ section! {
     executor_ping_deadline: Duration = Duration::from_secs(9);
     /// How long an executor may be silent until its executions end as lost.
     executor_lost_after: Duration = Duration::from_secs(15 * 60);
+    /// How much of one log is kept, counted before it is compressed: the first half and the last half; of a longer one
+    /// the middle is left out while it grows, in whole segments of 1 to 2 MiB. Followers see all of it.
+    log_limit: Bytes = Bytes(64 << 20);
+    /// How long a log is kept after it was closed, by this machine's clock.
+    keep_logs_for: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     /// Which lines are logged.
     log_level: Level = Level::default();
     /// How lines are written.
@@ -99,6 +106,14 @@ impl Bounds for Configuration {
                 self.executor_ping_deadline.shown()
             );
             faults.push(Fault::new("executor_lost_after", remedy));
+        }
+        if self.log_limit.0 < LEAST_LOG_LIMIT.0 {
+            let remedy =
+                format!("give at least `{}`, for example `64MiB`", LEAST_LOG_LIMIT.shown());
+            faults.push(Fault::new("log_limit", remedy));
+        }
+        if self.keep_logs_for.is_zero() {
+            faults.push(Fault::new("keep_logs_for", "give a time above zero, for example `30d`"));
         }
         if self.log_file_max_size_in_mb == 0 {
             let remedy = "give a size of at least 1, in mebibytes";
@@ -185,6 +200,10 @@ mod tests {
         {
             assert!(problems.contains(wanted), "no {wanted} in {problems}");
         }
+        let text = r#"{"log_limit": "64KiB", "keep_logs_for": 0}"#;
+        let problems = load(text).unwrap_err().to_string();
+        assert!(problems.contains("`log_limit` is `64KiB`: give at least `1MiB`"), "{problems}");
+        assert!(problems.contains("`keep_logs_for` is `0s`"), "{problems}");
         let text = r#"{"executor_ping_deadline": "20m", "log_file_max_size_in_mb": 0}"#;
         let problems = load(text).unwrap_err().to_string();
         assert!(problems.contains("above `executor_ping_deadline`, which is `20m`"), "{problems}");

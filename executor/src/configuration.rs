@@ -4,7 +4,7 @@ use crate::link::Offer;
 use octavius_protocol::id::ExecutorId;
 use octavius_service::{
     choice,
-    configuration::{Bounds, Fault, Setting},
+    configuration::{Bounds, Bytes, Fault},
     section,
     telemetry::logging::{self, Format, Level},
 };
@@ -90,40 +90,9 @@ choice! {
     }
 }
 
-/// A number of bytes: `1073741824`, `"64MiB"`, `"1GiB"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bytes(pub u64);
-
 /// The most attempts that can be taken at once. As many again may have ended and wait to be sent, and a sign of life names
 /// 10,000 at the most.
 const MOST_PLACES: u32 = 5000;
-
-const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
-
-impl Setting for Bytes {
-    fn wanted() -> String {
-        "a number of bytes, or text like `64MiB` or `1GiB`".to_owned()
-    }
-
-    fn from_value(value: &serde_json::Value) -> Result<Self, String> {
-        let wrong = || format!("give {}", Self::wanted());
-        if let Some(bytes) = value.as_u64() {
-            return Ok(Self(bytes));
-        }
-        let text = value.as_str().map(str::trim).ok_or_else(wrong)?;
-        let read = UNITS.iter().find_map(|(unit, bytes)| {
-            let number = text.strip_suffix(unit)?.trim_end().parse::<u64>().ok()?;
-            number.checked_mul(*bytes)
-        });
-        read.map(Self).ok_or_else(wrong)
-    }
-
-    fn shown(&self) -> String {
-        let whole = |bytes: u64| self.0 >= bytes && self.0.is_multiple_of(bytes);
-        let unit = UNITS.iter().find(|(_, bytes)| whole(*bytes));
-        unit.map_or_else(|| self.0.to_string(), |(unit, bytes)| format!("{}{unit}", self.0 / bytes))
-    }
-}
 
 fn cores() -> u32 {
     thread::available_parallelism()
@@ -257,19 +226,5 @@ mod tests {
             |places| format!(r#"{{"id": "x", "runner": "process", "capacity": {places}}}"#);
         assert!(from_values::<Configuration>(&capacity(5000)).is_ok());
         assert!(from_values::<Configuration>(&capacity(5001)).is_err());
-    }
-
-    #[test]
-    fn bytes_are_read_with_and_without_a_unit() {
-        let read = |text: &str| Bytes::from_value(&serde_json::Value::from(text)).ok();
-        assert_eq!(read("64MiB"), Some(Bytes(64 << 20)));
-        assert_eq!(read("1 GiB"), Some(Bytes(1 << 30)));
-        assert_eq!(read("17"), Some(Bytes(17)));
-        for wrong in ["", "many", "-1", "1XB", "99999999999GiB"] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-        for bytes in [0, 17, 1 << 10, 3 << 20, 1 << 30] {
-            assert_eq!(read(&Bytes(bytes).shown()), Some(Bytes(bytes)));
-        }
     }
 }

@@ -2,13 +2,15 @@
 
 use crate::{
     exit::{Exit, Failure},
+    lines::{Lines, stamp},
     output::{Output, reader_left},
     render::text::{one_line, paragraph},
 };
 use bytes::Bytes;
 use data_encoding::BASE64;
 use futures::StreamExt;
-use octavius_client::{LogItem, LogStream, v1::LogEnd};
+use octavius_client::{LogItem, LogStream, Notice, v1::LogEnd};
+use prost_types::Timestamp;
 use serde_json::{Value, json};
 use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,11 +34,28 @@ pub(crate) async fn interruptible<T>(
 }
 
 /// Writes each byte of the log to standard output as it is, and tells on standard error what there is to know.
-pub(crate) async fn pour(output: &Output, mut log: LogStream) -> Result<LogEnd, Failure> {
+pub(crate) async fn pour(output: &Output, log: LogStream) -> Result<LogEnd, Failure> {
+    pour_lines_of(output, log, Lines::default()).await
+}
+
+/// The same, with the time before each line.
+pub(crate) async fn pour_with_times(output: &Output, log: LogStream) -> Result<LogEnd, Failure> {
+    pour_lines_of(output, log, Lines::with_times()).await
+}
+
+async fn pour_lines_of(
+    output: &Output,
+    mut log: LogStream,
+    mut lines: Lines,
+) -> Result<LogEnd, Failure> {
     let pouring = async {
         while let Some(item) = log.next().await {
             match item? {
-                LogItem::Bytes { data, .. } => output.bytes(data).await?,
+                LogItem::Bytes { data, at, .. } => output.bytes(lines.take(data, at)).await?,
+                // A part of what is shown, wherever it goes: two ends that were joined in silence would be a lie.
+                LogItem::Notice(gap @ Notice::LeftOut { .. }) => {
+                    output.bytes(lines.marker(&gap.to_string())).await?;
+                }
                 LogItem::Notice(notice) => output.note(&paragraph(&notice.to_string())),
                 LogItem::End(end) => {
                     tell_cut(output, &end);
@@ -55,10 +74,13 @@ pub(crate) async fn pour_lines(output: &Output, mut log: LogStream) -> Result<()
         let mut text = TextPieces::default();
         while let Some(item) = log.next().await {
             let object = match item? {
-                LogItem::Bytes { offset, data } => match text.take(offset, data) {
+                LogItem::Bytes { offset, data, at } => match text.take(offset, data, at) {
                     Some(object) => object,
                     None => continue,
                 },
+                LogItem::Notice(Notice::LeftOut { from, to, reason }) => {
+                    json!({"type": "gap", "offset": from, "size": to - from, "reason": reason})
+                }
                 LogItem::Notice(notice) => json!({"type": "notice", "text": notice.to_string()}),
                 LogItem::End(end) => {
                     if let Some(rest) = text.rest() {
@@ -79,15 +101,19 @@ pub(crate) async fn pour_lines(output: &Output, mut log: LogStream) -> Result<()
 /// The whole log as one document. Holds it in memory: the controller keeps a bounded part of each log.
 pub(crate) async fn collect(output: &Output, mut log: LogStream) -> Result<Value, Failure> {
     let mut bytes = Vec::new();
-    let mut last = LogEnd::default();
+    let (mut gaps, mut last) = (Vec::new(), LogEnd::default());
     while let Some(item) = log.next().await {
         match item? {
             LogItem::Bytes { data, .. } => bytes.extend_from_slice(&data),
+            LogItem::Notice(Notice::LeftOut { from, to, reason }) => {
+                gaps.push(json!({"offset": from, "size": to - from, "reason": reason}));
+            }
             LogItem::Notice(notice) => output.note(&paragraph(&notice.to_string())),
             LogItem::End(end) => last = end,
         }
     }
     let mut document = end_document(&last);
+    document["gaps"] = json!(gaps);
     put_bytes(&mut document, &bytes);
     Ok(document)
 }
@@ -125,13 +151,15 @@ fn put_bytes(object: &mut Value, bytes: &[u8]) {
 struct TextPieces {
     waiting: Vec<u8>,
     offset: u64,
+    /// When the first of what waits was read.
+    at: Option<Timestamp>,
 }
 
 impl TextPieces {
-    fn take(&mut self, offset: u64, data: Bytes) -> Option<Value> {
+    fn take(&mut self, offset: u64, data: Bytes, at: Option<Timestamp>) -> Option<Value> {
         let joined = if self.waiting.is_empty() || self.offset + self.waiting.len() as u64 != offset
         {
-            self.offset = offset;
+            (self.offset, self.at) = (offset, at);
             data.to_vec()
         } else {
             [std::mem::take(&mut self.waiting).as_slice(), &data].concat()
@@ -143,17 +171,18 @@ impl TextPieces {
         let from = self.offset;
         self.waiting = joined[whole..].to_vec();
         self.offset += whole as u64;
-        (whole > 0).then(|| object(from, &joined[..whole]))
+        let read_at = if whole > 0 { std::mem::replace(&mut self.at, at) } else { None };
+        (whole > 0).then(|| object(from, read_at, &joined[..whole]))
     }
 
     fn rest(&mut self) -> Option<Value> {
         let rest = std::mem::take(&mut self.waiting);
-        (!rest.is_empty()).then(|| object(self.offset, &rest))
+        (!rest.is_empty()).then(|| object(self.offset, self.at, &rest))
     }
 }
 
-fn object(offset: u64, bytes: &[u8]) -> Value {
-    let mut object = json!({"type": "log", "offset": offset});
+fn object(offset: u64, at: Option<Timestamp>, bytes: &[u8]) -> Value {
+    let mut object = json!({"type": "log", "offset": offset, "at": at.and_then(stamp)});
     put_bytes(&mut object, bytes);
     object
 }
@@ -185,7 +214,7 @@ mod tests {
         let mut offset = 0;
         let mut objects = Vec::new();
         for piece in bytes.chunks(length) {
-            objects.extend(text.take(offset, Bytes::copy_from_slice(piece)));
+            objects.extend(text.take(offset, Bytes::copy_from_slice(piece), None));
             offset += piece.len() as u64;
         }
         objects.extend(text.rest());

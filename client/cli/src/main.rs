@@ -10,6 +10,7 @@ mod commands;
 mod context;
 mod exit;
 mod installation;
+mod lines;
 mod log;
 mod output;
 mod render;

@@ -323,10 +323,20 @@ impl Client {
         offset: u64,
         follow: bool,
     ) -> Result<LogStream, Error> {
+        let execution = execution.to_owned();
+        let rest = v1::ReadLogRequest::default();
+        self.read_log(v1::ReadLogRequest { execution, attempt, offset, follow, ..rest }).await
+    }
+
+    /// What `request` wants of a log: like [`Client::follow_log`], and by lines and times, too.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn read_log(&self, request: v1::ReadLogRequest) -> Result<LogStream, Error> {
         // Asked once, so that a later attempt does not continue the log of this one after a cut.
-        let found = self.execution(execution).await?;
-        let attempt = if attempt == 0 { found.attempt } else { attempt };
-        let request = v1::ReadLogRequest { execution: found.id, attempt, offset, follow };
+        let found = self.execution(&request.execution).await?;
+        let attempt = if request.attempt == 0 { found.attempt } else { request.attempt };
+        let request = v1::ReadLogRequest { execution: found.id, attempt, ..request };
         Ok(follow::stream(self.clone(), request))
     }
 

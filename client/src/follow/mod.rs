@@ -32,6 +32,8 @@ pub enum LogItem {
         offset: u64,
         /// The bytes as the job wrote them.
         data: Bytes,
+        /// When the executor read them, by its own clock; they were written within 100 ms of it.
+        at: Option<prost_types::Timestamp>,
     },
     /// Something that the reader should know.
     Notice(Notice),
@@ -56,6 +58,16 @@ pub enum Notice {
         from: u64,
         /// The place behind the last.
         to: u64,
+    },
+    /// These bytes are left out of the middle of the log. What comes before it and behind it was delivered, so that who
+    /// shows the log shows this in its place.
+    LeftOut {
+        /// The place of the first of them.
+        from: u64,
+        /// The place behind the last.
+        to: u64,
+        /// Why, in words that name the key.
+        reason: String,
     },
     /// The log ends at `size`, and more was shown: the rest did not survive a crash of the controller.
     Shorter {
@@ -84,6 +96,9 @@ impl std::fmt::Display for Notice {
             Notice::Missing { from, to } => {
                 write!(f, "{} bytes of the log are not kept, from byte {from} on", to - from)
             }
+            Notice::LeftOut { from, to, reason } => {
+                write!(f, "{} bytes are left out here, from byte {from} on: {reason}", to - from)
+            }
             Notice::Shorter { size, shown } => write!(
                 f,
                 "the log ends at byte {size}, and {shown} were shown: the last ones did not survive a crash of the controller"
@@ -96,6 +111,7 @@ impl std::fmt::Display for Notice {
 pub(crate) fn stream(client: Client, request: v1::ReadLogRequest) -> LogStream {
     let follower = Follower {
         reader: Reader::new(request.offset),
+        placed: request.since.is_none() && request.tail_lines.is_none(),
         client,
         request,
         source: None,
@@ -113,6 +129,8 @@ struct Follower {
     client: Client,
     request: v1::ReadLogRequest,
     reader: Reader,
+    /// Whether it is known where the reader begins.
+    placed: bool,
     source: Option<Streaming<v1::ReadLogResponse>>,
     /// What was made of the last message and is not delivered yet: three items at the most.
     ready: VecDeque<LogItem>,
@@ -164,6 +182,7 @@ impl Follower {
         self.outage = None;
         match message.part {
             Some(Part::Chunk(chunk)) => self.take(chunk),
+            Some(Part::Gap(gap)) => self.pass(gap),
             Some(Part::End(end)) => self.end(end),
             None => {} // a newer controller says something that this client does not know
         }
@@ -178,7 +197,20 @@ impl Follower {
         Ok(opened.map_err(|_| Status::deadline_exceeded(""))??.into_inner())
     }
 
+    /// The answer begins at `offset`: if it is the first one, so does the reader.
+    fn place(&mut self, offset: u64) {
+        if !std::mem::replace(&mut self.placed, true) {
+            self.reader = Reader::new(offset);
+            // What comes later is behind those lines, and is wanted also if there are many by then.
+            self.request.tail_lines = None;
+        }
+    }
+
     fn take(&mut self, chunk: v1::LogChunk) {
+        self.place(chunk.offset);
+        if !chunk.data.is_empty() {
+            self.request.since = None;
+        }
         let taken = self.reader.take(chunk.offset, chunk.data, chunk.durable_offset);
         if let Some(from) = taken.changed_from {
             self.ready.push_back(LogItem::Notice(Notice::Changed { from }));
@@ -187,7 +219,21 @@ impl Follower {
             self.ready.push_back(LogItem::Notice(Notice::Missing { from, to: taken.offset }));
         }
         if !taken.show.is_empty() {
-            self.ready.push_back(LogItem::Bytes { offset: taken.offset, data: taken.show });
+            self.ready.push_back(LogItem::Bytes {
+                offset: taken.offset,
+                data: taken.show,
+                at: chunk.observed_at,
+            });
+        }
+    }
+
+    fn pass(&mut self, gap: v1::LogGap) {
+        let v1::LogGap { offset, size, reason } = gap;
+        self.place(offset);
+        self.request.since = None;
+        let to = offset.saturating_add(size);
+        if let Some(from) = self.reader.pass(to) {
+            self.ready.push_back(LogItem::Notice(Notice::LeftOut { from, to, reason }));
         }
     }
 

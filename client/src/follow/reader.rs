@@ -70,6 +70,17 @@ impl Reader {
         taken
     }
 
+    /// What is before `to` is not kept: the first byte of it that was not shown, if there is one.
+    pub(super) fn pass(&mut self, to: u64) -> Option<u64> {
+        let from = self.shown;
+        if from < to {
+            self.kept.clear();
+            self.shown = to;
+        }
+        self.settle(to);
+        (from < to).then_some(from)
+    }
+
     /// Everything before `durable` was shown as it is: it need not come again, nor be kept.
     fn settle(&mut self, durable: u64) {
         self.durable = self.durable.max(durable);

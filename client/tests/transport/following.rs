@@ -49,7 +49,7 @@ impl Got {
         let limit = Duration::from_secs(30);
         while self.bytes.len() < enough {
             match tokio::time::timeout(limit, log.next()).await.expect("the log goes on") {
-                Some(Ok(LogItem::Bytes { offset, data })) => {
+                Some(Ok(LogItem::Bytes { offset, data, .. })) => {
                     assert!(offset <= self.bytes.len() as u64, "a hole before {offset}");
                     self.bytes.extend_from_slice(&data);
                 }

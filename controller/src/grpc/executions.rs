@@ -97,7 +97,10 @@ impl Services {
         let record = &mut shown.record;
         if record.attempt.outcome().is_none() && record.attempt.held().is_some() {
             match self.parts.logs.info(record.attempt_id()).await {
-                Ok(info) => record.log_size = record.log_size.max(info.size),
+                Ok(info) => {
+                    record.log_size = record.log_size.max(info.size);
+                    record.log_cut = info.cut;
+                }
                 Err(error) => tracing::debug!(execution = %record.id, %error, "no size of a log"),
             }
         }

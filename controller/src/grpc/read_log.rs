@@ -35,6 +35,7 @@ pub(super) async fn open(
     request: v1::ReadLogRequest,
 ) -> Result<BoxStream<'static, Result<v1::ReadLogResponse, Status>>, Status> {
     let id = checked(|check| check.id("execution", &request.execution))?;
+    let wanted = checked(|check| executions::wanted(&request, check))?;
     let place = services.parts.followers.clone().try_acquire_owned();
     let place = place.map_err(|_| RequestError::Followers { limit: MOST_FOLLOWERS })?;
     let shown = services.parts.queue.get(id).await?;
@@ -54,27 +55,33 @@ pub(super) async fn open(
         // What comes later was not asked for; else who writes fast enough would never let it end.
         false => services.parts.logs.info(attempt).await?.size,
     };
+    let ended = attempt.attempt == newest && shown.record.attempt.outcome().is_some();
+    let had = if ended { shown.record.log_size } else { 0 };
+    let reader = services.parts.logs.open(attempt, wanted, had).await?;
+    let (offset, reader) = (reader.offset(), reader.until(until));
+    let begins = (request.since.is_some() || request.tail_lines.is_some())
+        .then(|| executions::beginning(offset));
     let reading = Reading {
-        reader: services.parts.logs.read(attempt, request.offset),
+        reader,
         queue: services.parts.queue.clone(),
         ending: services.parts.ending.clone(),
         attempt,
         follow: request.follow,
-        offset: request.offset,
         until,
         over: is_over(&shown, attempt),
         look_at: next_look(),
         last_look: false,
         _place: place,
     };
-    let answers = stream::unfold(Some(reading), |reading| async move {
-        let mut reading = reading?;
-        Some(match reading.next().await {
-            Ok((answer, true)) => (Ok(answer), Some(reading)),
-            Ok((answer, false)) => (Ok(answer), None),
-            Err(status) => (Err(status), None),
-        })
-    });
+    let answers =
+        stream::iter(begins.map(Ok)).chain(stream::unfold(Some(reading), |reading| async move {
+            let mut reading = reading?;
+            Some(match reading.next().await {
+                Ok((answer, true)) => (Ok(answer), Some(reading)),
+                Ok((answer, false)) => (Ok(answer), None),
+                Err(status) => (Err(status), None),
+            })
+        }));
     Ok(answers.boxed())
 }
 
@@ -94,8 +101,6 @@ struct Reading {
     ending: CancellationToken,
     attempt: AttemptId,
     follow: bool,
-    /// Where the next byte is.
-    offset: u64,
     /// Where it ends for who does not follow.
     until: u64,
     /// Whether nobody writes any more, as of the last look.
@@ -121,16 +126,19 @@ impl Reading {
     async fn answer(&mut self) -> Result<(v1::ReadLogResponse, bool), Status> {
         loop {
             match self.reader.next().await? {
-                Piece::Bytes { offset, .. } if offset >= self.until => {
-                    return Ok((executions::end_for_now(self.offset, true), false));
+                Piece::Bytes { offset, .. } | Piece::Gap { offset, .. } if offset >= self.until => {
+                    return Ok((executions::end_for_now(self.until, true), false));
+                }
+                Piece::Gap { offset, size, reason } => {
+                    return Ok((executions::gap(offset, size, reason), true));
                 }
                 Piece::Bytes { offset, durable, chunk } => {
-                    self.offset = offset + chunk.data.len() as u64;
                     return Ok((executions::chunk(offset, durable, chunk), true));
                 }
                 Piece::End(info) => return Ok((executions::end(info), false)),
                 Piece::CaughtUp if !self.follow || self.last_look => {
-                    return Ok((executions::end_for_now(self.offset, !self.over), false));
+                    let size = self.reader.offset();
+                    return Ok((executions::end_for_now(size, !self.over), false));
                 }
                 // Bytes may have come just before it was over: it is read once more.
                 Piece::CaughtUp if self.over => self.last_look = true,

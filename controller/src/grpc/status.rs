@@ -304,6 +304,9 @@ statuses! {
     LogError => |error| match error {
         LogError::Unanswered(error) => unanswered(&error),
         LogError::Away(_) => Meaning::unavailable("LOGS_AWAY"),
+        LogError::Damaged(_) => Meaning::new(Code::DataLoss, "LOG_DAMAGED"),
+        LogError::Expired { .. } => Meaning::new(Code::NotFound, "LOG_NOT_KEPT"),
+        LogError::Open(_) => Meaning::new(Code::FailedPrecondition, "LOG_OPEN"),
         LogError::OutOfRange { .. } => Meaning::new(Code::OutOfRange, "OFFSET"),
         LogError::Full { .. } => {
             Meaning::full("LOG_BUFFER_FULL", SOON, "Bytes arrive faster than they are stored.")

@@ -2,12 +2,16 @@
 
 use super::{
     LogError, LogFolder, LogStore,
+    end::End,
     index::{self, Place, SegmentEntry},
+    middle::LeftOut,
     rules::Flush,
     segment::{self, ObjectName},
+    thin::{Thinned, thinned},
 };
-use crate::store::{Commit, Writer};
+use crate::store::{Commit, StoreHandle, Writer};
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use jiff::Timestamp;
 use octavius_protocol::id::AttemptId;
 use tokio::{sync::watch, time::Instant};
 
@@ -17,8 +21,8 @@ const INLINE: usize = 4 << 10;
 /// What came of a flush.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It is on disk.
-    Done,
+    /// It is on disk, and so much is left out of the middle of the log.
+    Done(Option<LeftOut>),
     /// It is not, and may be tried again.
     Failed(String),
     /// The index may or may not say that it is: what is in memory is no longer to be trusted.
@@ -59,18 +63,24 @@ impl LogStore {
             return; // the tick tries again
         }
         let Some(live) = self.logs.get_mut(&attempt) else { return };
-        let flush = live.log.begin_flush();
-        let work = stored(self.folder.clone(), self.writer.clone(), self.term, attempt, flush);
-        let work = work.into_actor(self);
+        let flush = live.log.begin_flush(&self.limits);
+        let tools = Tools {
+            store: self.store.clone(),
+            writer: self.writer.clone(),
+            folder: self.folder.clone(),
+            term: self.term,
+        };
+        let work = async move { tools.stored(attempt, flush).await }.into_actor(self);
         ctx.spawn(work.map(move |outcome, store, ctx| store.flushed(attempt, outcome, ctx)));
     }
 
     fn flushed(&mut self, attempt: AttemptId, outcome: Outcome, ctx: &mut Context<Self>) {
         let now = self.now();
         let trouble = match outcome {
-            Outcome::Done => {
+            Outcome::Done(left_out) => {
+                let limits = self.limits;
                 // It is in memory: a log with a flush under way does not leave.
-                let _ = self.change(attempt, super::rules::Log::flushed);
+                let _ = self.change(attempt, |log| log.flushed(left_out, &limits));
                 None
             }
             Outcome::Failed(why) => {
@@ -92,28 +102,45 @@ impl LogStore {
     }
 }
 
-/// Stores one flush.
-async fn stored(
-    folder: LogFolder,
+/// What a flush works with.
+struct Tools {
+    store: StoreHandle,
     writer: Writer,
+    folder: LogFolder,
     term: u64,
-    attempt: AttemptId,
-    flush: Flush,
-) -> Outcome {
-    let began = Instant::now();
-    let segment = match placed(&folder, term, attempt, &flush).await {
-        Ok(place) => place.and_then(|place| SegmentEntry::new(&flush, place)),
-        Err(error) => return Outcome::Failed(error.to_string()),
-    };
-    let segments = u64::from(segment.is_some());
-    let outcome = writer.commit(index::writes(attempt, segment.as_ref(), flush.end)).await;
-    metrics::histogram!("octavius_log_flush_seconds").record(began.elapsed());
-    match outcome {
-        Commit::Done => {
-            metrics::counter!("octavius_log_segments_total").increment(segments);
-            Outcome::Done
+}
+
+impl Tools {
+    /// Stores one flush, and what goes with it of the middle.
+    async fn stored(&self, attempt: AttemptId, flush: Flush) -> Outcome {
+        let began = Instant::now();
+        let segment = match placed(&self.folder, self.term, attempt, &flush).await {
+            Ok(place) => place.and_then(|place| SegmentEntry::new(&flush, place)),
+            Err(error) => return Outcome::Failed(error.to_string()),
+        };
+        let thinned = match &flush.thinning {
+            Some(thinning) => thinned(&self.store, &self.writer, attempt, *thinning).await,
+            None => Ok(Thinned::default()),
+        };
+        let Thinned { mut writes, left_out, objects } = match thinned {
+            Ok(thinned) => thinned,
+            Err(why) => return Outcome::Doubtful(why),
+        };
+        let left_out = left_out.or(flush.left_out);
+        writes.extend(segment.as_ref().map(|segment| index::segment(attempt, segment)));
+        let end = flush.end.map(|end| End { left_out, ..end });
+        writes.extend(end.map(|end| index::closed(attempt, end, Timestamp::now())));
+        let outcome = self.writer.commit(writes).await;
+        metrics::histogram!("octavius_log_flush_seconds").record(began.elapsed());
+        match outcome {
+            Commit::Done => {
+                let segments = u64::from(segment.is_some());
+                metrics::counter!("octavius_log_segments_total").increment(segments);
+                self.folder.delete_all(objects).await;
+                Outcome::Done(left_out)
+            }
+            Commit::Refused(why) | Commit::Unknown(why) => Outcome::Doubtful(why),
         }
-        Commit::Refused(why) | Commit::Unknown(why) => Outcome::Doubtful(why),
     }
 }
 

@@ -28,7 +28,8 @@ impl LogFolder {
     pub fn open(folder: &Path) -> io::Result<Self> {
         make(folder)?;
         let objects = LocalFileSystem::new_with_prefix(folder).map_err(io::Error::other)?;
-        Ok(Self::on(Arc::new(objects.with_fsync(true))))
+        // Folders of logs that are gone go with them.
+        Ok(Self::on(Arc::new(objects.with_fsync(true).with_automatic_cleanup(true))))
     }
 
     /// Any object store whose writes are durable when they are answered.
@@ -59,9 +60,17 @@ impl LogFolder {
         within(name, "written", put).await
     }
 
-    pub(super) async fn get(&self, name: &str) -> Result<Bytes, LogError> {
+    /// The bytes of an object; none where there is none of that name.
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, LogError> {
         let path = ObjectPath::from(name);
-        within(name, "read", async { self.objects.get(&path).await?.bytes().await }).await
+        let get = async {
+            match self.objects.get(&path).await {
+                Ok(found) => found.bytes().await.map(Some),
+                Err(Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        within(name, "read", get).await
     }
 
     /// Deletes an object; that it is not there is as well.
@@ -73,6 +82,15 @@ impl LogFolder {
             }
         };
         within(name.as_ref(), "deleted", delete).await
+    }
+
+    /// Deletes objects that the index does not know any more. What cannot be deleted is left to the sweep.
+    pub(super) async fn delete_all(&self, names: Vec<String>) {
+        for name in names {
+            if let Err(error) = self.delete(&ObjectPath::from(name)).await {
+                tracing::warn!(%error, "a segment that no log knows any more stays until it is swept");
+            }
+        }
     }
 
     pub(super) fn list(&self) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
@@ -126,14 +144,14 @@ mod tests {
 
         folder.put("a/1/x", Bytes::from_static(b"bytes")).await.unwrap();
         folder.put("a/1/x", Bytes::from_static(b"bytes")).await.unwrap();
-        assert_eq!(folder.get("a/1/x").await.unwrap(), "bytes");
+        assert_eq!(folder.get("a/1/x").await.unwrap().unwrap(), "bytes");
         let all: Vec<_> = folder.list().try_collect().await.unwrap();
         assert_eq!(all.len(), 1, "no second object, and nothing half written: {all:?}");
 
         folder.delete(&all[0].location).await.unwrap();
         folder.delete(&all[0].location).await.unwrap();
-        let gone = folder.get("a/1/x").await.unwrap_err().to_string();
-        assert!(gone.contains("a/1/x"), "{gone}");
+        assert_eq!(folder.get("a/1/x").await.unwrap(), None);
+        assert!(!place.path().join("logs/a").exists(), "its folder goes with it");
     }
 
     #[tokio::test]

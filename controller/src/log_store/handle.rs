@@ -7,11 +7,13 @@ use super::{
     flush::Drain,
     index,
     look::Describe,
+    remove::Remove,
+    segments::Segments,
 };
-use crate::store::{ReadError, StoreHandle};
+use crate::store::{ReadError, StoreHandle, keys};
 use bytes::Bytes;
 use jiff::Timestamp;
-use octavius_protocol::id::AttemptId;
+use octavius_protocol::id::{AttemptId, ExecutionId};
 use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
 };
@@ -82,9 +84,27 @@ pub enum LogError {
     /// The store or the object store could not be used; it may work later.
     #[error("the logs could not be reached: {0}")]
     Away(String),
+    /// What is kept of the log is damaged: it will not get better.
+    #[error("the log is damaged: {0}")]
+    Damaged(String),
+    /// The log was kept as long as logs are.
+    #[error(
+        "the log of {attempt} is not kept any more: `keep_logs_for` in the controller's configuration is {}s",
+        keep_for.as_secs()
+    )]
+    Expired {
+        /// Whose log.
+        attempt: AttemptId,
+        /// How long logs are kept.
+        keep_for: Duration,
+    },
+    /// The log is written to, or about to be, and so it is not removed.
+    #[error("the log of {0} is not closed: it can be removed when its execution is final")]
+    Open(AttemptId),
     /// The log ends before the offset that was asked for.
     #[error(
-        "the log ends at {size}, before the offset {offset}: what was shown behind it did not survive a crash; read again from {size}"
+        "the log has {size} bytes, and the offset {offset} is behind them: give one of {size} at the most; if so much was \
+         shown before, it did not survive a crash of the controller"
     )]
     OutOfRange {
         /// What was asked for.
@@ -116,7 +136,8 @@ impl From<ReadError> for LogError {
 pub struct LogHandle {
     pub(super) actor: Handle<LogStore>,
     pub(super) store: StoreHandle,
-    pub(super) folder: LogFolder,
+    pub(super) segments: Segments,
+    limits: LogLimits,
 }
 
 impl LogHandle {
@@ -138,7 +159,7 @@ impl LogHandle {
         };
         let policy = RestartPolicy::default();
         let actor = system.supervise(ACTOR, Limits::default(), policy, build)?.behind(gate);
-        Ok(Self { actor, store, folder })
+        Ok(Self { actor, store, segments: Segments::new(folder), limits })
     }
 
     /// Waits until the actor serves, `within` at the most.
@@ -197,12 +218,29 @@ impl LogHandle {
         }
         match self.actor.query(Priority::Read, Describe { attempt }).await? {
             Some(info) => Ok(info),
-            None => Ok(index::load(&self.store, attempt).await?.info()),
+            None => Ok(index::load(&self.store, attempt, &self.limits).await?.info()),
         }
     }
 
-    /// Reads a log from `offset` on. Each reader goes at its own pace, from the store and from memory, and holds one
-    /// segment at a time.
+    /// Removes the logs of all attempts of an execution that is final: first what the index says of them, then their
+    /// bytes. Says how many there were; safe to ask again.
+    pub async fn remove_all(&self, execution: ExecutionId) -> Result<usize, LogError> {
+        let all = keys::logs_of(execution);
+        let end = keys::prefix_end(&all);
+        let mut removed = 0;
+        while let Some(attempt) = index::first_log(&self.store, all.clone(), end.clone()).await? {
+            self.actor.mutate(Priority::Report, Remove { attempt }).await??;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    pub(super) fn expired(&self, attempt: AttemptId) -> LogError {
+        LogError::Expired { attempt, keep_for: self.limits.keep_for }
+    }
+
+    /// Reads a log from `offset` on. Each reader goes at its own pace, from the store and from memory, and holds
+    /// nothing between two pieces.
     pub fn read(&self, attempt: AttemptId, offset: u64) -> LogReader {
         LogReader::new(self.clone(), attempt, offset)
     }
@@ -238,6 +276,15 @@ pub enum Piece {
         durable: u64,
         /// The bytes, and when they were read.
         chunk: Chunk,
+    },
+    /// Bytes that are left out of the middle of the log.
+    Gap {
+        /// The place of the first one, or of the first that was asked for.
+        offset: u64,
+        /// How many they are.
+        size: u64,
+        /// Why they are not kept, in words that name the key.
+        reason: String,
     },
     /// There is no more at present.
     CaughtUp,

@@ -3,8 +3,10 @@
 //! Only the actor writes it, through its `Writer`; readers read it by themselves, also where no actor holds the log.
 
 use super::{
-    LogError, LogInfo,
-    rules::{End, Flush, Log, Point},
+    LogError, LogInfo, LogLimits,
+    end::End,
+    middle::LeftOut,
+    rules::{Flush, Log, Point, Stored},
     segment::Damaged,
 };
 use crate::store::{Entry, Range, StoreHandle, Write, keys};
@@ -40,7 +42,7 @@ pub(super) struct SegmentEntry {
     #[prost(sint64, tag = "6")]
     pub(super) last_at: i64,
     /// Where its bytes are.
-    #[prost(oneof = "Place", tags = "7, 8")]
+    #[prost(oneof = "Place", tags = "7, 8, 9")]
     pub(super) place: Option<Place>,
 }
 
@@ -53,6 +55,9 @@ pub(super) enum Place {
     /// Here: small ones need no file.
     #[prost(bytes = "bytes", tag = "8")]
     Inline(Bytes),
+    /// Nowhere: the log grew beyond this limit, in bytes.
+    #[prost(uint64, tag = "9")]
+    LeftOut(u64),
 }
 
 impl SegmentEntry {
@@ -72,6 +77,14 @@ impl SegmentEntry {
     pub(super) fn end(&self) -> u64 {
         self.offset.saturating_add(self.size)
     }
+
+    /// The object that holds its bytes, if one does.
+    pub(super) fn object(self) -> Option<String> {
+        match self.place {
+            Some(Place::Object(name)) => Some(name),
+            Some(Place::Inline(_) | Place::LeftOut(_)) | None => None,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -82,22 +95,47 @@ struct EndEntry {
     crc: u64,
     #[prost(string, tag = "3")]
     cut: String,
+    /// The first byte that is left out of the middle.
+    #[prost(uint64, tag = "4")]
+    gap_from: u64,
+    /// The place behind the last one.
+    #[prost(uint64, tag = "5")]
+    gap_to: u64,
+    /// By which limit; 0 where nothing is left out.
+    #[prost(uint64, tag = "6")]
+    gap_limit: u64,
+    /// When the log was closed, in milliseconds since 1970, by the controller's clock; 0 where that was not written.
+    #[prost(sint64, tag = "7")]
+    closed_at: i64,
 }
 
-/// The writes of one flush.
-pub(super) fn writes(
-    attempt: AttemptId,
-    segment: Option<&SegmentEntry>,
-    end: Option<End>,
-) -> Vec<Write> {
-    let segment = segment.map(|segment| {
-        Write::Put(keys::log_segment(attempt, segment.offset), segment.encode_to_vec().into())
-    });
-    let end = end.map(|End { size, crc, cut }| {
-        let entry = EndEntry { size, crc, cut };
-        Write::Put(keys::log_end(attempt), entry.encode_to_vec().into())
-    });
-    segment.into_iter().chain(end).collect()
+impl EndEntry {
+    fn end(self) -> End {
+        let Self { size, crc, cut, gap_from: from, gap_to: to, gap_limit: limit, .. } = self;
+        let left_out = (limit > 0).then_some(LeftOut { from, to, limit });
+        End { size, crc, cut, left_out }
+    }
+}
+
+/// The write of one segment.
+pub(super) fn segment(attempt: AttemptId, segment: &SegmentEntry) -> Write {
+    Write::Put(keys::log_segment(attempt, segment.offset), segment.encode_to_vec().into())
+}
+
+/// The write of a log's end.
+pub(super) fn closed(attempt: AttemptId, end: End, at: Timestamp) -> Write {
+    let End { size, crc, cut, left_out } = end;
+    let gap = left_out.unwrap_or(LeftOut { from: 0, to: 0, limit: 0 });
+    let entry = EndEntry {
+        size,
+        crc,
+        cut,
+        gap_from: gap.from,
+        gap_to: gap.to,
+        gap_limit: gap.limit,
+        closed_at: at.as_millisecond(),
+    };
+    Write::Put(keys::log_end(attempt), entry.encode_to_vec().into())
 }
 
 /// One entry of a log.
@@ -109,8 +147,7 @@ enum Indexed {
 fn decoded(entry: Entry) -> Result<Indexed, LogError> {
     let Entry { key, value } = entry;
     let indexed = if key.ends_with("/end") {
-        EndEntry::decode(value)
-            .map(|EndEntry { size, crc, cut }| Indexed::End(End { size, crc, cut }))
+        EndEntry::decode(value).map(|entry| Indexed::End(entry.end()))
     } else {
         SegmentEntry::decode(value).map(Indexed::Segment)
     };
@@ -118,27 +155,37 @@ fn decoded(entry: Entry) -> Result<Indexed, LogError> {
 }
 
 pub(super) fn damaged(what: &str, why: &Damaged) -> LogError {
-    LogError::Away(format!("`{what}` cannot be used: {why}"))
+    LogError::Damaged(format!("`{what}` cannot be used: {why}"))
 }
 
 /// A log as far as the index has it; empty and open where it has nothing.
-pub(super) async fn load(store: &StoreHandle, attempt: AttemptId) -> Result<Log, LogError> {
+pub(super) async fn load(
+    store: &StoreHandle,
+    attempt: AttemptId,
+    limits: &LogLimits,
+) -> Result<Log, LogError> {
     let mut range = Range::prefix(&keys::log(attempt), PAGE);
-    let (mut durable, mut end) = (Point::default(), None);
-    let (mut first_at, mut last_at) = (None, None);
+    let (mut stored, mut first_at, mut last_at) = (Stored::default(), None, None);
     loop {
         let page = store.range(range.clone()).await?;
         let last_key = page.entries.last().map(|entry| entry.key.clone());
         for entry in page.entries {
             match decoded(entry)? {
-                Indexed::Segment(segment) if segment.offset == durable.offset => {
+                Indexed::Segment(segment) if segment.offset == stored.durable.offset => {
                     first_at.get_or_insert(segment.first_at);
                     last_at = Some(segment.last_at);
                     let (offset, crc) = (segment.end(), segment.crc);
-                    durable = Point { offset, crc, cursor: segment.cursor };
+                    if let Some(Place::LeftOut(limit)) = segment.place {
+                        stored.left_out = Some(LeftOut { from: segment.offset, to: offset, limit });
+                    }
+                    stored.durable = Point { offset, crc, cursor: segment.cursor };
+                    let long_enough = offset >= limits.kept / 2;
+                    stored.head = stored.head.or(long_enough.then_some(offset));
                 }
-                Indexed::Segment(segment) => return Err(gap(attempt, durable.offset, &segment)),
-                Indexed::End(ended) => end = Some(ended),
+                Indexed::Segment(segment) => {
+                    return Err(gap(attempt, stored.durable.offset, &segment));
+                }
+                Indexed::End(ended) => stored.closed = Some(ended),
             }
         }
         match last_key {
@@ -147,7 +194,7 @@ pub(super) async fn load(store: &StoreHandle, attempt: AttemptId) -> Result<Log,
         }
     }
     let time = |at: Option<i64>| at.and_then(|at| Timestamp::from_millisecond(at).ok());
-    Ok(Log::stored(durable, time(first_at), time(last_at), end))
+    Ok(Log::stored(Stored { first_at: time(first_at), last_at: time(last_at), ..stored }))
 }
 
 fn gap(attempt: AttemptId, wanted: u64, found: &SegmentEntry) -> LogError {
@@ -196,12 +243,16 @@ pub(super) enum Ahead {
     Nothing,
 }
 
-/// What begins at `offset`, where a segment is known to end.
-pub(super) async fn ahead(
+/// What is at `offset`. `at_seam`: a segment begins there, if one covers it and none of the middle went meanwhile.
+pub(super) async fn at(
     store: &StoreHandle,
     attempt: AttemptId,
     offset: u64,
+    at_seam: bool,
 ) -> Result<Ahead, LogError> {
+    if !at_seam && let Some(segment) = containing(store, attempt, offset).await? {
+        return Ok(Ahead::Segments(vec![segment]));
+    }
     let start = keys::log_segment(attempt, offset);
     let range = Range { start, end: keys::prefix_end(&keys::log(attempt)), limit: AHEAD };
     let mut segments = Vec::new();
@@ -215,12 +266,92 @@ pub(super) async fn ahead(
     match segments.first() {
         None => Ok(Ahead::Nothing),
         Some(first) if first.offset == offset => Ok(Ahead::Segments(segments)),
-        Some(first) => Err(gap(attempt, offset, first)),
+        // What began there is a part of the gap by now.
+        Some(first) => match containing(store, attempt, offset).await? {
+            Some(segment) => Ok(Ahead::Segments(vec![segment])),
+            None => Err(gap(attempt, offset, first)),
+        },
     }
+}
+
+/// Up to `most` segments from the one that begins at `offset` on.
+pub(super) async fn segments(
+    store: &StoreHandle,
+    attempt: AttemptId,
+    offset: u64,
+    most: usize,
+) -> Result<Vec<SegmentEntry>, LogError> {
+    let start = keys::log_segment(attempt, offset);
+    let range = Range { start, end: keys::log_end(attempt), limit: most };
+    let mut segments = Vec::new();
+    for entry in store.range(range).await?.entries {
+        if let Indexed::Segment(segment) = decoded(entry)? {
+            segments.push(segment);
+        }
+    }
+    Ok(segments)
+}
+
+/// Whether the index has the beginning of a log that has bytes: it goes first when a log is removed.
+pub(super) async fn begins(store: &StoreHandle, attempt: AttemptId) -> Result<bool, LogError> {
+    Ok(store.get(&keys::log_segment(attempt, 0)).await?.is_some())
+}
+
+/// When a log was closed; none while it is open, and the start of time where that was not written.
+pub(super) async fn closed_at(
+    store: &StoreHandle,
+    attempt: AttemptId,
+) -> Result<Option<Timestamp>, LogError> {
+    let key = keys::log_end(attempt);
+    let Some(value) = store.get(&key).await? else { return Ok(None) };
+    let entry = EndEntry::decode(value);
+    let entry = entry.map_err(|error| damaged(&key, &Damaged(error.to_string())))?;
+    Ok(Some(Timestamp::from_millisecond(entry.closed_at).unwrap_or_default()))
+}
+
+/// The attempt of the first log at or behind a key, if there is one.
+pub(super) async fn first_log(
+    store: &StoreHandle,
+    start: String,
+    end: String,
+) -> Result<Option<AttemptId>, LogError> {
+    let page = store.range(Range { start, end, limit: 1 }).await?;
+    let Some(Entry { key, .. }) = page.entries.into_iter().next() else { return Ok(None) };
+    match keys::log_attempt(&key) {
+        Some(attempt) => Ok(Some(attempt)),
+        None => Err(damaged(&key, &Damaged("its key names no log".to_owned()))),
+    }
+}
+
+/// The first entries of a log, as writes that delete them, and the objects that they name.
+pub(super) async fn removal(
+    store: &StoreHandle,
+    attempt: AttemptId,
+    most: usize,
+) -> Result<(Vec<Write>, Vec<String>), LogError> {
+    let (mut writes, mut objects) = (Vec::new(), Vec::new());
+    for entry in store.range(Range::prefix(&keys::log(attempt), most)).await?.entries {
+        writes.push(Write::Delete(entry.key.clone()));
+        // What cannot be read is deleted as well; its object has no name, and is swept.
+        if let Ok(Indexed::Segment(segment)) = decoded(entry) {
+            objects.extend(segment.object());
+        }
+    }
+    Ok((writes, objects))
 }
 
 /// The segment that `offset` lies in, if there is one.
 pub(super) async fn containing(
+    store: &StoreHandle,
+    attempt: AttemptId,
+    offset: u64,
+) -> Result<Option<SegmentEntry>, LogError> {
+    let last = up_to(store, attempt, offset).await?;
+    Ok(last.filter(|segment| offset < segment.end()))
+}
+
+/// The last segment that begins at `offset` or before.
+pub(super) async fn up_to(
     store: &StoreHandle,
     attempt: AttemptId,
     offset: u64,
@@ -233,7 +364,7 @@ pub(super) async fn containing(
             continue;
         };
         return match decoded(last)? {
-            Indexed::Segment(segment) => Ok(Some(segment).filter(|segment| offset < segment.end())),
+            Indexed::Segment(segment) => Ok(Some(segment)),
             Indexed::End(_) => Ok(None),
         };
     }

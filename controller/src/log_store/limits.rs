@@ -17,6 +17,12 @@ pub struct LogLimits {
     pub waiting: usize,
     /// The most of all logs that is held until it is durable, in bytes.
     pub waiting_in_all: usize,
+    /// So many bytes of one log are kept on disk, in whole segments: the first half and the last half.
+    pub kept: u64,
+    /// A log is kept for so long after it was closed.
+    pub keep_for: Duration,
+    /// How often it is looked for logs that were kept long enough.
+    pub expire_every: Duration,
     /// An open log that nobody asks for so long leaves memory.
     pub idle: Duration,
     /// A closed log that nobody asks for so long leaves memory.
@@ -40,6 +46,9 @@ impl Default for LogLimits {
             old_after: Duration::from_secs(10 * 60),
             waiting: 4 << 20,
             waiting_in_all: 256 << 20,
+            kept: 64 << 20,
+            keep_for: Duration::from_secs(30 * 24 * 60 * 60),
+            expire_every: Duration::from_secs(10 * 60),
             idle: Duration::from_secs(15 * 60),
             linger: Duration::from_secs(5),
             tick: Duration::from_millis(500),

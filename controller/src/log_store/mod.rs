@@ -7,28 +7,39 @@
 //! leaves when nobody needs it. If nobody knows whether the index was written, the actor stops and starts again from
 //! what is on disk: executors append again from there.
 //!
+//! A log that grows beyond its limit loses its middle while it grows (`middle.rs`, `thin.rs`), and one that was closed
+//! long ago goes (`expire.rs`, `remove.rs`); each time the index says so before the bytes are deleted.
+//!
 //! Readers fetch what is durable by themselves (`reader.rs`); the actor never holds a slow one up or waits for it.
 //! Which attempts exist, who may append and who may read is not known here.
 
 mod append;
 mod close;
+mod end;
+mod expire;
 mod flush;
 mod folder;
 mod handle;
 mod index;
 mod limits;
 mod look;
+mod middle;
 mod reader;
+mod remove;
 mod rules;
+mod seek;
 mod segment;
+mod segments;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod thin;
 
 pub use folder::LogFolder;
 pub use handle::{Appended, Chunk, LogError, LogHandle, LogInfo, Piece, Sealed};
 pub use limits::LogLimits;
 pub use reader::LogReader;
+pub use seek::Wanted;
 
 use crate::store::{StoreHandle, Writer};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, ResponseActFuture, WrapFuture, fut};
@@ -99,6 +110,9 @@ impl Actor for LogStore {
             self.limits.sweep_every,
         );
         ctx.spawn(sweep.into_actor(self));
+        let (keep_for, every) = (self.limits.keep_for, self.limits.expire_every);
+        let expire = expire::now_and_then(self.store.clone(), ctx.address(), keep_for, every);
+        ctx.spawn(expire.into_actor(self));
     }
 }
 
@@ -179,7 +193,8 @@ impl LogStore {
         waiters.push(loaded);
         if waiters.len() == 1 {
             let store = self.store.clone();
-            let load = async move { index::load(&store, attempt).await };
+            let limits = self.limits;
+            let load = async move { index::load(&store, attempt, &limits).await };
             ctx.spawn(load.into_actor(self).map(move |log, store, _| store.loaded(attempt, log)));
         }
         when_loaded

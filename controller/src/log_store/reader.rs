@@ -1,4 +1,4 @@
-//! Readers: each goes at its own pace and holds one segment at a time.
+//! Readers: each goes at its own pace, and holds nothing between two pieces but where it is.
 //!
 //! What is durable a reader fetches itself, from the index and the folder; only for what is not durable yet, and for
 //! word of more, does it ask the actor. So a slow reader holds nobody up, and closed logs are read without the actor.
@@ -7,9 +7,12 @@ use super::{
     LogError, LogHandle, LogInfo, Piece, Progress,
     index::{self, Ahead, Place, SegmentEntry},
     look::Look,
+    middle,
     rules::{Placed, Tail},
-    segment::{self, Damaged, ObjectName},
+    segment::{self, Damaged},
+    segments::Missed,
 };
+use jiff::Timestamp;
 use octavius_protocol::id::AttemptId;
 use octavius_service::actor::{Priority, Unanswered};
 use std::{cmp::Ordering, collections::VecDeque, time::Duration};
@@ -36,10 +39,14 @@ pub struct LogReader {
     durable: u64,
     /// Whether a segment is known to begin where it stands, if one covers it.
     at_seam: bool,
-    /// What is left of the segment that it is in.
-    pieces: VecDeque<Placed>,
-    /// The segments that come next.
+    /// The segment that it is in, and those that come next.
     ahead: VecDeque<SegmentEntry>,
+    /// An object that was not there, where the index said so.
+    gone: Option<String>,
+    /// What was read before is passed over, until something is found that was not.
+    since: Option<Timestamp>,
+    /// Nothing behind it is passed over.
+    until: u64,
     following: Option<Following>,
 }
 
@@ -62,25 +69,52 @@ impl Drop for Following {
 
 impl LogReader {
     pub(super) fn new(logs: LogHandle, attempt: AttemptId, offset: u64) -> Self {
-        let (pieces, ahead) = (VecDeque::new(), VecDeque::new());
-        let at_seam = offset == 0;
-        Self { logs, attempt, offset, durable: 0, at_seam, pieces, ahead, following: None }
+        let (ahead, at_seam) = (VecDeque::new(), offset == 0);
+        let (gone, since, until, following) = (None, None, u64::MAX, None);
+        Self { logs, attempt, offset, durable: 0, at_seam, ahead, gone, since, until, following }
+    }
+
+    /// Passes over what was read before that time, by the executor's clock, up to the first that was not.
+    pub(super) fn since(self, since: Option<Timestamp>) -> Self {
+        Self { since, ..self }
+    }
+
+    /// Passes over nothing behind this offset: who writes fast enough would never let it end.
+    pub fn until(self, until: u64) -> Self {
+        Self { until, ..self }
+    }
+
+    /// Where it stands: the place of the next byte.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The next piece, without waiting for the job to write more. Cancel safe. After an error it may be called again:
     /// it goes on where it stands.
     pub async fn next(&mut self) -> Result<Piece, LogError> {
-        for _ in 0..TURNS {
-            if let Some(Placed { offset, chunk }) = self.pieces.pop_front() {
-                self.offset = offset + chunk.data.len() as u64;
-                return Ok(Piece::Bytes { offset, durable: self.durable, chunk });
+        loop {
+            match (self.step().await?, self.since) {
+                (Piece::Bytes { offset, chunk, .. }, Some(since))
+                    if chunk.observed_at < since && offset < self.until =>
+                {
+                    tokio::task::consume_budget().await;
+                }
+                (piece @ (Piece::Bytes { .. } | Piece::Gap { .. }), _) => {
+                    self.since = None;
+                    return Ok(piece);
+                }
+                (piece @ (Piece::CaughtUp | Piece::End(_)), _) => return Ok(piece),
             }
-            if let Some(segment) = self.ahead.front() {
-                let chunks = fetched(&self.logs, segment).await?;
-                self.pieces = segment::pieces(&chunks, self.offset);
-                self.ahead.pop_front();
-                self.at_seam = true;
-                continue;
+        }
+    }
+
+    async fn step(&mut self) -> Result<Piece, LogError> {
+        for _ in 0..TURNS {
+            if let Some(segment) = self.ahead.pop_front() {
+                match self.of(segment).await? {
+                    Some(piece) => return Ok(piece),
+                    None => continue,
+                }
             }
             if !self.is_behind_durable() {
                 match in_turn(|| self.find()).await? {
@@ -100,6 +134,51 @@ impl LogReader {
         }
         let text = format!("the index has nothing at {}, and it should have", self.offset);
         Err(LogError::Away(text))
+    }
+
+    /// The piece of a segment at the offset; none if its object went meanwhile, or it ends before.
+    async fn of(&mut self, segment: SegmentEntry) -> Result<Option<Piece>, LogError> {
+        let (offset, end) = (self.offset, segment.end());
+        if let Some(Place::LeftOut(limit)) = segment.place {
+            (self.offset, self.at_seam) = (end.max(offset), true);
+            let (size, reason) = (end.saturating_sub(offset), middle::reason(limit));
+            return Ok((size > 0).then_some(Piece::Gap { offset, size, reason }));
+        }
+        let unpacked = match self.logs.segments.get(self.attempt, &segment).await {
+            Ok(unpacked) => unpacked,
+            Err(Missed::Failed(error)) => return Err(error),
+            Err(Missed::Gone) => return self.is_gone(segment).await,
+        };
+        self.gone = None;
+        let Some(Placed { offset, chunk }) = segment::piece(&unpacked.chunks, offset) else {
+            return Ok(None);
+        };
+        self.offset = offset + chunk.data.len() as u64;
+        self.at_seam = self.offset == end;
+        if !self.at_seam {
+            self.ahead.push_front(segment);
+        }
+        Ok(Some(Piece::Bytes { offset, durable: self.durable, chunk }))
+    }
+
+    /// The object of a segment is not there. The index told of it a while ago: if it does not any more, all is well.
+    async fn is_gone(&mut self, segment: SegmentEntry) -> Result<Option<Piece>, LogError> {
+        let (attempt, end) = (self.attempt, segment.end());
+        let name = segment.object();
+        if name.is_some() && self.gone == name {
+            let why = format!(
+                "it is not there any more; what comes behind it can be read from byte {end} on"
+            );
+            let name = name.unwrap_or_default();
+            return Err(index::damaged(&name, &Damaged(why)));
+        }
+        if !index::begins(&self.logs.store, attempt).await? {
+            return Err(self.logs.expired(attempt));
+        }
+        self.gone = name;
+        self.ahead.clear();
+        self.at_seam = false;
+        Ok(None)
     }
 
     /// Waits until `next` has more to say than `CaughtUp`; five seconds at the most. Cancel safe.
@@ -125,13 +204,14 @@ impl LogReader {
 
     /// What the index has from the offset on.
     async fn find(&self) -> Result<Ahead, LogError> {
-        let (store, attempt, offset) = (&self.logs.store, self.attempt, self.offset);
-        if !self.at_seam
-            && let Some(segment) = index::containing(store, attempt, offset).await?
-        {
-            return Ok(Ahead::Segments(vec![segment]));
+        let (store, attempt) = (&self.logs.store, self.attempt);
+        match index::at(store, attempt, self.offset, self.at_seam).await {
+            // It is being removed.
+            Err(LogError::Damaged(_)) if !index::begins(store, attempt).await? => {
+                Err(self.logs.expired(attempt))
+            }
+            found => found,
         }
-        index::ahead(store, attempt, offset).await
     }
 
     fn end(&self, info: LogInfo) -> Result<Piece, LogError> {
@@ -167,6 +247,7 @@ impl LogReader {
             }
             Tail::CaughtUp => Ok(Some(Piece::CaughtUp)),
             Tail::End(info) => Ok(Some(Piece::End(info))),
+            Tail::Beyond(0) if offset <= self.durable => Err(self.logs.expired(attempt)),
             Tail::Beyond(size) => Err(LogError::OutOfRange { offset, size }),
         }
     }
@@ -193,29 +274,4 @@ where
         tokio::time::sleep(jittered).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-/// The chunks of a segment, from wherever they are.
-async fn fetched(logs: &LogHandle, segment: &SegmentEntry) -> Result<Vec<Placed>, LogError> {
-    let (offset, size) = (segment.offset, segment.size);
-    let name = match &segment.place {
-        Some(Place::Inline(packed)) => {
-            let chunks = segment::unpacked(offset, size, packed);
-            return chunks.map_err(|why| index::damaged(&format!("the segment at {offset}"), &why));
-        }
-        Some(Place::Object(name)) => name.clone(),
-        None => {
-            let why = Damaged("it is in a place that this version does not know".to_owned());
-            return Err(index::damaged(&format!("the segment at {offset}"), &why));
-        }
-    };
-    let packed = logs.folder.get(&name).await?;
-    let object = name.clone();
-    let unpacked = tokio::task::spawn_blocking(move || {
-        let name = ObjectName::parse(&name).ok_or_else(|| Damaged("a strange name".to_owned()))?;
-        name.fits(&packed)?;
-        segment::unpacked(offset, size, &packed)
-    });
-    let unpacked = unpacked.await.unwrap_or_else(|error| Err(Damaged(error.to_string())));
-    unpacked.map_err(|why| index::damaged(&object, &why))
 }

@@ -6,7 +6,9 @@
 
 use super::{
     Chunk, LogInfo, Sealed,
+    end::{End, in_words},
     limits::{LogLimits, retry_pause},
+    middle::{LeftOut, Thinning},
 };
 use bytes::Bytes;
 use crc::{CRC_64_XZ, Crc, Table};
@@ -46,21 +48,6 @@ pub(super) fn crc_after(crc: u64, data: &[u8]) -> u64 {
     let mut digest = CRC.digest_with_initial((!crc).reverse_bits());
     digest.update(data);
     digest.finalize()
-}
-
-/// How a log ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct End {
-    pub(super) size: u64,
-    pub(super) crc: u64,
-    /// Why it is not whole; empty where it is.
-    pub(super) cut: String,
-}
-
-impl End {
-    pub(super) fn info(&self) -> LogInfo {
-        LogInfo { size: self.size, closed: true, cut: self.cut.clone() }
-    }
 }
 
 /// A chunk and the place of its first byte.
@@ -109,6 +96,10 @@ pub(super) struct Flush {
     pub(super) until: Point,
     /// How the log ends, if this is the last of it.
     pub(super) end: Option<End>,
+    /// What of its middle goes with it.
+    pub(super) thinning: Option<Thinning>,
+    /// What was left out of its middle before.
+    pub(super) left_out: Option<LeftOut>,
 }
 
 /// What a flush that has begun will have stored.
@@ -141,10 +132,29 @@ pub(super) enum Tail {
     Beyond(u64),
 }
 
+/// A log as the index has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// How far it is durable.
+    pub(super) durable: Point,
+    /// When its first chunk was read.
+    pub(super) first_at: Option<Timestamp>,
+    /// When its last chunk was read.
+    pub(super) last_at: Option<Timestamp>,
+    /// Where the beginning that is always kept ends, once it is that long.
+    pub(super) head: Option<u64>,
+    /// What is left out of its middle.
+    pub(super) left_out: Option<LeftOut>,
+    /// How it ended.
+    pub(super) closed: Option<End>,
+}
+
 /// One live log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     durable: Point,
+    head: Option<u64>,
+    left_out: Option<LeftOut>,
     pending: VecDeque<Pending>,
     /// What is on its way to disk.
     storing: Option<Storing>,
@@ -157,14 +167,9 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A log as the index has it.
-    pub(super) fn stored(
-        durable: Point,
-        first_at: Option<Timestamp>,
-        last_at: Option<Timestamp>,
-        closed: Option<End>,
-    ) -> Self {
-        Self { durable, first_at, last_at, closed, ..Self::default() }
+    pub(super) fn stored(stored: Stored) -> Self {
+        let Stored { durable, first_at, last_at, head, left_out, closed } = stored;
+        Self { durable, first_at, last_at, head, left_out, closed, ..Self::default() }
     }
 
     pub(super) fn durable(&self) -> &Point {
@@ -185,7 +190,8 @@ impl Log {
     }
 
     pub(super) fn info(&self) -> LogInfo {
-        let open = || LogInfo { size: self.next().offset, closed: false, cut: String::new() };
+        let cut = || in_words(self.left_out, "");
+        let open = || LogInfo { size: self.next().offset, closed: false, cut: cut() };
         self.closed.as_ref().map_or_else(open, End::info)
     }
 
@@ -254,28 +260,34 @@ impl Log {
     }
 
     /// Begins to store what comes next. Ends with `flushed` or `not_flushed`.
-    pub(super) fn begin_flush(&mut self) -> Flush {
+    pub(super) fn begin_flush(&mut self, limits: &LogLimits) -> Flush {
         let end = self.closing.clone().filter(|_| self.pending.len() <= 1);
         let first = self.pending.front();
         self.storing = Some(Storing { bytes: first.is_some(), end: end.is_some() });
+        let until = first.map_or_else(|| self.durable.clone(), |first| first.until.clone());
         Flush {
             chunks: first.map(|first| first.chunks.clone()).unwrap_or_default(),
-            until: first.map_or_else(|| self.durable.clone(), |first| first.until.clone()),
+            thinning: Thinning::wanted(self.head, self.left_out, until.offset, limits.kept),
+            left_out: self.left_out,
+            until,
             end,
         }
     }
 
-    /// What was begun is durable.
-    pub(super) fn flushed(&mut self) {
+    /// What was begun is durable; with it, `left_out` is all that is left out of the middle.
+    pub(super) fn flushed(&mut self, left_out: Option<LeftOut>, limits: &LogLimits) {
         let Some(stored) = self.storing.take() else { return };
         self.failures = 0;
+        self.left_out = left_out;
         if stored.bytes
             && let Some(first) = self.pending.pop_front()
         {
             self.durable = first.until;
+            let long_enough = self.durable.offset >= limits.kept / 2;
+            self.head = self.head.or(long_enough.then_some(self.durable.offset));
         }
         if stored.end {
-            self.closed = self.closing.take();
+            self.closed = self.closing.take().map(|end| End { left_out, ..end });
         }
     }
 
@@ -302,7 +314,7 @@ impl Log {
         if (next.offset, next.crc) != (size, crc) {
             return Some(Sealed::Different { crc: next.crc });
         }
-        self.closing = Some(End { size, crc, cut: cut.to_owned() });
+        self.closing = Some(End { size, crc, cut: cut.to_owned(), left_out: None });
         None
     }
 
@@ -312,7 +324,8 @@ impl Log {
             return Some(end.info());
         }
         let next = self.next();
-        let end = End { size: next.offset, crc: next.crc, cut: why.to_owned() };
+        let end =
+            End { size: next.offset, crc: next.crc, cut: why.to_owned(), left_out: self.left_out };
         self.closing.get_or_insert(end);
         None
     }
@@ -332,6 +345,11 @@ impl Log {
             pending.chunks.get(index)
         });
         chunk.map_or(Tail::Beyond(next), |placed| Tail::Bytes(placed.from(offset, most)))
+    }
+
+    /// All that is not durable yet.
+    pub(super) fn pending(&self) -> Vec<Placed> {
+        self.pending.iter().flat_map(|pending| pending.chunks.iter().cloned()).collect()
     }
 
     /// Whether nobody misses it when it leaves memory: all of it is on disk, and it was not asked for since `touched`.

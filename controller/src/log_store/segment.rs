@@ -1,23 +1,22 @@
 //! What a segment is on disk, and what its object is called.
 //!
-//! An object is one zstd frame around one protobuf message. Its name says what it is, so that it is written once: the
+//! A segment is one zstd frame with a checksum around one protobuf message. An object's name says what it is, so that it is written once: the
 //! attempt, the offset of its first byte, the term that wrote it, and a hash of the frame. It exists only if the index
 //! says so.
 
 use super::{Chunk, rules::Placed};
 use bytes::Bytes;
-use crc::{CRC_64_XZ, Crc};
+use crc::{CRC_64_XZ, Crc, Table};
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptId, AttemptNumber};
 use prost::Message;
-use std::collections::VecDeque;
 
-static HASH: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
+static HASH: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
 const ZSTD_LEVEL: i32 = 3;
 
-/// The most bytes of one piece that a reader gets.
-pub(super) const PIECE: usize = 256 << 10;
+/// The most bytes of one piece that a reader gets: what is on its way to one that does not read is about as much.
+pub(super) const PIECE: usize = 128 << 10;
 
 /// What a chunk's time, tags and lengths take in the message at the most.
 const STORED_OVERHEAD: u64 = 40;
@@ -49,7 +48,10 @@ pub(super) fn packed(chunks: Vec<Placed>) -> std::io::Result<Bytes> {
         data: placed.chunk.data,
     };
     let message = StoredSegment { chunks: chunks.into_iter().map(stored).collect() };
-    zstd::bulk::compress(&message.encode_to_vec(), ZSTD_LEVEL).map(Bytes::from)
+    let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+    // What lies in the index has no name that carries one.
+    compressor.include_checksum(true)?;
+    compressor.compress(&message.encode_to_vec()).map(Bytes::from)
 }
 
 /// The chunks of a segment of `size` bytes that begins at `offset`. Takes milliseconds of a core for a large one.
@@ -74,18 +76,11 @@ pub(super) fn unpacked(offset: u64, size: u64, packed: &[u8]) -> Result<Vec<Plac
     Ok(chunks)
 }
 
-/// What a reader at `from` gets of these chunks, a piece at a time.
-pub(super) fn pieces(chunks: &[Placed], from: u64) -> VecDeque<Placed> {
-    let mut pieces = VecDeque::with_capacity(chunks.len());
-    for placed in chunks {
-        let mut at = placed.offset.max(from);
-        while at < placed.end() {
-            let piece = Placed { offset: at, chunk: placed.from(at, PIECE) };
-            at = piece.end();
-            pieces.push_back(piece);
-        }
-    }
-    pieces
+/// What a reader at `offset` gets of the chunks of a segment; none where it ends before.
+pub(super) fn piece(chunks: &[Placed], offset: u64) -> Option<Placed> {
+    let index = chunks.partition_point(|placed| placed.end() <= offset);
+    let placed = chunks.get(index)?;
+    Some(Placed { offset: placed.offset.max(offset), chunk: placed.from(offset, PIECE) })
 }
 
 /// What an object's name says.
@@ -179,7 +174,7 @@ mod tests {
             let chunks = placed(0, &lengths);
             let size = lengths.iter().sum::<usize>() as u64;
             let mut at = from.min(size);
-            for piece in pieces(&chunks, from) {
+            while let Some(piece) = piece(&chunks, at) {
                 prop_assert_eq!(piece.offset, at);
                 prop_assert!((1..=PIECE).contains(&piece.chunk.data.len()));
                 prop_assert_eq!(piece.chunk.data[0], at as u8);
@@ -204,6 +199,13 @@ mod tests {
     #[test]
     fn what_was_damaged_on_disk_is_an_error() {
         let stored = packed(placed(0, &[1000])).unwrap();
+        for byte in 0..stored.len() {
+            let mut damaged = stored.to_vec();
+            damaged[byte] ^= 0x10;
+            // A bit of the frame's head that nobody reads may be another one.
+            let read = unpacked(0, 1000, &damaged);
+            assert!(read.is_err() || read == Ok(placed(0, &[1000])), "byte {byte}");
+        }
         assert!(unpacked(0, 1000, &stored[..stored.len() - 3]).is_err());
         assert!(unpacked(0, 1000, b"not a frame").is_err());
         assert!(unpacked(0, 10, &stored).is_err(), "more than it may hold");

@@ -213,7 +213,11 @@ impl Actors {
             store.clone(),
             folder,
             leadership.revision,
-            LogLimits::default(),
+            LogLimits {
+                kept: configuration.log_limit.0,
+                keep_for: configuration.keep_logs_for,
+                ..LogLimits::default()
+            },
         );
         let logs = logs.map_err(StartError::Thread)?;
         let registry = RegistryHandle::start(system, store.clone()).map_err(StartError::Thread)?;

@@ -1,6 +1,8 @@
 //! The layout of the keys. All data of a store begins with `v1/`; who writes a prefix is the only one who does.
 
-use octavius_protocol::id::{AttemptId, ExecutionId, ExecutorId, JobName, VariableName};
+use octavius_protocol::id::{
+    AttemptId, AttemptNumber, ExecutionId, ExecutorId, JobName, VariableName,
+};
 use uuid::Uuid;
 
 /// The layout's version: checked by whoever opens the store.
@@ -124,6 +126,19 @@ pub fn executor(id: &ExecutorId) -> String {
 /// All of an attempt's log entries begin with this.
 pub fn log(attempt: AttemptId) -> String {
     format!("{LOGS}{}/{:08x}/", attempt.execution, attempt.attempt.0)
+}
+
+/// The attempt whose log a key belongs to; none where it is no log's.
+pub fn log_attempt(key: &str) -> Option<AttemptId> {
+    let mut parts = key.strip_prefix(LOGS)?.split('/');
+    let execution = parts.next()?.parse().ok()?;
+    let attempt = u32::from_str_radix(parts.next()?, 16).ok()?;
+    parts.next().map(|_| AttemptId { execution, attempt: AttemptNumber(attempt) })
+}
+
+/// All log entries of an execution's attempts begin with this.
+pub fn logs_of(execution: ExecutionId) -> String {
+    format!("{LOGS}{execution}/")
 }
 
 /// One segment of a log, by the offset of its first byte.

@@ -25,7 +25,13 @@ async fn running() -> Story {
 impl Story {
     async fn read(&self, offset: u64, follow: bool) -> Streaming<v1::ReadLogResponse> {
         let execution = self.name.execution.clone();
-        let request = v1::ReadLogRequest { execution, attempt: 0, offset, follow };
+        let request = v1::ReadLogRequest {
+            execution,
+            attempt: 0,
+            offset,
+            follow,
+            ..v1::ReadLogRequest::default()
+        };
         self.world.executions().await.read_log(request).await.unwrap().into_inner()
     }
 }
@@ -40,6 +46,7 @@ async fn to_the_end(
         match message?.and_then(|message| message.part) {
             Some(Part::Chunk(chunk)) => text.extend_from_slice(&chunk.data),
             Some(Part::End(end)) => return Ok((String::from_utf8(text).unwrap(), end)),
+            Some(Part::Gap(gap)) => panic!("{gap:?} of a short log"),
             None => panic!("the stream ended without an end"),
         }
     }

@@ -7,6 +7,8 @@ use crate::{
     output::Format,
 };
 use clap::Args;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use octavius_client::{duration, v1::ReadLogRequest};
 use serde_json::json;
 
 /// Show the log of an execution, byte for byte
@@ -17,7 +19,9 @@ use serde_json::json;
 #[command(after_help = "\
 Examples:
   octavius getlogs 06ac1q5gt9vk3e1b7m2n4p6r8s --follow
-  octavius getlogs @last > job.log")]
+  octavius getlogs @last > job.log
+  octavius getlogs @last --tail 100 --timestamps --follow
+  octavius getlogs @last --since 10m")]
 pub(crate) struct Getlogs {
     /// The execution's id, six or more characters of its end, or `@last`
     #[arg(value_name = "ID", required_unless_present = "job_id")]
@@ -31,6 +35,15 @@ pub(crate) struct Getlogs {
     /// Which attempt; else the newest
     #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
     attempt: u32,
+    /// Only the last lines of what is there; with --follow, and what comes then
+    #[arg(long, value_name = "LINES")]
+    tail: Option<u64>,
+    /// Only what was written since then: `10m`, `2h30m`, `2026-11-28`, `2026-11-28T06:40:00Z`, by the executor's clock
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Show before each line when it was written, by the executor's clock
+    #[arg(short, long)]
+    timestamps: bool,
     /// The first byte to show
     #[arg(long, value_name = "BYTE", default_value_t = 0, hide_default_value = true)]
     offset: u64,
@@ -48,13 +61,27 @@ impl Getlogs {
         let client = context.client()?;
         let text = self.id.or(self.job_id).unwrap_or_default();
         let id = context.execution(&client, &text).await?;
-        let stream = client.follow_log(&id, self.attempt, self.offset, self.follow).await?;
+        let request = ReadLogRequest {
+            execution: id.clone(),
+            attempt: self.attempt,
+            offset: self.offset,
+            follow: self.follow,
+            since: self.since.map(|since| prost_types::Timestamp {
+                seconds: since.as_second(),
+                nanos: since.subsec_nanosecond(),
+            }),
+            tail_lines: self.tail,
+        };
+        let stream = client.read_log(request).await?;
         let come_back =
             format!("execution {id} goes on: `octavius getlogs {id} --follow` shows it");
         let reading = async {
             match (format.is_document(), self.follow) {
                 (false, _) => {
-                    let end = log::pour(output, stream).await?;
+                    let end = match self.timestamps {
+                        true => log::pour_with_times(output, stream).await?,
+                        false => log::pour(output, stream).await?,
+                    };
                     if end.unfinished {
                         output.hint(&format!("The log goes on: `octavius getlogs {id} --follow`"));
                     }
@@ -72,5 +99,45 @@ impl Getlogs {
             return reading.await;
         }
         log::interruptible(output, &come_back, reading).await
+    }
+}
+
+/// A time, or how long ago it was.
+fn since(text: &str) -> Result<Timestamp, String> {
+    let text = text.trim();
+    if let Some(ago) = duration::parse(text) {
+        let since = Timestamp::now().checked_sub(ago).ok();
+        return since.filter(|since| *since >= Timestamp::UNIX_EPOCH).ok_or_else(|| {
+            format!("`{text}` ago is before 1970: leave --since out to see all of the log")
+        });
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let local = text.parse::<DateTime>().and_then(|local| local.to_zoned(TimeZone::system()));
+    local.map(|local| local.timestamp()).map_err(|_| {
+        "give how long ago, for example `10m` or `2h30m`, or a time, for example `2026-11-28` or \
+         `2026-11-28T06:40:00Z`"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_given_as_such_or_as_how_long_ago_it_was() {
+        let ago = Timestamp::now().duration_since(since("10m").unwrap()).as_secs();
+        assert!((600..660).contains(&ago), "{ago}");
+        assert_eq!(since("2026-11-28T06:40:00Z"), Ok("2026-11-28T06:40:00Z".parse().unwrap()));
+        assert_eq!(since("2026-11-28T06:40:00+02:00"), since("2026-11-28T04:40:00Z"));
+        for local in ["2026-11-28", "2026-11-28 06:40", "2026-11-28T06:40:01.5"] {
+            assert!(since(local).is_ok(), "{local}");
+        }
+        for wrong in ["", "yesterday", "10 parsecs", "-5m"] {
+            assert!(since(wrong).unwrap_err().contains("`10m`"), "{wrong}");
+        }
+        assert!(since("99999d").unwrap_err().contains("leave --since out"));
     }
 }

@@ -10,6 +10,7 @@ mod endings;
 mod full;
 mod installation;
 mod kills;
+mod logs;
 mod outages;
 mod readme;
 mod samples;

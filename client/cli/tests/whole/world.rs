@@ -83,6 +83,11 @@ impl Server {
         tokio::time::timeout(PATIENCE, ended).await.expect("it did not end")
     }
 
+    /// The id of its process, which runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.running.as_ref().unwrap().id()
+    }
+
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.output).unwrap_or_default()
@@ -103,6 +108,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) address: String,
     pub(crate) metrics_address: String,
+    controller_config: serde_json::Value,
     executor_config: serde_json::Value,
     folder: tempfile::TempDir,
 }
@@ -167,6 +173,7 @@ impl World {
             client: Client::new(&settings).unwrap().with_patience(PATIENCE),
             address,
             metrics_address,
+            controller_config: controller,
             executor_config: executor,
             folder,
         }
@@ -185,6 +192,18 @@ impl World {
                 server.start();
             }
         }
+    }
+
+    /// The executor asks at `address` instead of the controller's own; it was not started yet.
+    pub(crate) fn ask_through(&mut self, address: &str) {
+        self.executor_config["cp_host"] = address.into();
+        self.executor = Server::new("executor", self.folder.path(), &self.executor_config);
+    }
+
+    /// One key more of the controller's file; it was not started yet.
+    pub(crate) fn tell_controller(&mut self, key: &str, value: &serde_json::Value) {
+        self.controller_config[key] = value.clone();
+        self.controller = Server::new("controller", self.folder.path(), &self.controller_config);
     }
 
     /// A path in the installation's folder.
@@ -284,7 +303,7 @@ impl World {
         let mut items = self.client.follow_log(id, 0, 0, false).await.unwrap();
         loop {
             match futures::StreamExt::next(&mut items).await {
-                Some(Ok(LogItem::Bytes { offset, data })) => {
+                Some(Ok(LogItem::Bytes { offset, data, .. })) => {
                     assert_eq!(offset, log.len() as u64, "a gap, or a repetition");
                     log.extend_from_slice(&data);
                 }

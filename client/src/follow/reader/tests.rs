@@ -38,6 +38,20 @@ fn a_hole_is_named() {
 }
 
 #[test]
+fn what_is_left_out_is_named_once_and_not_where_it_was_shown() {
+    let mut reader = Reader::new(0);
+    reader.take(0, bytes("head"), 4);
+    assert_eq!(reader.pass(100), Some(4));
+    assert_eq!((reader.resume_at(), reader.pass(100)), (100, None));
+    assert_eq!(reader.take(100, bytes("tail, live"), 100).missing_from, None);
+    // After a cut: what was shown live is a part of the gap by now, and so is more.
+    assert_eq!(reader.pass(108), None);
+    assert_eq!((reader.resume_at(), reader.shown()), (108, 110));
+    assert_eq!(reader.take(108, bytes("ve."), 111).show, ".");
+    assert_eq!(reader.pass(200), Some(111));
+}
+
+#[test]
 fn a_log_that_ends_below_what_was_shown_is_noticed() {
     let mut reader = Reader::new(0);
     reader.take(0, bytes("ab"), 0);

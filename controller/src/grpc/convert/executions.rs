@@ -12,7 +12,7 @@ use crate::{
         record::{Earlier, Record, Spec, Step},
         terms::{Own, attempts_key, start_timeout_key, timeout_key},
     },
-    log_store::{Chunk, LogInfo},
+    log_store::{Chunk, LogInfo, Wanted},
     registry::rules::MOST_ARGUMENTS,
 };
 use octavius_protocol::{
@@ -203,6 +203,29 @@ pub(super) fn outcome(field: &str, reported: i32, check: &mut Check) -> Option<O
                 format!("is {reported}, which is no final state: give one from 5 to 9")
             }),
     }
+}
+
+/// What of a log is to be read.
+pub(in crate::grpc) fn wanted(request: &v1::ReadLogRequest, check: &mut Check) -> Option<Wanted> {
+    let v1::ReadLogRequest { offset, tail_lines, .. } = *request;
+    let since = request.since.map(|since| time::timestamp("since", Some(since), check));
+    let since = match since {
+        Some(since) => Some(since?),
+        None => None,
+    };
+    Some(Wanted { offset, since, tail_lines })
+}
+
+/// The place where an answer begins whose reader did not say it.
+pub(in crate::grpc) fn beginning(offset: u64) -> v1::ReadLogResponse {
+    let chunk = v1::LogChunk { offset, durable_offset: offset, ..v1::LogChunk::default() };
+    v1::ReadLogResponse { part: Some(v1::read_log_response::Part::Chunk(chunk)) }
+}
+
+/// What is left out of a log.
+pub(in crate::grpc) fn gap(offset: u64, size: u64, reason: String) -> v1::ReadLogResponse {
+    let gap = v1::LogGap { offset, size, reason };
+    v1::ReadLogResponse { part: Some(v1::read_log_response::Part::Gap(gap)) }
 }
 
 /// A part of a log.

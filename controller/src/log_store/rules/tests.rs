@@ -126,13 +126,13 @@ impl World {
                 let something = self.log.weight() > 0 || self.log.closing.is_some();
                 if something && self.log.flush_is_due(self.now, *hurry, &limits()) {
                     prop_assert!(self.flush.is_none(), "two flushes of one log at once");
-                    self.flush = Some(self.log.begin_flush());
+                    self.flush = Some(self.log.begin_flush(&limits()));
                 }
             }
             Step::Flushed { well } => match self.flush.take() {
                 Some(flush) if *well => {
                     self.commit(flush);
-                    self.log.flushed();
+                    self.log.flushed(None, &limits());
                 }
                 Some(_) => self.log.not_flushed(self.now, 1.0),
                 None => {}
@@ -142,7 +142,8 @@ impl World {
                     self.commit(flush);
                 }
                 let durable = self.index.last().map(|last| last.until.clone()).unwrap_or_default();
-                self.log = Log::stored(durable, None, None, self.end.clone());
+                let closed = self.end.clone();
+                self.log = Log::stored(Stored { durable, closed, ..Stored::default() });
             }
             Step::Wait(seconds) => self.now += Duration::from_secs(*seconds),
             Step::Seal { more, wrong } => {
@@ -272,7 +273,11 @@ fn the_checksum_is_crc_64_xz() {
 
 fn log_with(bytes: usize, first_at: i64, last_at: i64) -> Log {
     let time = |at| Some(Timestamp::from_second(at).unwrap());
-    let mut log = Log::stored(Point::default(), time(first_at), time(last_at), None);
+    let mut log = Log::stored(Stored {
+        first_at: time(first_at),
+        last_at: time(last_at),
+        ..Stored::default()
+    });
     let observed_at = Timestamp::from_second(last_at).unwrap();
     let chunk = Chunk { observed_at, data: vec![0; bytes].into() };
     let room = usize::MAX;
@@ -303,15 +308,15 @@ fn a_failed_flush_waits_longer_each_time_and_begins_anew_after_a_good_one() {
     let mut log = log_with(1 << 20, 0, 0);
     let mut now = Duration::ZERO;
     for pause in [200, 400, 800] {
-        log.begin_flush();
+        log.begin_flush(&limits);
         log.not_flushed(now, 1.0);
         let pause = Duration::from_millis(pause);
         assert!(!log.flush_is_due(now + pause - Duration::from_millis(1), true, &limits));
         now += pause;
         assert!(log.flush_is_due(now, false, &limits));
     }
-    log.begin_flush();
-    log.flushed();
+    log.begin_flush(&limits);
+    log.flushed(None, &limits);
     assert_eq!((log.failures, log.durable().offset), (0, 1 << 20));
 }
 
@@ -323,13 +328,13 @@ fn a_log_leaves_memory_when_nothing_of_it_is_there_alone() {
     assert!(!Log::default().may_leave(idle, Duration::from_secs(1), &limits));
     let mut log = log_with(1, 0, 0);
     assert!(!log.may_leave(idle, start, &limits), "a byte waits");
-    log.begin_flush();
-    log.flushed();
+    log.begin_flush(&limits);
+    log.flushed(None, &limits);
     log.cut("");
     assert!(!log.may_leave(idle, start, &limits), "its end waits");
-    log.begin_flush();
+    log.begin_flush(&limits);
     assert!(!log.may_leave(idle, start, &limits), "its end is on its way");
-    log.flushed();
+    log.flushed(None, &limits);
     assert!(log.may_leave(Duration::from_secs(5), start, &limits));
 }
 
@@ -357,8 +362,9 @@ fn closing_twice_is_once() {
     let more = Chunk { observed_at: Timestamp::UNIX_EPOCH, data: Bytes::from_static(b"more") };
     log.append(3, vec![more], Bytes::new(), Duration::ZERO, usize::MAX, &limits).unwrap();
     assert_eq!(log.next().offset, 3, "nothing is taken while it is being closed");
-    assert_eq!(log.begin_flush().end, Some(End { size: 3, crc, cut: "the middle".to_owned() }));
-    log.flushed();
+    let end = End { size: 3, crc, cut: "the middle".to_owned(), left_out: None };
+    assert_eq!(log.begin_flush(&limits).end, Some(end));
+    log.flushed(None, &limits);
     assert_eq!(log.seal(3, crc, ""), Some(Sealed::Whole));
     assert_eq!(log.seal(9, crc, ""), Some(Sealed::Different { crc }));
     let info = LogInfo { size: 3, closed: true, cut: "the middle".to_owned() };

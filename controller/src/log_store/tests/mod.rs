@@ -2,6 +2,9 @@
 
 mod closing;
 mod faults;
+mod limit;
 mod memory;
 mod reading;
+mod removal;
+mod seeking;
 mod world;

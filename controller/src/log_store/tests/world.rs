@@ -116,6 +116,15 @@ impl World {
         answer.unwrap_or_else(|_| panic!("not durable up to {offset}: {last:?}"))
     }
 
+    /// How many bytes the files in the folder have.
+    pub(super) fn on_disk(&self) -> u64 {
+        let size = |name: &String| match self.logs_folder().join(name).metadata() {
+            Ok(file) => file.len(),
+            Err(_) => 0, // it went meanwhile
+        };
+        self.objects().iter().map(size).sum()
+    }
+
     /// All bytes from `offset` to the end of a closed log, and why it was cut.
     pub(super) async fn read(&self, attempt: AttemptId, offset: u64) -> (Vec<u8>, String) {
         let mut reader = self.logs.read(attempt, offset);

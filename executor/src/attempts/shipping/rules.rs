@@ -2,10 +2,10 @@
 
 use crate::runner::LogPiece;
 use bytes::Bytes;
-use crc::{CRC_64_XZ, Crc};
+use crc::{CRC_64_XZ, Crc, Table};
 use std::collections::BTreeMap;
 
-const CRC: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
+static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
 /// The most places that are remembered. More would only save reading again.
 const MOST_MARKS: usize = 64;

@@ -18,6 +18,7 @@ mod durable;
 mod folder;
 mod follow;
 mod hidden;
+mod looks;
 mod processes;
 mod removal;
 mod rules;
@@ -28,6 +29,7 @@ pub use supervisor::supervise;
 use self::{
     clock::Pauses,
     folder::{Allowed, During, Folder},
+    looks::{Followed, looks, looks_at_logs},
     removal::TRASH,
     rules::ending::Wish,
 };
@@ -45,7 +47,10 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{process::Child, sync::Mutex, time::Instant};
@@ -80,6 +85,8 @@ pub struct ProcessRunner {
     instance: Uuid,
     /// One prepare at a time: two of one attempt would each put their epoch over the other's.
     preparing: Arc<Mutex<()>>,
+    /// So many logs are followed at present.
+    followed: AtomicU32,
 }
 
 impl ProcessRunner {
@@ -118,6 +125,7 @@ impl ProcessRunner {
             spool_max,
             instance: Uuid::new_v4(),
             preparing: Arc::default(),
+            followed: AtomicU32::new(0),
         })
     }
 
@@ -240,7 +248,8 @@ impl Runner for ProcessRunner {
     ) -> Result<Option<LogPiece>, RunnerError> {
         let (place, most) = (follow::place(cursor)?, most.max(1));
         let deadline = Instant::now() + within;
-        for pause in looks() {
+        let _followed = Followed::new(&self.followed);
+        for pause in looks_at_logs(self.followed.load(Relaxed)) {
             let look = self.with(attempt, move |folder| {
                 // In this order: what is over before a look at the log is over with all of its log.
                 let over = matches!(folder.phase()?, Phase::Ended(_) | Phase::Vanished);
@@ -275,12 +284,6 @@ impl ProcessRunner {
             source: io::Error::from(ErrorKind::TimedOut),
         }
     }
-}
-
-/// When to look at files again. Not inotify: its instances are few (128 for a user, often), and it is silent on some
-/// network folders; a look costs some microseconds.
-fn looks() -> Pauses {
-    Pauses::new(Duration::from_millis(10), Duration::from_millis(200))
 }
 
 /// Runs what may block where that harms nobody.

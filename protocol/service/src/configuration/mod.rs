@@ -11,12 +11,14 @@ mod page;
 mod problem;
 mod section;
 mod setting;
+mod size;
 
 pub use load::{Loaded, from_values, load, load_with};
 pub use page::page;
 pub use problem::{Fault, Place, Problem, Problems, Warning};
 pub use section::{Bounds, Condition, Key, Section, Table, WithoutEffect, table};
 pub use setting::{Setting, parse_text};
+pub use size::Bytes;
 
 /// How a secret is shown.
 pub const HIDDEN: &str = "(hidden)";
