@@ -21,5 +21,5 @@ pub use error::{Error, Kind, Refusal, Silence, Violation};
 pub use fault::{Fault, Faults};
 pub use follow::{LogItem, LogStream, Notice};
 pub use octavius_protocol::v1;
-pub use settings::{Contents, Settings, Surroundings};
+pub use settings::{Choice, Contents, ContextName, Found, Listed, Settings, Sources, Surroundings};
 pub use state::{execution_word, executor_word, is_final};

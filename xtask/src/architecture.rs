@@ -22,7 +22,16 @@ const EDGES: [(&str, &[&str]); 7] = [
         ],
     ),
     // The bench asks as users do, through the client library, and with its protocol as an executor does.
-    ("xtask", &["octavius-client", "octavius-controller", "octavius-executor", "octavius-service"]),
+    (
+        "xtask",
+        &[
+            "octavius",
+            "octavius-client",
+            "octavius-controller",
+            "octavius-executor",
+            "octavius-service",
+        ],
+    ),
 ];
 
 /// What only the controller may know: where the state and the logs are kept.

@@ -21,8 +21,9 @@ fn configurations() -> Vec<Table> {
 }
 
 /// Each document: where it is, and what it holds.
-fn documents() -> [(&'static str, String); 2] {
+fn documents() -> [(&'static str, String); 3] {
     [
+        ("docs/commands.md", octavius_cli::commands_page()),
         ("docs/metrics.md", metrics::page(METRICS)),
         ("docs/configuration.md", configuration::page(&configurations())),
     ]
@@ -61,7 +62,8 @@ mod tests {
 
     #[test]
     fn every_server_is_in_the_documents() {
-        let [(_, metrics), (_, keys)] = documents();
+        let [(_, commands), (_, metrics), (_, keys)] = documents();
+        assert!(commands.contains("## octavius execute"), "{commands}");
         for metric in ["octavius_actor_up", "octavius_queue_pending", "octavius_executor_attempts"]
         {
             assert!(metrics.contains(metric), "{metric}");

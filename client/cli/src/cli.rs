@@ -1,12 +1,13 @@
 //! The command line as it is read. Old long flags stay; help shows the short, positional forms.
 
 use crate::{
-    commands,
+    commands, complete,
     context::Context,
     exit::{Exit, Failure},
     output::Format,
 };
 use clap::{Parser, Subcommand};
+use octavius_client::{Choice, ContextName};
 use std::{ffi::OsString, path::PathBuf};
 
 const AFTER: &str = "\
@@ -19,7 +20,8 @@ A first run:
   octavius execute hello-friend name=Ada --follow
 
 Exit status: 0 done; 1 the execution that was waited for did not succeed; 2 wrong usage;
-3 the controller refused; 4 nobody answered in time; 130 interrupted.";
+3 the controller refused; 4 nobody answered in time, or the wait took too long; 130 interrupted.
+`execute --exit-code` ends with the code of the job's own program instead of 1.";
 
 /// Runs jobs in whichever cluster their executor lives, and shows their logs as they are written
 #[derive(Debug, Parser)]
@@ -28,6 +30,10 @@ pub(crate) struct Cli {
     /// The client's file; else $OCTAVIUS_CONFIG, or the usual places
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+
+    /// The context to use for this command; see `octavius config list`
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "config", add = complete::contexts())]
+    pub(crate) context: Option<ContextName>,
 
     /// How results are written: text, wide, name, json or yaml
     #[arg(
@@ -42,8 +48,23 @@ pub(crate) struct Cli {
     )]
     pub(crate) output: Format,
 
+    /// Show times in UTC, not in the zone of this machine
+    #[arg(long, global = true)]
+    pub(crate) utc: bool,
+
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The client's file that the command line names.
+    pub(crate) fn choice(&self) -> Choice {
+        match (&self.config, &self.context) {
+            (Some(path), _) => Choice::File(path.clone()),
+            (None, Some(name)) => Choice::Context(name.clone()),
+            (None, None) => Choice::Usual,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,11 +76,14 @@ pub(crate) enum Command {
     Execute(commands::execute::Execute),
     Getlogs(commands::getlogs::Getlogs),
     Status(commands::status::Status),
+    Wait(commands::wait::Wait),
     Cancel(commands::cancel::Cancel),
     Executions(commands::executions::Executions),
     Executors(commands::executors::Executors),
     Secret(commands::secret::Secret),
     Version(commands::version::Version),
+    Completion(commands::completion::Completion),
+    Man(commands::man::Man),
     Dev(commands::dev::Dev),
     Demo(commands::demo::Demo),
     /// Keeps watch over one attempt; started by the executor of `dev` and `demo`
@@ -90,11 +114,14 @@ impl Command {
             Command::Execute(command) => command.run(context).await,
             Command::Getlogs(command) => command.run(context).await,
             Command::Status(command) => command.run(context).await,
+            Command::Wait(command) => command.run(context).await,
             Command::Cancel(command) => command.run(context).await,
             Command::Executions(command) => command.run(context).await,
             Command::Executors(command) => command.run(context).await,
             Command::Secret(command) => command.run(context).await,
             Command::Version(command) => command.run(context).await,
+            Command::Completion(command) => command.run(context),
+            Command::Man(command) => command.run(context),
             Command::Dev(command) => command.run(context).await,
             Command::Demo(command) => command.run(context).await,
             // Answered in `main`, before there is a runtime.

@@ -1,9 +1,9 @@
 //! What every command has: where to write, and the controller that the settings name.
 
 use crate::{exit::Failure, output::Output};
-use octavius_client::{Client, Settings, Surroundings, v1::Execution};
+use octavius_client::{Choice, Client, Settings, Surroundings, v1::Execution};
 use octavius_protocol::id::ExecutionId;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How many of the newest executions are looked through for the one that a part of an id means.
 const LOOKED_THROUGH: usize = 1_000;
@@ -14,21 +14,21 @@ const SHORTEST: usize = 6;
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) output: Output,
-    config: Option<PathBuf>,
+    choice: Choice,
 }
 
 impl Context {
-    pub(crate) fn new(output: Output, config: Option<PathBuf>) -> Self {
-        Self { output, config }
+    pub(crate) fn new(output: Output, choice: Choice) -> Self {
+        Self { output, choice }
     }
 
-    /// The settings' file that the user names, if any.
-    pub(crate) fn config(&self) -> Option<&Path> {
-        self.config.as_deref()
+    /// The settings' file that the user wants.
+    pub(crate) fn choice(&self) -> &Choice {
+        &self.choice
     }
 
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
-        Ok(Settings::load(self.config())?)
+        Ok(Settings::load(&self.choice)?)
     }
 
     pub(crate) fn client(&self) -> Result<Client, Failure> {
@@ -52,12 +52,7 @@ impl Context {
 
     /// The file that holds the settings after they were written.
     pub(crate) fn place_to_write(&self) -> Result<PathBuf, Failure> {
-        let place = Surroundings::of_this_process().place_to_write(self.config());
-        place.ok_or_else(|| {
-            Failure::Usage(
-                "there is no home folder to write to: name a file with --config FILE".to_owned(),
-            )
-        })
+        Ok(Surroundings::of_this_process().place_to_write(&self.choice)?)
     }
 }
 

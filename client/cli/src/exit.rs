@@ -1,10 +1,13 @@
 //! How the process ends: one number for each of those who can do something about it.
 
 use crate::render::text::{one_line, paragraph};
-use octavius_client::{Error, Kind};
+use octavius_client::{
+    Error, Kind, duration,
+    v1::{Execution, ExecutionState},
+};
 use octavius_protocol::code_name;
 use serde_json::{Value, json};
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
 /// What the process ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +24,33 @@ pub(crate) enum Exit {
     Unanswered,
     /// The user interrupted.
     Interrupted,
+    /// What the program of the execution that was waited for ended with.
+    Program(u8),
 }
 
 impl Exit {
+    /// How a command ends that waited for `execution` until it was final.
+    pub(crate) fn of(execution: &Execution) -> Self {
+        match execution.state() {
+            ExecutionState::Succeeded => Exit::Done,
+            _ => Exit::NotSucceeded,
+        }
+    }
+
+    /// How a command ends that hands on the code of the execution's own program. Where the program did not end by
+    /// itself there is none, and a 0 of one that was stopped is no success.
+    pub(crate) fn with_code_of(execution: &Execution) -> Self {
+        let code = execution.exit_code.and_then(|code| u8::try_from(code).ok());
+        match (execution.state(), code) {
+            (ExecutionState::Succeeded, _) => Exit::Done,
+            (_, None | Some(0)) => Exit::Program(Self::NO_CODE),
+            (_, Some(code)) => Exit::Program(code),
+        }
+    }
+
+    /// What stands for a code where there is none.
+    const NO_CODE: u8 = 125;
+
     /// The status that scripts see.
     pub(crate) fn status(self) -> u8 {
         match self {
@@ -33,6 +60,7 @@ impl Exit {
             Exit::Refused => 3,
             Exit::Unanswered => 4,
             Exit::Interrupted => 130,
+            Exit::Program(code) => code,
         }
     }
 }
@@ -56,6 +84,8 @@ pub(crate) enum Failure {
     Terminal(io::Error),
     /// The user does not want to go on.
     Interrupted,
+    /// What was waited for took longer than the user wanted to wait: for how long that was, and what goes on.
+    Waited { limit: Duration, goes_on: String },
 }
 
 impl From<Error> for Failure {
@@ -80,6 +110,7 @@ impl Failure {
             Failure::Usage(_) | Failure::Terminal(_) => Exit::Usage,
             Failure::ReaderLeft => Exit::Done,
             Failure::Interrupted => Exit::Interrupted,
+            Failure::Waited { .. } => Exit::Unanswered,
             Failure::Client(error) => match error.kind() {
                 Kind::Usage => Exit::Usage,
                 Kind::Refused => Exit::Refused,
@@ -96,6 +127,7 @@ impl Failure {
             Failure::Terminal(error) => {
                 Some(format!("the terminal or the output cannot be used: {error}"))
             }
+            Failure::Waited { limit, goes_on } => Some(paragraph(&waited(*limit, goes_on))),
             Failure::ReaderLeft | Failure::Interrupted => None,
         }
     }
@@ -133,18 +165,24 @@ impl Failure {
             Failure::Client(error) => Some(error.to_string()),
             Failure::Terminal(error) => Some(one_line(&error.to_string())),
             Failure::Interrupted => Some("interrupted".to_owned()),
+            Failure::Waited { limit, goes_on } => Some(waited(*limit, goes_on)),
             Failure::ReaderLeft => None,
         }
     }
 
     fn kind(&self) -> &'static str {
         match self.exit() {
+            _ if matches!(self, Failure::Waited { .. }) => "timeout",
             Exit::Refused => "refused",
             Exit::Unanswered => "unanswered",
             Exit::Interrupted => "interrupted",
-            Exit::Done | Exit::NotSucceeded | Exit::Usage => "usage",
+            Exit::Done | Exit::NotSucceeded | Exit::Usage | Exit::Program(_) => "usage",
         }
     }
+}
+
+fn waited(limit: Duration, goes_on: &str) -> String {
+    format!("not over after {}: {goes_on}", duration::text(limit))
 }
 
 #[cfg(test)]
@@ -180,10 +218,28 @@ mod tests {
             (broken_pipe.into(), 0),
             (full.into(), 2),
             (Failure::Interrupted, 130),
+            (Failure::Waited { limit: Duration::from_secs(5), goes_on: String::new() }, 4),
         ];
         for (failure, status) in statuses {
             assert_eq!(failure.exit().status(), status, "{failure:?}");
         }
+    }
+
+    #[test]
+    fn the_code_of_a_program_is_handed_on_where_it_ended_by_itself() {
+        use ExecutionState::*;
+        let ended = |state: ExecutionState, exit_code| {
+            let execution = Execution { state: state.into(), exit_code, ..Execution::default() };
+            (Exit::of(&execution).status(), Exit::with_code_of(&execution).status())
+        };
+        assert_eq!(ended(Succeeded, Some(0)), (0, 0));
+        assert_eq!(ended(Failed, Some(7)), (1, 7));
+        assert_eq!(ended(Failed, Some(255)), (1, 255));
+        assert_eq!(ended(Failed, None), (1, 125), "it could not be started");
+        assert_eq!(ended(TimedOut, Some(0)), (1, 125), "it took the stop for a wish to end well");
+        assert_eq!(ended(TimedOut, Some(143)), (1, 143));
+        assert_eq!(ended(Cancelled, None), (1, 125));
+        assert_eq!(ended(Lost, None), (1, 125));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Pouring a log out: raw bytes for people and pipes, or one JSON object a line.
 
 use crate::{
-    exit::{Exit, Failure},
+    exit::Failure,
     lines::{Lines, stamp},
     output::{Output, reader_left},
     render::text::{one_line, paragraph},
@@ -12,7 +12,7 @@ use futures::StreamExt;
 use octavius_client::{LogItem, LogStream, Notice, v1::LogEnd};
 use prost_types::Timestamp;
 use serde_json::{Value, json};
-use std::future::Future;
+use std::{future::Future, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for `work`, unless the user interrupts: then says `how_to_come_back`, and what runs goes on.
@@ -31,6 +31,17 @@ pub(crate) async fn interruptible<T>(
             Err(Failure::Interrupted)
         }
     }
+}
+
+/// Waits for `work`, and not for longer than `limit`: then says what `goes_on`.
+pub(crate) async fn bounded<T>(
+    limit: Option<Duration>,
+    goes_on: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let Some(limit) = limit else { return work.await };
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or_else(|_| Err(Failure::Waited { limit, goes_on: goes_on.to_owned() }))
 }
 
 /// Writes each byte of the log to standard output as it is, and tells on standard error what there is to know.
@@ -185,14 +196,6 @@ fn object(offset: u64, at: Option<Timestamp>, bytes: &[u8]) -> Value {
     let mut object = json!({"type": "log", "offset": offset, "at": at.and_then(stamp)});
     put_bytes(&mut object, bytes);
     object
-}
-
-/// How a command that waited for `state` ends.
-pub(crate) fn exit_of(state: octavius_client::v1::ExecutionState) -> Exit {
-    match state {
-        octavius_client::v1::ExecutionState::Succeeded => Exit::Done,
-        _ => Exit::NotSucceeded,
-    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@
 use crate::{
     exit::Failure,
     render::{Shown, Style},
+    terminal,
 };
 use bytes::Bytes;
 use clap::ValueEnum;
+use jiff::tz::TimeZone;
 use octavius_client::{Error, Silence};
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
@@ -48,11 +50,15 @@ pub(crate) struct Output {
 
 impl Output {
     /// The process's own output, of a command that `follows` something or of one that gives one result.
-    pub(crate) fn new(format: Format, follows: bool) -> Self {
+    pub(crate) fn new(format: Format, follows: bool, utc: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         let colour = !plain && io::stdout().is_terminal();
-        let style = Style::now(colour, format == Format::Wide);
+        let mut style = Style::now(colour, format == Format::Wide);
+        style.width = terminal::width();
+        if utc {
+            style.zone = TimeZone::UTC;
+        }
         let lines = follows && format == Format::Json;
         Self { format, style, hints: io::stderr().is_terminal(), lines }
     }

@@ -100,6 +100,142 @@ fn config_writes_a_file_for_the_user_alone_and_never_shows_the_token() {
 }
 
 #[test]
+fn contexts_are_made_chosen_and_shown_and_no_token_is() {
+    let user = User::new();
+    user.run(&["config", "--cp-host", "h:1", "--email-id", "ada@example.com", "--token", "t0p-1"]);
+    let made = user.run_with_input(
+        &["config", "--context", "staging", "--cp-host", "s:1", "--token-stdin"],
+        "t0p-2\n",
+    );
+    assert_eq!(made.status, 0, "{made:?}");
+    let used = user.run(&["config", "use", "staging"]);
+    assert_eq!(
+        (used.status, used.out.as_str(), used.err.as_str()),
+        (0, "the context `staging` is in use\n", "")
+    );
+    let list = user.run(&["config", "list", "-o", "json"]).document();
+    let listed: Vec<_> = list["contexts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["name"].as_str(), one["in_use"].as_bool(), one["cp_host"].as_str()))
+        .collect();
+    assert_eq!(
+        listed,
+        [(Some("default"), Some(false), Some("h:1")), (Some("staging"), Some(true), Some("s:1"))]
+    );
+    assert_eq!(user.run(&["config", "list", "-o", "name"]).out, "default\nstaging\n");
+    let shown = user.run(&["config", "show"]);
+    let home = user.folder.path().join("home").display().to_string();
+    insta::assert_snapshot!(shown.out.replace(&home, "HOME"), @r"
+    context     staging
+    file        HOME/.config/octavius/contexts/staging.yaml
+    controller  s:1
+    user        none
+    token       ********
+    time-out    10s
+    ");
+    let default = user.run(&["config", "show", "--context", "default", "-o", "json"]).document();
+    assert_eq!(
+        (&default["cp_host"]["value"], &default["access_token"]["value"]),
+        (&Value::from("h:1"), &Value::from("********"))
+    );
+    // The context is the one that is asked, and its token goes nowhere else.
+    let ran = user.run(&["list"]);
+    assert!(ran.status == 4 && ran.err.contains("http://s:1"), "{ran:?}");
+    let mut elsewhere = user.command(&["list"]);
+    let refused = Ran::new(elsewhere.env("CP_HOST", "evil:1").output().unwrap());
+    assert!(refused.status == 2 && refused.err.contains("own source"), "{refused:?}");
+    let unknown = user.run(&["list", "--context", "stagin"]);
+    assert!(unknown.status == 2 && unknown.err.contains("`staging`"), "{unknown:?}");
+    for ran in [made, used, shown, ran, refused, user.run(&["config", "list"])] {
+        assert!(!format!("{ran:?}").contains("t0p"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_mistyped_command_line_is_told_with_what_was_meant() {
+    let told = |words: &[&str]| {
+        let ran = User::new().run(words);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{ran:?}");
+        ran.err
+    };
+    insta::assert_snapshot!(told(&["exeucte", "greet"]), @r"
+    error: unrecognized subcommand 'exeucte'
+
+      tip: some similar subcommands exist: 'executions', 'executors', 'execute'
+
+    Usage: octavius [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["execute", "greet", "--folow"]), @r"
+    error: unexpected argument '--folow' found
+
+      tip: a similar argument exists: '--follow'
+
+    Usage: octavius execute --follow <JOB> [NAME=VALUE]...
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["list", "-o", "xml"]), @r"
+    error: invalid value 'xml' for '--output <FORMAT>'
+      [possible values: text, wide, name, json, yaml]
+
+      tip: a similar value exists: 'yaml'
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["execute", "greet", "--wait-timeout", "5m"]), @r"
+    error: the following required arguments were not provided:
+      <--follow|--wait|--exit-code>
+
+    Usage: octavius execute --wait-timeout <TIME> <--follow|--wait|--exit-code> <JOB> [NAME=VALUE]...
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["execute", "greet", "--wait", "--wait-timeout", "soon"]), @r"
+    error: invalid value 'soon' for '--wait-timeout <TIME>': write a time such as `90s`, `5m` or `1h30m`
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["executions", "--limit", "many"]), @r"
+    error: invalid value 'many' for '--limit <COUNT>': invalid digit found in string
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["config", "--cp-host", "localhost"]), @"octavius: --cp-host: `CP_HOST` is `localhost`, without a port: write `HOST:PORT`, for example `localhost:3000`");
+    insta::assert_snapshot!(told(&["config", "use", "no/such"]), @r"
+    error: invalid value 'no/such' for '<NAME>': a context's name has 1 to 63 letters, digits, `-`, `_` and `.`, and begins with a letter or a digit
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(told(&["wait"]), @r"
+    error: the following required arguments were not provided:
+      <ID>...
+
+    Usage: octavius wait <ID>...
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn the_manual_is_written_to_a_folder() {
+    let user = User::new();
+    let written = user.run(&["man", "pages", "-o", "json"]).document();
+    let files: Vec<_> =
+        written["files"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(
+        files.contains(&"pages/octavius.1") && files.contains(&"pages/octavius-wait.1"),
+        "{files:?}"
+    );
+    let page = std::fs::read_to_string(user.folder.path().join("project/pages/octavius-wait.1"));
+    assert!(page.unwrap().contains("octavius wait @last"));
+    assert!(user.run(&["man"]).out.contains(".TH octavius 1"));
+}
+
+#[test]
 fn where_nobody_answers_the_status_is_4_and_the_address_is_named() {
     let user = User::new();
     let address = nobody();

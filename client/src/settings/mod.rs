@@ -1,12 +1,15 @@
 //! Whom to ask, as whom, and how long to wait: `octavius_client.yaml` and the variables that override it.
 //!
 //! The file is looked for at the place that the caller names, at `$OCTAVIUS_CONFIG`, where the old client kept it,
-//! and in the user's configuration folder; the first one found is the one. The host and the token come from one source: a
-//! file that came along with somebody's repository must not get the token of the environment sent to its host.
+//! and in the user's configuration folder, where it is the one of the context in use; the first one found is the one.
+//! The host and the token come from one source: a file that came along with somebody's repository must not get the
+//! token of the environment sent to its host.
 
 mod address;
+mod contexts;
 mod file;
 
+pub use contexts::{Choice, ContextName, Listed};
 pub use file::Contents;
 
 use crate::{
@@ -22,8 +25,8 @@ use std::{
 
 /// Where the old client kept its file, seen from the working folder.
 const OLD_PLACE: &str = "job_data_example/config/octavius_client.yaml";
-/// Where it is kept now, seen from the user's configuration folder.
-const NEW_PLACE: &str = "octavius/octavius_client.yaml";
+/// What it is called where it is kept now.
+const NAME: &str = "octavius_client.yaml";
 /// What a time-out of 0, or none, means.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -78,95 +81,156 @@ impl Surroundings {
         self.variable(name).filter(|value| !value.is_empty())
     }
 
-    /// The places where the file may be and need not, in the order in which they are looked at.
-    fn usual_places(&self) -> Vec<PathBuf> {
-        let absolute = |folder: &&str| Path::new(folder).is_absolute();
-        let folder = match self.filled("XDG_CONFIG_HOME").filter(absolute) {
-            Some(folder) => Some(PathBuf::from(folder)),
-            None => self.filled("HOME").map(|home| Path::new(home).join(".config")),
-        };
-        let new = folder.map(|folder| folder.join(NEW_PLACE));
-        [self.working_folder.join(OLD_PLACE)].into_iter().chain(new).collect()
+    /// The file that the old client kept, if it is there.
+    fn old_file(&self) -> Option<PathBuf> {
+        Some(self.working_folder.join(OLD_PLACE)).filter(|path| path.exists())
     }
 
-    /// The file that is read: the one that was asked for, else the first that is there.
-    fn file(&self, asked_for: Option<&Path>) -> Option<PathBuf> {
-        let named = asked_for.or_else(|| self.filled("OCTAVIUS_CONFIG").map(Path::new));
-        match named {
-            Some(path) => Some(self.working_folder.join(path)),
-            None => self.usual_places().into_iter().find(|path| path.exists()),
+    /// The file that is read, and the context that it belongs to.
+    fn file(&self, choice: &Choice) -> Result<(Option<PathBuf>, Option<ContextName>), Error> {
+        let named = match choice {
+            Choice::Context(name) => return Ok((Some(self.existing(name)?), Some(name.clone()))),
+            Choice::File(path) => Some(path.as_path()),
+            Choice::Usual => self.filled("OCTAVIUS_CONFIG").map(Path::new),
+        };
+        if let Some(path) =
+            named.map(|path| self.working_folder.join(path)).or_else(|| self.old_file())
+        {
+            return Ok((Some(path), None));
+        }
+        let name = self.context_in_use()?;
+        match name == ContextName::default() {
+            // It need not be there: variables may say all.
+            true => Ok((self.context_file(&name).ok().filter(|path| path.exists()), Some(name))),
+            false => Ok((Some(self.existing(&name)?), Some(name))),
         }
     }
 
-    /// Where a file has to be written so that it is the one that is read afterwards. None where there is neither a
-    /// named place nor a home folder.
-    pub fn place_to_write(&self, asked_for: Option<&Path>) -> Option<PathBuf> {
-        self.file(asked_for).or_else(|| self.usual_places().into_iter().nth(1))
+    /// Where a file has to be written so that it is the one that is read afterwards.
+    ///
+    /// # Errors
+    /// Where there is neither a named place nor a home folder, or the context in use is not there.
+    pub fn place_to_write(&self, choice: &Choice) -> Result<PathBuf, Error> {
+        if let Choice::Context(name) = choice {
+            return self.context_file(name);
+        }
+        match self.file(choice)? {
+            (Some(path), _) => Ok(path),
+            (None, _) => self.context_file(&ContextName::default()),
+        }
     }
 }
 
 /// One value, and where it came from.
-struct Found<T> {
-    value: T,
-    source: String,
+#[derive(Clone, Debug)]
+pub struct Found<T> {
+    /// The value.
+    pub value: T,
+    /// The file's path, or `the variable NAME`.
+    pub source: String,
+}
+
+/// What the surroundings say, each thing with its source. Nothing is checked yet.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The file that was read, if there is one.
+    pub file: Option<PathBuf>,
+    /// The context that it belongs to; none where the file was named, or is the old client's.
+    pub context: Option<ContextName>,
+    /// `CP_HOST`.
+    pub host: Option<Found<String>>,
+    /// `EMAIL_ID`.
+    pub email: Option<Found<String>>,
+    /// `ACCESS_TOKEN`; an empty one means: without.
+    pub token: Option<Found<SecretString>>,
+    /// `CONNECTION_TIMEOUT_SECS`; none and 0 mean 10 s.
+    pub timeout: Option<Found<Duration>>,
+}
+
+impl Sources {
+    /// What stands where, in the given surroundings.
+    ///
+    /// # Errors
+    /// Where a named file or context is not there, or a file is not as it should be.
+    pub fn find(around: &Surroundings, choice: &Choice) -> Result<Self, Error> {
+        let (file, context) = around.file(choice)?;
+        let contents = file.as_deref().map(Contents::read).transpose()?.unwrap_or_default();
+        let source = file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let set = |name| {
+            // Who names a context says whom to ask and as whom.
+            let about_whom = name != "CONNECTION_TIMEOUT_SECS";
+            if about_whom && matches!(choice, Choice::Context(_)) {
+                return None;
+            }
+            let value = around.variable(name)?.to_owned();
+            Some(Found { value, source: format!("the variable {name}") })
+        };
+        let filled = |name| set(name).filter(|found| !found.value.is_empty());
+        let timeout = match filled("CONNECTION_TIMEOUT_SECS") {
+            Some(Found { value, source }) => {
+                let value = file::seconds(&value).map_err(|problem| {
+                    Faults::one("the environment", Fault::new("CONNECTION_TIMEOUT_SECS", problem))
+                })?;
+                value.map(|value| Found { value, source })
+            }
+            None => in_file(contents.timeout, &source),
+        };
+        let token = set("ACCESS_TOKEN")
+            .map(|Found { value, source }| Found { value: SecretString::from(value), source });
+        Ok(Self {
+            host: filled("CP_HOST").or(in_file(contents.host, &source)),
+            email: filled("EMAIL_ID").or(in_file(contents.email, &source)),
+            token: token.or(in_file(contents.token, &source)),
+            timeout,
+            file,
+            context,
+        })
+    }
+}
+
+fn in_file<T>(value: Option<T>, source: &str) -> Option<Found<T>> {
+    value.map(|value| Found { value, source: source.to_owned() })
 }
 
 impl Settings {
-    /// The settings of this process; `asked_for` is the file that the caller names, if any.
+    /// The settings of this process.
     ///
     /// # Errors
-    /// Where a named file is not there, a file is not as it should be, no controller is named, or the host and the
-    /// token do not come from one source.
-    pub fn load(asked_for: Option<&Path>) -> Result<Self, Error> {
-        Self::load_in(&Surroundings::of_this_process(), asked_for)
+    /// Where a named file or context is not there, a file is not as it should be, no controller is named, or the host
+    /// and the token do not come from one source.
+    pub fn load(choice: &Choice) -> Result<Self, Error> {
+        Self::load_in(&Surroundings::of_this_process(), choice)
     }
 
     /// The settings in the given surroundings. See [`Settings::load`].
     ///
     /// # Errors
     /// As [`Settings::load`].
-    pub fn load_in(around: &Surroundings, asked_for: Option<&Path>) -> Result<Self, Error> {
-        let path = around.file(asked_for);
-        let contents = path.as_deref().map(Contents::read).transpose()?.unwrap_or_default();
-        let source = path.map(|path| path.display().to_string()).unwrap_or_default();
-        let in_file =
-            |value: Option<String>| value.map(|value| Found { value, source: source.clone() });
-        let set = |name| {
-            let value = around.variable(name)?.to_owned();
-            Some(Found { value, source: format!("the variable {name}") })
-        };
-        let filled = |name| set(name).filter(|found| !found.value.is_empty());
-
-        let host = filled("CP_HOST").or_else(|| in_file(contents.host.clone()));
+    pub fn load_in(around: &Surroundings, choice: &Choice) -> Result<Self, Error> {
+        let Sources { host, email, token, timeout, .. } = Sources::find(around, choice)?;
         let host = host.ok_or_else(|| no_controller(around))?;
-        // A variable that is set and empty means: without a token.
-        let token = set("ACCESS_TOKEN").or_else(|| {
-            in_file(contents.token.as_ref().map(|token| token.expose_secret().to_owned()))
-        });
+        let token = token.filter(|token| !token.value.expose_secret().is_empty());
         one_source(&host, token.as_ref())?;
-        let email = filled("EMAIL_ID").or_else(|| in_file(contents.email.clone()));
-        let timeout = match filled("CONNECTION_TIMEOUT_SECS") {
-            Some(found) => file::seconds(&found.value).map_err(|problem| {
-                Faults::one("the environment", Fault::new("CONNECTION_TIMEOUT_SECS", problem))
-            })?,
-            None => contents.timeout,
-        };
+        let timeout = timeout.map(|found| found.value).filter(|timeout| !timeout.is_zero());
+        if let Some(token) = &token {
+            sendable("ACCESS_TOKEN", token.value.expose_secret(), &token.source)?;
+        }
+        if let Some(email) = &email {
+            sendable("EMAIL_ID", &email.value, &email.source)?;
+        }
         Ok(Self {
             address: address::uri(&host.value)
                 .map_err(|problem| Faults::one(&host.source, Fault::new("CP_HOST", problem)))?,
-            email: email.map(|email| sendable("EMAIL_ID", email)).transpose()?,
-            token: token
-                .filter(|token| !token.value.is_empty())
-                .map(|token| sendable("ACCESS_TOKEN", token).map(SecretString::from))
-                .transpose()?,
-            timeout: timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT),
+            email: email.map(|email| email.value),
+            token: token.map(|token| token.value),
+            timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
         })
     }
 }
 
 /// Refuses to send a token to a host that another source names.
-fn one_source(host: &Found<String>, token: Option<&Found<String>>) -> Result<(), Error> {
-    let Some(token) = token.filter(|token| !token.value.is_empty()) else { return Ok(()) };
+fn one_source(host: &Found<String>, token: Option<&Found<SecretString>>) -> Result<(), Error> {
+    let Some(token) = token else { return Ok(()) };
     let variable = |source: &str| source.starts_with("the variable ");
     if host.source == token.source || (variable(&host.source) && variable(&token.source)) {
         return Ok(());
@@ -178,8 +242,9 @@ fn one_source(host: &Found<String>, token: Option<&Found<String>>) -> Result<(),
 }
 
 fn no_controller(around: &Surroundings) -> Error {
-    let places = around.usual_places();
-    let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+    let new = around.context_file(&ContextName::default()).ok();
+    let places = [around.working_folder.join(OLD_PLACE)].into_iter().chain(new);
+    let places: Vec<_> = places.map(|place| place.display().to_string()).collect();
     Error::Settings(format!(
         "no controller is named: write its address down once with `octavius config --cp-host HOST:PORT`, or set the variable CP_HOST (looked for a file at {})",
         places.join(" and ")
@@ -187,14 +252,13 @@ fn no_controller(around: &Surroundings) -> Error {
 }
 
 /// What goes with each call as metadata has to be visible ASCII.
-fn sendable(key: &str, found: Found<String>) -> Result<String, Faults> {
-    let fits = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
-    if found.value.bytes().all(fits) {
-        return Ok(found.value);
+fn sendable(key: &str, value: &str, source: &str) -> Result<(), Faults> {
+    if value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return Ok(());
     }
     let problem =
         "holds characters that cannot be sent: write it with letters, digits and signs of ASCII";
-    Err(Faults::one(found.source, Fault::new(key, problem)))
+    Err(Faults::one(source, Fault::new(key, problem)))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ impl World {
     }
 
     fn load(&self) -> Result<Settings, Error> {
-        Settings::load_in(&self.around, None)
+        Settings::load_in(&self.around, &Choice::Usual)
     }
 
     /// The error, with this test's folder left out.
@@ -53,25 +53,24 @@ fn the_sample_loads_and_a_timeout_of_0_is_10_seconds() {
 
 #[test]
 fn the_first_file_of_the_search_order_is_the_one() {
-    let host = |world: &World, asked: Option<&Path>| {
-        Settings::load_in(&world.around, asked).unwrap().address
-    };
+    let host =
+        |world: &World, asked: &Choice| Settings::load_in(&world.around, asked).unwrap().address;
     let world = World::new(&[("OCTAVIUS_CONFIG", "named.yaml")])
         .write("project/asked.yaml", "CP_HOST: asked:1")
         .write("project/named.yaml", "CP_HOST: named:1")
         .write(OLD, "CP_HOST: old:1")
         .write(NEW, "CP_HOST: new:1");
-    assert_eq!(host(&world, Some(Path::new("asked.yaml"))), "http://asked:1");
-    assert_eq!(host(&world, None), "http://named:1");
+    assert_eq!(host(&world, &Choice::File("asked.yaml".into())), "http://asked:1");
+    assert_eq!(host(&world, &Choice::Usual), "http://named:1");
     let mut world = world;
     world.around.variables.remove("OCTAVIUS_CONFIG");
-    assert_eq!(host(&world, None), "http://old:1");
+    assert_eq!(host(&world, &Choice::Usual), "http://old:1");
     fs::remove_file(world.folder.path().join(OLD)).unwrap();
-    assert_eq!(host(&world, None), "http://new:1");
+    assert_eq!(host(&world, &Choice::Usual), "http://new:1");
     let elsewhere = world.folder.path().join("xdg").display().to_string();
     world.around.variables.insert("XDG_CONFIG_HOME".to_owned(), elsewhere);
     let world = world.write("xdg/octavius/octavius_client.yaml", "CP_HOST: xdg:1");
-    assert_eq!(host(&world, None), "http://xdg:1");
+    assert_eq!(host(&world, &Choice::Usual), "http://xdg:1");
 }
 
 #[test]
@@ -103,6 +102,88 @@ fn a_token_is_not_sent_to_a_host_that_another_source_names() {
     assert!(refused.contains("own source") && !refused.contains("MyToken"), "{refused}");
     let without = World::new(&[("CP_HOST", "h:1"), ("ACCESS_TOKEN", "")]).write(NEW, SAMPLE);
     assert!(without.load().unwrap().token.is_none());
+}
+
+const STAGING: &str = "home/.config/octavius/contexts/staging.yaml";
+
+fn context(name: &str) -> Choice {
+    Choice::Context(name.parse().unwrap())
+}
+
+#[test]
+fn a_context_is_used_until_another_is_and_a_named_one_for_once() {
+    let world = World::new(&[])
+        .write(NEW, "CP_HOST: new:1")
+        .write(STAGING, "CP_HOST: staging:1\nACCESS_TOKEN: t0p\n");
+    let host = |choice: &Choice| Settings::load_in(&world.around, choice).unwrap().address;
+    assert_eq!(host(&Choice::Usual), "http://new:1");
+    assert_eq!(host(&context("staging")), "http://staging:1");
+    world.around.use_context(&"staging".parse().unwrap()).unwrap();
+    assert_eq!(host(&Choice::Usual), "http://staging:1");
+    assert_eq!(host(&context("default")), "http://new:1");
+    let listed = world.around.contexts().unwrap();
+    let listed: Vec<_> = listed.iter().map(|one| (one.name.to_string(), one.in_use)).collect();
+    assert_eq!(listed, [("default".to_owned(), false), ("staging".to_owned(), true)]);
+    // What is written next is what is read next.
+    let place = world.around.place_to_write(&Choice::Usual).unwrap();
+    assert_eq!(place, world.folder.path().join(STAGING));
+    // A file in the working folder, and a named one, come before it.
+    let world = world.write(OLD, "CP_HOST: old:1");
+    assert_eq!(world.load().unwrap().address, "http://old:1");
+    world.around.use_context(&ContextName::default()).unwrap();
+    fs::remove_file(world.folder.path().join(OLD)).unwrap();
+    assert_eq!(world.load().unwrap().address, "http://new:1");
+}
+
+#[test]
+fn the_variables_do_not_say_whom_a_named_context_asks() {
+    let variables = [
+        ("CP_HOST", "evil:1"),
+        ("ACCESS_TOKEN", "t0p"),
+        ("EMAIL_ID", "eve@example.com"),
+        ("CONNECTION_TIMEOUT_SECS", "3"),
+    ];
+    let world = World::new(&variables).write(STAGING, "CP_HOST: staging:1\nEMAIL_ID: ada\n");
+    let settings = Settings::load_in(&world.around, &context("staging")).unwrap();
+    assert_eq!(
+        (settings.address.as_str(), settings.email.as_deref(), settings.token.is_some()),
+        ("http://staging:1", Some("ada"), false)
+    );
+    assert_eq!(settings.timeout, Duration::from_secs(3));
+}
+
+#[test]
+fn a_context_that_is_not_there_is_told_with_the_nearest() {
+    let mut world = World::new(&[]).write(STAGING, "CP_HOST: staging:1");
+    let missing = world.around.use_context(&"stagin".parse().unwrap()).unwrap_err();
+    insta::assert_snapshot!(missing, @"there is no context `stagin` (the nearest is `staging`): `octavius config list` shows them, and `octavius config --context stagin --cp-host HOST:PORT` makes it");
+    world.around.use_context(&"staging".parse().unwrap()).unwrap();
+    fs::remove_file(world.folder.path().join(STAGING)).unwrap();
+    insta::assert_snapshot!(world.error(), @"there is no context `staging`: `octavius config list` shows them, and `octavius config --context staging --cp-host HOST:PORT` makes it");
+    let world2 = World::new(&[]).write("home/.config/octavius/context", "../evil");
+    insta::assert_snapshot!(world2.error(), @"/home/.config/octavius/context: a context's name has 1 to 63 letters, digits, `-`, `_` and `.`, and begins with a letter or a digit: `octavius config use NAME` writes one");
+    world.around.variables.clear();
+    let homeless = Settings::load_in(&world.around, &context("staging")).unwrap_err();
+    insta::assert_snapshot!(homeless, @"there is no home folder, so that there are no contexts: set the variable HOME, or name a file with --config FILE");
+}
+
+#[test]
+fn a_context_of_a_name_that_is_a_path_is_none() {
+    for name in ["", "../x", ".x", "a/b", "a b", "-x", &"x".repeat(64)] {
+        assert!(name.parse::<ContextName>().is_err(), "{name:?}");
+    }
+    assert!("Prod-eu_1.2".parse::<ContextName>().is_ok());
+}
+
+#[test]
+fn wrong_types_in_a_file_are_told_with_their_line() {
+    let error = |text: &str| World::new(&[]).write(NEW, text).error();
+    insta::assert_snapshot!(error("CP_HOST: [a, b]\n"), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 1): write each of CP_HOST, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
+    insta::assert_snapshot!(error("CP_HOST: a:1\nACCESS_TOKEN: {a: t0p}\n"), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 2): write each of CP_HOST, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
+    insta::assert_snapshot!(error("- CP_HOST\n"), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 1): write each of CP_HOST, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
+    insta::assert_snapshot!(error("CP_HOST: a:1\nCONNECTION_TIMEOUT_SECS: -1\n"), @"/home/.config/octavius/octavius_client.yaml: `CONNECTION_TIMEOUT_SECS` is `-1`: write a number of seconds from 0 to 86400, where 0 means 10");
+    insta::assert_snapshot!(error("CP_HOST: localhost\n"), @"/home/.config/octavius/octavius_client.yaml: `CP_HOST` is `localhost`, without a port: write `HOST:PORT`, for example `localhost:3000`");
+    insta::assert_snapshot!(error("CP_HOST: https://a:1\n"), @"/home/.config/octavius/octavius_client.yaml: `CP_HOST` is `https://a:1`: this version does not speak TLS yet, write `HOST:PORT`, for example `localhost:3000`");
 }
 
 #[test]
@@ -153,7 +234,7 @@ fn debug_hides_the_token() {
 fn a_written_file_is_for_the_user_alone_and_replaces_the_old_one() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new(&[]).write(NEW, "CP_HOST: old:1");
-    let path = world.around.place_to_write(None).unwrap();
+    let path = world.around.place_to_write(&Choice::Usual).unwrap();
     assert_eq!(path, world.folder.path().join(NEW));
     let contents = Contents {
         host: Some("h:1".to_owned()),

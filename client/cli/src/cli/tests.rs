@@ -68,8 +68,11 @@ fn what_is_missing_or_doubled_is_refused() {
         vec!["describe", "a", "--job-name", "b"],
         vec!["getlogs"],
         vec!["create"],
-        vec!["config"],
         vec!["config", "--cp-host", "h:1", "--token", "t", "--token-stdin"],
+        vec!["config", "use"],
+        vec!["config", "use", "../x"],
+        vec!["config", "--cp-host", "h:1", "list"],
+        vec!["list", "--context", "a", "--config", "b"],
         vec![],
     ] {
         let refused = parse(wrong.iter().copied());

@@ -1,6 +1,7 @@
 //! `octavius cancel`: asks that an execution end.
 
 use crate::{
+    complete,
     context::Context,
     exit::{Exit, Failure},
     output::Format,
@@ -18,7 +19,7 @@ Examples:
   octavius cancel @last --force")]
 pub(crate) struct Cancel {
     /// The execution's id, six or more characters of its end, or `@last`
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = complete::executions())]
     id: String,
     /// Do not wait until its executor says that nothing runs any more: it is `cancelled` at once, unconfirmed
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! `octavius describe`: one job, whole.
 
 use crate::{
+    complete,
     context::Context,
     exit::{Exit, Failure},
     render::job::Described,
@@ -14,10 +15,10 @@ Example:
   octavius describe hello-friend")]
 pub(crate) struct Describe {
     /// The job's name
-    #[arg(value_name = "NAME", required_unless_present = "job_name")]
+    #[arg(value_name = "NAME", required_unless_present = "job_name", add = complete::jobs())]
     name: Option<String>,
     /// The job's name, in the old form
-    #[arg(long, value_name = "NAME", hide = true, conflicts_with = "name")]
+    #[arg(long, value_name = "NAME", hide = true, conflicts_with = "name", add = complete::jobs())]
     job_name: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! `octavius execute`: runs a job, and waits for it if asked to.
 
 use crate::{
-    arguments,
+    arguments, complete,
     context::Context,
     exit::{Exit, Failure},
     log,
@@ -17,10 +17,11 @@ use crate::{
 use clap::Args;
 use octavius_client::{
     Client, Error, Silence,
-    v1::{ExecuteRequest, Execution, ExecutionState},
+    v1::{Argument, ArgumentType, ExecuteRequest, Execution, ExecutionState},
 };
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -28,30 +29,37 @@ use std::{
 ///
 /// Prints the execution's id. A value may hold anything: put it in quotes where the shell would read it.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    group = clap::ArgGroup::new("waits").multiple(true),
+    after_help = "\
 Examples:
   octavius execute hello-friend name=Ada surname=Lovelace --follow
   octavius execute backup 'paths=/etc, /var' note=\"it's = fine\" --wait
   octavius execute backup --timeout 10m --start-within 1h --on zone=eu
-  id=$(octavius execute hello-friend name=Ada surname=Lovelace)")]
+  octavius execute backup -f values.yaml --exit-code --wait-timeout 10m
+  id=$(octavius execute hello-friend name=Ada surname=Lovelace)"
+)]
 pub(crate) struct Execute {
     /// The job's name
-    #[arg(value_name = "JOB", required_unless_present = "job_name")]
+    #[arg(value_name = "JOB", required_unless_present = "job_name", add = complete::jobs())]
     job: Option<String>,
     /// The values of its arguments
-    #[arg(value_name = "NAME=VALUE")]
+    #[arg(value_name = "NAME=VALUE", add = complete::arguments())]
     values: Vec<String>,
     /// The job's name, in the old form
-    #[arg(long, value_name = "NAME", hide = true)]
+    #[arg(long, value_name = "NAME", hide = true, add = complete::jobs())]
     job_name: Option<String>,
     /// Values in the old form, cut at commas: a=1,b=2
     #[arg(long, value_name = "LIST", hide = true)]
     args: Vec<String>,
+    /// A YAML or JSON file of `NAME: value` lines; `-` is standard input. What stands on the command line wins
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
     /// Show the log as it is written, until the execution ends
-    #[arg(long)]
+    #[arg(long, group = "waits")]
     pub(crate) follow: bool,
     /// Wait until the execution ends
-    #[arg(long)]
+    #[arg(long, group = "waits")]
     wait: bool,
     /// How long the program may run: less than the job, or else the executor, lets it
     #[arg(long, value_name = "TIME", value_parser = span)]
@@ -62,6 +70,25 @@ pub(crate) struct Execute {
     /// A label that its executor must have, besides those that the job asks for; `executor` is the executor's id
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     on: Vec<(String, String)>,
+    /// Wait, and end with the code of the job's own program; with 125 if it did not end by itself
+    #[arg(long, group = "waits")]
+    exit_code: bool,
+    /// Wait no longer than this (`90s`, `5m`); the execution goes on, and the exit status is 4
+    #[arg(long, value_name = "TIME", value_parser = arguments::time, requires = "waits")]
+    wait_timeout: Option<Duration>,
+}
+
+/// How somebody waits for an execution.
+#[derive(Clone, Copy)]
+struct Waiting {
+    limit: Option<Duration>,
+    hand_on_code: bool,
+}
+
+impl Waiting {
+    fn exit_of(self, ended: &Execution) -> Exit {
+        if self.hand_on_code { Exit::with_code_of(ended) } else { Exit::of(ended) }
+    }
 }
 
 /// What a command line wants: which job, with which values.
@@ -84,7 +111,9 @@ impl Execute {
                 "`{job}` stands where the job's name belongs: write `octavius execute JOB NAME=VALUE`"
             )));
         }
-        Ok(Wish { job: job.to_owned(), values: arguments::values(&words, &self.args)? })
+        let mut values = self.file.as_deref().map(arguments::file).transpose()?.unwrap_or_default();
+        values.extend(arguments::values(&words, &self.args)?);
+        Ok(Wish { job: job.to_owned(), values })
     }
 
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
@@ -108,11 +137,12 @@ impl Execute {
             ..ExecuteRequest::default()
         };
         let execution = client.execute_with(request).await?;
+        let waiting = Waiting { limit: self.wait_timeout, hand_on_code: self.exit_code };
         if self.follow {
-            return follow(output, &client, execution).await;
+            return follow(output, &client, execution, waiting).await;
         }
-        if self.wait {
-            return wait(output, &client, execution).await;
+        if self.wait || self.exit_code {
+            return wait(output, &client, execution, waiting).await;
         }
         accepted(output, &execution)?;
         Ok(Exit::Done)
@@ -129,16 +159,54 @@ async fn ask_for_missing(client: &Client, wish: &mut Wish) -> Result<(), Failure
     };
     let arguments = job.definition.map(|definition| definition.arguments).unwrap_or_default();
     for argument in arguments.into_iter().filter(|argument| argument.required) {
-        if let Entry::Vacant(missing) = wish.values.entry(argument.name) {
-            let about = one_line(&argument.description);
-            let about = if about.is_empty() { about } else { format!(" ({about})") };
-            let question = format!("{}{about}: ", one_line(missing.key()));
-            if let Some(value) = terminal::ask(&question)? {
-                missing.insert(value);
-            }
+        if let Entry::Vacant(missing) = wish.values.entry(argument.name.clone()) {
+            let question = question(&argument);
+            let value = match argument.r#type() {
+                ArgumentType::Secret => Some(terminal::ask_hidden(&question)?),
+                _ => terminal::ask(&question)?,
+            };
+            // Nothing typed is the default, where there is one.
+            let value = value.filter(|value| argument.default_value.is_none() || !value.is_empty());
+            value.map(|value| missing.insert(value));
         }
     }
     Ok(())
+}
+
+/// What is asked for, with what it may be: `count (how many; int from 1 to 9) [3]: `.
+fn question(argument: &Argument) -> String {
+    let bounds = match (&argument.min, &argument.max) {
+        (Some(min), Some(max)) => format!(" from {min} to {max}"),
+        (Some(min), None) => format!(" from {min} on"),
+        (None, Some(max)) => format!(" up to {max}"),
+        (None, None) => String::new(),
+    };
+    let kind = match argument.r#type() {
+        ArgumentType::Unspecified | ArgumentType::String => "",
+        ArgumentType::Int => "int",
+        ArgumentType::Float => "float",
+        ArgumentType::Bool => "true or false",
+        ArgumentType::Enum => "",
+        ArgumentType::Secret => "not shown while it is typed",
+    };
+    let pattern = match argument.pattern.as_str() {
+        "" => String::new(),
+        pattern => format!("matches {pattern}"),
+    };
+    let allowed = match argument.allowed.as_slice() {
+        [] => String::new(),
+        allowed => format!("one of {}", allowed.join(", ")),
+    };
+    let about = [argument.description.clone(), kind.to_owned() + &bounds, pattern, allowed];
+    let about: Vec<_> =
+        about.iter().filter(|text| !text.is_empty()).map(|text| one_line(text)).collect();
+    let about = match about.as_slice() {
+        [] => String::new(),
+        about => format!(" ({})", about.join("; ")),
+    };
+    let default = argument.default_value.as_ref();
+    let default = default.map(|value| format!(" [{}]", one_line(value))).unwrap_or_default();
+    format!("{}{about}{default}: ", one_line(&argument.name))
 }
 
 /// Says that the execution is on disk: its id alone to standard output, so that a script can keep it.
@@ -163,7 +231,12 @@ fn come_back(execution: &Execution) -> String {
     )
 }
 
-async fn wait(output: &Output, client: &Client, execution: Execution) -> Result<Exit, Failure> {
+async fn wait(
+    output: &Output,
+    client: &Client,
+    execution: Execution,
+    how: Waiting,
+) -> Result<Exit, Failure> {
     let waiting = async {
         if output.format() == Format::Text {
             output.text(&one_line(&execution.id))?;
@@ -181,12 +254,18 @@ async fn wait(output: &Output, client: &Client, execution: Execution) -> Result<
             output.show(&ended)?;
         }
         tell_end(output, &ended);
-        Ok(log::exit_of(ended.state()))
+        Ok(how.exit_of(&ended))
     };
-    log::interruptible(output, &come_back(&execution), waiting).await
+    let goes_on = come_back(&execution);
+    log::interruptible(output, &goes_on, log::bounded(how.limit, &goes_on, waiting)).await
 }
 
-async fn follow(output: &Output, client: &Client, execution: Execution) -> Result<Exit, Failure> {
+async fn follow(
+    output: &Output,
+    client: &Client,
+    execution: Execution,
+    how: Waiting,
+) -> Result<Exit, Failure> {
     let following = async {
         let id = &execution.id;
         let lines = output.format().is_document();
@@ -213,9 +292,10 @@ async fn follow(output: &Output, client: &Client, execution: Execution) -> Resul
             output.line(&typed(&ended)).await?;
         }
         tell_end(output, &ended);
-        Ok(log::exit_of(ended.state()))
+        Ok(how.exit_of(&ended))
     };
-    log::interruptible(output, &come_back(&execution), following).await
+    let goes_on = come_back(&execution);
+    log::interruptible(output, &goes_on, log::bounded(how.limit, &goes_on, following)).await
 }
 
 /// Shows the log of one attempt, until it ends.
@@ -273,5 +353,38 @@ fn tell_end(output: &Output, execution: &Execution) {
     output.note(&ending(execution));
     for note in &execution.notes {
         output.note(&one_line(note));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_says_what_the_answer_may_be() {
+        let plain = Argument { name: "name".to_owned(), ..Argument::default() };
+        insta::assert_snapshot!(question(&plain), @"name:");
+        let count = Argument {
+            description: "How\nmany".to_owned(),
+            r#type: ArgumentType::Int.into(),
+            min: Some("1".to_owned()),
+            max: Some("9".to_owned()),
+            default_value: Some("3".to_owned()),
+            ..plain.clone()
+        };
+        insta::assert_snapshot!(question(&count), @"name (How\\nmany; int from 1 to 9) [3]:");
+        let title = Argument {
+            r#type: ArgumentType::Enum.into(),
+            allowed: vec!["Dr.".to_owned(), "Prof.".to_owned()],
+            ..plain.clone()
+        };
+        insta::assert_snapshot!(question(&title), @"name (one of Dr., Prof.):");
+        let token = Argument {
+            description: "The key".to_owned(),
+            r#type: ArgumentType::Secret.into(),
+            pattern: "[a-z]+".to_owned(),
+            ..plain
+        };
+        insta::assert_snapshot!(question(&token), @"name (The key; not shown while it is typed; matches [a-z]+):");
     }
 }

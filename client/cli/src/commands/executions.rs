@@ -1,6 +1,7 @@
 //! `octavius executions`: what was run, the newest first.
 
 use crate::{
+    complete,
     context::Context,
     exit::{Exit, Failure},
 };
@@ -14,7 +15,7 @@ Examples:
   octavius executions --job hello-friend --limit 5 -o wide")]
 pub(crate) struct Executions {
     /// Only those of this job
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::jobs())]
     job: Option<String>,
     /// How many at the most
     #[arg(long, value_name = "COUNT", default_value_t = 50)]

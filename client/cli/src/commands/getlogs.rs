@@ -1,6 +1,7 @@
 //! `octavius getlogs`: a log, as it is or as it grows.
 
 use crate::{
+    complete,
     context::Context,
     exit::{Exit, Failure},
     log,
@@ -24,10 +25,10 @@ Examples:
   octavius getlogs @last --since 10m")]
 pub(crate) struct Getlogs {
     /// The execution's id, six or more characters of its end, or `@last`
-    #[arg(value_name = "ID", required_unless_present = "job_id")]
+    #[arg(value_name = "ID", required_unless_present = "job_id", add = complete::executions())]
     id: Option<String>,
     /// The execution's id, in the old form
-    #[arg(long, value_name = "ID", hide = true, conflicts_with = "id")]
+    #[arg(long, value_name = "ID", hide = true, conflicts_with = "id", add = complete::executions())]
     job_id: Option<String>,
     /// Wait for what is still to come
     #[arg(short, long)]

@@ -1,6 +1,7 @@
 //! The commands, each in a file of its own: its flags, and what it does.
 
 pub(crate) mod cancel;
+pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod demo;
@@ -11,6 +12,8 @@ pub(crate) mod executions;
 pub(crate) mod executors;
 pub(crate) mod getlogs;
 pub(crate) mod list;
+pub(crate) mod man;
 pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod version;
+pub(crate) mod wait;

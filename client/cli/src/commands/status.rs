@@ -1,6 +1,7 @@
 //! `octavius status`: how one execution stands, and why.
 
 use crate::{
+    complete,
     context::Context,
     exit::{Exit, Failure},
 };
@@ -14,7 +15,7 @@ Examples:
   octavius status @last -o json")]
 pub(crate) struct Status {
     /// The execution's id, six or more characters of its end, or `@last`
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = complete::executions())]
     id: String,
 }
 

@@ -99,6 +99,13 @@ pub(crate) fn state_and_reason(style: &Style, execution: &Execution) -> String {
     text
 }
 
+/// What an execution is, in a few words: `greet succeeded 3m ago`.
+pub(crate) fn in_short(style: &Style, execution: &Execution) -> String {
+    let age = submitted(execution).map(|at| format!(" {} ago", style.age(at)));
+    let (job, state) = (one_line(&execution.job), execution_word(execution.state()));
+    format!("{job} {state}{}", age.unwrap_or_default())
+}
+
 /// How an execution ended, in one sentence: after which time, with which code, and why.
 pub(crate) fn ending(execution: &Execution) -> String {
     let took = duration(execution).map(|took| format!(" after {took}")).unwrap_or_default();

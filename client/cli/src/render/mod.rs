@@ -4,14 +4,16 @@ pub(crate) mod execution;
 pub(crate) mod executor;
 pub(crate) mod job;
 pub(crate) mod secret;
+mod table;
 mod terms;
 pub(crate) mod text;
 pub(crate) mod time;
 
-use comfy_table::{Cell, Color, Table, presets};
+use comfy_table::Color;
 use jiff::{Timestamp, tz::TimeZone};
 use octavius_client::v1::ExecutionState;
 use serde_json::Value;
+pub(crate) use table::table;
 
 /// A result in all its forms.
 pub(crate) trait Shown {
@@ -28,13 +30,15 @@ pub(crate) trait Shown {
 pub(crate) struct Style {
     pub(crate) colour: bool,
     pub(crate) wide: bool,
+    /// How many characters fit in a line of the terminal that shows it, if one does.
+    pub(crate) width: Option<usize>,
     pub(crate) now: Timestamp,
     pub(crate) zone: TimeZone,
 }
 
 impl Style {
     pub(crate) fn now(colour: bool, wide: bool) -> Self {
-        Self { colour, wide, now: Timestamp::now(), zone: TimeZone::system() }
+        Self { colour, wide, width: None, now: Timestamp::now(), zone: TimeZone::system() }
     }
 
     /// The same without colour, for standard error.
@@ -65,25 +69,8 @@ fn colour_of(state: ExecutionState) -> Option<Color> {
     }
 }
 
-/// A table without lines, as shells like it. Nothing at all where there are no rows.
-fn table(style: &Style, header: &[&str], rows: Vec<Vec<Cell>>) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows);
-    match style.colour {
-        true => table.enforce_styling(),
-        false => table.force_no_tty(),
-    };
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt() + "\n"
-}
-
 /// Lines of `label  value`, the values in one column.
-fn sheet(rows: &[(&str, String)]) -> String {
+pub(crate) fn sheet(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     rows.iter()
         .filter(|(_, value)| !value.is_empty())
@@ -101,6 +88,7 @@ impl Style {
         Self {
             colour: false,
             wide: false,
+            width: None,
             now: "2026-11-25T12:00:00Z".parse().unwrap(),
             zone: TimeZone::fixed(jiff::tz::offset(2)),
         }

@@ -186,3 +186,74 @@ async fn a_job_past_its_limit_is_stopped_keeps_its_last_words_and_says_which_lim
     let left = std::fs::read_to_string(&pid).unwrap();
     assert!(!lives(left.trim()), "{left} lives");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_code_of_the_jobs_own_program_is_handed_on_to_who_asks_for_it() {
+    let world = World::start().await;
+    let user = User::of(&world);
+    user.job("end", "echo out; exit $code", arguments(&["code!"])).await;
+    user.job("broken", "true", json!({ "command": ["/nowhere/at-all"] })).await;
+    for (code, status) in [("0", 0), ("3", 3), ("125", 125), ("255", 255)] {
+        let word = format!("code={code}");
+        let ran = user.run(&["execute", "end", &word, "--exit-code"]).await;
+        assert_eq!(ran.status, Some(status), "{ran:?}");
+        let (ended, found) = user.document(&["execute", "end", &word, "--exit-code"]).await;
+        assert_eq!((found, ended["exit_code"].as_i64()), (status, code.parse().ok()));
+    }
+    let followed = user.run(&["execute", "end", "code=7", "--exit-code", "--follow"]).await;
+    assert_eq!((followed.status, followed.text().as_str()), (Some(7), "out\n"));
+    let broken = user.run(&["execute", "broken", "--exit-code"]).await;
+    assert_eq!(broken.status, Some(125), "{broken:?}");
+    assert!(broken.err.contains("/nowhere/at-all"), "{broken:?}");
+    // What went wrong on the way has its own statuses.
+    let refused = user.run(&["execute", "nobody", "--exit-code"]).await;
+    assert_eq!(refused.status, Some(3), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_may_wait_for_several_for_the_first_and_for_a_time() {
+    let world = World::start().await;
+    let user = User::of(&world);
+    user.job("wait", UNTIL_GO, arguments(&["go!"])).await;
+    user.job("end", "exit $code", arguments(&["code!"])).await;
+    let go = world.path("go");
+    let word = format!("go={}", go.display());
+    let good = user.execute(&["end", "code=0"]).await;
+    let bad = user.execute(&["end", "code=1"]).await;
+    let long = user.execute(&["wait", &word]).await;
+
+    let ran = user.run(&["wait", &good]).await;
+    assert_eq!((ran.status, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    assert!(ran.text().starts_with(&format!("execution {good} succeeded after ")), "{ran:?}");
+    let (document, status) = user.document(&["wait", &good, &bad, &good[14..]]).await;
+    assert_eq!((document["executions"].as_array().map(Vec::len), status), (Some(2), 1));
+    let ran = user.run(&["wait", &long, &good, "--any"]).await;
+    assert_eq!((ran.status, ran.text().lines().count()), (Some(0), 1), "{ran:?}");
+
+    let ran = user.run(&["wait", &good, &long, "--timeout", "300ms"]).await;
+    assert_eq!((ran.status, ran.text().lines().count()), (Some(4), 1), "{ran:?}");
+    assert!(ran.err.contains("not over after 300ms") && ran.err.contains(&long), "{ran:?}");
+    for how in ["--wait", "--follow", "--exit-code"] {
+        let words = ["execute", "wait", &word, how, "--wait-timeout", "300ms"];
+        let ran = user.run(&words).await;
+        assert_eq!(ran.status, Some(4), "{ran:?}");
+        assert!(ran.err.contains("goes on: `octavius getlogs "), "{ran:?}");
+    }
+    let (document, status) = user.document(&["wait", &long, "--timeout", "1ms"]).await;
+    assert_eq!((document["error"]["kind"].as_str(), status), (Some("timeout"), 4));
+
+    let waiting = user.begin(&["wait", &long, &good]);
+    let mut waiting = waiting;
+    waiting.line().await;
+    waiting.interrupt();
+    let ran = waiting.end().await;
+    assert_eq!(ran.status, Some(130), "{ran:?}");
+    assert!(ran.err.contains(&format!("octavius wait {long}")), "{ran:?}");
+
+    std::fs::write(&go, "").unwrap();
+    let all = user.says(&["executions", "--job", "wait", "-o", "name"]).await;
+    let ids: Vec<_> = all.lines().collect();
+    assert_eq!(ids.len(), 4, "a wait that was given up ended an execution: {all}");
+    let ran = user.run(&[&["wait"], &ids[..]].concat()).await;
+    assert_eq!((ran.status, ran.text().lines().count()), (Some(0), 4), "{ran:?}");
+}

@@ -1,6 +1,9 @@
 //! A user at the command line: each command is a process of its own, with a home and nothing else in its environment.
 
-use crate::world::{PATIENCE, World};
+use crate::{
+    pty::Terminal,
+    world::{PATIENCE, World},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
@@ -53,6 +56,22 @@ impl User {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.home.path()).kill_on_drop(true).stdin(Stdio::null());
         command
+    }
+
+    /// Gives `command` this user's home, environment and programs.
+    pub(crate) fn dress(&self, command: &mut std::process::Command) {
+        let programs = Path::new(env!("CARGO_BIN_EXE_octavius")).parent().unwrap();
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        command.env_clear().env("HOME", self.home.path()).env("PATH", path);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.home.path());
+    }
+
+    /// Begins a command at a terminal of this many columns.
+    pub(crate) fn at_terminal(&self, words: &[&str], columns: u16) -> Terminal {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_octavius"));
+        self.dress(&mut command);
+        Terminal::start(command.args(words), columns)
     }
 
     /// Runs a command to its end.
