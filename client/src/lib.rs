@@ -16,10 +16,11 @@ mod settings;
 mod state;
 mod values;
 
-pub use client::Client;
+pub use client::{Client, Update};
 pub use error::{Error, Kind, Refusal, Silence, Violation};
 pub use fault::{Fault, Faults};
 pub use follow::{LogItem, LogStream, Notice};
 pub use octavius_protocol::v1;
 pub use settings::{Choice, Contents, ContextName, Found, Listed, Settings, Sources, Surroundings};
 pub use state::{execution_word, executor_word, is_final};
+pub use values::{parse_values, read_values};

@@ -1,13 +1,41 @@
 //! The values of an execution's arguments, checked before they are sent: the controller's answer has room for the
 //! first faults only, and the transport refuses what is too large without naming anything.
 
+use crate::error::Error;
 use crate::fault::{Fault, Faults};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::Path};
 
 /// The most bytes that one environment variable holds, with its name and the `=` between them.
 const MOST_OF_ONE: usize = 131_071;
 /// The most bytes of all values with their names.
 const MOST_OF_ALL: usize = 512 << 10;
+
+/// Reads the values in the file at `path`, as [`parse_values`].
+///
+/// # Errors
+/// Where the file cannot be read, or is not as it should be.
+pub fn read_values(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let text = fs::read_to_string(path).map_err(|cause| Error::File {
+        path: path.to_owned(),
+        attempted: "read",
+        cause,
+    })?;
+    Ok(parse_values(&text, &path.display().to_string())?)
+}
+
+/// Reads the values of arguments from JSON or YAML: names with one value each, which are taken as they are written, so
+/// that `007` and `1.50` stay so. `source` names the text in errors.
+///
+/// # Errors
+/// Where the text is something else.
+pub fn parse_values(text: &str, source: &str) -> Result<BTreeMap<String, String>, Faults> {
+    serde_saphyr::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        let problem = format!(
+            "is not as it should be: write names with one value each, such as `name: \"Ada\"`: {error}"
+        );
+        Faults::one(source, Fault::new("", problem))
+    })
+}
 
 /// All that keeps these values from being sent.
 pub(crate) fn check(job: &str, values: &BTreeMap<String, String>) -> Result<(), Faults> {
@@ -64,6 +92,26 @@ mod tests {
           `a` holds a NUL byte, which no environment variable can: encode the value, for example as base64
           `c` holds a NUL byte, which no environment variable can: encode the value, for example as base64
         ");
+    }
+
+    #[test]
+    fn values_are_read_as_they_are_written() {
+        let text = "a: 007\nb: 1.50\nc: true\nd: ''\ne: |\n  x\n  y\nf: \"\\u00e9 = 1, 2\"\n";
+        let read = parse_values(text, "args.yaml").unwrap();
+        let wanted = [
+            ("a", "007"),
+            ("b", "1.50"),
+            ("c", "true"),
+            ("d", ""),
+            ("e", "x\ny\n"),
+            ("f", "é = 1, 2"),
+        ];
+        assert_eq!(read, values(&wanted.map(|(name, value)| (name, value.to_owned()))));
+        assert_eq!(parse_values(r#"{"a": 1e3}"#, "a.json").unwrap()["a"], "1e3");
+        for wrong in ["a:\n", "a: [1]\n", "a: {b: 1}\n", "a: 1\na: 2\n", "- a\n", "a\n"] {
+            let told = parse_values(wrong, "args.yaml").unwrap_err().to_string();
+            assert!(told.starts_with("args.yaml: is not as it should be"), "{told}");
+        }
     }
 
     #[test]

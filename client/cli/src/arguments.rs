@@ -1,66 +1,39 @@
 //! The values of an execution: `NAME=VALUE` words, the old `--args a=1,b=2`, and files of them.
 
 use crate::{exit::Failure, render::text::quoted};
-use octavius_client::{Error, Fault, Faults, duration};
-use std::{collections::BTreeMap, io::Read, path::Path, time::Duration};
+use octavius_client::duration;
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// A length of time, for clap.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     duration::parse(text).ok_or_else(|| "write a time such as `90s`, `5m` or `1h30m`".to_owned())
 }
 
-/// The values that a file gives: YAML or JSON, one `NAME: value` for each. Scalars stay as they are written.
-pub(crate) fn file(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let (text, source) = if path.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().lock().read_to_string(&mut text)?;
-        (text, "standard input".to_owned())
-    } else {
-        let text = std::fs::read_to_string(path).map_err(|cause| Error::File {
-            path: path.to_owned(),
-            attempted: "read",
-            cause,
-        })?;
-        (text, path.display().to_string())
-    };
-    parsed(&text, &source).map_err(|faults| Failure::Client(faults.into()))
-}
-
-fn parsed(text: &str, source: &str) -> Result<BTreeMap<String, String>, Faults> {
-    let read = serde_saphyr::from_str::<Option<BTreeMap<String, Option<String>>>>(text);
-    let found = read.map_err(|error| {
-        // What the parser says may show the line, and the line may hold a secret.
-        let place = error.location().map(|place| format!(" (line {})", place.line()));
-        let problem = format!(
-            "is not a file of `NAME: value` lines{}: write each name once, and a value with special characters in quotes",
-            place.unwrap_or_default()
-        );
-        Faults { source: source.to_owned(), list: vec![Fault::new("", problem)] }
-    })?;
-    let mut values = BTreeMap::new();
-    let mut list = Vec::new();
-    for (name, value) in found.unwrap_or_default() {
-        match value {
-            Some(value) => {
-                values.insert(name, value);
-            }
-            None => list.push(Fault::new(name, "has no value: write `''` for an empty one")),
-        }
-    }
-    match list.is_empty() {
-        true => Ok(values),
-        false => Err(Faults { source: source.to_owned(), list }),
-    }
-}
-
-/// The values that `words` (each one value, which may hold anything) and `old` (lists with commas) give. A name that
-/// is given twice is refused: which of the two was meant cannot be known.
+/// The values that `words` (each one value, which may hold anything), `old` (lists with commas) and `files` (`-` is
+/// standard input) give. A name that is given twice is refused: which of the two was meant cannot be known.
 pub(crate) fn values(
     words: &[&String],
     old: &[String],
+    files: &[PathBuf],
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let mut values = BTreeMap::new();
+    let mut values: BTreeMap<String, String> = BTreeMap::new();
     let mut problems = Vec::new();
+    for file in files {
+        for (name, value) in read(file)? {
+            let name_again = format!(
+                "argument `{name}` is given twice, again in {}: give it once",
+                file.display()
+            );
+            if values.insert(name, value).is_some() {
+                problems.push(name_again);
+            }
+        }
+    }
     let listed = old.iter().flat_map(|list| list.split(',')).filter(|part| !part.is_empty());
     let pairs =
         words.iter().map(|word| (word.as_str(), false)).chain(listed.map(|part| (part, true)));
@@ -87,6 +60,16 @@ pub(crate) fn values(
     }
 }
 
+fn read(file: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    if file.as_os_str() != "-" {
+        return Ok(octavius_client::read_values(file)?);
+    }
+    let mut text = String::new();
+    std::io::stdin().lock().read_to_string(&mut text)?;
+    let read = octavius_client::parse_values(&text, "standard input");
+    read.map_err(|faults| Failure::Client(faults.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +77,7 @@ mod tests {
     fn read(words: &[&str], old: &[&str]) -> Result<Vec<(String, String)>, String> {
         let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let words = own(words);
-        match values(&words.iter().collect::<Vec<_>>(), &own(old)) {
+        match values(&words.iter().collect::<Vec<_>>(), &own(old), &[]) {
             Ok(values) => Ok(values.into_iter().collect()),
             Err(failure) => Err(failure.text().unwrap()),
         }
@@ -127,31 +110,6 @@ mod tests {
           argument `a` is given twice: give it once
           "b" in --args is not NAME=VALUE: a value with a comma needs the form `octavius execute JOB NAME='a,b'`
         "#);
-    }
-
-    #[test]
-    fn the_values_of_a_file_are_texts_as_they_are_written() {
-        let read = |text| parsed(text, "values.yaml").map_err(|faults| faults.to_string());
-        let yaml = "version: 1.10\ncode: 007\non: yes\nempty: ''\nlist: 'a, b=c'\nlines: |\n  one\n  two\n";
-        let wanted = [
-            ("version", "1.10"),
-            ("code", "007"),
-            ("on", "yes"),
-            ("empty", ""),
-            ("list", "a, b=c"),
-            ("lines", "one\ntwo\n"),
-        ];
-        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        assert_eq!(read(yaml), Ok(wanted.map(own).into()));
-        assert_eq!(read(r#"{"a": "b\n", "n": 3}"#), Ok([("a", "b\n"), ("n", "3")].map(own).into()));
-        assert_eq!(read("# nothing\n"), Ok(BTreeMap::new()));
-        insta::assert_snapshot!(read("a:\nb: ~\n").unwrap_err(), @r"
-        values.yaml: 2 things are wrong
-          `a` has no value: write `''` for an empty one
-          `b` has no value: write `''` for an empty one
-        ");
-        insta::assert_snapshot!(read("a: 1\na: 2\n").unwrap_err(), @"values.yaml: is not a file of `NAME: value` lines (line 2): write each name once, and a value with special characters in quotes");
-        insta::assert_snapshot!(read("a: [1, 2]\n").unwrap_err(), @"values.yaml: is not a file of `NAME: value` lines (line 1): write each name once, and a value with special characters in quotes");
     }
 
     #[test]

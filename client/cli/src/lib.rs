@@ -11,6 +11,7 @@ mod commands;
 mod complete;
 mod context;
 mod exit;
+mod files;
 mod installation;
 mod lines;
 mod log;

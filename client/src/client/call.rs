@@ -63,6 +63,8 @@ pub(super) enum Repeat {
     /// Where a controller is there: it was busy starting an actor again, or went away in the middle. Where there is
     /// none, the caller wants to know at once.
     IfBroken,
+    /// Where a controller says that it cannot answer at present: a second try may not find what the first one did.
+    IfUnavailable,
     /// Also where there is none: what is asked for should come about.
     Always,
 }
@@ -71,7 +73,8 @@ impl Repeat {
     fn covers(self, silence: &Silence) -> bool {
         match silence {
             _ if self == Repeat::Never => false,
-            Silence::Unavailable(_) | Silence::Broken(_) => true,
+            Silence::Unavailable(_) => true,
+            Silence::Broken(_) => self != Repeat::IfUnavailable,
             Silence::NoConnection(_) => self == Repeat::Always,
             Silence::Late(_) => false,
         }

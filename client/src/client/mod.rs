@@ -5,7 +5,10 @@
 //! value, and `execute` carries a request id of its own; but that a secret is not set any more is asked once. Waiting and following outlive an outage of the controller of up to [`Client::PATIENCE`].
 
 mod call;
+mod jobs;
 mod secrets;
+
+pub use jobs::Update;
 
 use crate::{
     error::Error,
@@ -103,57 +106,6 @@ impl Client {
 
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
-    }
-
-    /// Stores a new job. Creating it again with equal content succeeds and changes nothing.
-    ///
-    /// # Errors
-    /// Where the controller refuses or does not answer.
-    pub async fn create_job(
-        &self,
-        definition: v1::JobDefinition,
-    ) -> Result<v1::CreateJobResponse, Error> {
-        let message = v1::CreateJobRequest { definition: Some(definition), dry_run: false };
-        self.call(message, Repeat::IfBroken, |request| {
-            let mut jobs = self.jobs_service();
-            async move { jobs.create_job(request).await }
-        })
-        .await
-    }
-
-    /// The newest version of the job `name`.
-    ///
-    /// # Errors
-    /// Where the controller refuses or does not answer.
-    pub async fn describe_job(&self, name: &str) -> Result<v1::Job, Error> {
-        let message = v1::DescribeJobRequest { name: name.to_owned(), version: 0 };
-        let found = self.call(message, Repeat::IfBroken, |request| {
-            let mut jobs = self.jobs_service();
-            async move { jobs.describe_job(request).await }
-        });
-        self.whole(found.await?.job)
-    }
-
-    /// All jobs that the caller may see, by name.
-    ///
-    /// # Errors
-    /// Where the controller refuses or does not answer.
-    pub async fn jobs(&self) -> Result<Vec<v1::Job>, Error> {
-        let mut all = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let message = v1::ListJobsRequest { page_size: PAGE, page_token };
-            let page = self.call(message, Repeat::IfBroken, |request| {
-                let mut jobs = self.jobs_service();
-                async move { jobs.list_jobs(request).await }
-            });
-            let page = page.await?;
-            all.extend(page.jobs);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(all);
-            }
-        }
     }
 
     /// Asks to run `job`. After the answer the execution is on disk. While nobody answers it asks again with the same

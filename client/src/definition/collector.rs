@@ -1,7 +1,8 @@
 //! Takes values out of a tree by key and notes what is wrong, so that all faults are told at once.
 
-use crate::{fault::Fault, near::nearest};
+use crate::{duration, fault::Fault, near::nearest};
 use serde_json::{Map, Value};
+use std::{collections::BTreeMap, time::Duration};
 
 /// The keys of one level: which it takes, and which a later version will.
 pub(super) struct Keys {
@@ -70,6 +71,70 @@ impl Collector {
                 String::new()
             }
         }
+    }
+
+    /// The value at `key` as its text: a number or a truth value in its usual spelling.
+    pub(super) fn value_text(&mut self, level: &Level<'_>, key: &str) -> Option<String> {
+        level.value(key).and_then(|value| self.scalar(level.at(key), value))
+    }
+
+    /// The text of the one value at `place`.
+    pub(super) fn scalar(&mut self, place: String, value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+            other => {
+                self.fault(place, format!("is {}: write one value, in quotes", shown(other)));
+                None
+            }
+        }
+    }
+
+    /// The number at `key`; 0 where there is none. `what` says what it counts.
+    pub(super) fn count(&mut self, level: &Level<'_>, key: &str, what: &str) -> u32 {
+        let Some(value) = level.value(key) else { return 0 };
+        let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
+        // 0 would be taken for absent.
+        count.filter(|count| *count > 0).unwrap_or_else(|| {
+            let problem = format!("is {}: write {what}, a whole number from 1", shown(value));
+            self.fault(level.at(key), problem);
+            0
+        })
+    }
+
+    /// The length of time at `key`, where it is `right`; a bare number is seconds. `wanted` says what to write.
+    pub(super) fn length(
+        &mut self,
+        level: &Level<'_>,
+        key: &str,
+        wanted: &str,
+        right: impl Fn(Duration) -> bool,
+    ) -> Option<Duration> {
+        let value = level.value(key)?;
+        let read = match value {
+            Value::String(text) => duration::parse(text),
+            number => number.as_u64().map(Duration::from_secs),
+        };
+        let read = read.filter(|length| right(*length));
+        if read.is_none() {
+            self.fault(level.at(key), format!("is {}: {wanted}", shown(value)));
+        }
+        read
+    }
+
+    /// The names with their values at `key`.
+    pub(super) fn pairs(&mut self, level: &Level<'_>, key: &str) -> BTreeMap<String, String> {
+        let Some(value) = level.value(key) else { return BTreeMap::new() };
+        let Value::Object(map) = value else {
+            let problem = format!("is {}: write names with their values", shown(value));
+            self.fault(level.at(key), problem);
+            return BTreeMap::new();
+        };
+        let pair = |(name, value): (&String, &Value)| {
+            let value = self.scalar(format!("{}.{name}", level.at(key)), value)?;
+            Some((name.clone(), value))
+        };
+        map.iter().filter_map(pair).collect()
     }
 
     /// The yes or no at `key`; no where there is none.

@@ -7,19 +7,21 @@ use serde::{
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// The tree that `text` holds. JSON is recognised by its first sign; what begins so and is no JSON may still be YAML.
-/// The error says where the text is wrong.
-pub(super) fn parse(text: &str, is_json: bool) -> Result<Value, String> {
+/// The trees that `text` holds: one, or as many as there are YAML documents. JSON is recognised by its first sign; what
+/// begins so and is no JSON may still be YAML. The error says where the text is wrong.
+pub(super) fn parse_all(text: &str, is_json: bool) -> Result<Vec<Value>, String> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{') {
         match serde_json::from_str::<Document>(text) {
-            Ok(document) => return Ok(document.0),
+            Ok(document) => return Ok(vec![document.0]),
             Err(error) if is_json => return Err(format!("is not as JSON should be: {error}")),
             Err(_) => {}
         }
     }
-    let read: Result<Document, _> = serde_saphyr::from_str(text);
-    read.map(|document| document.0).map_err(|error| format!("is neither JSON nor YAML: {error}"))
+    let read: Result<Vec<Document>, _> = serde_saphyr::from_multiple(text);
+    let read = read.map_err(|error| format!("is neither JSON nor YAML: {error}"))?;
+    let all: Vec<Value> = read.into_iter().map(|document| document.0).collect();
+    Ok(if all.is_empty() { vec![Value::Null] } else { all })
 }
 
 struct Document(Value);
@@ -63,8 +65,9 @@ impl<'de> Visitor<'de> for Tree {
         Ok(value.into())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        let number = serde_json::Number::from_f64(value).map(Value::Number);
+        number.ok_or_else(|| E::custom(format!("{value} is no finite number: put it in quotes")))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

@@ -1,5 +1,8 @@
 use super::*;
+use octavius_protocol::v1::{Argument, ArgumentType, Resources, Retry, SecretName};
 use proptest::prelude::*;
+use serde_json::json;
+use std::time::Duration;
 
 const SAMPLE: &str = include_str!("../../tests/files/metadata.json");
 
@@ -53,33 +56,126 @@ env_vars:
 }
 
 #[test]
+fn times_tries_places_and_types_are_read_as_they_are_written() {
+    let yaml = r#"
+name: all
+command: [true]
+start_timeout: 90
+queue_timeout: 2h
+retry: { attempts: 3, pause: 500ms, factor: 1.5, max_pause: 1m, on: [failed, "exit_code:75"] }
+concurrency: 2
+executor_selector: { zone: eu, gpu: 'true' }
+resources: { requests: { cpu: 2, memory: 1Gi }, limits: { memory: 2Gi } }
+kubernetes: { spec: { nodeSelector: { disk: ssd } } }
+env_vars:
+  args:
+    - { name: count, type: int, default: 3, min: 1, max: "10" }
+    - { name: place, type: enum, allowed: [a, b, 1] }
+    - { name: loud, type: bool, default: false }
+    - { name: share, type: float, default: "0.50" }
+    - { name: text, pattern: "[a-z]+" }
+"#;
+    let all = parse(yaml.replace("[true]", "['true']").as_str(), "all.yaml").unwrap();
+    assert_eq!(
+        (all.start_timeout.unwrap().seconds, all.queue_timeout.unwrap().seconds),
+        (90, 7_200)
+    );
+    let retry = all.retry.unwrap();
+    assert_eq!((retry.attempts, retry.pause.unwrap().nanos, retry.factor), (3, 500_000_000, 1.5));
+    assert_eq!(retry.on, ["failed", "exit_code:75"]);
+    assert_eq!((all.concurrency, all.executor_selector["gpu"].as_str()), (2, "true"));
+    assert_eq!(all.resources.unwrap().requests["cpu"], "2");
+    assert_eq!(all.kubernetes, r#"{"spec":{"nodeSelector":{"disk":"ssd"}}}"#);
+    let [count, place, loud, share, text] = all.arguments.as_slice() else { panic!() };
+    assert_eq!(count.r#type(), ArgumentType::Int);
+    assert_eq!(
+        [&count.default_value, &count.min, &count.max].map(Option::as_deref),
+        [Some("3"), Some("1"), Some("10")]
+    );
+    assert_eq!(place.allowed, ["a", "b", "1"]);
+    assert_eq!(loud.default_value.as_deref(), Some("false"));
+    assert_eq!(
+        share.default_value.as_deref(),
+        Some("0.50"),
+        "what is in quotes keeps its spelling"
+    );
+    assert_eq!((text.r#type(), text.pattern.as_str()), (ArgumentType::String, "[a-z]+"));
+}
+
+#[test]
+fn several_documents_are_several_jobs_and_their_faults_name_them() {
+    let two = "---\n{name: a, command: [a]}\n---\n---\nname: b\ncommand: [b]\n";
+    let all = parse_all(two, "jobs.yaml").unwrap();
+    let names: Vec<_> =
+        all.iter().map(|(place, one)| (place.as_str(), one.name.as_str())).collect();
+    assert_eq!(names, [("jobs.yaml, document 1", "a"), ("jobs.yaml, document 2", "b")]);
+    assert!(parse(two, "jobs.yaml").unwrap_err().to_string().contains("more than one job"));
+    let wrong = "{name: A, command: [a]}\n---\n{nam: b, command: [b]}\n";
+    let found = parse_all(wrong, "jobs.yaml").unwrap_err().to_string();
+    assert!(found.contains("document 1: `name` is wrong"), "{found}");
+    assert!(
+        found.contains("document 2: `nam` is not known: the nearest known key is `name`"),
+        "{found}"
+    );
+}
+
+#[test]
+fn every_key_is_in_the_page_for_users_and_no_other() {
+    let page = include_str!("../../../docs/job-definitions.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let told: Vec<String> = rows.map(|(key, _)| key.to_owned()).collect();
+    let under = |prefix: &str, keys: &Keys| -> Vec<String> {
+        keys.known.iter().map(|key| format!("{prefix}{key}")).collect()
+    };
+    let known = [
+        under("", &JOB),
+        under("retry.", &RETRY),
+        under("resources.", &RESOURCES),
+        under("env_vars.", &VARIABLES),
+        under("env_vars.args[].", &ARGUMENT),
+        under("env_vars.secrets[].", &SECRET),
+    ];
+    assert_eq!(told, known.concat());
+}
+
+#[test]
 fn all_faults_are_told_at_once() {
     let wrong = r#"{
         "name": "Hello World", "descripton": "x", "command": "echo hello", "timeout": "soon",
-        "retry": {"attempts": 3}, "author": 5,
+        "priority": 3, "author": 5, "concurrency": 0, "kubernetes": "spec", "executor_selector": {"zone": ["eu"]},
+        "retry": {"attemps": 3, "pause": "long", "factor": 0}, "resources": [],
         "env_vars": {
             "args": [
                 {"name": "a-b", "required": "yes"},
-                {"name": "city", "default": "Berlin"},
+                {"name": "city", "default": ["Berlin"], "type": "text", "allowed": "x"},
                 {"nam": "x"}
             ],
             "secrets": [{"name": "city"}, "TOKEN"]
         }
     }"#;
     insta::assert_snapshot!(faults(wrong), @r#"
-    metadata.json: 13 things are wrong
+    metadata.json: 22 things are wrong
       `descripton` is not known: the nearest known key is `description`
-      `retry` is a key that this version does not know yet: leave it out
+      `priority` is a key that this version does not know yet: leave it out
       `command` is the text "echo hello": write a list, here `["sh","-c","echo hello"]` if a shell should read it
       `env_vars.secrets[1]` is "TOKEN": write the keys `name`, `description` with their values
       `env_vars.args[0].name` is wrong: `a-b` is not a name for an environment variable: `[A-Za-z_][A-Za-z0-9_]*`, at most 255 characters, neither `OCTAVIUS_…` nor `LD_…`
       `env_vars.args[0].required` is "yes": write `true` or `false`
-      `env_vars.args[1].default` is a key that this version does not know yet: leave it out
+      `env_vars.args[1].allowed` is "x": write a list of values, for example `["a", "b"]`
       `env_vars.args[1].name` is `city`, which another argument or secret has already: give each its own name
+      `env_vars.args[1].type` is "text": write one of `string`, `int`, `float`, `bool`, `enum`, `secret`
+      `env_vars.args[1].default` is ["Berlin"]: write one value, in quotes
       `env_vars.args[2].nam` is not known: the nearest known key is `name`
       `env_vars.args[2].name` is missing: write the environment variable that the job reads
       `author` is 5: write a text, in quotes
       `timeout` is "soon": write how long the program may run, for example `"90s"`, `"1h30m"` or a number of seconds from 1 to a year's, or leave it out for no limit
+      `retry.attemps` is not known: the nearest known key is `attempts`
+      `retry.factor` is 0: write by how much each pause is longer than the one before, for example `2` or `1.5`
+      `retry.pause` is "long": write a length of time, for example `"10s"` or `"5m"`, or a number of seconds
+      `concurrency` is 0: write how many executions of the job run at once, a whole number from 1
+      `executor_selector.zone` is ["eu"]: write one value, in quotes
+      `resources` is []: write the keys `requests`, `limits` with their values
+      `kubernetes` is "spec": write a partial pod template, as keys with values
       `name` is wrong: `Hello World` is not a job's name: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last
     "#);
 }
@@ -90,8 +186,8 @@ fn one_fault_is_one_line() {
     insta::assert_snapshot!(faults(r#"{"name": "a"}"#), @"metadata.json: `image_name` is missing, and so is `command`: write the image, or the program to run, or both");
     insta::assert_snapshot!(faults(r#"{"name": "a", "command": []}"#), @r#"metadata.json: `command` is an empty list: write a list of texts, for example `["sh", "-c", "echo hello"]`, or leave it out"#);
     insta::assert_snapshot!(faults(r#"{"image_name": "b"}"#), @"metadata.json: `name` is missing: write what the job is called, for example `hello-friend`");
-    insta::assert_snapshot!(faults(r#"["name"]"#), @r#"metadata.json: holds ["name"] and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values"#);
-    insta::assert_snapshot!(faults(""), @"metadata.json: holds null and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values");
+    insta::assert_snapshot!(faults(r#"["name"]"#), @r#"metadata.json: holds ["name"] and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `executor_selector`, `resources`, `kubernetes`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values"#);
+    insta::assert_snapshot!(faults(""), @"metadata.json: holds null and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `executor_selector`, `resources`, `kubernetes`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values");
 }
 
 #[test]
@@ -124,7 +220,12 @@ prop_compose! {
         names in prop::collection::btree_set("[a-z_][A-Za-z0-9_]{0,5}", 0..5),
         required in any::<bool>(),
         seconds in 0..100_000_u64,
+        running in (any::<bool>(), 0..9_u32, text(), 0..6_i32, prop::option::of(text()), 1..400_u32),
     ) -> JobDefinition {
+        let (has_retry, count, word, kind, value, factor) = running;
+        let length = (seconds > 0).then(|| Duration::from_secs(seconds).try_into().unwrap());
+        let pairs: std::collections::BTreeMap<_, _> =
+            (0..count).map(|n| (format!("{word}{n}"), word.clone())).collect();
         let mut names: Vec<String> = names.into_iter().collect();
         let description = texts[0].clone();
         let secrets = names.split_off(names.len() / 2);
@@ -136,7 +237,17 @@ prop_compose! {
             command,
             arguments: names
                 .into_iter()
-                .map(|name| Argument { name, description: description.clone(), required, ..Argument::default() })
+                .map(|name| Argument {
+                    name,
+                    description: description.clone(),
+                    required,
+                    r#type: kind + 1,
+                    default_value: value.clone(),
+                    allowed: (0..count).map(|_| word.clone()).collect(),
+                    pattern: word.clone(),
+                    min: value.clone(),
+                    max: value.clone(),
+                })
                 .collect(),
             secrets: secrets
                 .map(|name| SecretName { name, description: description.clone() })
@@ -145,8 +256,20 @@ prop_compose! {
             author: texts[3].clone(),
             contributors: texts[4].clone(),
             organization: String::new(),
-            timeout: (seconds > 0).then(|| Duration::from_secs(seconds).try_into().unwrap()),
-            ..JobDefinition::default()
+            timeout: length,
+            start_timeout: length,
+            queue_timeout: length,
+            retry: has_retry.then(|| Retry {
+                attempts: count,
+                pause: length,
+                factor: f64::from(factor) / 4.0,
+                max_pause: length,
+                on: (0..count).map(|_| word.clone()).collect(),
+            }),
+            concurrency: count,
+            executor_selector: pairs.clone(),
+            resources: (count > 0).then(|| Resources { requests: pairs.clone(), limits: pairs }),
+            kubernetes: has_retry.then(|| json!({"spec": {"a": word}}).to_string()).unwrap_or_default(),
         }
     }
 }

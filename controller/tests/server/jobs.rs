@@ -147,3 +147,84 @@ async fn an_unknown_job_is_not_found_and_the_nearest_is_named() {
     assert!(status.message().contains("`hello-friend`"), "{}", status.message());
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_request_to_each_call_is_answered_and_changes_nothing() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let mut jobs = world.jobs().await;
+    let missing = vec!["definition: is missing: give it".to_owned()];
+    let created = refusal(jobs.create_job(v1::CreateJobRequest::default()).await);
+    assert_eq!((created.0, created.2), (Code::InvalidArgument, missing.clone()));
+    let updated = refusal(jobs.update_job(v1::UpdateJobRequest::default()).await);
+    assert_eq!((updated.0, updated.2), (Code::InvalidArgument, missing));
+    let deleted = refusal(jobs.delete_job(v1::DeleteJobRequest::default()).await);
+    assert_eq!((deleted.0, deleted.1.as_str()), (Code::NotFound, "UNKNOWN_JOB"));
+    let described = refusal(jobs.describe_job(v1::DescribeJobRequest::default()).await);
+    assert_eq!((described.0, described.1.as_str()), (Code::NotFound, "UNKNOWN_JOB"));
+    let listed = jobs.list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner();
+    assert_eq!((listed.jobs.len(), listed.next_page_token.as_str()), (1, ""));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_a_definition_may_say_is_stored_and_shown_as_it_was_given() {
+    let world = World::start().await;
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let argument = |name: &str, kind: v1::ArgumentType| v1::Argument {
+        name: name.to_owned(),
+        r#type: kind.into(),
+        ..v1::Argument::default()
+    };
+    let definition = v1::JobDefinition {
+        start_timeout: seconds(60),
+        queue_timeout: seconds(3_600),
+        retry: Some(v1::Retry {
+            attempts: 3,
+            pause: seconds(0),
+            factor: 1.5,
+            max_pause: seconds(60),
+            on: vec!["failed".to_owned(), "exit_code:75".to_owned()],
+        }),
+        concurrency: 2,
+        executor_selector: pairs(&[("zone", "eu")]),
+        resources: Some(v1::Resources {
+            requests: pairs(&[("cpu", "500m")]),
+            limits: pairs(&[("memory", "1Gi")]),
+        }),
+        kubernetes: r#"{"spec":{}}"#.to_owned(),
+        arguments: vec![
+            v1::Argument {
+                default_value: Some("5".to_owned()),
+                min: Some("1".to_owned()),
+                max: Some("9".to_owned()),
+                ..argument("count", v1::ArgumentType::Int)
+            },
+            v1::Argument {
+                allowed: vec!["a".to_owned(), "b".to_owned()],
+                ..argument("place", v1::ArgumentType::Enum)
+            },
+            v1::Argument {
+                pattern: "[a-z]+".to_owned(),
+                ..argument("text", v1::ArgumentType::String)
+            },
+            argument("token", v1::ArgumentType::Secret),
+        ],
+        ..job("hello")
+    };
+    world.create(definition.clone()).await;
+    let world = world.restart().await;
+    let request = v1::DescribeJobRequest { name: "hello".to_owned(), version: 1 };
+    let described = world.jobs().await.describe_job(request).await.unwrap().into_inner();
+    assert_eq!(described.job.unwrap().definition, Some(definition));
+    assert_eq!(described.newest_version, 1);
+
+    // What is not given is taken from the definition, and stored with the execution.
+    let execution = world.execute("hello").await;
+    let shown = world.get(&execution.id).await;
+    assert_eq!(shown.arguments.get("count").map(String::as_str), Some("5"));
+    world.stop().await;
+}

@@ -52,9 +52,9 @@ pub(crate) struct Execute {
     /// Values in the old form, cut at commas: a=1,b=2
     #[arg(long, value_name = "LIST", hide = true)]
     args: Vec<String>,
-    /// A YAML or JSON file of `NAME: value` lines; `-` is standard input. What stands on the command line wins
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    /// Values from a file, in JSON or YAML: names with one value each; `-` is standard input
+    #[arg(short, long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Show the log as it is written, until the execution ends
     #[arg(long, group = "waits")]
     pub(crate) follow: bool,
@@ -111,9 +111,10 @@ impl Execute {
                 "`{job}` stands where the job's name belongs: write `octavius execute JOB NAME=VALUE`"
             )));
         }
-        let mut values = self.file.as_deref().map(arguments::file).transpose()?.unwrap_or_default();
-        values.extend(arguments::values(&words, &self.args)?);
-        Ok(Wish { job: job.to_owned(), values })
+        Ok(Wish {
+            job: job.to_owned(),
+            values: arguments::values(&words, &self.args, &self.files)?,
+        })
     }
 
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {

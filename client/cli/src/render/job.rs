@@ -2,67 +2,88 @@
 
 use super::{
     Shown, Style, secret, sheet, table,
-    text::{one_line, paragraph, shell_word},
+    text::{one_line, paragraph, quoted, shell_word},
     time::timestamp,
 };
 use comfy_table::Cell;
 use jiff::Timestamp;
 use octavius_client::{
     definition, duration,
-    v1::{Argument, CreateJobResponse, Job, JobDefinition, SecretName, SecretState},
+    v1::{Argument, DescribeJobResponse, Job, JobDefinition, Retry, SecretName, SecretState},
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-/// A job, and which of its secrets are set.
-pub(crate) struct Described {
-    pub(crate) job: Job,
-    pub(crate) secrets: Vec<SecretState>,
+/// A job alone, as where it was stored: nothing is known of its secrets.
+impl Shown for Job {
+    fn text(&self, style: &Style) -> String {
+        let (job, newest_version) = (Some(self.clone()), self.version);
+        DescribeJobResponse { job, newest_version, secrets: Vec::new() }.text(style)
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![one_line(name(self))]
+    }
+
+    fn document(&self) -> Value {
+        json!({
+            "definition": self.definition.as_ref().map(definition::to_document),
+            "version": self.version,
+            "uid": self.uid,
+            "created_at": created_at(self).map(|at| at.to_string()),
+            "created_by": self.created_by,
+        })
+    }
 }
 
-impl Shown for Described {
+impl Shown for DescribeJobResponse {
     fn text(&self, style: &Style) -> String {
+        let absent = Job::default();
+        let stored_job = self.job.as_ref().unwrap_or(&absent);
+        let newest = match self.newest_version > stored_job.version {
+            true => format!(" of {}", self.newest_version),
+            false => String::new(),
+        };
         let absent = JobDefinition::default();
-        let job = self.job.definition.as_ref().unwrap_or(&absent);
-        let stored = created_at(&self.job).map(|at| style.time_and_age(at)).unwrap_or_default();
+        let job = stored_job.definition.as_ref().unwrap_or(&absent);
+        let stored = created_at(stored_job).map(|at| style.time_and_age(at)).unwrap_or_default();
         let command: Vec<_> = job.command.iter().map(|word| one_line(&shell_word(word))).collect();
         let groups: Vec<_> = job.authorized_groups.iter().map(|group| one_line(group)).collect();
         sheet(&[
-            ("job", format!("{}, version {}", one_line(&job.name), self.job.version)),
+            ("job", format!("{}, version {}{newest}", one_line(&job.name), stored_job.version)),
             ("description", paragraph(&job.description)),
             ("author", one_line(&job.author)),
             ("contributors", one_line(&job.contributors)),
             ("organization", one_line(&job.organization)),
             ("image", one_line(&job.image_name)),
             ("command", command.join(" ")),
-            ("timeout", timeout(job).map(duration::text).unwrap_or_default()),
+            ("timeout", length(job.timeout)),
+            ("start limit", length(job.start_timeout)),
+            ("queue limit", length(job.queue_timeout)),
+            ("retry", job.retry.as_ref().map(retry).unwrap_or_default()),
+            ("concurrency", at_once(job.concurrency)),
+            ("executors", pairs(&job.executor_selector)),
+            ("requests", job.resources.as_ref().map(|of| pairs(&of.requests)).unwrap_or_default()),
+            ("limits", job.resources.as_ref().map(|of| pairs(&of.limits)).unwrap_or_default()),
+            ("kubernetes", one_line(&job.kubernetes)),
             ("arguments", arguments(style, &job.arguments)),
             ("secrets", secrets(style, &job.secrets, &self.secrets)),
             ("groups", groups.join(", ")),
-            ("stored", format!("{stored}, by {}", one_line(&self.job.created_by))),
+            ("stored", format!("{stored}, by {}", one_line(&stored_job.created_by))),
             ("run it with", command_line(job)),
         ])
     }
 
     fn names(&self) -> Vec<String> {
-        vec![one_line(name(&self.job))]
+        self.job.iter().flat_map(Shown::names).collect()
     }
 
     fn document(&self) -> Value {
-        let mut document = document(&self.job);
+        let mut document = self.job.as_ref().map(Shown::document).unwrap_or_default();
+        document["newest_version"] = json!(self.newest_version);
         document["secrets"] = self.secrets.iter().map(secret::document).collect();
         document
     }
-}
-
-fn document(job: &Job) -> Value {
-    json!({
-        "definition": job.definition.as_ref().map(definition::to_document),
-        "version": job.version,
-        "uid": job.uid,
-        "created_at": created_at(job).map(|at| at.to_string()),
-        "created_by": job.created_by,
-    })
 }
 
 fn name(job: &Job) -> &str {
@@ -73,20 +94,82 @@ fn created_at(job: &Job) -> Option<Timestamp> {
     job.created_at.as_ref().and_then(|at| timestamp(at.seconds, at.nanos))
 }
 
-fn timeout(job: &JobDefinition) -> Option<Duration> {
-    job.timeout.and_then(|timeout| timeout.try_into().ok())
+fn length<T: TryInto<Duration>>(length: Option<T>) -> String {
+    let length = length.and_then(|length| length.try_into().ok());
+    length.map(duration::text).unwrap_or_default()
+}
+
+fn at_once(concurrency: u32) -> String {
+    match concurrency {
+        0 => String::new(),
+        1 => "one execution at a time".to_owned(),
+        count => format!("{count} executions at a time"),
+    }
+}
+
+fn pairs(pairs: &BTreeMap<String, String>) -> String {
+    let pairs = pairs.iter().map(|(name, value)| format!("{}={}", one_line(name), one_line(value)));
+    pairs.collect::<Vec<_>>().join(", ")
+}
+
+fn retry(retry: &Retry) -> String {
+    let mut parts = vec![match retry.attempts {
+        0 | 1 => "one attempt".to_owned(),
+        attempts => format!("{attempts} attempts in all"),
+    }];
+    if !retry.on.is_empty() {
+        let on: Vec<_> = retry.on.iter().map(|end| one_line(end)).collect();
+        parts.push(format!("after {}", on.join(", ")));
+    }
+    for (what, pause) in [("first pause", retry.pause), ("longest pause", retry.max_pause)] {
+        if pause.is_some() {
+            parts.push(format!("{what} {}", length(pause)));
+        }
+    }
+    if retry.factor != 0.0 {
+        parts.push(format!("each {} times the one before", retry.factor));
+    }
+    parts.join(", ")
 }
 
 fn arguments(style: &Style, arguments: &[Argument]) -> String {
     let rows = arguments.iter().map(|argument| {
         let required = if argument.required { "required" } else { "optional" };
-        vec![one_line(&argument.name), required.to_owned(), one_line(&argument.description)]
+        vec![
+            one_line(&argument.name),
+            definition::type_word(argument.r#type()).to_owned(),
+            required.to_owned(),
+            rules(argument),
+            one_line(&argument.description),
+        ]
     });
     columns(style, rows)
 }
 
-fn secrets(style: &Style, declared: &[SecretName], states: &[SecretState]) -> String {
-    let rows = declared.iter().map(|declared| {
+/// What an argument says of its values, in words.
+fn rules(argument: &Argument) -> String {
+    let mut rules = Vec::new();
+    if let Some(default) = &argument.default_value {
+        rules.push(format!("default {}", quoted(default)));
+    }
+    if !argument.allowed.is_empty() {
+        let allowed: Vec<_> = argument.allowed.iter().map(|value| one_line(value)).collect();
+        rules.push(format!("one of {}", allowed.join(", ")));
+    }
+    match (&argument.min, &argument.max) {
+        (Some(min), Some(max)) => rules.push(format!("{} to {}", one_line(min), one_line(max))),
+        (Some(min), None) => rules.push(format!("{} or more", one_line(min))),
+        (None, Some(max)) => rules.push(format!("{} or less", one_line(max))),
+        (None, None) => {}
+    }
+    if !argument.pattern.is_empty() {
+        rules.push(format!("like {}", one_line(&argument.pattern)));
+    }
+    rules.join("; ")
+}
+
+fn secrets(style: &Style, secrets: &[SecretName], states: &[SecretState]) -> String {
+    let rows = secrets.iter().map(|declared| {
         let state = states.iter().find(|state| state.name == declared.name);
         let state = state.map_or_else(|| "not set".to_owned(), |state| secret::state(style, state));
         vec![one_line(&declared.name), state, one_line(&declared.description)]
@@ -94,10 +177,14 @@ fn secrets(style: &Style, declared: &[SecretName], states: &[SecretState]) -> St
     columns(style, rows)
 }
 
-/// A table without a header, to stand inside a sheet.
+/// A table without a header and without columns that are empty in every row, to stand inside a sheet.
 fn columns(style: &Style, rows: impl Iterator<Item = Vec<String>>) -> String {
-    let rows: Vec<Vec<Cell>> = rows.map(|row| row.into_iter().map(Cell::new).collect()).collect();
-    let whole = table(style, &["", "", ""], rows);
+    let rows: Vec<Vec<String>> = rows.collect();
+    let is_used = |column: usize| rows.iter().any(|row| !row[column].is_empty());
+    let used: Vec<usize> =
+        (0..rows.first().map_or(0, Vec::len)).filter(|at| is_used(*at)).collect();
+    let cells = |row: &Vec<String>| used.iter().map(|at| Cell::new(&row[*at])).collect();
+    let whole = table(style, &vec![""; used.len()], rows.iter().map(cells).collect());
     whole.split_once('\n').map(|(_, rows)| rows.trim_end().to_owned()).unwrap_or_default()
 }
 
@@ -134,41 +221,10 @@ impl Shown for Vec<Job> {
     }
 
     fn names(&self) -> Vec<String> {
-        self.iter().map(|job| one_line(name(job))).collect()
+        self.iter().flat_map(Shown::names).collect()
     }
 
     fn document(&self) -> Value {
-        json!({ "jobs": self.iter().map(document).collect::<Vec<_>>() })
-    }
-}
-
-/// What came of files with definitions, in their order.
-pub(crate) struct Created(pub(crate) Vec<CreateJobResponse>);
-
-impl Shown for Created {
-    fn text(&self, _style: &Style) -> String {
-        let line = |created: &CreateJobResponse| {
-            let Some(job) = &created.job else { return String::new() };
-            let name = one_line(name(job));
-            match created.created {
-                true => format!("job `{name}` is created, version {}\n", job.version),
-                false => format!("job `{name}` is there already, with equal content\n"),
-            }
-        };
-        self.0.iter().map(line).collect()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let jobs = self.0.iter().filter_map(|created| created.job.as_ref());
-        jobs.map(|job| one_line(name(job))).collect()
-    }
-
-    fn document(&self) -> Value {
-        let one = |created: &CreateJobResponse| {
-            let mut shown = created.job.as_ref().map(document).unwrap_or_default();
-            shown["created"] = json!(created.created);
-            shown
-        };
-        json!({ "jobs": self.0.iter().map(one).collect::<Vec<_>>() })
+        json!({ "jobs": self.iter().map(Shown::document).collect::<Vec<_>>() })
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod execution;
 pub(crate) mod executor;
 pub(crate) mod job;
 pub(crate) mod secret;
+pub(crate) mod stored;
 mod table;
 mod terms;
 pub(crate) mod text;

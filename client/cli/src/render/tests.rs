@@ -1,7 +1,7 @@
-use super::{job::Described, *};
+use super::*;
 use octavius_client::v1::{
-    Argument, CreateJobResponse, Execution, Executor, ExecutorState, Job, JobDefinition,
-    SecretName, SecretState, StateChange,
+    Argument, ArgumentType, DescribeJobResponse, Execution, Executor, ExecutorState, Job,
+    JobDefinition, SecretName, SecretState, StateChange,
 };
 
 const HOUR: i64 = 3_600;
@@ -70,9 +70,15 @@ fn job() -> Job {
                     name: "name".to_owned(),
                     description: "Who is greeted".to_owned(),
                     required: true,
+                    r#type: ArgumentType::String.into(),
                     ..Argument::default()
                 },
-                Argument { name: "loudly".to_owned(), ..Argument::default() },
+                Argument {
+                    name: "loudly".to_owned(),
+                    r#type: ArgumentType::Bool.into(),
+                    default_value: Some("false".to_owned()),
+                    ..Argument::default()
+                },
             ],
             secrets: vec![SecretName { name: "TOKEN".to_owned(), description: "Opens".to_owned() }],
             timeout: Some(prost_types::Duration { seconds: 90, nanos: 0 }),
@@ -86,8 +92,8 @@ fn job() -> Job {
     }
 }
 
-fn described(secrets: Vec<SecretState>) -> Described {
-    Described { job: job(), secrets }
+fn described(secrets: Vec<SecretState>) -> DescribeJobResponse {
+    DescribeJobResponse { job: Some(job()), newest_version: 2, secrets }
 }
 
 #[test]
@@ -220,8 +226,8 @@ fn a_job_says_what_it_takes_and_how_to_run_it() {
     image         registry:5000/hello@sha256:00
     command       sh -c 'echo hello "$name"'
     timeout       1m30s
-    arguments     name    required  Who is greeted
-                  loudly  optional
+    arguments     name    string  required                   Who is greeted
+                  loudly  bool    optional  default "false"
     secrets       TOKEN  set 2026-11-25 13:00:00 +02:00 by ada@example.com  Opens
     groups        demo, ops
     stored        2026-11-24 12:00:00 +02:00 (1d2h ago), by ada@example.com
@@ -248,11 +254,22 @@ fn a_described_job_can_be_created_again() {
 
 #[test]
 fn created_jobs_say_whether_they_are_new() {
-    let answers = [true, false].map(|created| CreateJobResponse { job: Some(job()), created });
-    insta::assert_snapshot!(job::Created(answers.into()).text(&Style::fixed()), @r"
+    let outcomes = [(true, true), (true, false), (false, false)]
+        .map(|(changed, created)| Ok(stored::Outcome::of(Some(job()), changed, created)));
+    let results = outcomes.into_iter().map(|outcome| ("a.yaml".to_owned(), outcome)).collect();
+    let mut stored = stored::Stored { results, dry_run: false };
+    insta::assert_snapshot!(stored.text(&Style::fixed()), @r"
     job `greet` is created, version 2
+    job `greet` is changed, version 2
     job `greet` is there already, with equal content
     ");
+    stored.dry_run = true;
+    insta::assert_snapshot!(stored.text(&Style::fixed()), @r"
+    job `greet` would be created, version 2
+    job `greet` would be changed, version 2
+    job `greet` is there already, with equal content
+    ");
+    assert_eq!(stored.document()["jobs"][1]["changed"], true);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use octavius_client::v1::{ExecuteRequest, Execution, ExecutionState, JobDefiniti
 use prost_types::Duration as Span;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use rustix::process::Signal;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 fn span(seconds: i64) -> Option<Span> {
     Some(Span { seconds, nanos: 0 })

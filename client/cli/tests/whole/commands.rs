@@ -41,8 +41,8 @@ async fn jobs_are_registered_listed_and_described_in_the_short_and_the_old_form(
         "job           greet, version 1",
         "description   Greets",
         "image         busybox",
-        "arguments     name   required",
-        "              title  optional",
+        "arguments     name   string  required",
+        "              title  string  optional",
         "run it with   octavius execute greet name=VALUE --follow",
     ] {
         assert!(described.lines().any(|found| found.trim_end() == line), "{line}\n{described}");

@@ -4,11 +4,13 @@
 
 mod attempts;
 mod commands;
+mod definitions;
 mod desk;
 mod dev;
 mod endings;
 mod full;
 mod installation;
+mod jobs;
 mod kills;
 mod logs;
 mod outages;

@@ -30,15 +30,15 @@ enum Kind {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Block {
-    line: usize,
+pub(crate) struct Block {
+    pub(crate) line: usize,
     kind: Kind,
-    text: String,
-    shows: Option<String>,
+    pub(crate) text: String,
+    pub(crate) shows: Option<String>,
 }
 
 /// The blocks of a document. A picture is a `text` block that follows no other.
-fn blocks(document: &str) -> Vec<Block> {
+pub(crate) fn blocks(document: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut lines = document.lines().enumerate().map(|(index, line)| (index + 1, line));
     let mut after_commands = false;
@@ -100,12 +100,12 @@ fn is_line(shown: &str, line: &str) -> bool {
     true
 }
 
-fn shows(shown: &str, output: &str) -> bool {
+pub(crate) fn shows(shown: &str, output: &str) -> bool {
     is_shown(&shown.lines().collect::<Vec<_>>(), &output.lines().collect::<Vec<_>>())
 }
 
 /// Types commands into the one terminal. What they export is there for the next ones.
-async fn typed(desk: &Desk, block: &Block) -> String {
+pub(crate) async fn typed(desk: &Desk, block: &Block) -> String {
     let exported = desk.path("home/exported");
     let exported = exported.display();
     let commands = desk.with_ports(&block.text);

@@ -61,8 +61,8 @@ async fn the_files_of_earlier_versions_do_what_they_did() {
     for wanted in [
         "job           hello-friend, version 1\n",
         "image         hello-world\n",
-        "arguments     name     required  Your name\n",
-        "              surname  required  Your surname\n",
+        "arguments     name     string  required  Your name\n",
+        "              surname  string  required  Your surname\n",
         "secrets       TOP_SECRET_1  not set  First secret\n",
         "groups        demo-group\n",
         "run it with   octavius execute hello-friend name=VALUE surname=VALUE --follow\n",

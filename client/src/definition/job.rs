@@ -1,0 +1,201 @@
+//! What a definition says of the job itself, apart from its variables.
+
+use super::{
+    RESOURCES, RETRY,
+    collector::{Collector, Level, shown},
+    variables::variables,
+};
+use octavius_protocol::{
+    id::JobName,
+    v1::{JobDefinition, Resources, Retry},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The wire's lengths of time end at 10,000 years; nobody waits that long.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+pub(super) fn job(collector: &mut Collector, level: &Level<'_>) -> JobDefinition {
+    let command = command(collector, level);
+    let (arguments, secrets) = variables(collector, level);
+    let definition = JobDefinition {
+        name: collector.text(level, "name"),
+        description: collector.text(level, "description"),
+        image_name: collector.text(level, "image_name"),
+        command,
+        arguments,
+        secrets,
+        authorized_groups: collector.texts(
+            level,
+            "authorized_groups",
+            "a list of names, for example `[\"demo-group\"]`",
+        ),
+        author: collector.text(level, "author"),
+        contributors: collector.text(level, "contributors"),
+        organization: collector.text(level, "organization"),
+        timeout: limit(collector, level, "timeout", "how long the program may run", "for no limit")
+            .and_then(wire),
+        start_timeout: limit(
+            collector,
+            level,
+            "start_timeout",
+            "how long an attempt may take until its program runs",
+            "for what the executor says",
+        )
+        .and_then(wire),
+        queue_timeout: limit(
+            collector,
+            level,
+            "queue_timeout",
+            "how long an execution may wait for an executor",
+            "for no limit",
+        )
+        .and_then(wire),
+        retry: retry(collector, level),
+        concurrency: collector.count(
+            level,
+            "concurrency",
+            "how many executions of the job run at once",
+        ),
+        executor_selector: collector.pairs(level, "executor_selector"),
+        resources: resources(collector, level),
+        kubernetes: template(collector, level),
+    };
+    match definition.name.as_str() {
+        "" if is_text_or_absent(level, "name") => {
+            collector.fault(
+                "name",
+                "is missing: write what the job is called, for example `hello-friend`",
+            );
+        }
+        "" => {}
+        name => {
+            if let Err(invalid) = name.parse::<JobName>() {
+                collector.fault("name", format!("is wrong: {invalid}"));
+            }
+        }
+    }
+    let nothing_runs = definition.image_name.is_empty() && definition.command.is_empty();
+    if nothing_runs && is_text_or_absent(level, "image_name") && !level.map.contains_key("command")
+    {
+        collector.fault(
+            "image_name",
+            "is missing, and so is `command`: write the image, or the program to run, or both",
+        );
+    }
+    definition
+}
+
+pub(super) fn is_text_or_absent(level: &Level<'_>, key: &str) -> bool {
+    level.map.get(key).is_none_or(|value| value.is_string() || value.is_null())
+}
+
+fn command(collector: &mut Collector, level: &Level<'_>) -> Vec<String> {
+    let wanted = "a list of texts, for example `[\"sh\", \"-c\", \"echo hello\"]`";
+    if let Some(Value::String(line)) = level.map.get("command") {
+        let list = json!(["sh", "-c", line]);
+        collector.fault(
+            "command",
+            format!(
+                "is the text {}: write a list, here `{}` if a shell should read it",
+                shown(&json!(line)),
+                shown(&list)
+            ),
+        );
+        return Vec::new();
+    }
+    let command = collector.texts(level, "command", wanted);
+    match level.map.get("command") {
+        Some(Value::Array(list)) if list.is_empty() => {
+            collector
+                .fault("command", format!("is an empty list: write {wanted}, or leave it out"));
+        }
+        Some(Value::Array(list)) if list[0].as_str() == Some("") => {
+            collector.fault("command[0]", "is empty: write the program's name or path");
+        }
+        _ => {}
+    }
+    for (index, _) in command.iter().enumerate().filter(|(_, text)| text.contains('\0')) {
+        collector
+            .fault(format!("command[{index}]"), "holds a NUL byte, which no program can be given");
+    }
+    command
+}
+
+/// A length of time as the wire has it.
+fn wire<T: TryFrom<Duration>>(length: Duration) -> Option<T> {
+    length.try_into().ok()
+}
+
+/// A limit in time: above zero. `what` says what it limits, `absent` what holds without it.
+fn limit(
+    collector: &mut Collector,
+    level: &Level<'_>,
+    key: &str,
+    what: &str,
+    absent: &str,
+) -> Option<Duration> {
+    let problem = format!(
+        "write {what}, for example `\"90s\"`, `\"1h30m\"` or a number of seconds from 1 to a year's, or leave it out {absent}"
+    );
+    collector.length(level, key, &problem, |length| !length.is_zero() && length <= YEAR)
+}
+
+fn pause(collector: &mut Collector, level: &Level<'_>, key: &str) -> Option<Duration> {
+    let problem =
+        "write a length of time, for example `\"10s\"` or `\"5m\"`, or a number of seconds";
+    collector.length(level, key, problem, |length| length <= YEAR)
+}
+
+fn retry(collector: &mut Collector, level: &Level<'_>) -> Option<Retry> {
+    let value = level.map.get("retry").filter(|value| !value.is_null())?;
+    let level = collector.level(level.at("retry"), value, &RETRY)?;
+    let factor = match level.map.get("factor") {
+        None | Some(Value::Null) => 0.0,
+        Some(value) => match value.as_f64() {
+            // 0 would be taken for absent.
+            Some(factor) if factor != 0.0 => factor,
+            _ => {
+                let problem = format!(
+                    "is {}: write by how much each pause is longer than the one before, for example `2` or `1.5`",
+                    shown(value)
+                );
+                collector.fault(level.at("factor"), problem);
+                0.0
+            }
+        },
+    };
+    let on = match level.map.get("on") {
+        Some(Value::String(one)) => vec![one.clone()],
+        _ => collector.texts(&level, "on", "a list of ends, for example `[\"failed\", \"lost\"]`"),
+    };
+    Some(Retry {
+        attempts: collector.count(&level, "attempts", "how many attempts there are in all"),
+        pause: pause(collector, &level, "pause").and_then(wire),
+        factor,
+        max_pause: pause(collector, &level, "max_pause").and_then(wire),
+        on,
+    })
+}
+
+fn resources(collector: &mut Collector, level: &Level<'_>) -> Option<Resources> {
+    let value = level.map.get("resources").filter(|value| !value.is_null())?;
+    let level = collector.level(level.at("resources"), value, &RESOURCES)?;
+    Some(Resources {
+        requests: collector.pairs(&level, "requests"),
+        limits: collector.pairs(&level, "limits"),
+    })
+}
+
+fn template(collector: &mut Collector, level: &Level<'_>) -> String {
+    match level.map.get("kubernetes") {
+        None | Some(Value::Null) => String::new(),
+        Some(template @ Value::Object(_)) => template.to_string(),
+        Some(other) => {
+            let problem =
+                format!("is {}: write a partial pod template, as keys with values", shown(other));
+            collector.fault(level.at("kubernetes"), problem);
+            String::new()
+        }
+    }
+}
