@@ -203,7 +203,7 @@ mod tests {
         let text = r#"{"log_limit": "64KiB", "keep_logs_for": 0}"#;
         let problems = load(text).unwrap_err().to_string();
         assert!(problems.contains("`log_limit` is `64KiB`: give at least `1MiB`"), "{problems}");
-        assert!(problems.contains("`keep_logs_for` is `0s`"), "{problems}");
+        assert!(problems.contains("`keep_logs_for` is `0`"), "{problems}");
         let text = r#"{"executor_ping_deadline": "20m", "log_file_max_size_in_mb": 0}"#;
         let problems = load(text).unwrap_err().to_string();
         assert!(problems.contains("above `executor_ping_deadline`, which is `20m`"), "{problems}");

@@ -106,7 +106,7 @@ pub(crate) fn arguments() -> ArgValueCompleter {
 
 fn offers(arguments: &[Argument], before: &[String], current: &str) -> Vec<(String, String)> {
     // Bash hands over `title`, `=` and what stands behind it as words of their own, others one word.
-    let cut = before.iter().map(String::as_str).filter(|word| *word != "=").next_back();
+    let cut = before.iter().map(String::as_str).rfind(|word| *word != "=");
     let named = |name: &&str| arguments.iter().find(|argument| argument.name == **name);
     let values = |argument: &Argument| match argument.r#type() {
         ArgumentType::Bool => vec!["true".to_owned(), "false".to_owned()],
@@ -159,7 +159,7 @@ impl Typed {
             let mut value = || joined.clone().or_else(|| words.next().cloned());
             match flag {
                 "--config" => {
-                    typed.choice = value().map_or(Choice::Usual, |path| Choice::File(path.into()))
+                    typed.choice = value().map_or(Choice::Usual, |path| Choice::File(path.into()));
                 }
                 "--context" => {
                     let name = value().and_then(|name| name.parse().ok());

@@ -5,7 +5,6 @@
 //! from the command line and shown.
 
 mod arguments;
-mod chosen;
 mod cli;
 mod commands;
 mod complete;

@@ -163,7 +163,7 @@ fn a_mistyped_command_line_is_told_with_what_was_meant() {
     insta::assert_snapshot!(told(&["exeucte", "greet"]), @r"
     error: unrecognized subcommand 'exeucte'
 
-      tip: some similar subcommands exist: 'executions', 'executors', 'execute'
+      tip: some similar subcommands exist: 'delete', 'executions', 'executors', 'execute'
 
     Usage: octavius [OPTIONS] <COMMAND>
 

@@ -207,10 +207,11 @@ impl Follower {
     }
 
     fn take(&mut self, chunk: v1::LogChunk) {
-        self.place(chunk.offset);
-        if !chunk.data.is_empty() {
-            self.request.since = None;
+        // The answer names the segment where the time lies, and begins with the bytes from that time on.
+        if !chunk.data.is_empty() && self.request.since.take().is_some() {
+            self.placed = false;
         }
+        self.place(chunk.offset);
         let taken = self.reader.take(chunk.offset, chunk.data, chunk.durable_offset);
         if let Some(from) = taken.changed_from {
             self.ready.push_back(LogItem::Notice(Notice::Changed { from }));

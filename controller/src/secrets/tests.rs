@@ -85,6 +85,7 @@ impl World {
             arguments: BTreeMap::new(),
             request_id: String::new(),
             user: "ada".to_owned(),
+            own: Default::default(),
         };
         self.queue.submit(request).await.unwrap().execution.record.id
     }

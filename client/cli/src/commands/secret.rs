@@ -21,6 +21,10 @@ use std::{
 ///
 /// A value goes to the controller, which seals it; no command gives it back.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  octavius secret set deploy TOKEN
+  octavius secret list deploy")]
 pub(crate) struct Secret {
     #[command(subcommand)]
     command: Command,

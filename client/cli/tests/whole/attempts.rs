@@ -257,7 +257,10 @@ async fn a_cancel_holds_whatever_it_meets() {
     let over = world.over(&id).await;
     assert_eq!(over.state(), ExecutionState::Cancelled, "{over:?}");
     gone(&mark).await;
-    assert_eq!(lines(&world, "ran"), before, "it was never let go");
+    // The order to stop may come just too late: then it is said that it had started.
+    let started = over.history.iter().any(|step| step.state() == ExecutionState::Running);
+    assert_eq!(lines(&world, "ran"), before + usize::from(started), "{over:?}");
+    let before = lines(&world, "ran");
 
     // (a) There is nobody who could take it.
     assert!(world.executor.end().await.is_some());

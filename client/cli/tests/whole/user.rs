@@ -187,7 +187,7 @@ impl Begun {
         let line = self.out.as_mut().unwrap().read_until(b'\n', &mut self.read);
         let read = tokio::time::timeout(PATIENCE, line).await;
         read.unwrap_or_else(|_| panic!("no line after {:?}", self.read)).unwrap();
-        String::from_utf8(self.read[before..].to_vec()).unwrap()
+        String::from_utf8_lossy(&self.read[before..]).into_owned()
     }
 
     /// What is sent by Ctrl-C.

@@ -115,6 +115,7 @@ mod tests {
             command: vec!["true".to_owned()],
             timeout_ms: None,
             hidden: Default::default(),
+            own: Default::default(),
         };
         spec.hidden.arguments.insert(secret.clone());
         spec.hidden.secrets.insert("TOKEN".parse().unwrap(), uuid::Uuid::from_bytes([3; 16]));
