@@ -269,7 +269,7 @@ prop_compose! {
             concurrency: count,
             executor_selector: pairs.clone(),
             resources: (count > 0).then(|| Resources { requests: pairs.clone(), limits: pairs }),
-            kubernetes: has_retry.then(|| json!({"spec": {"a": word}}).to_string()).unwrap_or_default(),
+            kubernetes: if has_retry { json!({"spec": {"a": word}}).to_string() } else { String::new() },
         }
     }
 }
