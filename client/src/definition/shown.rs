@@ -27,7 +27,7 @@ pub fn type_word(kind: ArgumentType) -> &'static str {
     }
 }
 
-/// The definition as a file would have it: what [`parse`] reads again. Keys without a value are left out.
+/// The definition as a file would have it: what [`parse`](super::parse) reads again. Keys without a value are left out.
 pub fn to_document(definition: &JobDefinition) -> Value {
     let mut document = Map::new();
     let mut put = |key: &str, value: Value, is_there: bool| {
