@@ -3,6 +3,7 @@
 //! | name | what |
 //! | --- | --- |
 //! | `work.json` | what to run, and under which epoch |
+//! | `secrets` | the names of its secrets, a line each, if it has any; their values are in no file |
 //! | `identity` | the name that the attempt's folder has for ever: a UUID |
 //! | `lock` | held by the supervisor as long as it lives; that and nothing else says that it does |
 //! | `started` | the program was, or is about to be, started: it never will be again |
@@ -24,6 +25,7 @@ use super::{
     rules::{self, Facts, ending::Wish},
 };
 use crate::runner::{Exit, ExitCause, Found, Identity, Phase, RunnerError, Work};
+use octavius_protocol::secret::SecretValues;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -35,6 +37,7 @@ use uuid::Uuid;
 use work::{WorkFile, encode};
 
 const WORK: &str = "work.json";
+const SECRETS: &str = "secrets";
 const IDENTITY: &str = "identity";
 const LOCK: &str = "lock";
 const STARTED: &str = "started";
@@ -136,6 +139,15 @@ impl Folder {
         durable::create(&self.path, IDENTITY, Uuid::new_v4().to_string().as_bytes())?;
         durable::create(&self.path, LOCK, b"")?;
         durable::create(&self.path, WORK, &encode(work, allowed)?)?;
+        let names: String = work
+            .secrets
+            .iter()
+            .flat_map(SecretValues::names)
+            .map(|name| format!("{name}\n"))
+            .collect();
+        if !names.is_empty() {
+            durable::create(&self.path, SECRETS, names.as_bytes())?;
+        }
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, self.control_path(), mode)?;
         durable::sync_folder(&self.path)
@@ -144,12 +156,20 @@ impl Folder {
     /// What to run, and what it may have.
     pub(super) fn work(&self) -> Result<(Work, Allowed), RunnerError> {
         let file: WorkFile = self.read_json(WORK)?;
-        file.decoded(&self.path.join(WORK))
+        let (work, allowed) = file.decoded(&self.path.join(WORK))?;
+        let secrets = self.secrets()?.is_empty().then(SecretValues::default);
+        Ok((Work { secrets, ..work }, allowed))
     }
 
-    /// The names of the secrets that the program wants.
+    /// The names of the secrets that the program wants: the same under every epoch.
     pub(super) fn secrets(&self) -> Result<Vec<String>, RunnerError> {
-        Ok(self.read_json::<WorkFile>(WORK)?.secrets)
+        match fs::read_to_string(self.path.join(SECRETS)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => {
+                let names = read.during(|| self.doing("reading", SECRETS))?;
+                Ok(names.lines().map(str::to_owned).collect())
+            }
+        }
     }
 
     /// Puts other work in place of the one that is kept.

@@ -352,7 +352,6 @@ fn prepare(
     }
     if work.epoch > kept.epoch {
         kept.epoch = work.epoch;
-        kept.secrets = work.secrets.clone(); // their names: values are not kept
         folder.replace_work(&kept, allowed)?;
     }
     // Each time: the one who renamed it may have died before it was synced.

@@ -1,10 +1,7 @@
 //! `work.json`: what is to be run, and what the executor that prepared it allows.
 
 use crate::runner::{RunnerError, Work};
-use octavius_protocol::{
-    id::{AttemptId, Epoch},
-    secret::SecretValues,
-};
+use octavius_protocol::id::{AttemptId, Epoch};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
@@ -31,9 +28,6 @@ pub(super) struct WorkFile {
     image_name: String,
     command: Vec<String>,
     arguments: BTreeMap<String, String>,
-    /// The names of its secrets. Their values are in no file.
-    #[serde(default)]
-    pub(super) secrets: Vec<String>,
     timeout_ms: Option<u64>,
     grace_ms: u64,
     spool_max: u64,
@@ -41,7 +35,7 @@ pub(super) struct WorkFile {
 }
 
 impl WorkFile {
-    /// What the file `path` said.
+    /// What the file `path` said. It says nothing of secrets.
     pub(super) fn decoded(self, path: &Path) -> Result<(Work, Allowed), RunnerError> {
         if self.format != FORMAT {
             return Err(RunnerError::Refused(format!(
@@ -58,7 +52,7 @@ impl WorkFile {
             image_name: self.image_name,
             command: self.command,
             arguments: self.arguments,
-            secrets: self.secrets.is_empty().then(SecretValues::default),
+            secrets: None,
             timeout: self.timeout_ms.map(Duration::from_millis),
             grace: Duration::from_millis(self.grace_ms),
         };
@@ -66,11 +60,8 @@ impl WorkFile {
     }
 }
 
-/// The file's bytes, where the names of the secrets are known.
+/// The file's bytes.
 pub(super) fn encode(work: &Work, allowed: Allowed) -> io::Result<Vec<u8>> {
-    let secrets = work.secrets.as_ref().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "which secrets it has is not known here")
-    })?;
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let file = WorkFile {
         format: FORMAT,
@@ -81,7 +72,6 @@ pub(super) fn encode(work: &Work, allowed: Allowed) -> io::Result<Vec<u8>> {
         image_name: work.image_name.clone(),
         command: work.command.clone(),
         arguments: work.arguments.clone(),
-        secrets: secrets.names().map(str::to_owned).collect(),
         timeout_ms: work.timeout.map(millis),
         grace_ms: millis(work.grace),
         spool_max: allowed.spool_max,
