@@ -12,6 +12,7 @@ mod chaos;
 mod documents;
 mod manifests;
 mod messages;
+mod ports;
 mod protocol;
 mod purity;
 mod references;

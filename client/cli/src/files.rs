@@ -1,6 +1,7 @@
 //! The job files that a command line names: all are read before anything is sent.
 
 use crate::exit::Failure;
+use clap::Args;
 use octavius_client::{definition, v1::JobDefinition};
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,20 @@ use std::{
 /// What a file of a folder ends with, to be read as a job.
 const ENDINGS: [&str; 3] = ["json", "yaml", "yml"];
 
+/// Which files.
+#[derive(Args, Debug)]
+pub(crate) struct Files {
+    /// A file with a job, or several YAML documents with one each; a folder of such files; `-` is standard input
+    #[arg(
+        short,
+        long = "file",
+        visible_alias = "job-path",
+        value_name = "FILE|FOLDER",
+        required = true
+    )]
+    files: Vec<PathBuf>,
+}
+
 /// A job, and which file it stands in.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Written {
@@ -19,39 +34,41 @@ pub(crate) struct Written {
     pub(crate) definition: JobDefinition,
 }
 
-/// All jobs in these files, folders and, with `-`, standard input, in this order; those of a folder by their files'
-/// names. There is one at least, and no name stands twice.
-pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Written>, Failure> {
-    let (mut all, mut problems) = (Vec::new(), Vec::new());
-    let mut one = Vec::new();
-    for path in paths {
-        if path.as_os_str() != "-" && path.is_dir() {
-            one.extend(folder(path)?);
-        } else {
-            one.push(path.clone());
+impl Files {
+    /// All jobs in these files, folders and, with `-`, standard input, in this order; those of a folder by their files'
+    /// names. There is one at least, and no name stands twice.
+    pub(crate) fn read(&self) -> Result<Vec<Written>, Failure> {
+        let (mut all, mut problems) = (Vec::new(), Vec::new());
+        let mut one = Vec::new();
+        for path in &self.files {
+            if path.as_os_str() != "-" && path.is_dir() {
+                one.extend(folder(path)?);
+            } else {
+                one.push(path.clone());
+            }
         }
-    }
-    let only = one.len() == 1;
-    for path in one {
-        match file(&path) {
-            Ok(read) => all.extend(read),
-            // With a single file the error is told as it is.
-            Err(failure) if only => return Err(failure),
-            Err(failure) => problems.extend(failure.text()),
+        let only = one.len() == 1;
+        for path in one {
+            match file(&path) {
+                Ok(read) => all.extend(read),
+                // With a single file the error is told as it is.
+                Err(failure) if only => return Err(failure),
+                Err(failure) => problems.extend(failure.text()),
+            }
         }
-    }
-    let mut places: BTreeMap<&str, &str> = BTreeMap::new();
-    for Written { place, definition } in &all {
-        if let Some(first) = places.insert(&definition.name, place) {
-            let name = &definition.name;
-            problems.push(format!(
-                "{place}: job `{name}` stands in {first} already: give each its own name"
-            ));
+        let mut places: BTreeMap<&str, &str> = BTreeMap::new();
+        for Written { place, definition } in &all {
+            if let Some(first) = places.insert(&definition.name, place) {
+                let name = &definition.name;
+                problems.push(format!(
+                    "{place}: job `{name}` stands in {first} already: give each its own name"
+                ));
+            }
         }
-    }
-    match problems.is_empty() {
-        true => Ok(all),
-        false => Err(Failure::Usage(format!("nothing was sent\n  {}", problems.join("\n  ")))),
+        match problems.is_empty() {
+            true => Ok(all),
+            false => Err(Failure::Usage(format!("nothing was sent\n  {}", problems.join("\n  ")))),
+        }
     }
 }
 
@@ -92,6 +109,10 @@ fn file(path: &Path) -> Result<Vec<Written>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(files: &[PathBuf]) -> Result<Vec<Written>, Failure> {
+        Files { files: files.to_vec() }.read()
+    }
 
     fn job(name: &str) -> String {
         format!("{{name: {name}, command: ['true']}}\n")

@@ -56,12 +56,7 @@ impl Client {
     /// # Errors
     /// Where the controller refuses or does not answer.
     pub async fn describe_job(&self, name: &str) -> Result<v1::Job, Error> {
-        let message = v1::DescribeJobRequest { name: name.to_owned(), version: 0 };
-        let found = self.call(message, Repeat::IfBroken, |request| {
-            let mut jobs = self.jobs_service();
-            async move { jobs.describe_job(request).await }
-        });
-        self.whole(found.await?.job)
+        self.whole(self.describe_job_version(name, 0).await?.job)
     }
 
     /// One version of the job `name` (0: the newest), with what is known of its secrets.

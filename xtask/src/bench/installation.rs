@@ -1,12 +1,12 @@
 //! A controller of its own, on free ports and in a temporary folder, and an executor if one is wanted.
 
+use crate::ports::free_port;
 use anyhow::{Context as _, Result, bail, ensure};
 use octavius_client::{Client, Settings, v1};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
     fs::File,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -193,10 +193,6 @@ fn client(address: &str) -> Result<Client> {
     let address = format!("http://{address}");
     let email = Some("bench@example.com".to_owned());
     Ok(Client::new(&Settings { address, email, token: None, timeout: PATIENCE })?)
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Where the tests' own build has put the servers; they are built if they are not there.

@@ -5,12 +5,12 @@ use super::{
     disk::Disk,
     processes::{Processes, Server},
 };
+use crate::ports::free_port;
 use anyhow::{Context as _, Result, bail};
 use octavius_client::{Client, Settings, v1};
 use serde_json::{Value, json};
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -137,8 +137,4 @@ fn server(folder: &Path, name: &'static str, binary: &str, config: &Value) -> Re
     command.current_dir(folder).env("RUST_BACKTRACE", "0");
     command.env(VARIABLE, folder.join("faults.json"));
     Server::new(name, command, &folder.join(format!("{name}.out")))
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -3,12 +3,11 @@
 use crate::{
     context::Context,
     exit::{Exit, Failure},
-    files::{self, Written},
+    files::{Files, Written},
     render::stored::{Outcome, Stored},
 };
 use clap::Args;
 use octavius_client::{Client, Error, Kind, Update};
-use std::path::PathBuf;
 
 /// Register jobs, each from a file in JSON or YAML
 ///
@@ -22,15 +21,8 @@ Examples:
   octavius create -f greet.yaml --dry-run    says what would happen
   octavius describe greet -o json | jq .definition | octavius create -f -")]
 pub(crate) struct Create {
-    /// A file with a job, or several YAML documents with one each; a folder of such files; `-` is standard input
-    #[arg(
-        short,
-        long = "file",
-        visible_alias = "job-path",
-        value_name = "FILE|FOLDER",
-        required = true
-    )]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Give jobs that are there already the content of the files
     #[arg(long)]
     update: bool,
@@ -42,7 +34,7 @@ pub(crate) struct Create {
 impl Create {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let client = context.client()?;
-        let written = files::read(&self.files)?;
+        let written = self.files.read()?;
         let way = match self.update {
             true => Way::Update(Update { create: true, ..Update::default() }),
             false => Way::Create,
@@ -70,8 +62,7 @@ impl Way {
                 Outcome::of(stored.job, stored.created, stored.created)
             }
             Self::Update(update) => {
-                let update = Update { dry_run: dry_run || update.dry_run, ..update };
-                let stored = client.update_job(definition, update).await?;
+                let stored = client.update_job(definition, Update { dry_run, ..update }).await?;
                 Outcome::of(stored.job, stored.changed, stored.created)
             }
         })

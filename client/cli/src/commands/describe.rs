@@ -29,9 +29,7 @@ impl Describe {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let name = self.name.or(self.job_name).unwrap_or_default();
         let version = self.version.unwrap_or_default();
-        let client = context.client()?;
-        let mut described = client.describe_job_version(&name, version).await?;
-        described.secrets = client.secrets(&name).await?;
+        let described = context.client()?.describe_job_version(&name, version).await?;
         context.output.show(&described)?;
         Ok(Exit::Done)
     }

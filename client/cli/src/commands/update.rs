@@ -4,11 +4,10 @@ use super::create::{Way, store};
 use crate::{
     context::Context,
     exit::{Exit, Failure},
-    files,
+    files::Files,
 };
 use clap::Args;
 use octavius_client::Update as Wish;
-use std::path::PathBuf;
 
 /// Give jobs the content of files: a new version of each that is not equal to it
 ///
@@ -23,15 +22,8 @@ pub(crate) struct Update {
     /// The job that the file has to be of
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// A file with a job, or several YAML documents with one each; a folder of such files; `-` is standard input
-    #[arg(
-        short,
-        long = "file",
-        visible_alias = "job-path",
-        value_name = "FILE|FOLDER",
-        required = true
-    )]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Change it only where this is its newest version
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     expected_version: Option<u64>,
@@ -46,7 +38,7 @@ pub(crate) struct Update {
 impl Update {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let client = context.client()?;
-        let written = files::read(&self.files)?;
+        let written = self.files.read()?;
         let one_is_meant = self.name.is_some() || self.expected_version.is_some();
         if one_is_meant && written.len() > 1 {
             let count = written.len();
@@ -64,7 +56,7 @@ impl Update {
             )));
         }
         let expected_version = self.expected_version.unwrap_or_default();
-        let wish = Wish { create: self.create, dry_run: self.dry_run, expected_version };
+        let wish = Wish { create: self.create, expected_version, ..Wish::default() };
         store(context, &client, written, Way::Update(wish), self.dry_run).await
     }
 }

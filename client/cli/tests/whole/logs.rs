@@ -79,7 +79,7 @@ async fn a_log_larger_than_a_message_arrives_once_and_costs_what_it_is_large() {
     let mut world = World::new(24);
     let (proxy, sent) = counted(world.address.clone()).await;
     world.controller.start();
-    world.ask_through(&proxy);
+    world.configure_executor("cp_host", proxy.into());
     world.executor.start();
     world.ready().await;
     world.job("count", "seq 1 700000", &[]).await;
@@ -154,7 +154,7 @@ async fn followed(world: &World, id: &str) -> Vec<u8> {
 async fn a_log_beyond_its_limit_is_shown_with_a_marker_and_costs_no_more_than_its_limit() {
     const WRITTEN: u64 = 32 << 20;
     let mut world = World::new(8);
-    world.tell_controller("log_limit", &json!("4MiB"));
+    world.configure_controller("log_limit", json!("4MiB"));
     world.controller.start();
     world.executor.start();
     world.ready().await;

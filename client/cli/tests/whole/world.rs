@@ -194,15 +194,9 @@ impl World {
         }
     }
 
-    /// The executor asks at `address` instead of the controller's own; it was not started yet.
-    pub(crate) fn ask_through(&mut self, address: &str) {
-        self.executor_config["cp_host"] = address.into();
-        self.executor = Server::new("executor", self.folder.path(), &self.executor_config);
-    }
-
-    /// One key more of the controller's file; it was not started yet.
-    pub(crate) fn tell_controller(&mut self, key: &str, value: &serde_json::Value) {
-        self.controller_config[key] = value.clone();
+    /// Gives a key of the controller's file another value, before it is started.
+    pub(crate) fn configure_controller(&mut self, key: &str, value: serde_json::Value) {
+        self.controller_config[key] = value;
         self.controller = Server::new("controller", self.folder.path(), &self.controller_config);
     }
 
