@@ -6,13 +6,18 @@ use crate::{
 };
 use octavius_client::v1::ExecutionState;
 use rustix::process::Signal;
-use std::{io::Write, net::TcpStream, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// A server ends within this.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Connections that begin to say something and never go on.
+/// Connections that begin to say something and never go on. The server has taken all of them when this returns: it answers
+/// the last one, and takes them in turn.
 fn half_open(address: &str) -> Vec<TcpStream> {
     let beginnings = ["", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"];
     let open = |beginning: &str| {
@@ -20,7 +25,12 @@ fn half_open(address: &str) -> Vec<TcpStream> {
         stream.write_all(beginning.as_bytes()).unwrap();
         stream
     };
-    beginnings.map(open).into()
+    let mut streams = beginnings.map(open);
+    let [.., last] = &mut streams;
+    last.set_read_timeout(Some(WITHIN)).unwrap();
+    let mut settings = [0; 9]; // the head of a frame
+    last.read_exact(&mut settings).unwrap();
+    streams.into()
 }
 
 async fn says(server: &Server, words: &str) {
