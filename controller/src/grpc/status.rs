@@ -11,7 +11,7 @@ use crate::{
     registry::{ChangeError, DeleteError, LookUpError, PinError, Violation},
     secrets::SecretError,
 };
-use octavius_service::actor::Unanswered;
+use octavius_service::{actor::Unanswered, text::cut};
 use std::{collections::HashMap, fmt, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
@@ -120,16 +120,6 @@ fn bounded(faults: Vec<Violation>) -> Vec<FieldViolation> {
         FieldViolation::new(field, description)
     };
     faults.into_iter().map(fault).collect()
-}
-
-/// A text of `most` bytes at the most; one that is cut says so.
-fn cut(mut text: String, most: usize) -> String {
-    const MARK: &str = "…";
-    if text.len() > most {
-        text.truncate(text.floor_char_boundary(most - MARK.len()));
-        text.push_str(MARK);
-    }
-    text
 }
 
 fn unanswered(error: &Unanswered) -> Meaning {

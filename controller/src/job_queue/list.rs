@@ -44,6 +44,7 @@ pub struct Listed {
 }
 
 /// What is wanted of one stretch, and up to where it was looked through.
+#[derive(Default)]
 struct Found {
     executions: Vec<Shown>,
     /// The last one that was looked at, where there may be more; none: there is no more.
@@ -87,7 +88,7 @@ impl QueueHandle {
         most: usize,
     ) -> Result<Found, QueueError> {
         if search.span.is_empty() {
-            return Ok(Found { executions: Vec::new(), stopped: None, looked_at: 0 });
+            return Ok(Found::default());
         }
         let look = LookThrough { wanted: wanted.clone(), search: search.clone(), most: most + 1 };
         let Live { found: live, newest } = self.actor.query(Priority::Read, look).await??;
@@ -97,18 +98,17 @@ impl QueueHandle {
         let span = search.span.and(Span { before, from: live.stopped });
         let done = match wanted.may_be_final() && !span.is_empty() {
             true => history(&self.store, wanted, &Search { span, ..search }, most + 1).await?,
-            false => Found { executions: Vec::new(), stopped: None, looked_at: 0 },
+            false => Found::default(),
         };
         let looked_at = live.looked_at + done.looked_at;
-        let stopped = live.stopped.max(done.stopped);
+        let mut stopped = live.stopped.max(done.stopped);
         let both = live.executions.into_iter().chain(done.executions);
         let both: BTreeMap<_, _> = both.map(|shown| (Reverse(shown.record.id), shown)).collect();
         let mut executions: Vec<_> = both.into_values().collect();
         executions.retain(|shown| stopped.is_none_or(|stopped| shown.record.id >= stopped));
         if executions.len() > most {
             executions.truncate(most);
-            let stopped = executions.last().map(|shown| shown.record.id);
-            return Ok(Found { executions, stopped, looked_at });
+            stopped = executions.last().map(|shown| shown.record.id);
         }
         Ok(Found { executions, stopped, looked_at })
     }
@@ -135,7 +135,7 @@ impl Handler<LookThrough> for JobQueue {
 
     fn handle(&mut self, look: LookThrough, _: &mut Self::Context) -> Self::Result {
         let LookThrough { wanted, search, most } = look;
-        let mut found = Found { executions: Vec::new(), stopped: None, looked_at: 0 };
+        let mut found = Found::default();
         let live = wanted.may_be_live().then(|| self.view.newest_first(search.span));
         for record in live.into_iter().flatten() {
             found.looked_at += 1;
@@ -171,7 +171,7 @@ async fn history(
     if let Some(from) = search.span.from {
         range.end = format!("{prefix}{}\0", from.inverse());
     }
-    let mut found = Found { executions: Vec::new(), stopped: None, looked_at: 0 };
+    let mut found = Found::default();
     loop {
         let page = store.range(range.clone()).await?;
         let last = page.entries.last().map(|entry| entry.key.clone());

@@ -1,6 +1,7 @@
 //! How an attempt ended, in the controller's words: a pure function of what the runner and the controller said.
 
 use crate::runner::{Exit, ExitCause};
+use octavius_service::text::cut;
 use std::time::Duration;
 
 /// The most bytes of a text in a report: the controller refuses longer ones, again and again.
@@ -80,7 +81,7 @@ impl Over {
         arrived: Option<WholeLog>,
     ) -> Ending {
         let mut log = arrived.unwrap_or_else(|| self.own_log());
-        log.cut = bounded(log.cut);
+        log.cut = cut(log.cut, MOST_TEXT_BYTES);
         let (outcome, code, reason) = match self {
             Self::Exited(exit) => exited(exit, timeout, stop),
             Self::KeeperGone => (
@@ -104,7 +105,7 @@ impl Over {
             Self::Exited(exit) => exit.code,
             Self::KeeperGone | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => None,
         };
-        Ending { outcome, code, reason: bounded(reason), exit_code, log }
+        Ending { outcome, code, reason: cut(reason, MOST_TEXT_BYTES), exit_code, log }
     }
 
     fn own_log(&self) -> WholeLog {
@@ -128,16 +129,6 @@ impl Ending {
         let log = WholeLog { cut: String::new(), ..self.log.clone() };
         Self { reason: reason.to_owned(), log, ..self.clone() }
     }
-}
-
-/// A text that the controller takes: the runner's words may be as long as a program likes.
-fn bounded(mut text: String) -> String {
-    const MARK: &str = "…";
-    if text.len() > MOST_TEXT_BYTES {
-        text.truncate(text.floor_char_boundary(MOST_TEXT_BYTES - MARK.len()));
-        text.push_str(MARK);
-    }
-    text
 }
 
 fn exited(

@@ -8,5 +8,6 @@ pub mod configuration;
 mod open_files;
 pub mod signals;
 pub mod telemetry;
+pub mod text;
 
 pub use open_files::{open_files_at_start, raise_open_files};

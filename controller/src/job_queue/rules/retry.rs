@@ -8,6 +8,7 @@ use super::super::{
 use crate::registry::{RetryOn, RetryPolicy};
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptNumber, ExecutionId};
+use octavius_service::text::cut;
 use std::time::Duration;
 
 /// The code of an attempt whose program did not run in time.
@@ -56,11 +57,11 @@ impl Record {
             number: self.number,
             outcome,
             code,
-            reason: shortened(reason),
+            reason: cut(reason, MOST_KEPT_TEXT),
             exit_code: self.ending.as_ref().and_then(|ending| ending.exit_code),
             executor: self.executor.take(),
             log_size: std::mem::take(&mut self.log_size),
-            log_cut: shortened(std::mem::take(&mut self.log_cut)),
+            log_cut: cut(std::mem::take(&mut self.log_cut), MOST_KEPT_TEXT),
             history: std::mem::take(&mut self.history),
         });
         // Wall clocks are set back now and then; what is shown never goes backwards.
@@ -93,14 +94,6 @@ fn share(number: AttemptNumber, id: ExecutionId) -> f64 {
     });
     mixed ^= mixed >> 29;
     f64::from(u32::try_from(mixed >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
-}
-
-fn shortened(mut text: String) -> String {
-    if text.len() > MOST_KEPT_TEXT {
-        text.truncate(text.floor_char_boundary(MOST_KEPT_TEXT - 3));
-        text.push('…');
-    }
-    text
 }
 
 #[cfg(test)]
