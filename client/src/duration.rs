@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `90s`, `5m`, `1h30m`.
+//! Lengths of time as people write them: `90s`, `5m`, `1h30m`, `1h 30m`.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub fn parse(text: &str) -> Option<Duration> {
         let letters = behind.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, behind) = behind.split_at(letters);
         total = total.checked_add(one(number.parse().ok()?, unit)?)?;
-        rest = behind;
+        rest = behind.trim_start();
     }
     (!text.is_empty()).then_some(total)
 }
@@ -61,10 +61,20 @@ mod tests {
         assert_eq!(read("90s"), Some(90_000));
         assert_eq!(read("90"), Some(90_000));
         assert_eq!(read("1h30m"), Some(5_400_000));
+        assert_eq!(read(" 1h 30m "), Some(5_400_000));
         assert_eq!(read("250ms"), Some(250));
-        for bad in
-            ["", " ", "s", "-1s", "1.5s", "5 m", "5 minutes", "1h30", "99999999999999999999s"]
-        {
+        for bad in [
+            "",
+            " ",
+            "s",
+            "-1s",
+            "1.5s",
+            "5 m",
+            "5 minutes",
+            "1h30",
+            "1h 30",
+            "99999999999999999999s",
+        ] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

@@ -28,6 +28,12 @@ pub fn execution_word(state: ExecutionState) -> &'static str {
     }
 }
 
+/// All states of an execution, in the order of its life.
+pub const EXECUTION_STATES: [ExecutionState; 9] = {
+    use ExecutionState::*;
+    [Pending, Leased, Starting, Running, Succeeded, Failed, Cancelled, TimedOut, Lost]
+};
+
 /// The word for an executor's state.
 pub fn executor_word(state: ExecutorState) -> &'static str {
     use ExecutorState::*;

@@ -1,18 +1,11 @@
 //! The values of an execution: `NAME=VALUE` words, the old `--args a=1,b=2`, and files of them.
 
 use crate::{exit::Failure, render::text::quoted};
-use octavius_client::duration;
 use std::{
     collections::BTreeMap,
     io::Read,
     path::{Path, PathBuf},
-    time::Duration,
 };
-
-/// A length of time, for clap.
-pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok_or_else(|| "write a time such as `90s`, `5m` or `1h30m`".to_owned())
-}
 
 /// The values that `words` (each one value, which may hold anything), `old` (lists with commas) and `files` (`-` is
 /// standard input) give. A name that is given twice is refused: which of the two was meant cannot be known.
@@ -110,11 +103,5 @@ mod tests {
           argument `a` is given twice: give it once
           "b" in --args is not NAME=VALUE: a value with a comma needs the form `octavius execute JOB NAME='a,b'`
         "#);
-    }
-
-    #[test]
-    fn a_time_is_read_as_people_write_it() {
-        assert_eq!(time("1h30m"), Ok(Duration::from_secs(5_400)));
-        insta::assert_snapshot!(time("soon").unwrap_err(), @"write a time such as `90s`, `5m` or `1h30m`");
     }
 }

@@ -74,7 +74,7 @@ pub(crate) struct Execute {
     #[arg(long, group = "waits")]
     exit_code: bool,
     /// Wait no longer than this (`90s`, `5m`); the execution goes on, and the exit status is 4
-    #[arg(long, value_name = "TIME", value_parser = arguments::time, requires = "waits")]
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "waits")]
     wait_timeout: Option<Duration>,
 }
 

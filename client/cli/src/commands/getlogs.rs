@@ -6,10 +6,11 @@ use crate::{
     exit::{Exit, Failure},
     log,
     output::Format,
+    span::{moment, sent},
 };
 use clap::Args;
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use octavius_client::{duration, v1::ReadLogRequest};
+use jiff::Timestamp;
+use octavius_client::v1::ReadLogRequest;
 use serde_json::json;
 
 /// Show the log of an execution, byte for byte
@@ -40,7 +41,7 @@ pub(crate) struct Getlogs {
     #[arg(long, value_name = "LINES")]
     tail: Option<u64>,
     /// Only what was written since then: `10m`, `2h30m`, `2026-11-28`, `2026-11-28T06:40:00Z`, by the executor's clock
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
     /// Show before each line when it was written, by the executor's clock
     #[arg(short, long)]
@@ -67,10 +68,7 @@ impl Getlogs {
             attempt: self.attempt,
             offset: self.offset,
             follow: self.follow,
-            since: self.since.map(|since| prost_types::Timestamp {
-                seconds: since.as_second(),
-                nanos: since.subsec_nanosecond(),
-            }),
+            since: self.since.map(sent),
             tail_lines: self.tail,
         };
         let stream = client.read_log(request).await?;
@@ -100,46 +98,5 @@ impl Getlogs {
             return reading.await;
         }
         log::interruptible(output, &come_back, reading).await
-    }
-}
-
-/// A time, or how long ago it was.
-fn since(text: &str) -> Result<Timestamp, String> {
-    let text = text.trim();
-    if let Some(ago) = duration::parse(text) {
-        let since = Timestamp::now().checked_sub(ago).ok();
-        return since.filter(|since| *since >= Timestamp::UNIX_EPOCH).ok_or_else(|| {
-            format!("`{text}` ago is before 1970: leave --since out to see all of the log")
-        });
-    }
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let local = text.parse::<DateTime>().and_then(|local| local.to_zoned(TimeZone::system()));
-    local.map(|local| local.timestamp()).map_err(|_| {
-        "give how long ago, for example `10m` or `2h30m`, or a time, for example `2026-11-28` or \
-         `2026-11-28T06:40:00Z`"
-            .to_owned()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_given_as_such_or_as_how_long_ago_it_was() {
-        let ago = Timestamp::now().duration_since(since("10m").unwrap()).as_secs();
-        // A second is cut off where the clock went on between the two.
-        assert!((599..660).contains(&ago), "{ago}");
-        assert_eq!(since("2026-11-28T06:40:00Z"), Ok("2026-11-28T06:40:00Z".parse().unwrap()));
-        assert_eq!(since("2026-11-28T06:40:00+02:00"), since("2026-11-28T04:40:00Z"));
-        for local in ["2026-11-28", "2026-11-28 06:40", "2026-11-28T06:40:01.5"] {
-            assert!(since(local).is_ok(), "{local}");
-        }
-        for wrong in ["", "yesterday", "10 parsecs", "-5m"] {
-            assert!(since(wrong).unwrap_err().contains("`10m`"), "{wrong}");
-        }
-        assert!(since("99999d").unwrap_err().contains("leave --since out"));
     }
 }

@@ -1,12 +1,13 @@
 //! `octavius wait`: until executions are over.
 
 use crate::{
-    arguments, complete,
+    complete,
     context::Context,
     exit::{Exit, Failure},
     log,
     output::Format,
     render::{execution::ending, text::one_line},
+    span::span,
 };
 use clap::Args;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -28,7 +29,7 @@ pub(crate) struct Wait {
     #[arg(value_name = "ID", required = true, add = complete::executions())]
     ids: Vec<String>,
     /// Wait no longer than this (`90s`, `5m`)
-    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
+    #[arg(long, value_name = "TIME", value_parser = span)]
     timeout: Option<Duration>,
     /// Until the first of them is over, whose end is the exit status
     #[arg(long)]

@@ -152,6 +152,30 @@ fn log(execution: &Execution) -> String {
     }
 }
 
+/// Some of the executions that there are.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) executions: Vec<Execution>,
+    /// Whether there are more of them.
+    pub(crate) more: bool,
+}
+
+impl Shown for Page {
+    fn text(&self, style: &Style) -> String {
+        self.executions.text(style)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.executions.names()
+    }
+
+    fn document(&self) -> Value {
+        let mut document = self.executions.document();
+        document["more"] = json!(self.more);
+        document
+    }
+}
+
 impl Shown for Vec<Execution> {
     fn text(&self, style: &Style) -> String {
         let mut header = vec!["ID", "JOB", "STATE", "AGE", "SUBMITTED", "BY"];
