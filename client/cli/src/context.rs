@@ -1,14 +1,21 @@
 //! What every command has: where to write, and the controller that the settings name.
 
-use crate::{exit::Failure, output::Output};
-use octavius_client::{Choice, Client, Settings, Surroundings, v1::Execution};
+use crate::{
+    exit::Failure,
+    output::Output,
+    render::{Style, execution::in_short, text::one_line},
+};
+use octavius_client::{
+    Choice, Client, Settings, Surroundings,
+    v1::{Execution, ListExecutionsRequest},
+};
 use octavius_protocol::id::ExecutionId;
 use std::path::PathBuf;
 
-/// How many of the newest executions are looked through for the one that a part of an id means.
-const LOOKED_THROUGH: usize = 1_000;
 /// The fewest characters of an id that may stand for it.
 const SHORTEST: usize = 6;
+/// How many of the executions that a part of an id may mean are named.
+const NAMED: usize = 5;
 
 /// What every command has.
 #[derive(Debug)]
@@ -41,13 +48,20 @@ impl Context {
         if text.parse::<ExecutionId>().is_ok() {
             return Ok(text.to_owned());
         }
-        let part = if text == "@last" { Part::Last } else { Part::of(text)? };
-        let newest = client.executions(None, Some(LOOKED_THROUGH)).await?;
-        let user = match part {
-            Part::Last => Some(self.settings()?.email.unwrap_or_else(|| "anonymous".to_owned())),
-            Part::Text(_) => None,
-        };
-        chosen(&part, user.as_deref(), &newest)
+        if text == "@last" {
+            let user = self.settings()?.email.unwrap_or_else(|| "anonymous".to_owned());
+            let mine = ListExecutionsRequest { submitted_by: user.clone(), ..Default::default() };
+            let newest = client.find_executions(mine, Some(1)).await?;
+            return newest.into_iter().next().map(|found| found.id).ok_or_else(|| {
+                Failure::Usage(format!(
+                    "`@last` is your newest execution, and there is none by `{user}`: `octavius executions` shows those of others"
+                ))
+            });
+        }
+        let part = part(text)?;
+        let wanted = ListExecutionsRequest { id_part: part, ..Default::default() };
+        let found = client.find_executions(wanted, Some(NAMED + 1)).await?;
+        chosen(text, found, self.output.style())
     }
 
     /// The file that holds the settings after they were written.
@@ -56,81 +70,76 @@ impl Context {
     }
 }
 
-/// Something shorter than an id.
-enum Part<'a> {
-    Last,
-    Text(&'a str),
-}
-
-impl<'a> Part<'a> {
-    fn of(text: &'a str) -> Result<Self, Failure> {
-        let possible = |sign: char| sign.is_ascii_digit() || ('a'..='v').contains(&sign);
-        if (SHORTEST..26).contains(&text.len()) && text.chars().all(possible) {
-            return Ok(Part::Text(text));
-        }
-        Err(Failure::Usage(format!(
-            "`{text}` is not an execution's id: write its 26 characters of `0-9` and `a-v`, {SHORTEST} or more from its end, or `@last` (`octavius executions` shows them)"
-        )))
+/// A text that may be a part of an id.
+fn part(text: &str) -> Result<String, Failure> {
+    let possible = |sign: char| sign.is_ascii_digit() || ('a'..='v').contains(&sign);
+    if (SHORTEST..26).contains(&text.len()) && text.chars().all(possible) {
+        return Ok(text.to_owned());
     }
+    Err(Failure::Usage(format!(
+        "`{text}` is not an execution's id: write its 26 characters of `0-9` and `a-v`, {SHORTEST} or more from its end, or `@last` (`octavius executions` shows them)"
+    )))
 }
 
-fn chosen(part: &Part<'_>, user: Option<&str>, newest: &[Execution]) -> Result<String, Failure> {
-    let text = match part {
-        Part::Last => {
-            let mine = newest.iter().find(|found| Some(found.submitted_by.as_str()) == user);
-            return mine.map(|found| found.id.clone()).ok_or_else(|| {
-                Failure::Usage(format!(
-                    "none of the newest {LOOKED_THROUGH} executions is yours: `octavius executions` shows them"
-                ))
-            });
-        }
-        Part::Text(text) => *text,
+/// The one that `text` means, of those whose ids begin or end so.
+fn chosen(text: &str, found: Vec<Execution>, style: &Style) -> Result<String, Failure> {
+    let shown = |execution: &Execution| {
+        format!("\n  {}  {}", one_line(&execution.id), in_short(style, execution))
     };
-    let ids = newest.iter().map(|found| found.id.as_str());
-    let matches: Vec<_> = ids.filter(|id| id.ends_with(text) || id.starts_with(text)).collect();
-    match matches.as_slice() {
-        [one] => Ok((*one).to_owned()),
-        [] => Err(Failure::Usage(format!(
-            "no id among the newest {LOOKED_THROUGH} executions ends with `{text}`: write the whole id"
-        ))),
-        [first, second, ..] => Err(Failure::Usage(format!(
-            "`{text}` means {} executions, among them {first} and {second}: write more of the id",
-            matches.len()
-        ))),
-    }
+    let problem = match found.as_slice() {
+        [one] => return Ok(one.id.clone()),
+        [] => format!(
+            "no execution's id begins or ends with `{text}`: `octavius executions` shows the newest ones"
+        ),
+        several => {
+            let named: String = several.iter().take(NAMED).map(shown).collect();
+            let more = if several.len() > NAMED { "\n  and more" } else { "" };
+            format!("`{text}` may mean each of these: write more of the id{named}{more}")
+        }
+    };
+    Err(Failure::Usage(problem))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use octavius_client::v1::ExecutionState;
 
-    fn execution(id: &str, submitted_by: &str) -> Execution {
-        let (id, submitted_by) = (id.to_owned(), submitted_by.to_owned());
-        Execution { id, submitted_by, ..Execution::default() }
+    fn execution(id: &str) -> Execution {
+        Execution {
+            id: id.to_owned(),
+            job: "greet".to_owned(),
+            state: ExecutionState::Failed.into(),
+            ..Execution::default()
+        }
     }
 
-    fn choose(text: &str) -> Result<String, String> {
-        let newest = [
-            execution("06a5k0000000000000000aaaaa", "bob"),
-            execution("06a5k0000000000000000bbbbb", "ada"),
-            execution("06a5k1111111111111111bbbbb", "ada"),
-        ];
-        let part = if text == "@last" { Ok(Part::Last) } else { Part::of(text) };
-        part.and_then(|part| chosen(&part, Some("ada"), &newest))
+    fn choose(text: &str, found: &[&str]) -> Result<String, String> {
+        let found = found.iter().map(|id| execution(id)).collect();
+        let style = Style::now(false, false);
+        part(text)
+            .and_then(|part| chosen(&part, found, &style))
             .map_err(|failure| failure.text().unwrap())
     }
 
     #[test]
-    fn a_unique_end_or_beginning_stands_for_the_id() {
-        assert_eq!(choose("0aaaaa").unwrap(), "06a5k0000000000000000aaaaa");
-        assert_eq!(choose("06a5k1").unwrap(), "06a5k1111111111111111bbbbb");
-        assert_eq!(choose("@last").unwrap(), "06a5k0000000000000000bbbbb");
+    fn a_part_stands_for_the_only_id_that_has_it() {
+        let id = "06a5k0000000000000000aaaaa";
+        assert_eq!(choose("0aaaaa", &[id]).unwrap(), id);
     }
 
     #[test]
     fn anything_else_is_refused_with_what_to_write() {
-        insta::assert_snapshot!(choose("aaaaa").unwrap_err(), @"`aaaaa` is not an execution's id: write its 26 characters of `0-9` and `a-v`, 6 or more from its end, or `@last` (`octavius executions` shows them)");
-        insta::assert_snapshot!(choose("06a5k0").unwrap_err(), @"`06a5k0` means 2 executions, among them 06a5k0000000000000000aaaaa and 06a5k0000000000000000bbbbb: write more of the id");
-        insta::assert_snapshot!(choose("cccccc").unwrap_err(), @"no id among the newest 1000 executions ends with `cccccc`: write the whole id");
+        insta::assert_snapshot!(choose("aaaaa", &[]).unwrap_err(), @"`aaaaa` is not an execution's id: write its 26 characters of `0-9` and `a-v`, 6 or more from its end, or `@last` (`octavius executions` shows them)");
+        insta::assert_snapshot!(choose("cccccc", &[]).unwrap_err(), @"no execution's id begins or ends with `cccccc`: `octavius executions` shows the newest ones");
+        let ids = ["a", "b", "c", "d", "e", "f"].map(|end| format!("06a5k0{}", end.repeat(20)));
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        insta::assert_snapshot!(choose("06a5k0", &ids[..2]).unwrap_err(), @"
+        `06a5k0` may mean each of these: write more of the id
+          06a5k0aaaaaaaaaaaaaaaaaaaa  greet failed
+          06a5k0bbbbbbbbbbbbbbbbbbbb  greet failed
+        ");
+        let many = choose("06a5k0", &ids).unwrap_err();
+        assert!(many.ends_with("eeeeee  greet failed\n  and more"), "{many}");
     }
 }

@@ -8,6 +8,7 @@ mod definitions;
 mod desk;
 mod dev;
 mod endings;
+mod finding;
 mod full;
 mod installation;
 mod jobs;
