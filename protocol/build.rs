@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "octavius.v1.SetSecretRequest",
             "octavius.v1.Lease",
             "octavius.v1.ExecuteRequest",
+            "octavius.v1.RerunRequest",
         ])
         .compile_fds(descriptors)?;
     Ok(())

@@ -92,6 +92,17 @@ impl fmt::Debug for v1::ExecuteRequest {
     }
 }
 
+impl fmt::Debug for v1::RerunRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RerunRequest")
+            .field("id", &self.id)
+            .field("same_version", &self.same_version)
+            .field("arguments", &self.arguments.keys())
+            .field("request_id", &self.request_id)
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,11 +121,12 @@ mod tests {
         };
         let lease =
             v1::Lease { arguments: arguments.clone(), secrets: bytes, ..Default::default() };
+        let rerun = v1::RerunRequest { arguments: arguments.clone(), ..Default::default() };
         let execute = v1::ExecuteRequest { arguments, ..Default::default() };
         let shown = [
             format!("{values:?}"),
             format!("{set:#?}"),
-            format!("{lease:?} {execute:?}"),
+            format!("{lease:?} {execute:?} {rerun:?}"),
             format!("{:?}", v1::PollResponse { grants: vec![lease], ..Default::default() }),
         ];
         let hidden = PLANTED.as_bytes().iter().map(u8::to_string).collect::<Vec<_>>().join(", ");

@@ -76,6 +76,7 @@ pub(crate) enum Command {
     Update(commands::update::Update),
     Delete(commands::delete::Delete),
     Execute(commands::execute::Execute),
+    Rerun(commands::rerun::Rerun),
     Getlogs(commands::getlogs::Getlogs),
     Status(commands::status::Status),
     Wait(commands::wait::Wait),
@@ -101,7 +102,8 @@ impl Command {
     /// Whether it writes what comes as it comes, to its end or to an interruption.
     pub(crate) fn follows(&self) -> bool {
         match self {
-            Command::Execute(command) => command.follow,
+            Command::Execute(command) => command.watch.follow,
+            Command::Rerun(command) => command.watch.follow,
             Command::Getlogs(command) => command.follow,
             _ => false,
         }
@@ -116,6 +118,7 @@ impl Command {
             Command::Update(command) => command.run(context).await,
             Command::Delete(command) => command.run(context).await,
             Command::Execute(command) => command.run(context).await,
+            Command::Rerun(command) => command.run(context).await,
             Command::Getlogs(command) => command.run(context).await,
             Command::Status(command) => command.run(context).await,
             Command::Wait(command) => command.run(context).await,

@@ -19,6 +19,7 @@ mod output;
 mod render;
 mod span;
 mod terminal;
+mod watch;
 
 use clap::Parser;
 use cli::{Cli, Command};

@@ -2,7 +2,7 @@
 //!
 //! A call ends within the settings' time-out. What is safe to repeat is repeated inside it: everything here is, because
 //! reading changes nothing, a job is created once for equal content, a cancel is a wish that holds, a secret is set to the same
-//! value, and `execute` carries a request id of its own; but that a secret is not set any more is asked once. Waiting and following outlive an outage of the controller of up to [`Client::PATIENCE`].
+//! value, and `execute` and `rerun` carry a request id of their own; but that a secret is not set any more is asked once. Waiting and following outlive an outage of the controller of up to [`Client::PATIENCE`].
 
 mod call;
 mod jobs;
@@ -130,14 +130,27 @@ impl Client {
     /// As [`Client::execute`].
     pub async fn execute_with(&self, request: v1::ExecuteRequest) -> Result<v1::Execution, Error> {
         values::check(&request.job, &request.arguments)?;
-        let request_id = match request.request_id.as_str() {
-            "" => uuid::Uuid::new_v4().to_string(),
-            given => given.to_owned(),
-        };
+        let request_id = request_id(request.request_id);
         let message = v1::ExecuteRequest { request_id, ..request };
         let accepted = self.call(message, Repeat::Always, |request| {
             let mut executions = self.executions_service();
             async move { executions.execute(request).await }
+        });
+        self.whole(accepted.await?.execution)
+    }
+
+    /// Asks to run again what an execution ran, and answers the new one. The request gets a request id if it has none; while
+    /// nobody answers it is asked again, and one execution comes of it at the most.
+    ///
+    /// # Errors
+    /// As [`Client::execute`].
+    pub async fn rerun(&self, request: v1::RerunRequest) -> Result<v1::Execution, Error> {
+        values::check(&request.id, &request.arguments)?;
+        let request_id = request_id(request.request_id);
+        let message = v1::RerunRequest { request_id, ..request };
+        let accepted = self.call(message, Repeat::Always, |request| {
+            let mut executions = self.executions_service();
+            async move { executions.rerun(request).await }
         });
         self.whole(accepted.await?.execution)
     }
@@ -389,6 +402,11 @@ impl Client {
     fn system_service(&self) -> SystemClient<Wire> {
         SystemClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
+}
+
+/// What names a wish, so that it can be said again: a new name where it has none.
+fn request_id(given: String) -> String {
+    if given.is_empty() { uuid::Uuid::new_v4().to_string() } else { given }
 }
 
 /// Whether an error says of a wish that was heard before no more than: ask later.

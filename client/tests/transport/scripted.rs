@@ -88,6 +88,13 @@ impl v1::executions_server::Executions for Service {
         }
     }
 
+    async fn rerun(
+        &self,
+        _request: Request<v1::RerunRequest>,
+    ) -> Result<Response<v1::RerunResponse>, Status> {
+        off_script()
+    }
+
     async fn get_execution(
         &self,
         request: Request<v1::GetExecutionRequest>,

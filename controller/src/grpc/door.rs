@@ -69,6 +69,7 @@ rpcs! {
     UpdateJob = "Jobs",
     DeleteJob = "Jobs",
     Execute = "Executions",
+    Rerun = "Executions",
     GetExecution = "Executions",
     ListExecutions = "Executions",
     Cancel = "Executions",
@@ -101,7 +102,7 @@ impl Rpc {
         match self {
             Self::CreateJob | Self::UpdateJob | Self::DeleteJob => &[Administrator],
             Self::DescribeJob | Self::ListJobs => &[User, Administrator],
-            Self::Execute | Self::Cancel => &[User, Administrator],
+            Self::Execute | Self::Rerun | Self::Cancel => &[User, Administrator],
             Self::GetExecution | Self::ListExecutions | Self::ReadLog => &[User, Administrator],
             Self::Register | Self::Attend | Self::Poll | Self::Report | Self::Append => &[Executor],
             Self::SetSecret | Self::UnsetSecret => &[Administrator],

@@ -6,7 +6,7 @@ use super::{
     door::Rpc,
     read_log,
 };
-use crate::job_queue::{ListRequest, Shown, SubmitRequest};
+use crate::job_queue::{ListRequest, RerunRequest, Shown, SubmitRequest};
 use futures::stream::BoxStream;
 use octavius_protocol::v1;
 use tonic::{Request, Response, Status, async_trait};
@@ -27,10 +27,29 @@ impl v1::executions_server::Executions for Services {
             right.and(own)
         })?;
         let user = caller.name().to_owned();
-        let submit = SubmitRequest { job, arguments, request_id, user, own };
+        let submit = SubmitRequest { job, arguments, request_id, user, own, rerun: None };
         let accepted = self.parts.queue.submit(submit).await?;
         let execution = Some(self.execution(accepted.execution).await);
         Ok(Response::new(v1::ExecuteResponse { execution, created: accepted.created }))
+    }
+
+    async fn rerun(
+        &self,
+        request: Request<v1::RerunRequest>,
+    ) -> Result<Response<v1::RerunResponse>, Status> {
+        let (caller, request) = self.parts.door.enter(Rpc::Rerun, request)?;
+        let id = checked(|check| {
+            let right = executions::arguments_of_some_job(&request.arguments, check);
+            let right = executions::request_id(&request.request_id, check).and(right);
+            let id = check.id("id", &request.id);
+            right.and(id)
+        })?;
+        let v1::RerunRequest { request_id, same_version, arguments, .. } = request;
+        let user = caller.name().to_owned();
+        let rerun = RerunRequest { id, same_version, arguments, request_id, user };
+        let accepted = self.parts.queue.rerun(rerun).await?;
+        let execution = Some(self.execution(accepted.execution).await);
+        Ok(Response::new(v1::RerunResponse { execution, created: accepted.created }))
     }
 
     async fn get_execution(

@@ -275,6 +275,8 @@ statuses! {
     SecretError => |error| secret(error);
     SubmitError => |error| match error {
         SubmitError::Pin(error) => pin(error),
+        SubmitError::NoFirst(error) => queue(&error),
+        SubmitError::NotAgain { violations, .. } => Meaning::invalid("BAD_ARGUMENTS", violations),
         SubmitError::Invalid(faults) => Meaning::invalid("INVALID_REQUEST", faults),
         SubmitError::UnsetSecrets(_) => {
             Meaning::new(Code::FailedPrecondition, "SECRETS_NOT_SET")

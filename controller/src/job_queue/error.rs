@@ -14,6 +14,19 @@ pub enum SubmitError {
     /// The job or the arguments are not right.
     #[error(transparent)]
     Pin(#[from] PinError),
+    /// There is no execution to be run again.
+    #[error(transparent)]
+    NoFirst(QueueError),
+    /// What was submitted once is not right as it is.
+    #[error("execution {first} cannot be run again as it is: its arguments do not fit {job}")]
+    NotAgain {
+        /// The execution.
+        first: ExecutionId,
+        /// The job as it would be run.
+        job: String,
+        /// What is wrong.
+        violations: Vec<Violation>,
+    },
     /// The request itself is not right.
     #[error("the request is not right")]
     Invalid(Vec<Violation>),

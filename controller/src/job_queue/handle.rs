@@ -6,6 +6,7 @@ use super::{
     executors::{Attend, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn},
     record::{Record, Spec},
     report::TakeReport,
+    rerun::Rerun,
     rules::{Grant, Join, LeaseName, Order, Report, Verdict},
     show::{Look, stored, stored_spec},
     submit::{Cancel, Submit, Submitted},
@@ -34,6 +35,8 @@ pub struct SubmitRequest {
     pub user: String,
     /// What is asked besides.
     pub own: Own,
+    /// What it knows of the execution that it runs again, if it does.
+    pub rerun: Option<Rerun>,
 }
 
 impl fmt::Debug for SubmitRequest {
@@ -99,7 +102,7 @@ const SUBMITTED_KIB: u32 = 64 << 10;
 pub struct QueueHandle {
     pub(super) actor: Handle<JobQueue>,
     pub(super) store: StoreHandle,
-    vault: Vault,
+    pub(super) vault: Vault,
     polls: Arc<Semaphore>,
     attends: Arc<Semaphore>,
     pub(super) waits: Arc<Semaphore>,

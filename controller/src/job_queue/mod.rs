@@ -14,6 +14,7 @@ mod handle;
 mod list;
 pub mod record;
 mod report;
+mod rerun;
 pub mod rules;
 mod show;
 mod storage;
@@ -26,6 +27,7 @@ mod waiting;
 pub use error::{DeleteJobError, QueueError, SubmitError};
 pub use handle::{Accepted, Leased, Orders, QueueHandle, Shown, SubmitRequest};
 pub use list::{LOOKED_AT, ListRequest, Listed};
+pub use rerun::{Rerun, RerunRequest};
 pub(crate) use show::pins;
 
 use crate::{

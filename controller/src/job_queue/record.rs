@@ -38,11 +38,28 @@ pub struct Spec {
     /// What nobody may see.
     #[serde(default)]
     pub hidden: Hidden,
+    /// Which arguments were not given: their values are the job's defaults. Earlier versions did not store it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub defaulted: BTreeSet<VariableName>,
     /// How long the job lets the program run, in milliseconds; none: no limit.
     pub timeout_ms: Option<u64>,
     /// What the request said besides.
     #[serde(default, skip_serializing_if = "Own::is_empty")]
     pub own: Own,
+    /// Which execution it runs again, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
+}
+
+/// Which execution is run again, and what was said of that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// The first one.
+    pub of: ExecutionId,
+    /// Whether in its version of the job, and not the current one.
+    pub same_version: bool,
+    /// The names of the arguments that were given anew.
+    pub anew: BTreeSet<String>,
 }
 
 /// What an execution gets that nobody may see.
@@ -87,6 +104,11 @@ impl fmt::Debug for Spec {
 }
 
 impl Spec {
+    /// The values that were given, of those that somebody may see.
+    pub fn given(&self) -> impl Iterator<Item = (&VariableName, &String)> {
+        self.arguments.iter().filter(|(name, _)| !self.defaulted.contains(*name))
+    }
+
     /// About how many bytes it takes in an answer.
     pub fn size(&self) -> usize {
         let arguments =
@@ -222,6 +244,9 @@ pub struct Record {
     pub log_cut: String,
     /// What the user should know besides.
     pub notes: Vec<String>,
+    /// The execution that it runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<ExecutionId>,
     /// Whether it has arguments that nobody may see: their values go with its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_secret_arguments: bool,

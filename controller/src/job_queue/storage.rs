@@ -6,9 +6,9 @@ mod sealed;
 pub(super) use sealed::{secret_arguments, spec};
 
 use super::{
+    SubmitRequest,
     attempt::State,
     record::{Change, Record, Spec},
-    terms::Own,
 };
 use crate::{
     store::{Entry, Write, keys},
@@ -87,21 +87,26 @@ pub(super) type RequestRecord = ExecutionId;
 
 /// Whether a request of this content is the one that was submitted. Of values that nobody may see only the names are
 /// compared: the values may be gone.
-pub(super) fn same_content(
-    spec: &Spec,
-    job: &str,
-    arguments: &std::collections::BTreeMap<String, String>,
-    own: &Own,
-) -> bool {
+pub(super) fn same_content(spec: &Spec, request: &SubmitRequest) -> bool {
+    if let Some(rerun) = &request.rerun {
+        let stored = |name: &str| {
+            let found = spec.arguments.iter().find(|(stored, _)| stored.as_str() == name);
+            found.map(|(_, value)| value)
+        };
+        let same = |(name, value): (&String, &String)| stored(name).is_none_or(|one| one == value);
+        return spec.again.as_ref() == Some(&rerun.again) && rerun.anew.iter().all(same);
+    }
     let secret = |name: &str| spec.hidden.arguments.iter().any(|one| one.as_str() == name);
-    let secrets = arguments.keys().filter(|name| secret(name)).count();
-    let given = arguments.iter().filter(|(name, _)| !secret(name));
+    let secrets = request.arguments.keys().filter(|name| secret(name)).count();
+    let hidden = spec.hidden.arguments.difference(&spec.defaulted).count();
+    let given = request.arguments.iter().filter(|(name, _)| !secret(name));
     let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
-    let stored = spec.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    spec.job.as_str() == job
-        && secrets == spec.hidden.arguments.len()
+    let stored = spec.given().map(|(name, value)| (name.as_str(), value.as_str()));
+    spec.again.is_none()
+        && spec.job.as_str() == request.job
+        && secrets == hidden
         && stored.eq(given)
-        && spec.own == *own
+        && spec.own == request.own
 }
 
 /// The newest execution that a store's records tell of.

@@ -58,7 +58,11 @@ impl Handler<Submit> for JobQueue {
             if let Some(first) = first_of(&store, secrets.vault(), &request).await? {
                 return Ok(Prepared::Found(first));
             }
-            let pinned = registry.pin(request.job.clone(), 0, request.arguments.clone()).await?;
+            let (job, arguments) = (request.job.clone(), request.arguments.clone());
+            let pinned = match request.rerun.clone() {
+                Some(rerun) => rerun.pin(&registry, job, arguments).await?,
+                None => registry.pin(job, 0, arguments).await?,
+            };
             let values = secrets.pin(&pinned.job, &pinned.uid, &pinned.secrets).await;
             let values = values.map_err(SubmitError::Secrets)??;
             Ok(Prepared::New(Box::new(pinned), request, values))
@@ -91,12 +95,11 @@ async fn first_of(
     let Some(value) = store.get(&key).await.map_err(QueueError::from)? else { return Ok(None) };
     let first: storage::RequestRecord = storage::decode_value(&key, &value)
         .map_err(|unreadable| SubmitError::Store(unreadable.to_string()))?;
-    let spec = stored_spec(store, vault, first).await?;
-    let same = spec
-        .filter(|spec| storage::same_content(spec, &request.job, &request.arguments, &request.own));
-    match same {
-        Some(spec) => Ok(Some(Box::new((first, spec)))),
-        None => {
+    // Without what was submitted the execution is gone, and was kept long enough.
+    let Some(spec) = stored_spec(store, vault, first).await? else { return Ok(None) };
+    match storage::same_content(&spec, request) {
+        true => Ok(Some(Box::new((first, spec)))),
+        false => {
             let request_id = request.request_id.clone();
             Err(SubmitError::OtherContent { request_id, first })
         }
@@ -168,8 +171,10 @@ impl JobQueue {
                 command: pinned.command,
                 arguments,
                 hidden,
+                defaulted: pinned.defaulted,
                 timeout_ms: terms.timeout_ms,
                 own: request.own,
+                again: request.rerun.map(|rerun| rerun.again),
             },
             terms,
             request_id: Some(request.request_id).filter(|id| !id.is_empty()),

@@ -111,6 +111,17 @@ fn wish(job: &str, request_id: &str) -> SubmitRequest {
         request_id: request_id.to_owned(),
         user: "ada".to_owned(),
         own: Default::default(),
+        rerun: None,
+    }
+}
+
+fn wish_again(id: ExecutionId, request_id: &str) -> RerunRequest {
+    RerunRequest {
+        id,
+        same_version: false,
+        arguments: BTreeMap::new(),
+        request_id: request_id.to_owned(),
+        user: "ada".to_owned(),
     }
 }
 

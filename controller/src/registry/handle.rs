@@ -9,11 +9,16 @@ use super::{
     rules::{Wish, check_definition},
 };
 use crate::{caller::Caller, store::StoreHandle};
-use octavius_protocol::id::JobName;
+use octavius_protocol::id::{JobName, VariableName};
 use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
 };
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 /// The most jobs. All are in memory, and a name that is none is compared with all of them.
 const MOST_JOBS: usize = 10_000;
@@ -118,7 +123,19 @@ impl RegistryHandle {
         version: u64,
         arguments: BTreeMap<String, String>,
     ) -> Result<Pinned, PinError> {
-        self.0.query(Priority::Submit, Pin { job, version, arguments }).await?
+        self.pin_again(job, version, arguments, BTreeSet::new()).await
+    }
+
+    /// The same for an execution that is run again: of what it was given then, the values of these arguments are not kept
+    /// any more.
+    pub async fn pin_again(
+        &self,
+        job: String,
+        version: u64,
+        arguments: BTreeMap<String, String>,
+        not_kept: BTreeSet<VariableName>,
+    ) -> Result<Pinned, PinError> {
+        self.0.query(Priority::Submit, Pin { job, version, arguments, not_kept }).await?
     }
 
     /// Waits until the actor serves, `within` at the most.

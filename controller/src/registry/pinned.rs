@@ -40,6 +40,8 @@ pub struct Pinned {
     pub secrets: Vec<VariableName>,
     /// Values by argument name: as given, and the defaults of those that were not.
     pub arguments: BTreeMap<VariableName, String>,
+    /// Which of them were not given: their values are defaults.
+    pub defaulted: BTreeSet<VariableName>,
     /// Which of the arguments are secret.
     pub secret_arguments: BTreeSet<VariableName>,
 }
@@ -65,6 +67,10 @@ impl Pinned {
             .arguments
             .iter()
             .filter_map(|argument| Some((named(&argument.name)?, argument.default.clone()?)));
+        let defaulted = definition.arguments.iter().filter(|argument| {
+            argument.default.is_some() && !arguments.contains_key(&argument.name)
+        });
+        let defaulted = defaulted.filter_map(|argument| named(&argument.name)).collect();
         let given = arguments.into_iter().filter_map(|(name, value)| Some((named(&name)?, value)));
         let secret = definition.arguments.iter().filter(|one| one.kind == ArgumentType::Secret);
         Self {
@@ -81,6 +87,7 @@ impl Pinned {
             executor_selector: definition.executor_selector.clone(),
             secrets: definition.secrets.iter().filter_map(|secret| named(&secret.name)).collect(),
             arguments: defaults.chain(given).collect(),
+            defaulted,
             secret_arguments: secret.filter_map(|argument| named(&argument.name)).collect(),
         }
     }

@@ -7,8 +7,12 @@ use super::{
 use crate::store::keys;
 use actix::{ActorFutureExt, Context, Handler, Message, ResponseActFuture, fut};
 use futures::future::join_all;
-use octavius_protocol::id::JobName;
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use octavius_protocol::id::{JobName, VariableName};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 /// The most bytes of definitions in a page, unless one alone has more: a page has to fit into a message.
 const MOST_PAGE_BYTES: usize = 1 << 20;
@@ -131,6 +135,8 @@ pub(super) struct Pin {
     pub(super) job: String,
     pub(super) version: u64,
     pub(super) arguments: BTreeMap<String, String>,
+    /// Arguments that were given once and whose values are not kept any more.
+    pub(super) not_kept: BTreeSet<VariableName>,
 }
 
 impl Handler<Pin> for Registry {
@@ -147,7 +153,7 @@ impl Handler<Pin> for Registry {
         let version = self.version(known, pin.version);
         Box::pin(fut::wrap_future(version).map(move |job, _, _| {
             let (job, arguments) = (job?, pin.arguments);
-            let violations = check_arguments(&job.definition, &arguments);
+            let violations = check_arguments(&job.definition, &arguments, &pin.not_kept);
             if violations.is_empty() {
                 Ok(Pinned::new(&job, arguments))
             } else {

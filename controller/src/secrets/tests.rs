@@ -86,6 +86,7 @@ impl World {
             request_id: String::new(),
             user: "ada".to_owned(),
             own: Default::default(),
+            rerun: None,
         };
         self.queue.submit(request).await.unwrap().execution.record.id
     }

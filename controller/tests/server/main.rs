@@ -7,6 +7,7 @@ mod executors;
 mod faults;
 mod jobs;
 mod logs;
+mod rerun;
 mod secrets;
 mod serving;
 mod world;

@@ -84,8 +84,20 @@ impl World {
 
     /// A registered executor with room for `capacity` attempts.
     pub(crate) async fn executor(&self, id: &str, capacity: u32) -> Executor {
+        self.register(v1::RegisterRequest { capacity, ..registration(id, 1, 1) }).await
+    }
+
+    /// A registered executor with these labels, and room for one attempt.
+    pub(crate) async fn executor_with(
+        &self,
+        id: &str,
+        labels: BTreeMap<String, String>,
+    ) -> Executor {
+        self.register(v1::RegisterRequest { labels, ..registration(id, 1, 1) }).await
+    }
+
+    async fn register(&self, request: v1::RegisterRequest) -> Executor {
         let mut client = ExecutorsClient::new(self.channel().await);
-        let request = v1::RegisterRequest { capacity, ..registration(id, 1, 1) };
         let registered = client.register(request).await.unwrap().into_inner();
         Executor { client, session: registered.session, registered }
     }

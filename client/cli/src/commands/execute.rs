@@ -4,20 +4,15 @@ use crate::{
     arguments, complete,
     context::Context,
     exit::{Exit, Failure},
-    log,
-    output::{Format, Output},
-    render::{
-        Shown,
-        execution::{ending, state_and_reason},
-        text::{one_line, shell_word},
-    },
+    render::text::one_line,
     span::{label, span},
     terminal,
+    watch::Watch,
 };
 use clap::Args;
 use octavius_client::{
     Client, Error, Silence,
-    v1::{Argument, ArgumentType, ExecuteRequest, Execution, ExecutionState},
+    v1::{Argument, ArgumentType, ExecuteRequest},
 };
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -29,16 +24,13 @@ use std::{
 ///
 /// Prints the execution's id. A value may hold anything: put it in quotes where the shell would read it.
 #[derive(Args, Debug)]
-#[command(
-    group = clap::ArgGroup::new("waits").multiple(true),
-    after_help = "\
+#[command(after_help = "\
 Examples:
   octavius execute hello-friend name=Ada surname=Lovelace --follow
   octavius execute backup 'paths=/etc, /var' note=\"it's = fine\" --wait
   octavius execute backup --timeout 10m --start-within 1h --on zone=eu
   octavius execute backup -f values.yaml --exit-code --wait-timeout 10m
-  id=$(octavius execute hello-friend name=Ada surname=Lovelace)"
-)]
+  id=$(octavius execute hello-friend name=Ada surname=Lovelace)")]
 pub(crate) struct Execute {
     /// The job's name
     #[arg(value_name = "JOB", required_unless_present = "job_name", add = complete::jobs())]
@@ -55,12 +47,6 @@ pub(crate) struct Execute {
     /// Values from a file, in JSON or YAML: names with one value each; `-` is standard input
     #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Show the log as it is written, until the execution ends
-    #[arg(long, group = "waits")]
-    pub(crate) follow: bool,
-    /// Wait until the execution ends
-    #[arg(long, group = "waits")]
-    wait: bool,
     /// How long the program may run: less than the job, or else the executor, lets it
     #[arg(long, value_name = "TIME", value_parser = span)]
     timeout: Option<Duration>,
@@ -70,25 +56,8 @@ pub(crate) struct Execute {
     /// A label that its executor must have, besides those that the job asks for; `executor` is the executor's id
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     on: Vec<(String, String)>,
-    /// Wait, and end with the code of the job's own program; with 125 if it did not end by itself
-    #[arg(long, group = "waits")]
-    exit_code: bool,
-    /// Wait no longer than this (`90s`, `5m`); the execution goes on, and the exit status is 4
-    #[arg(long, value_name = "TIME", value_parser = span, requires = "waits")]
-    wait_timeout: Option<Duration>,
-}
-
-/// How somebody waits for an execution.
-#[derive(Clone, Copy)]
-struct Waiting {
-    limit: Option<Duration>,
-    hand_on_code: bool,
-}
-
-impl Waiting {
-    fn exit_of(self, ended: &Execution) -> Exit {
-        if self.hand_on_code { Exit::with_code_of(ended) } else { Exit::of(ended) }
-    }
+    #[command(flatten)]
+    pub(crate) watch: Watch,
 }
 
 /// What a command line wants: which job, with which values.
@@ -118,15 +87,10 @@ impl Execute {
     }
 
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let output = &context.output;
-        if self.follow && matches!(output.format(), Format::Yaml | Format::Name) {
-            let problem =
-                "a log is followed as it is, or with `-o json`: leave the other format out";
-            return Err(Failure::Usage(problem.to_owned()));
-        }
+        self.watch.check(&context.output)?;
         let mut wish = self.wish()?;
         let client = context.client()?;
-        if terminal::can_ask() && !output.format().is_document() {
+        if terminal::can_ask() && !context.output.format().is_document() {
             ask_for_missing(&client, &mut wish).await?;
         }
         let request = ExecuteRequest {
@@ -138,15 +102,7 @@ impl Execute {
             ..ExecuteRequest::default()
         };
         let execution = client.execute_with(request).await?;
-        let waiting = Waiting { limit: self.wait_timeout, hand_on_code: self.exit_code };
-        if self.follow {
-            return follow(output, &client, execution, waiting).await;
-        }
-        if self.wait || self.exit_code {
-            return wait(output, &client, execution, waiting).await;
-        }
-        accepted(output, &execution)?;
-        Ok(Exit::Done)
+        self.watch.accepted(&context.output, &client, execution).await
     }
 }
 
@@ -159,8 +115,17 @@ async fn ask_for_missing(client: &Client, wish: &mut Wish) -> Result<(), Failure
         Err(error) => return Err(error.into()),
     };
     let arguments = job.definition.map(|definition| definition.arguments).unwrap_or_default();
-    for argument in arguments.into_iter().filter(|argument| argument.required) {
-        if let Entry::Vacant(missing) = wish.values.entry(argument.name.clone()) {
+    let required = arguments.into_iter().filter(|argument| argument.required);
+    ask_for(required, &mut wish.values)
+}
+
+/// Asks for the values of these arguments, but for those that are there.
+pub(super) fn ask_for(
+    wanted: impl Iterator<Item = Argument>,
+    values: &mut BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    for argument in wanted {
+        if let Entry::Vacant(missing) = values.entry(argument.name.clone()) {
             let question = question(&argument);
             let value = match argument.r#type() {
                 ArgumentType::Secret => Some(terminal::ask_hidden(&question)?),
@@ -208,153 +173,6 @@ fn question(argument: &Argument) -> String {
     let default = argument.default_value.as_ref();
     let default = default.map(|value| format!(" [{}]", one_line(value))).unwrap_or_default();
     format!("{}{about}{default}: ", one_line(&argument.name))
-}
-
-/// Says that the execution is on disk: its id alone to standard output, so that a script can keep it.
-fn accepted(output: &Output, execution: &Execution) -> Result<(), Failure> {
-    let id = one_line(&execution.id);
-    if output.format() != Format::Text {
-        return output.show(execution);
-    }
-    output.text(&id)?;
-    let state = state_and_reason(&output.style().plain(), execution);
-    output.hint(&format!(
-        "`{}` is {state}\n  octavius getlogs {id} --follow   shows its log\n  octavius status {id}             shows how it stands",
-        shell_word(&one_line(&execution.job))
-    ));
-    Ok(())
-}
-
-fn come_back(execution: &Execution) -> String {
-    let id = &execution.id;
-    format!(
-        "execution {id} goes on: `octavius getlogs {id} --follow` shows its log, `octavius cancel {id}` ends it"
-    )
-}
-
-async fn wait(
-    output: &Output,
-    client: &Client,
-    execution: Execution,
-    how: Waiting,
-) -> Result<Exit, Failure> {
-    let waiting = async {
-        if output.format() == Format::Text {
-            output.text(&one_line(&execution.id))?;
-        }
-        let ended = if output.hints() && !output.format().is_document() {
-            let tell = |now: &Execution| {
-                tell_state(output, now);
-                false
-            };
-            client.wait_until(&execution.id, tell).await?
-        } else {
-            client.wait(&execution.id).await?
-        };
-        if output.format() != Format::Text {
-            output.show(&ended)?;
-        }
-        tell_end(output, &ended);
-        Ok(how.exit_of(&ended))
-    };
-    let goes_on = come_back(&execution);
-    log::interruptible(output, &goes_on, log::bounded(how.limit, &goes_on, waiting)).await
-}
-
-async fn follow(
-    output: &Output,
-    client: &Client,
-    execution: Execution,
-    how: Waiting,
-) -> Result<Exit, Failure> {
-    let following = async {
-        let id = &execution.id;
-        let lines = output.format().is_document();
-        if lines {
-            output.line(&typed(&execution)).await?;
-        } else {
-            output.note(&format!("execution {} of `{}`", one_line(id), one_line(&execution.job)));
-        }
-        let mut attempt = execution.attempt.max(1);
-        let ended = loop {
-            follow_attempt(output, client, id, attempt).await?;
-            let now = client.wait_until(id, |now| now.attempt > attempt).await?;
-            if now.attempt <= attempt {
-                break now;
-            }
-            if lines {
-                output.line(&typed(&now)).await?;
-            } else {
-                output.note(&state_and_reason(&output.style().plain(), &now));
-            }
-            attempt += 1; // each has a log of its own, and none is left out
-        };
-        if lines {
-            output.line(&typed(&ended)).await?;
-        }
-        tell_end(output, &ended);
-        Ok(how.exit_of(&ended))
-    };
-    let goes_on = come_back(&execution);
-    log::interruptible(output, &goes_on, log::bounded(how.limit, &goes_on, following)).await
-}
-
-/// Shows the log of one attempt, until it ends.
-async fn follow_attempt(
-    output: &Output,
-    client: &Client,
-    id: &str,
-    attempt: u32,
-) -> Result<(), Failure> {
-    let lines = output.format().is_document();
-    let log = client.follow_log(id, attempt, 0, true).await?;
-    let pouring = async {
-        if lines {
-            log::pour_lines(output, log).await
-        } else {
-            log::pour(output, log).await.map(drop)
-        }
-    };
-    // The log says nothing while an execution waits, so people are told why until the program runs.
-    let telling = async {
-        if output.hints() && !lines {
-            let told = client.wait_until(id, |now| !tell_state(output, now));
-            let _ = told.await; // whatever it came to, the log has the last word
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        biased;
-        poured = pouring => poured,
-        () = telling => Ok(()),
-    }
-}
-
-fn typed(execution: &Execution) -> serde_json::Value {
-    let mut object = execution.document();
-    object["type"] = "execution".into();
-    object
-}
-
-/// Tells people at a terminal what an execution waits for. False where its program runs, or is over.
-fn tell_state(output: &Output, execution: &Execution) -> bool {
-    use ExecutionState::*;
-    let waits = matches!(execution.state(), Pending | Leased | Starting);
-    if waits && !output.format().is_document() {
-        output.hint(&format!("octavius: {}", state_and_reason(&output.style().plain(), execution)));
-    }
-    waits
-}
-
-/// Tells people how it ended, and with which code.
-fn tell_end(output: &Output, execution: &Execution) {
-    if output.format().is_document() {
-        return;
-    }
-    output.note(&ending(execution));
-    for note in &execution.notes {
-        output.note(&one_line(note));
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(crate) mod executors;
 pub(crate) mod getlogs;
 pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod rerun;
 pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod update;

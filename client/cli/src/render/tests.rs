@@ -170,6 +170,7 @@ fn programs_get_all_of_an_execution() {
       "on": {},
       "reason": "exited with 3",
       "reason_code": "exit_code",
+      "rerun_of": "",
       "retry_at": null,
       "start_timeout_from": "",
       "start_timeout_seconds": null,

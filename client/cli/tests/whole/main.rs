@@ -17,6 +17,7 @@ mod logs;
 mod outages;
 mod pty;
 mod readme;
+mod rerun;
 mod samples;
 mod secrets;
 mod shells;

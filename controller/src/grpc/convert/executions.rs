@@ -79,6 +79,7 @@ pub(in crate::grpc) fn execution(shown: Shown) -> v1::Execution {
         log_cut: record.log_cut,
         arguments: arguments(spec),
         attempts: record.earlier.into_iter().map(earlier).collect(),
+        rerun_of: record.rerun_of.map(|id| id.to_string()).unwrap_or_default(),
         ..terms
     }
 }

@@ -115,6 +115,8 @@ mod tests {
             command: vec!["true".to_owned()],
             timeout_ms: None,
             hidden: Default::default(),
+            defaulted: Default::default(),
+            again: None,
             own: Default::default(),
         };
         spec.hidden.arguments.insert(secret.clone());

@@ -61,6 +61,9 @@ async fn a_job_in_use_stays_unless_it_is_forced_and_then_what_runs_comes_to_its_
 async fn whoever_deletes_while_others_submit_nothing_is_left_of_a_deleted_job() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    let first = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
+    world.delete("greet", true).await.unwrap();
     let (mut deleted, mut refused) = (0, 0);
     for round in 0..60 {
         world.job("greet").await;
@@ -75,7 +78,12 @@ async fn whoever_deletes_while_others_submit_nothing_is_left_of_a_deleted_job() 
         let world_of = &world;
         let submits = async {
             let order = submits.await;
-            future::join_all(order.iter().map(|_| world_of.queue.submit(wish("greet", "")))).await
+            let again = || world_of.queue.rerun(wish_again(first, ""));
+            let submit = |n| match n % 2 {
+                0 => world_of.queue.submit(wish("greet", "")).left_future(),
+                _ => again().right_future(),
+            };
+            future::join_all(order.into_iter().map(submit)).await
         };
         let (submitted, ended) = tokio::join!(submits, world.delete("greet", force));
         let mut accepted = Vec::new();

@@ -5,7 +5,8 @@ use super::{
     nearest,
     value::Rules,
 };
-use std::collections::BTreeMap;
+use octavius_protocol::id::VariableName;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most bytes of one argument as `name=value`: what Linux takes for one environment variable, without its NUL.
 pub const MOST_ARGUMENT_BYTES: usize = 131_071;
@@ -13,17 +14,23 @@ pub const MOST_ARGUMENT_BYTES: usize = 131_071;
 /// The most bytes of all arguments of an execution, names and values together.
 pub const MOST_ARGUMENTS_BYTES: usize = 512 * 1024;
 
-/// All that is wrong with `arguments` for this job; nothing where they fit.
+/// All that is wrong with `arguments` for this job; nothing where they fit. Those that are not kept were given once, and
+/// have to be given again.
 pub fn check_arguments(
     definition: &JobDefinition,
     arguments: &BTreeMap<String, String>,
+    not_kept: &BTreeSet<VariableName>,
 ) -> Vec<Violation> {
     let mut violations = Violations::default();
     let known: BTreeMap<&str, &Argument> =
         definition.arguments.iter().map(|one| (one.name.as_str(), one)).collect();
     for argument in &definition.arguments {
-        let missing = argument.required && !arguments.contains_key(&argument.name);
-        violations.add_if(missing, field(&argument.name), || {
+        let missing = !arguments.contains_key(&argument.name);
+        let is_lost = not_kept.iter().any(|name| name.as_str() == argument.name);
+        violations.add_if(missing && is_lost, field(&argument.name), || {
+            format!("is secret, and what was given once is not kept: add `{}=VALUE`", argument.name)
+        });
+        violations.add_if(missing && argument.required && !is_lost, field(&argument.name), || {
             format!("is required and missing: add `{}=VALUE`", argument.name)
         });
     }
@@ -103,7 +110,7 @@ mod tests {
     }
 
     fn check(arguments: &[(&str, bool)], given: &[(&str, &str)]) -> Vec<String> {
-        let found = check_arguments(&job(arguments), &values(given));
+        let found = check_arguments(&job(arguments), &values(given), &BTreeSet::new());
         found.into_iter().map(|one| format!("{}: {}", one.field, one.description)).collect()
     }
 
@@ -125,13 +132,32 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_once_and_is_not_kept_has_to_be_given_again() {
+        let not_kept = ["key", "pin", "gone"].map(|name| name.parse().unwrap()).into();
+        let definition = job(&[("key", true), ("pin", false), ("name", true)]);
+        let found = check_arguments(&definition, &values(&[("pin", "1234")]), &not_kept);
+        let found: Vec<_> =
+            found.iter().map(|one| format!("{}: {}", one.field, one.description)).collect();
+        assert_eq!(
+            found,
+            [
+                "arguments.key: is secret, and what was given once is not kept: add `key=VALUE`",
+                "arguments.name: is required and missing: add `name=VALUE`",
+            ]
+        );
+        let found = check_arguments(&definition, &values(&[("name", "Ada")]), &not_kept);
+        let fields: Vec<_> = found.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(fields, ["arguments.key", "arguments.pin"], "also where it is not required");
+    }
+
+    #[test]
     fn a_secret_given_as_an_argument_is_called_one() {
         let mut definition = job(&[]);
         definition.secrets.push(super::super::super::SecretName {
             name: "TOKEN".to_owned(),
             ..Default::default()
         });
-        let found = check_arguments(&definition, &values(&[("TOKEN", "x")]));
+        let found = check_arguments(&definition, &values(&[("TOKEN", "x")]), &BTreeSet::new());
         assert!(found[0].description.contains("is a secret"), "{found:?}");
     }
 
@@ -155,10 +181,15 @@ mod tests {
             ],
             ..JobDefinition::default()
         };
-        assert_eq!(check_arguments(&definition, &values(&[("count", "3")])), Vec::new());
+        assert_eq!(
+            check_arguments(&definition, &values(&[("count", "3")]), &BTreeSet::new()),
+            Vec::new()
+        );
         let given = values(&[("count", "three"), ("dry_run", "True"), ("share", "half")]);
-        let found: Vec<_> =
-            check_arguments(&definition, &given).into_iter().map(|one| one.field).collect();
+        let found: Vec<_> = check_arguments(&definition, &given, &BTreeSet::new())
+            .into_iter()
+            .map(|one| one.field)
+            .collect();
         assert_eq!(found, ["arguments.count", "arguments.dry_run", "arguments.share"]);
     }
 
@@ -171,10 +202,10 @@ mod tests {
         };
         let definition =
             JobDefinition { arguments: (0..5).map(large).collect(), ..JobDefinition::default() };
-        let found = check_arguments(&definition, &BTreeMap::new());
+        let found = check_arguments(&definition, &BTreeMap::new(), &BTreeSet::new());
         assert!(found.len() == 1 && found[0].field == "arguments", "{found:?}");
         let given = values(&[("a0", "x")]);
-        assert_eq!(check_arguments(&definition, &given), Vec::new());
+        assert_eq!(check_arguments(&definition, &given, &BTreeSet::new()), Vec::new());
     }
 
     #[test]
@@ -191,7 +222,7 @@ mod tests {
     fn a_flood_of_wrong_names_is_answered_briefly() {
         let given: Vec<String> = (0..100_000).map(|n| format!("wrong{n}")).collect();
         let given = given.into_iter().map(|name| (name, String::new())).collect();
-        let found = check_arguments(&job(&[("name", false)]), &given);
+        let found = check_arguments(&job(&[("name", false)]), &given, &BTreeSet::new());
         assert_eq!(found.len(), 21);
         // The sum of their sizes is a fault, too.
         assert_eq!(found[20].description, "and 99981 more faults");
@@ -206,7 +237,7 @@ mod tests {
             given in proptest::collection::btree_map("[a-e]", "[x\0]{0,3}", 0..4),
         ) {
             let pairs: Vec<_> = declared.iter().map(|(name, must)| (name.as_str(), *must)).collect();
-            let passes = check_arguments(&job(&pairs), &given).is_empty();
+            let passes = check_arguments(&job(&pairs), &given, &BTreeSet::new()).is_empty();
             let right = given.iter().all(|(name, value)| {
                 declared.contains_key(name) && !value.contains('\0')
             }) && declared.iter().all(|(name, must)| !must || given.contains_key(name));

@@ -17,6 +17,8 @@ fn leased(bytes: usize) -> Leased {
         arguments: Default::default(),
         hidden: Default::default(),
         timeout_ms: Some(1_500),
+        defaulted: Default::default(),
+        again: None,
         own: Default::default(),
     };
     let lease = LeaseName { attempt, epoch: Epoch(1) };

@@ -103,6 +103,8 @@ pub(super) fn spec() -> Spec {
         arguments: BTreeMap::new(),
         hidden: Default::default(),
         timeout_ms: None,
+        defaulted: Default::default(),
+        again: None,
         own: Default::default(),
     }
 }

@@ -47,6 +47,8 @@ fn submission(number: u8, needs: Needs) -> Submission {
         arguments: BTreeMap::new(),
         hidden: Default::default(),
         timeout_ms: None,
+        defaulted: Default::default(),
+        again: None,
         own: Default::default(),
     };
     let terms = Terms::default();
