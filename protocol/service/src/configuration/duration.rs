@@ -1,6 +1,6 @@
-//! Times as people write them: `90s`, `5m`, or a bare number of seconds.
+//! Times as people write them: `90s`, `5m`, `30d`, or a bare number of seconds.
 
-use jiff::fmt::friendly::SpanParser;
+use jiff::{SpanRelativeTo, fmt::friendly::SpanParser};
 use std::time::Duration;
 
 /// Reads a time; none if it is not one, or below zero.
@@ -8,7 +8,12 @@ pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     match text.parse() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => SpanParser::new().parse_unsigned_duration(text).ok(),
+        Err(_) => {
+            let span = SpanParser::new().parse_span(text).ok()?;
+            // Time that passes, and not days of a calendar.
+            let time = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+            Duration::try_from(time).ok()
+        }
     }
 }
 
@@ -16,6 +21,7 @@ pub fn parse(text: &str) -> Option<Duration> {
 pub fn text(time: Duration) -> String {
     let seconds = time.as_secs();
     match time.subsec_nanos() {
+        0 if seconds > 0 && seconds.is_multiple_of(86_400) => format!("{}d", seconds / 86_400),
         0 if seconds > 0 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
         0 if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         0 => format!("{seconds}s"),
@@ -34,8 +40,20 @@ mod tests {
     #[test]
     fn a_time_is_shown_in_its_largest_whole_unit() {
         let shown = |milliseconds| text(Duration::from_millis(milliseconds));
-        let all = [0, 250, 1500, 90_000, 300_000, 7_200_000].map(shown);
-        assert_eq!(all, ["0s", "250ms", "1.5s", "90s", "5m", "2h"]);
+        let all = [0, 250, 1500, 90_000, 300_000, 7_200_000, 2_592_000_000].map(shown);
+        assert_eq!(all, ["0s", "250ms", "1.5s", "90s", "5m", "2h", "30d"]);
+    }
+
+    #[test]
+    fn a_day_has_24_hours_and_what_has_no_length_is_no_time() {
+        let hours = |hours| Some(Duration::from_hours(hours));
+        assert_eq!(
+            (parse("30d"), parse("1d 12h"), parse("36h")),
+            (hours(720), hours(36), hours(36))
+        );
+        for wrong in ["1 month", "1y", "-1d", "-5s", "5 apples", ""] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 
     proptest! {
