@@ -16,6 +16,8 @@ use std::{
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Pings and their answers need some time of their own.
 const SHORTEST_PING_DEADLINE: Duration = Duration::from_millis(100);
+/// Whoever waits for an execution, or says a wish again, comes back within this time.
+const SHORTEST_HISTORY: Duration = Duration::from_secs(60 * 60);
 /// A segment of a log is about that large.
 const LEAST_LOG_LIMIT: Bytes = Bytes(1 << 20);
 
@@ -83,6 +85,9 @@ section! {
     log_limit: Bytes = Bytes(64 << 20);
     /// How long a log is kept after it was closed, by this machine's clock.
     keep_logs_for: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    /// How long a final execution is kept after its end, with its logs, by this machine's clock; at least `1h`, so that
+    /// whoever waits for it or asks again finds it.
+    keep_executions_for: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     /// Which lines are logged.
     log_level: Level = Level::default();
     /// How lines are written.
@@ -114,6 +119,10 @@ impl Bounds for Configuration {
         }
         if self.keep_logs_for.is_zero() {
             faults.push(Fault::new("keep_logs_for", "give a time above zero, for example `30d`"));
+        }
+        if self.keep_executions_for < SHORTEST_HISTORY {
+            let remedy = "give a time of at least `1h`, for example `30d`";
+            faults.push(Fault::new("keep_executions_for", remedy));
         }
         if self.log_file_max_size_in_mb == 0 {
             let remedy = "give a size of at least 1, in mebibytes";
@@ -200,15 +209,18 @@ mod tests {
         {
             assert!(problems.contains(wanted), "no {wanted} in {problems}");
         }
-        let text = r#"{"log_limit": "64KiB", "keep_logs_for": 0}"#;
+        let text = r#"{"log_limit": "64KiB", "keep_logs_for": 0, "keep_executions_for": "59m"}"#;
         let problems = load(text).unwrap_err().to_string();
         assert!(problems.contains("`log_limit` is `64KiB`: give at least `1MiB`"), "{problems}");
         assert!(problems.contains("`keep_logs_for` is `0`"), "{problems}");
+        assert!(problems.contains("`keep_executions_for` is `59m`: give a time of at least `1h`"));
         let text = r#"{"executor_ping_deadline": "20m", "log_file_max_size_in_mb": 0}"#;
         let problems = load(text).unwrap_err().to_string();
         assert!(problems.contains("above `executor_ping_deadline`, which is `20m`"), "{problems}");
         assert!(problems.contains("`log_file_max_size_in_mb` is `0`"), "{problems}");
         assert!(load(r#"{"executor_ping_deadline": 0}"#).is_err());
+        let written = load(r#"{"keep_executions_for": "30d"}"#).unwrap().section;
+        assert_eq!(written.keep_executions_for, load("{}").unwrap().section.keep_executions_for);
     }
 
     #[test]

@@ -94,6 +94,13 @@ pub const METRICS: &[Metric] = &[
         help: "Time to make the waiting bytes of a log durable.",
     },
     Metric {
+        name: "octavius_executions_removed_total",
+        kind: Counter,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Executions that were removed since they were kept for `keep_executions_for`.",
+    },
+    Metric {
         name: "octavius_logs_expired_total",
         kind: Counter,
         unit: Unit::Count,

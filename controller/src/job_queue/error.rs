@@ -6,7 +6,8 @@ use crate::{
     store::ReadError,
 };
 use octavius_protocol::id::{ExecutionId, JobName, Session};
-use octavius_service::actor::Unanswered;
+use octavius_service::{actor::Unanswered, configuration::Setting};
+use std::time::Duration;
 
 /// Why a request to run a job was not accepted.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -116,6 +117,17 @@ pub enum QueueError {
     /// There is none.
     #[error("there is no execution `{0}`: `octavius executions` shows the newest ones")]
     Unknown(ExecutionId),
+    /// There is none any more.
+    #[error(
+        "there is no execution `{id}` any more, if there was one: final ones are removed {keep_for} after their end (`keep_executions_for` in the controller's configuration)",
+        keep_for = keep_for.shown()
+    )]
+    NotKept {
+        /// Which one.
+        id: ExecutionId,
+        /// How long final ones are kept.
+        keep_for: Duration,
+    },
     /// An executor holds an attempt that this store does not know. Nothing is stopped for that.
     #[error(
         "execution {0} is not known here, as after a restore from a backup: it is left to run, and a person decides about it"

@@ -7,13 +7,15 @@ use super::{
     record::{Record, Spec},
     report::TakeReport,
     rerun::Rerun,
-    rules::{Grant, Join, LeaseName, Order, Report, Verdict},
+    retention::Retention,
+    rules::{Grant, Join, LeaseName, Order, Report, Verdict, retain::may_be_gone},
     show::{Look, stored, stored_spec},
     submit::{Cancel, Submit, Submitted},
     terms::Own,
     waiting::AwaitEnd,
 };
 use crate::{caller::Caller, store::StoreHandle, vault::Vault};
+use jiff::Timestamp;
 use octavius_protocol::{
     id::{ExecutionId, ExecutorId, Session},
     secret::SecretValues,
@@ -108,13 +110,14 @@ pub struct QueueHandle {
     pub(super) waits: Arc<Semaphore>,
     /// Room for what is being accepted, in KiB.
     submitted: Arc<Semaphore>,
+    retention: Retention,
 }
 
 impl QueueHandle {
     /// Starts the queue, and keeps it alive.
     pub(crate) fn start(system: &mut ActorSystem, parts: Parts) -> std::io::Result<Self> {
         let (store, vault) = (parts.store.clone(), parts.secrets.vault().clone());
-        let gate = store.gate();
+        let (gate, retention) = (store.gate(), parts.retention);
         let build = move || JobQueue::load(parts.clone());
         let actor =
             system.supervise("JobQueue", Limits::default(), RestartPolicy::default(), build)?;
@@ -122,7 +125,7 @@ impl QueueHandle {
         let parked = || Arc::new(Semaphore::new(PARKED));
         let submitted = Arc::new(Semaphore::new(SUBMITTED_KIB as usize));
         let (polls, attends, waits) = (parked(), parked(), parked());
-        Ok(Self { actor, store, vault, polls, attends, waits, submitted })
+        Ok(Self { actor, store, vault, polls, attends, waits, submitted, retention })
     }
 
     /// The actor itself, for tests of supervision and for readiness.
@@ -157,9 +160,23 @@ impl QueueHandle {
         let spec = stored_spec(&self.store, &self.vault, id).await?;
         let shown = match live {
             Some(shown) => shown,
-            None => stored(&self.store, id).await?,
+            None => {
+                let found = stored(&self.store, id).await;
+                found.map_err(|error| self.why_unknown(error))?
+            }
         };
         Ok(Shown { spec, ..shown })
+    }
+
+    /// Says of an execution that is not known that it may have been, where that is so.
+    pub(super) fn why_unknown(&self, error: QueueError) -> QueueError {
+        let Retention { keep_for, .. } = self.retention;
+        match error {
+            QueueError::Unknown(id) if may_be_gone(id, keep_for, Timestamp::now()) => {
+                QueueError::NotKept { id, keep_for }
+            }
+            other => other,
+        }
     }
 
     /// One execution when it is final, or as it stands after `wait`. Ends with its caller.

@@ -15,6 +15,7 @@ mod list;
 pub mod record;
 mod report;
 mod rerun;
+mod retention;
 pub mod rules;
 mod show;
 mod storage;
@@ -28,6 +29,7 @@ pub use error::{DeleteJobError, QueueError, SubmitError};
 pub use handle::{Accepted, Leased, Orders, QueueHandle, Shown, SubmitRequest};
 pub use list::{LOOKED_AT, ListRequest, Listed};
 pub use rerun::{Rerun, RerunRequest};
+pub(crate) use retention::Retention;
 pub(crate) use show::pins;
 
 use crate::{
@@ -71,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) secrets: SecretsHandle,
     pub(crate) logs: LogHandle,
     pub(crate) limits: QueueLimits,
+    pub(crate) retention: Retention,
 }
 
 /// The actor.
@@ -106,6 +109,7 @@ impl Actor for JobQueue {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(TICK, Self::tick);
+        context.notify(retention::LookForOld::FIRST);
     }
 }
 

@@ -244,6 +244,9 @@ pub struct Record {
     pub log_cut: String,
     /// What the user should know besides.
     pub notes: Vec<String>,
+    /// By which name its caller called the wish, if by one. Earlier versions did not store it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// The execution that it runs again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<ExecutionId>,

@@ -68,7 +68,10 @@ impl QueueHandle {
     /// Accepts a wish that what an execution ran be run again. The answer comes after the new one is on disk.
     pub async fn rerun(&self, request: RerunRequest) -> Result<Accepted, SubmitError> {
         let first = stored_spec(&self.store, &self.vault, request.id).await?;
-        self.submit(of(request, first)).await
+        self.submit(of(request, first)).await.map_err(|error| match error {
+            SubmitError::NoFirst(why) => SubmitError::NoFirst(self.why_unknown(why)),
+            other => other,
+        })
     }
 }
 

@@ -50,6 +50,21 @@ pub(super) fn writes(changes: &[Change], key: &DataKey) -> serde_json::Result<Ve
     Ok(writes)
 }
 
+/// The writes that remove all that there is of a final execution, but for its logs.
+pub(super) fn removal(record: &Record) -> Vec<Write> {
+    debug_assert!(matches!(record.attempt.state, State::Ended { .. }));
+    let id = record.id;
+    let request = record.request_id.as_ref().map(|name| keys::request(&record.user, name));
+    let all = [
+        keys::done(id),
+        keys::by_job(&record.job, id),
+        keys::by_user(&record.user, id),
+        keys::spec(id),
+        keys::secret_arguments(id),
+    ];
+    all.into_iter().chain(request).map(Write::Delete).collect()
+}
+
 fn put(key: String, value: &impl Serialize) -> serde_json::Result<Write> {
     Ok(Write::Put(key, serde_json::to_vec(value)?.into()))
 }

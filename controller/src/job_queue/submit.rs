@@ -65,7 +65,7 @@ impl Handler<Submit> for JobQueue {
             };
             let values = secrets.pin(&pinned.job, &pinned.uid, &pinned.secrets).await;
             let values = values.map_err(SubmitError::Secrets)??;
-            Ok(Prepared::New(Box::new(pinned), request, values))
+            Ok(Prepared::New(Box::new(pinned), Box::new(request), values))
         };
         let decided = prepared.into_actor(self).then(|prepared, queue, _| queue.decide(prepared));
         Box::pin(decided.map(move |submitted, queue, _| {
@@ -79,7 +79,7 @@ impl Handler<Submit> for JobQueue {
 enum Prepared {
     Found(Box<(ExecutionId, Spec)>),
     /// The job, what is asked for, and the values of its secrets.
-    New(Box<Pinned>, SubmitRequest, BTreeMap<VariableName, Uuid>),
+    New(Box<Pinned>, Box<SubmitRequest>, BTreeMap<VariableName, Uuid>),
 }
 
 /// The execution that this request id stands for already.
@@ -114,7 +114,7 @@ impl JobQueue {
         let (pinned, request, secrets) = match prepared {
             Err(error) => return Box::pin(fut::err(error)),
             Ok(Prepared::Found(first)) => return self.found(*first),
-            Ok(Prepared::New(pinned, request, secrets)) => (*pinned, request, secrets),
+            Ok(Prepared::New(pinned, request, secrets)) => (*pinned, *request, secrets),
         };
         let other = other_labels(&pinned, &request);
         if !other.is_empty() {

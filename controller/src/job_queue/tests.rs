@@ -3,6 +3,7 @@
 mod delete;
 mod ends;
 mod lists;
+mod retention;
 
 use super::{
     attempt::Outcome,
@@ -33,6 +34,7 @@ struct World {
     queue: QueueHandle,
     registry: RegistryHandle,
     logs: LogHandle,
+    store: StoreHandle,
     faults: Faults,
 }
 
@@ -42,20 +44,49 @@ impl World {
     }
 
     async fn start_with(folder: &std::path::Path, limits: QueueLimits) -> Self {
+        Self::start_keeping(folder, limits, Retention::of(Duration::from_hours(1))).await
+    }
+
+    async fn start_keeping(
+        folder: &std::path::Path,
+        limits: QueueLimits,
+        retention: Retention,
+    ) -> Self {
+        Self::over(Self::below(folder, false).await, folder, limits, retention).await
+    }
+
+    /// A store, which may be full from the beginning.
+    async fn below(folder: &std::path::Path, full: bool) -> (ActorSystem, StoreHandle, Faults) {
         let mut system = ActorSystem::start("test").unwrap();
         let (opener, faults) = FaultyOpener::new(Arc::new(EmbeddedOpener::new(folder)));
+        faults.full(full);
         let store = StoreHandle::start(&mut system, opener, Patience::default()).await.unwrap();
+        (system, store, faults)
+    }
+
+    async fn over(
+        (mut system, store, faults): (ActorSystem, StoreHandle, Faults),
+        folder: &std::path::Path,
+        limits: QueueLimits,
+        retention: Retention,
+    ) -> Self {
         let log_folder = LogFolder::open(&folder.join("logs")).unwrap();
         let log_limits = LogLimits::default();
         let logs = LogHandle::start(&mut system, store.clone(), log_folder, 1, log_limits).unwrap();
         let registry = RegistryHandle::start(&mut system, store.clone()).unwrap();
         let secrets = SecretsHandle::start(&mut system, store.clone(), Vault::for_tests()).unwrap();
-        let parts =
-            Parts { store, registry: registry.clone(), secrets, logs: logs.clone(), limits };
+        let parts = Parts {
+            store: store.clone(),
+            registry: registry.clone(),
+            secrets,
+            logs: logs.clone(),
+            limits,
+            retention,
+        };
         let queue = QueueHandle::start(&mut system, parts).unwrap();
         registry.up(SOON).await.unwrap();
         queue.actor().up(SOON).await.unwrap();
-        Self { system, queue, registry, logs, faults }
+        Self { system, queue, registry, logs, store, faults }
     }
 
     async fn job(&self, name: &str) {

@@ -52,6 +52,7 @@ impl World {
             secrets,
             logs: logs.unwrap(),
             limits: QueueLimits::default(),
+            retention: job_queue::Retention::of(SOON),
         };
         let queue = QueueHandle::start(&mut system, parts).unwrap();
         let lost_after = Duration::from_secs(900);

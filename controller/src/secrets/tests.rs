@@ -3,7 +3,7 @@
 use super::{sweep::Sweeping, *};
 use crate::{
     caller::Caller,
-    job_queue::{self, QueueHandle, SubmitRequest, rules::QueueLimits},
+    job_queue::{self, QueueHandle, Retention, SubmitRequest, rules::QueueLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
     registry::{Job, JobDefinition, RegistryHandle, SecretName},
     store::{Patience, embedded::EmbeddedOpener},
@@ -51,6 +51,7 @@ impl World {
             secrets: secrets.clone(),
             logs: logs.unwrap(),
             limits: QueueLimits::default(),
+            retention: Retention::of(SOON),
         };
         let queue = QueueHandle::start(&mut system, parts).unwrap();
         registry.up(SOON).await.unwrap();

@@ -16,7 +16,7 @@ pub use faults::Faults;
 use crate::{
     configuration::{Configuration, StoreKind},
     grpc::{self, BoundLayer, MeterLayer, door},
-    job_queue::{self, QueueHandle, rules::QueueLimits},
+    job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
     liveness::{self, LivenessHandle, LivenessLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
     metrics::METRICS,
@@ -229,6 +229,7 @@ impl Actors {
             secrets: secrets.clone(),
             logs: logs.clone(),
             limits: QueueLimits::default(),
+            retention: Retention::of(configuration.keep_executions_for),
         };
         let queue = QueueHandle::start(system, parts).map_err(StartError::Thread)?;
         let limits = LivenessLimits {

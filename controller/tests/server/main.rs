@@ -8,6 +8,7 @@ mod faults;
 mod jobs;
 mod logs;
 mod rerun;
+mod retention;
 mod secrets;
 mod serving;
 mod world;

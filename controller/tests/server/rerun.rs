@@ -193,7 +193,7 @@ async fn what_is_not_known_any_more_is_not_run_again() {
     let world = World::start().await;
     world.create(job("greet")).await;
     let first = world.execute("greet").await.id;
-    let nobody = "0".repeat(26);
+    let nobody = format!("{}s", "v".repeat(25)); // the last of all
     let (code, reason, _) = refusal(rerun(&world, of(&nobody)).await);
     assert_eq!((code, reason.as_str()), (Code::NotFound, "UNKNOWN_EXECUTION"));
     let wrong = v1::RerunRequest { request_id: "x".repeat(129), ..of("short") };

@@ -7,6 +7,7 @@ mod due;
 mod of_job;
 mod place;
 mod report;
+pub mod retain;
 mod retry;
 mod submit;
 mod wanted;

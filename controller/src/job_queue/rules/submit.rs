@@ -79,6 +79,7 @@ impl View {
             log_size: 0,
             log_cut: String::new(),
             notes,
+            request_id: request_id.clone(),
             rerun_of: spec.again.as_ref().map(|again| again.of),
             has_secret_arguments: !spec.hidden.arguments.is_empty(),
             history: vec![(Step::Pending, now.at)],

@@ -1,6 +1,7 @@
 //! Single stories of the queue that are worth telling; what it promises over any story is in `properties`.
 
 mod properties;
+mod retain;
 mod terms;
 
 use super::*;

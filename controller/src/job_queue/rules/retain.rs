@@ -1,0 +1,29 @@
+//! Which final executions were kept long enough.
+
+use super::super::record::{Record, Step};
+use jiff::Timestamp;
+use octavius_protocol::id::ExecutionId;
+use std::time::Duration;
+
+/// Whether an execution is final, and has been for `keep_for`.
+pub fn is_over(record: &Record, keep_for: Duration, now: Timestamp) -> bool {
+    match record.history.last() {
+        Some((Step::Ended(_), ended)) if record.attempt.outcome().is_some() => {
+            Duration::try_from(now.duration_since(*ended)).is_ok_and(|age| age >= keep_for)
+        }
+        Some(_) | None => false,
+    }
+}
+
+/// The first id behind all executions that may have ended `keep_for` before `now`: an execution does not end before it is
+/// submitted. None: there can be none.
+pub fn newest_that_may_be_over(keep_for: Duration, now: Timestamp) -> Option<ExecutionId> {
+    let oldest = now.checked_sub(keep_for).ok()?;
+    let milliseconds = u64::try_from(oldest.as_millisecond()).ok()?;
+    Some(ExecutionId::first_at(milliseconds.saturating_add(1)))
+}
+
+/// Whether an execution of this id may have been kept long enough and be gone: it was submitted so long ago.
+pub fn may_be_gone(id: ExecutionId, keep_for: Duration, now: Timestamp) -> bool {
+    newest_that_may_be_over(keep_for, now).is_some_and(|newest| id < newest)
+}

@@ -1,0 +1,229 @@
+//! Final executions that were kept long enough.
+
+use super::*;
+use crate::{job_queue::rules::Wanted, store::faulty::Fault};
+
+/// Everything that may lie in the store of an execution.
+const PREFIXES: [&str; 8] = [
+    keys::SPECS,
+    keys::SECRET_ARGUMENTS,
+    keys::LIVE,
+    keys::DONE,
+    keys::BY_JOB,
+    keys::BY_USER,
+    keys::REQUESTS,
+    keys::LOGS,
+];
+
+/// Long enough for what a test does with a final execution before it goes.
+const KEPT: Duration = Duration::from_millis(1_500);
+
+impl World {
+    async fn keeping(folder: &std::path::Path, keep_for: Duration) -> Self {
+        Self::start_keeping(folder, QueueLimits::default(), Retention::of(keep_for)).await
+    }
+
+    /// The keys that there are of executions.
+    async fn keys(&self) -> Vec<String> {
+        self.keys_now().await.expect("the store answers")
+    }
+
+    /// The same; none: the store is on its way back.
+    async fn keys_now(&self) -> Option<Vec<String>> {
+        let mut keys = Vec::new();
+        for prefix in PREFIXES {
+            let entries = self.store.all(Range::prefix(prefix, 1_000)).await.ok()?;
+            keys.extend(entries.into_iter().map(|entry| entry.key));
+        }
+        Some(keys)
+    }
+
+    /// Waits until there are these keys of executions, and no others.
+    async fn until_keys(&self, wanted: &[String]) {
+        let until = Instant::now() + SOON;
+        loop {
+            let keys = self.keys().await;
+            if keys == wanted {
+                return;
+            }
+            assert!(Instant::now() < until, "{keys:#?}\nand not\n{wanted:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A job that takes what nobody may see.
+    async fn secretive(&self, name: &str) {
+        let argument = |name: &str, kind| crate::registry::Argument {
+            name: name.to_owned(),
+            kind,
+            ..Default::default()
+        };
+        let definition = crate::registry::JobDefinition {
+            name: name.to_owned(),
+            command: vec!["true".to_owned()],
+            arguments: vec![argument("key", crate::registry::ArgumentType::Secret)],
+            ..Default::default()
+        };
+        self.registry.create(definition, Caller::new("ada", Vec::new())).await.unwrap();
+    }
+
+    /// An execution that ran, and said something.
+    async fn ran(&self, request: SubmitRequest, held: &[LeaseName]) -> ExecutionId {
+        let id = self.queue.submit(request).await.unwrap().execution.record.id;
+        let leased = self.queue.poll(Session(1), 1, held.to_vec(), SOON).await.unwrap();
+        let lease = leased[0].grant.lease;
+        assert_eq!(lease.attempt.execution, id);
+        self.report(lease, Report::Prepared("thing".into())).await;
+        self.report(lease, Report::Running).await;
+        self.logs.append(lease.attempt, 0, chunk(b"hello\n"), Bytes::new()).await.unwrap();
+        let ended = self.report(lease, Report::Ended(succeeded(b"hello\n"))).await;
+        assert_eq!(ended, rules::Verdict::Recorded);
+        id
+    }
+}
+
+fn secret_wish(request_id: &str) -> SubmitRequest {
+    let arguments = [("key".to_owned(), "S3cr3t-7f1c".to_owned())].into();
+    SubmitRequest { arguments, ..wish("secretive", request_id) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_kept_long_enough_goes_with_all_that_there_is_of_it_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::keeping(folder.path(), KEPT).await;
+    world.secretive("secretive").await;
+    world.join(1).await;
+    let waits = world.queue.submit(secret_wish("waits")).await.unwrap().execution.record.id;
+    let lease = world.poll(1).await[0];
+    world.report(lease, Report::Prepared("thing".into())).await;
+    world.report(lease, Report::Running).await;
+    let live = world.keys().await;
+    assert_eq!(live.len(), 4, "what was submitted, its secret, its state, its name: {live:?}");
+
+    let ran = world.ran(secret_wish("ran"), &[lease]).await;
+    let cancelled = world.queue.submit(wish("secretive", "")).await.unwrap().execution.record.id;
+    world.queue.cancel(cancelled, "ada").await.unwrap();
+    let keys = world.keys().await;
+    let of_ran = keys.iter().filter(|key| key.contains(&ran.to_string())).count();
+    assert!(of_ran >= 2 && keys.len() >= 4 + 5 + 4, "{keys:?}");
+    assert_eq!(world.step_of(ran).await, Step::Ended(Outcome::Succeeded), "kept until its time");
+
+    world.until_keys(&live).await;
+    for id in [ran, cancelled] {
+        let gone = world.queue.get(id).await.unwrap_err().to_string();
+        assert!(gone.contains(&id.to_string()) && gone.contains("keep_executions_for"), "{gone}");
+        let gone = world.queue.rerun(wish_again(id, "")).await.unwrap_err().to_string();
+        assert!(gone.contains("keep_executions_for"), "{gone}");
+    }
+    assert!(folder_is_empty(&folder.path().join("logs")), "bytes of a log were left");
+    // The name of a wish lives as long as what came of it.
+    let again = world.queue.submit(secret_wish("ran")).await.unwrap();
+    assert!(again.created);
+    world.queue.cancel(again.execution.record.id, "ada").await.unwrap();
+    // What runs is older than all of them, and goes only after its end.
+    assert_eq!(world.step_of(waits).await, Step::Running);
+    world.report(lease, Report::Ended(succeeded(b""))).await;
+    assert_eq!(world.step_of(waits).await, Step::Ended(Outcome::Succeeded));
+    world.until_keys(&[]).await;
+    was_never_built_again(&world).await;
+    world.system.stop().await;
+}
+
+fn folder_is_empty(folder: &std::path::Path) -> bool {
+    std::fs::read_dir(folder).unwrap().flatten().all(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => folder_is_empty(&entry.path()),
+        Ok(_) | Err(_) => false,
+    })
+}
+
+/// More than one step has, whose store refuses, panics and leaves in doubt, and whose actor panics in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_breaks_while_executions_are_removed_lists_are_whole_and_the_next_look_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    for job in ["greet", "other"] {
+        world.job(job).await;
+    }
+    let ids = future::join_all((0..120).map(|number| {
+        let world = &world;
+        async move {
+            let request = wish(["greet", "other"][number % 2], &format!("wish-{number}"));
+            let id = world.queue.submit(request).await.unwrap().execution.record.id;
+            world.queue.cancel(id, "ada").await.unwrap();
+            id
+        }
+    }));
+    let ids = ids.await;
+    world.system.stop().await;
+
+    let world = World::keeping(folder.path(), KEPT).await;
+    world.faults.next([
+        Fault::Refused,
+        Fault::UnknownBefore,
+        Fault::None,
+        Fault::UnknownAfter,
+        Fault::Panic,
+        Fault::UnknownLate,
+    ]);
+    let wanted = |job: Option<&str>| Wanted {
+        job: job.map(|job| job.parse().unwrap()),
+        ..Wanted::default()
+    };
+    let until = Instant::now() + 3 * SOON;
+    let mut seen = ids.len();
+    for round in 0.. {
+        if [3, 30, 100].contains(&round) {
+            let _ = world.queue.actor().inject_panic().await;
+        }
+        let job = [None, Some("greet"), Some("other")][round % 3];
+        let request =
+            ListRequest { page_size: 1_000, wanted: wanted(job), ..ListRequest::default() };
+        // An actor that comes back says so; nothing else may be wrong.
+        match world.queue.list(request).await {
+            Ok(listed) if job.is_none() => {
+                assert!(listed.executions.len() <= seen, "some came back");
+                seen = listed.executions.len();
+            }
+            Ok(_) => {}
+            Err(QueueError::Unanswered(_) | QueueError::Store(_)) => {}
+            Err(other) => panic!("{other}"),
+        }
+        if seen == 0 && world.keys_now().await.is_some_and(|keys| keys.is_empty()) {
+            break;
+        }
+        assert!(Instant::now() < until, "{seen} are left");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_is_full_nothing_is_removed_and_then_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    let ran = world.ran(wish("greet", "ran"), &[]).await;
+    let keys = world.keys().await;
+    world.system.stop().await;
+
+    let (system, store, faults) = World::below(folder.path(), true).await;
+    let until = Instant::now() + SOON;
+    while store.full().is_none() {
+        assert!(Instant::now() < until, "the gate stays open");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let retention = Retention::of(Duration::ZERO);
+    let limits = QueueLimits::default();
+    let world = World::over((system, store, faults), folder.path(), limits, retention).await;
+    // Each look of these finds it, and leaves it alone.
+    for _ in 0..5 {
+        assert_eq!(world.step_of(ran).await, Step::Ended(Outcome::Succeeded));
+        tokio::time::sleep(retention.every).await; // for a look to come
+    }
+    assert_eq!(world.keys().await, keys);
+    assert!(world.logs.remove_all(ran).await.is_err(), "a log was removed from a full disk");
+    world.faults.full(false);
+    world.until_keys(&[]).await;
+    world.system.stop().await;
+}
