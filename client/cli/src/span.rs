@@ -6,9 +6,8 @@ use std::time::Duration;
 
 /// A length of time such as `90s`, `5m` or `1h 30m`; a bare number is seconds.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
-    duration::parse(text)
-        .filter(|span| !span.is_zero())
-        .ok_or_else(|| format!("`{text}` is no time: write for example `90s`, `5m` or `1h 30m`"))
+    let span = duration::parse(text).filter(|span| !span.is_zero());
+    span.ok_or_else(|| "write a time such as `90s`, `5m` or `1h 30m`".to_owned())
 }
 
 /// A moment: how long ago it was, or a time, which is of this machine's zone where it names none.
@@ -61,7 +60,7 @@ mod tests {
             assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "0", "0s", "-5s", "soon", "5 apples"] {
-            assert!(span(text).unwrap_err().contains("is no time"), "{text}");
+            assert!(span(text).unwrap_err().contains("`1h 30m`"), "{text}");
         }
         assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
     }
