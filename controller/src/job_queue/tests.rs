@@ -84,6 +84,7 @@ impl World {
             retention,
         };
         let queue = QueueHandle::start(&mut system, parts).unwrap();
+        logs.up(SOON).await.unwrap();
         registry.up(SOON).await.unwrap();
         queue.actor().up(SOON).await.unwrap();
         Self { system, queue, registry, logs, store, faults }
