@@ -39,7 +39,8 @@ impl Retention {
     }
 }
 
-/// Looks at the next records behind this key of history; none: from those on that may be old enough.
+/// Looks at the next records behind this key of history; none: from those on that may be old enough. Answered when that
+/// is done; what is behind them is looked at by the next such message, which the actor sends to itself.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct LookForOld {
@@ -60,9 +61,9 @@ struct Step {
 }
 
 impl Handler<LookForOld> for JobQueue {
-    type Result = ();
+    type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, LookForOld { behind }: LookForOld, context: &mut Self::Context) {
+    fn handle(&mut self, LookForOld { behind }: LookForOld, _: &mut Self::Context) -> Self::Result {
         let (store, logs) = (self.parts.store.clone(), self.parts.logs.clone());
         let keep_for = self.parts.retention.keep_for;
         let first = behind.is_none();
@@ -72,13 +73,13 @@ impl Handler<LookForOld> for JobQueue {
             step(&store, &logs, keep_for, behind).await
         };
         let removed = looking.into_actor(self).then(|step, queue, _| queue.remove(step));
-        context.spawn(removed.map(|next, queue, context| match next {
+        Box::pin(removed.map(|next, queue, context| match next {
             Some(behind) => context.notify(LookForOld { behind: Some(behind) }),
             None => {
                 let every = queue.parts.retention.every.mul_f64(rand::random_range(0.9..1.1));
                 context.notify_later(LookForOld::FIRST, every);
             }
-        }));
+        }))
     }
 }
 
