@@ -14,7 +14,7 @@ use octavius_service::{
     signals::{End, Signals},
     telemetry::logging,
 };
-use std::{ffi::OsString, fmt, io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fmt, io, path::PathBuf, process::ExitCode, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How long what has ended may take to reach the controller when the executor ends.
@@ -57,13 +57,6 @@ enum Command {
         #[command(flatten)]
         file: File,
     },
-    /// Keeps watch over one attempt; started by the executor.
-    #[command(hide = true)]
-    Supervise {
-        /// The attempt's folder, and what the supervisor adds for itself.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<OsString>,
-    },
 }
 
 #[derive(Debug, Args)]
@@ -74,9 +67,12 @@ struct File {
 }
 
 fn main() -> ExitCode {
+    // Hidden, and first: one is started for each attempt, before any thread exists.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|command| command == "supervise") {
+        return supervise(&Vec::from_iter(arguments));
+    }
     let done = match Cli::parse().command {
-        // No thread exists yet: the supervisor depends on it.
-        Command::Supervise { arguments } => return supervise(&arguments),
         Command::Start { file, check_config: true } => check(&file),
         Command::Start { file, check_config: false } => start(&file),
         Command::Register { file } => register(&file),

@@ -45,6 +45,11 @@ pub(super) fn create(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<bool
     Ok(true)
 }
 
+/// Gives a folder that nobody else knows of yet a file `name` that holds `bytes`. Its name lasts once the folder is synced.
+pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    new_file(&folder.join(name)).and_then(|file| fill(file, bytes))
+}
+
 /// Makes the names in `folder` last.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -57,6 +62,9 @@ fn new_file(path: &Path) -> io::Result<File> {
 
 /// Fills a file; its bytes are on disk before this returns.
 fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(()); // that it is there is said by the folder, which is synced
+    }
     file.write_all(bytes)?;
     file.sync_all()
 }

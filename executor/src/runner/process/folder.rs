@@ -136,9 +136,9 @@ impl Folder {
     pub(super) fn fill(&self, work: &Work, allowed: Allowed) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(&self.path)?;
         DirBuilder::new().mode(0o700).create(self.work_path())?;
-        durable::create(&self.path, IDENTITY, Uuid::new_v4().to_string().as_bytes())?;
-        durable::create(&self.path, LOCK, b"")?;
-        durable::create(&self.path, WORK, &encode(work, allowed)?)?;
+        durable::put(&self.path, IDENTITY, Uuid::new_v4().to_string().as_bytes())?;
+        durable::put(&self.path, LOCK, b"")?;
+        durable::put(&self.path, WORK, &encode(work, allowed)?)?;
         let names: String = work
             .secrets
             .iter()
@@ -146,7 +146,7 @@ impl Folder {
             .map(|name| format!("{name}\n"))
             .collect();
         if !names.is_empty() {
-            durable::create(&self.path, SECRETS, names.as_bytes())?;
+            durable::put(&self.path, SECRETS, names.as_bytes())?;
         }
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, self.control_path(), mode)?;

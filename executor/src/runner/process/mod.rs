@@ -43,6 +43,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs::{self, DirBuilder, OpenOptions},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -83,8 +84,9 @@ pub struct ProcessRunner {
     spool_max: u64,
     /// Tells this runner's half-made folders from those of one that died.
     instance: Uuid,
-    /// One prepare at a time: two of one attempt would each put their epoch over the other's.
-    preparing: Arc<Mutex<()>>,
+    /// One prepare of an attempt at a time: two would each put their epoch over the other's. Attempts share these locks:
+    /// enough of them that the disk is busy with many at once.
+    preparing: [Arc<Mutex<()>>; 64],
     /// So many logs are followed at present.
     followed: AtomicU32,
 }
@@ -124,9 +126,17 @@ impl ProcessRunner {
             supervisor: Arc::new(supervisor),
             spool_max,
             instance: Uuid::new_v4(),
-            preparing: Arc::default(),
+            preparing: std::array::from_fn(|_| Arc::default()),
             followed: AtomicU32::new(0),
         })
+    }
+
+    /// What keeps two prepares of one attempt apart.
+    fn preparing(&self, attempt: AttemptId) -> Arc<Mutex<()>> {
+        let mut hasher = DefaultHasher::new();
+        attempt.hash(&mut hasher);
+        let lock = hasher.finish() % self.preparing.len() as u64;
+        self.preparing[lock as usize].clone()
     }
 
     /// The folder of an attempt that is kept.
@@ -173,7 +183,7 @@ impl Runner for ProcessRunner {
         let making = Folder::at(self.attempts.join(making));
         let work = work.clone();
         let allowed = Allowed { spool_max: self.spool_max, open_files: open_files_at_start() };
-        let one_at_a_time = self.preparing.clone().lock_owned().await;
+        let one_at_a_time = self.preparing(work.attempt).lock_owned().await;
         blocking(move || {
             // Held in here, because who asked may be gone before this is done.
             let _one_at_a_time = one_at_a_time;

@@ -2,7 +2,6 @@
 
 use super::{
     clock::{self, Pauses},
-    durable,
     folder::{During, Folder},
     processes,
     rules::ending::Wish,
@@ -112,7 +111,7 @@ fn bury(folder: &Folder, attempt: AttemptId) -> Result<(), RunnerError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         renamed => renamed.during(|| format!("renaming `{}`", folder.path().display()))?,
     }
-    durable::sync_folder(parent).during(|| format!("syncing `{}`", parent.display()))?;
+    // Not synced: one that a loss of power brings back is found, reported and removed once more.
     delete(&trash);
     Ok(())
 }

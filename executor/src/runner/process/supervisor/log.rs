@@ -149,6 +149,9 @@ impl Log {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if self.size == 0 {
+            return Ok(()); // the name alone is synced with its folder, by whoever writes `exit`
+        }
         self.file.sync_all()?;
         self.times.as_ref().map_or(Ok(()), File::sync_all)
     }
