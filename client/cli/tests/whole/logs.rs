@@ -56,7 +56,7 @@ async fn counted(address: String) -> (String, Arc<AtomicU64>) {
 }
 
 /// What a process holds in memory, in bytes; `most`: the most that it ever held.
-fn resident(id: u32, most: bool) -> u64 {
+pub(crate) fn resident(id: u32, most: bool) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let name = if most { "VmHWM:" } else { "VmRSS:" };
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
