@@ -3,23 +3,25 @@
 
 use std::time::Duration;
 
-/// What one of them takes of the time.
-const EACH: Duration = Duration::from_millis(25);
+/// What one executor takes of the time.
+const EACH_EXECUTOR: Duration = Duration::from_millis(25);
+/// What each takes of the time of readers: executors go first.
+const EACH: Duration = Duration::from_millis(40);
 /// The longest that a reader of a log stays away on purpose.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// For so many executors. None is away for as long as an executor may be silent.
 pub(super) fn of_executors(executors: usize, ping_deadline: Duration) -> Duration {
-    of(executors).min(ping_deadline * 3 / 4)
+    of(executors, EACH_EXECUTOR).min(ping_deadline * 3 / 4)
 }
 
 /// For who reads a log where there are so many executors and readers.
 pub(super) fn of_readers(executors: usize, readers: usize) -> Duration {
-    of(executors.saturating_add(readers)).min(LONGEST)
+    of(executors.saturating_add(readers), EACH).min(LONGEST)
 }
 
-fn of(peers: usize) -> Duration {
-    EACH.saturating_mul(u32::try_from(peers).unwrap_or(u32::MAX))
+fn of(peers: usize, each: Duration) -> Duration {
+    each.saturating_mul(u32::try_from(peers).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
@@ -32,7 +34,7 @@ mod tests {
         assert_eq!(of_executors(1, deadline), Duration::from_millis(25));
         assert_eq!(of_executors(10_000, deadline), Duration::from_millis(6750));
         assert_eq!(of_executors(usize::MAX, deadline), Duration::from_millis(6750));
-        assert_eq!(of_readers(1, 1), Duration::from_millis(50));
+        assert_eq!(of_readers(1, 1), Duration::from_millis(80));
         assert_eq!(of_readers(usize::MAX, usize::MAX), LONGEST);
     }
 }

@@ -246,7 +246,7 @@ async fn hundreds_who_lose_their_controller_come_back_one_after_the_other_and_no
     world.controller.start();
     let mut heard: BTreeMap<String, Duration> = BTreeMap::new();
     let mut times = Vec::new();
-    let (mut follow_again, mut asked_for) = (0, 0);
+    let (mut follow_again, mut asked_for, mut looked) = (0, 0, Duration::ZERO);
     while heard.len() < EXECUTORS || follow_again < FOLLOWERS || asked_for < CLIENTS {
         assert!(
             began.elapsed() < Duration::from_secs(60),
@@ -268,9 +268,10 @@ async fn hundreds_who_lose_their_controller_come_back_one_after_the_other_and_no
             }
         }
         let count = following(&world).await;
-        // Since the look before, each at its own time.
-        times.extend((follow_again..count).map(|_| began.elapsed()));
-        follow_again = follow_again.max(count);
+        // Each at its own time since the look before.
+        let (more, since) = (count.saturating_sub(follow_again), began.elapsed() - looked);
+        times.extend((1..=more).map(|one| looked + since.mul_f64(one as f64 / more as f64)));
+        (follow_again, looked) = (follow_again.max(count), looked + since);
         while let Ok(at) = accepted.try_recv() {
             times.push(at - began);
             asked_for += 1;
