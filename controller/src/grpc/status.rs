@@ -182,6 +182,9 @@ fn queue(error: &QueueError) -> Meaning {
         QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
         QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
         QueueError::PageToken(_) => Meaning::page_token(error),
+        QueueError::ParkedOfOne { .. } => {
+            Meaning::full("TOO_MANY_PARKED", SOON, "An executor parks one call for work.")
+        }
         QueueError::Parked { .. } => Meaning::full(
             "TOO_MANY_PARKED",
             SOON,
