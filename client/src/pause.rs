@@ -1,6 +1,22 @@
 //! Growing pauses between tries.
 
 use std::time::Duration;
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+/// The longest pause that a refusal may ask for.
+const LONGEST_HINT: Duration = Duration::from_secs(10);
+
+/// The pause that a refusal asks for; none: it says nothing of it.
+pub(crate) fn hint(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
+}
+
+/// How long who was asked for this pause waits: up to a quarter more, so that those who were refused together do not come
+/// back together. `random` is from 0 to 1.
+pub(crate) fn hinted(hint: Duration, random: f64) -> Duration {
+    hint.min(LONGEST_HINT).mul_f64(1.0 + random / 4.0)
+}
 
 /// How pauses grow: each is up to twice the one before, with jitter, so that callers who failed together do not come
 /// back together.
@@ -9,24 +25,16 @@ pub(crate) struct Pauses {
     first: Duration,
     most: Duration,
     done: u32,
-    /// Whether the first is any part of its time: who failed together in the same instant.
-    scattered: bool,
 }
 
 impl Pauses {
     pub(crate) fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, done: 0, scattered: false }
-    }
-
-    /// The same for many who are cut off in one instant: the first pause is any part of `first`.
-    pub(crate) fn scattered(first: Duration, most: Duration) -> Self {
-        Self { scattered: true, ..Self::new(first, most) }
+        Self { first, most, done: 0 }
     }
 
     /// The next pause.
     pub(crate) fn next(&mut self) -> Duration {
-        let least = if self.scattered && self.done == 0 { 0.0 } else { 0.5 };
-        self.next_with(rand::random_range(least..1.0))
+        self.next_with(rand::random_range(0.5..1.0))
     }
 
     fn next_with(&mut self, share: f64) -> Duration {
@@ -52,6 +60,8 @@ mod tests {
         assert_eq!(grown, [50, 100, 200, 400, 800, 1000, 1000]);
         pauses.reset();
         assert_eq!(pauses.next_with(1.0), Duration::from_millis(100));
+        assert_eq!(hinted(Duration::from_secs(4), 1.0), Duration::from_secs(5));
+        assert_eq!(hinted(Duration::from_secs(3600), 0.0), LONGEST_HINT);
         let far = Pauses { done: u32::MAX, ..pauses }.next_with(1.0);
         assert_eq!(far, Duration::from_secs(2));
     }

@@ -30,6 +30,10 @@ pub const MAX_CURSOR: usize = 256;
 /// argument is refused by name and not by the transport.
 pub const MAX_MESSAGE: usize = 5 << 20;
 
+/// The metadata of an answer that streams a log: over how many milliseconds who follows it spreads its return, should it
+/// lose its controller.
+pub const SPREAD: &str = "octavius-spread";
+
 /// A status code as gRPC's own documents write it, for metrics and texts.
 pub fn code_name(code: tonic::Code) -> &'static str {
     use tonic::Code;

@@ -3,17 +3,21 @@
 use super::Client;
 use crate::{
     error::{Error, Silence},
-    pause::Pauses,
+    pause::{self, Pauses},
     settings::Settings,
 };
 use secrecy::ExposeSecret;
 use std::{future::Future, time::Duration};
 use tokio::time::Instant;
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     service::Interceptor,
 };
+
+/// A controller that is busy and says that it has room after this time at the most is asked again then; a longer pause is
+/// the caller's to decide.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
 
 /// What goes with each call: who asks, and what proves it.
 #[derive(Clone)]
@@ -119,13 +123,24 @@ impl Client {
                 Err(_) => Status::deadline_exceeded(""),
             };
             let error = Error::from_status(&self.address, &status, within);
-            let pause = pauses.next();
+            let hint = pause::hint(&status);
+            let own = pauses.next();
+            let pause =
+                hint.map_or(own, |hint| own.max(pause::hinted(hint, rand::random_range(0.0..1.0))));
             match &error {
                 Error::Unanswered { silence: Silence::Late(_), .. } => {
                     return Err(before.unwrap_or(error));
                 }
                 Error::Unanswered { silence, .. }
                     if repeat.covers(silence) && Instant::now() + pause < deadline =>
+                {
+                    tokio::time::sleep(pause).await;
+                }
+                // What was refused for want of room certainly did not happen.
+                Error::Refused(refusal)
+                    if refusal.code == Code::ResourceExhausted
+                        && hint.is_some_and(|hint| hint <= LONGEST_TURN)
+                        && Instant::now() + pause < deadline =>
                 {
                     tokio::time::sleep(pause).await;
                 }

@@ -5,7 +5,7 @@ mod reader;
 use crate::{
     client::Client,
     error::{Error, Silence},
-    pause::Pauses,
+    pause,
 };
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
@@ -15,9 +15,15 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 
-/// A controller that ends cuts all who follow in one instant: they come back over this time.
-const SCATTERED: Duration = Duration::from_secs(5);
-/// The longest pause between two tries.
+/// A controller that ends cuts all who follow in one instant: they come back over the time that it told, or over this one.
+const SPREAD: Duration = Duration::from_secs(5);
+/// The longest that a controller may tell.
+const LONGEST_SPREAD: Duration = Duration::from_secs(30);
+/// The second pause; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between two tries where nobody listens, which costs nobody anything.
+const LONGEST_WHERE_NOBODY_IS: Duration = Duration::from_millis(250);
+/// The longest pause between two tries where somebody does.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// A log, piece by piece. An error is its last item.
@@ -115,6 +121,7 @@ pub(crate) fn stream(client: Client, request: v1::ReadLogRequest) -> LogStream {
         client,
         request,
         source: None,
+        spread: SPREAD,
         ready: VecDeque::new(),
         outage: None,
         over: false,
@@ -132,6 +139,8 @@ struct Follower {
     /// Whether it is known where the reader begins.
     placed: bool,
     source: Option<Streaming<v1::ReadLogResponse>>,
+    /// Over what time it comes back when it is cut.
+    spread: Duration,
     /// What was made of the last message and is not delivered yet: three items at the most.
     ready: VecDeque<LogItem>,
     outage: Option<Outage>,
@@ -142,8 +151,16 @@ struct Follower {
 struct Outage {
     /// Since when there is no stream; none while there is one, however long it has nothing to say.
     since: Option<Instant>,
-    /// How long to wait before the next try. They go on growing while streams are opened and bring nothing.
-    pauses: Pauses,
+    /// How often it was tried. Pauses go on growing while streams are opened and bring nothing.
+    tries: u32,
+}
+
+/// How long to wait before the next try: first any part of the spread, then each time about as long as it, so that the
+/// tries of many stay evenly spread; or longer and longer, where the spread is short. `random` is from 0 to 1.
+fn pause(tries: u32, spread: Duration, longest: Duration, random: f64) -> Duration {
+    let Some(later) = tries.checked_sub(1) else { return spread.mul_f64(random) };
+    let grown = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(later)).min(longest);
+    grown.max(spread).mul_f64(0.9 + 0.2 * random)
 }
 
 impl Follower {
@@ -169,7 +186,8 @@ impl Follower {
         let mut source = match self.source.take() {
             Some(source) => source,
             None => {
-                let source = self.open().await?;
+                let (source, spread) = self.open().await?;
+                self.spread = spread.unwrap_or(self.spread);
                 if let Some(outage) = &mut self.outage {
                     outage.since = None;
                 }
@@ -189,12 +207,17 @@ impl Follower {
         Ok(())
     }
 
-    async fn open(&self) -> Result<Streaming<v1::ReadLogResponse>, Status> {
+    /// A new stream, and the spread that came with it.
+    async fn open(&self) -> Result<(Streaming<v1::ReadLogResponse>, Option<Duration>), Status> {
         let request =
             v1::ReadLogRequest { offset: self.reader.resume_at(), ..self.request.clone() };
         let mut service = self.client.executions_service();
         let opened = tokio::time::timeout(self.client.timeout(), service.read_log(request)).await;
-        Ok(opened.map_err(|_| Status::deadline_exceeded(""))??.into_inner())
+        let opened = opened.map_err(|_| Status::deadline_exceeded(""))??;
+        let told = opened.metadata().get(octavius_protocol::SPREAD);
+        let told = told.and_then(|told| told.to_str().ok()?.parse().ok());
+        let spread = told.map(|told| Duration::from_millis(told).min(LONGEST_SPREAD));
+        Ok((opened.into_inner(), spread))
     }
 
     /// The answer begins at `offset`: if it is the first one, so does the reader.
@@ -261,20 +284,49 @@ impl Follower {
             }
             _ => return Err(error),
         };
+        let longest = match &silence {
+            Silence::NoConnection(_) => LONGEST_WHERE_NOBODY_IS,
+            Silence::Broken(_) | Silence::Late(_) | Silence::Unavailable(_) => LONGEST_PAUSE,
+        };
         let outage = match &mut self.outage {
             Some(outage) => outage,
             None => {
                 self.ready.push_back(LogItem::Notice(Notice::Interrupted(silence)));
-                self.outage.insert(Outage {
-                    since: None,
-                    pauses: Pauses::scattered(SCATTERED, LONGEST_PAUSE),
-                })
+                self.outage.insert(Outage { since: None, tries: 0 })
             }
         };
         if outage.since.get_or_insert_with(Instant::now).elapsed() >= self.client.patience() {
             return Err(error);
         }
-        tokio::time::sleep(outage.pauses.next()).await;
+        let random = || rand::random_range(0.0..1.0);
+        let own = pause(outage.tries, self.spread, longest, random());
+        let hinted = pause::hint(status).map(|hint| pause::hinted(hint, random()));
+        outage.tries = outage.tries.saturating_add(1);
+        tokio::time::sleep(hinted.map_or(own, |hinted| own.max(hinted))).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_almost_alone_is_back_soon_and_many_stay_spread() {
+        let alone = Duration::from_millis(50);
+        let pauses = |spread, longest| {
+            let each = (0..40).map(move |tries| pause(tries, spread, longest, 1.0));
+            each.collect::<Vec<_>>()
+        };
+        let longest = pauses(alone, LONGEST_WHERE_NOBODY_IS).into_iter().max().unwrap();
+        assert!(longest < Duration::from_millis(300), "{longest:?}");
+        let refused = pauses(alone, LONGEST_PAUSE);
+        assert!(refused.is_sorted() && refused[39] > LONGEST_PAUSE, "{refused:?}");
+        let many = Duration::from_secs(10);
+        assert_eq!(pause(0, many, LONGEST_WHERE_NOBODY_IS, 0.0), Duration::ZERO);
+        assert!(
+            pauses(many, LONGEST_WHERE_NOBODY_IS)[1..].iter().all(|one| *one == many * 11 / 10)
+        );
+        assert!(pause(u32::MAX, alone, LONGEST_PAUSE, 1.0) < 2 * LONGEST_PAUSE);
     }
 }

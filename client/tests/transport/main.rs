@@ -271,3 +271,22 @@ async fn waiting_gives_up_when_its_patience_ends_and_at_once_where_nothing_was_h
     let refused = refusal(controller.client().wait("x").await.unwrap_err());
     assert_eq!(refused.code, Code::ResourceExhausted);
 }
+
+#[tokio::test]
+async fn who_is_refused_for_want_of_room_asks_again_after_a_short_pause_and_not_after_a_long_one() {
+    let full = |pause| {
+        let details = ErrorDetails::with_retry_info(Some(pause));
+        Say::No(Status::with_error_details(Code::ResourceExhausted, "full", details))
+    };
+    let pause = Duration::from_millis(400);
+    let found = Say::Execution(Box::new(execution(ExecutionState::Running)));
+    let controller = Controller::start([full(pause), found]).await;
+    let began = Instant::now();
+    controller.client().execution("x").await.unwrap();
+    assert!(began.elapsed() >= pause, "{:?}", began.elapsed());
+
+    let controller = Controller::start([full(Duration::from_secs(10))]).await;
+    let refused = controller.client().execution("x").await.unwrap_err();
+    assert_eq!(refusal(refused).code, Code::ResourceExhausted);
+    assert_eq!(controller.asked().await.len(), 1);
+}

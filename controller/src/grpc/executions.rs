@@ -1,15 +1,15 @@
 //! The service `Executions`.
 
 use super::{
-    Services,
+    MOST_FOLLOWERS, Services,
     convert::{checked, executions, fitting, listing, page_size},
     door::Rpc,
-    read_log,
+    read_log, spread,
 };
 use crate::job_queue::{ListRequest, RerunRequest, Shown, SubmitRequest};
 use futures::stream::BoxStream;
-use octavius_protocol::v1;
-use tonic::{Request, Response, Status, async_trait};
+use octavius_protocol::{SPREAD, v1};
+use tonic::{Request, Response, Status, async_trait, metadata::MetadataValue};
 
 #[async_trait]
 impl v1::executions_server::Executions for Services {
@@ -106,7 +106,12 @@ impl v1::executions_server::Executions for Services {
         request: Request<v1::ReadLogRequest>,
     ) -> Result<Response<Self::ReadLogStream>, Status> {
         let (_, request) = self.parts.door.enter(Rpc::ReadLog, request)?;
-        Ok(Response::new(read_log::open(self, request).await?))
+        let mut answer = Response::new(read_log::open(self, request).await?);
+        let readers = MOST_FOLLOWERS.saturating_sub(self.parts.followers.available_permits());
+        let spread = spread::of_readers(self.parts.liveness.known(), readers);
+        let spread = MetadataValue::from(u64::try_from(spread.as_millis()).unwrap_or(u64::MAX));
+        answer.metadata_mut().insert(SPREAD, spread);
+        Ok(answer)
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     Services,
     convert::{checked, executors, fitting, page_size},
     door::Rpc,
+    spread,
 };
 use octavius_protocol::v1;
 use std::time::Duration;
@@ -45,7 +46,10 @@ impl v1::executors_server::Executors for Services {
             term: self.term(),
             orders: orders.orders.into_iter().map(executors::order).collect(),
             grants: executors::leases(orders.grants),
-            spread: Some(executors::duration(spread(known, self.parts.ping_deadline))),
+            spread: Some(executors::duration(spread::of_executors(
+                known,
+                self.parts.ping_deadline,
+            ))),
         }))
     }
 
@@ -101,26 +105,5 @@ impl v1::executors_server::Executors for Services {
         let (executors, next_page_token) =
             fitting(executors, page.next_page_token, |last: &v1::Executor| last.id.clone());
         Ok(Response::new(v1::ListExecutorsResponse { executors, next_page_token }))
-    }
-}
-
-/// Over what time so many executors come back after a loss: each second sees some dozens of them, and none is away for as
-/// long as an executor may be silent.
-fn spread(executors: usize, ping_deadline: Duration) -> Duration {
-    let each = Duration::from_millis(25);
-    let all = each.saturating_mul(u32::try_from(executors).unwrap_or(u32::MAX));
-    all.min(ping_deadline * 3 / 4)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_is_alone_comes_back_at_once_and_many_within_their_deadline() {
-        let deadline = Duration::from_secs(9);
-        assert_eq!(spread(1, deadline), Duration::from_millis(25));
-        assert_eq!(spread(10_000, deadline), Duration::from_millis(6750));
-        assert_eq!(spread(usize::MAX, deadline), Duration::from_millis(6750));
     }
 }

@@ -14,6 +14,7 @@ mod jobs;
 mod meter;
 mod read_log;
 mod secrets;
+mod spread;
 mod status;
 mod system;
 

@@ -22,8 +22,10 @@ const DOMAIN: &str = "octavius";
 const MOST_TEXT_BYTES: usize = 1024;
 /// The most bytes of all faults in a status's details.
 const MOST_FAULT_BYTES: usize = 4 * 1024;
-/// After how long a call that found no room, or nobody, is worth repeating.
+/// After how long a call that found no room is worth repeating.
 const SOON: Duration = Duration::from_secs(1);
+/// After how long what is being started again may be there.
+const AT_ONCE: Duration = Duration::from_millis(250);
 /// After how long a queue that was full may have room.
 const LATER: Duration = Duration::from_secs(10);
 
@@ -81,7 +83,7 @@ impl Meaning {
 
     /// Nobody could answer; the same request may be answered in a moment.
     fn unavailable(reason: &'static str) -> Self {
-        Self { retry_after: Some(SOON), ..Self::new(Code::Unavailable, reason) }
+        Self { retry_after: Some(AT_ONCE), ..Self::new(Code::Unavailable, reason) }
     }
 
     /// A bound is reached.
@@ -180,6 +182,9 @@ fn queue(error: &QueueError) -> Meaning {
         QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
         QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
         QueueError::PageToken(_) => Meaning::page_token(error),
+        QueueError::ParkedOfOne { .. } => {
+            Meaning::full("TOO_MANY_PARKED", SOON, "An executor parks one call for work.")
+        }
         QueueError::Parked { .. } => Meaning::full(
             "TOO_MANY_PARKED",
             SOON,

@@ -147,6 +147,14 @@ pub enum QueueError {
         /// The bound.
         limit: usize,
     },
+    /// Too many calls of one executor are parked.
+    #[error(
+        "{limit} calls of this executor wait for work, the most of one that are parked: one is enough"
+    )]
+    ParkedOfOne {
+        /// The bound.
+        limit: usize,
+    },
     /// The actor or the store did not answer.
     #[error(transparent)]
     Unanswered(#[from] Unanswered),

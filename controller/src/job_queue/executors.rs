@@ -14,6 +14,9 @@ use tokio::sync::oneshot;
 
 /// The most attempts of one beat that are looked up in history; the next beat brings the others.
 const LOOKED_UP: usize = 64;
+/// The most calls for work that are parked of one session, those counted that were given up within the last second. An
+/// executor needs one; who takes all would leave none to others.
+const POLLS_OF_ONE: usize = 64;
 /// The most attempts that are remembered as not known.
 const STRANGERS: usize = 10_000;
 
@@ -107,8 +110,12 @@ impl Handler<Poll> for JobQueue {
             Err(unknown) => return Box::pin(fut::err(unknown.into())),
         };
         if polled.grants.is_empty() {
+            let limit = POLLS_OF_ONE;
+            if self.polls_of.get(&poll.session).is_some_and(|parked| *parked >= limit) {
+                return Box::pin(fut::err(QueueError::ParkedOfOne { limit }));
+            }
             let (waiter, wait) = oneshot::channel();
-            self.polls.push_back((poll.session, waiter));
+            self.park(poll.session, waiter);
             return Box::pin(fut::ok(Parked::Later(wait)));
         }
         let commit = self.commit(&polled.changes);

@@ -88,6 +88,8 @@ pub(crate) struct JobQueue {
     began: Instant,
     /// Who polls and got nothing, in the order in which they came.
     polls: VecDeque<(Session, oneshot::Sender<()>)>,
+    /// How many of them are of which session.
+    polls_of: HashMap<Session, usize>,
     /// Who waits for orders: one call of each session.
     attends: BTreeMap<Session, oneshot::Sender<Wake>>,
     /// Logs that are being closed as they are, and those that could not be: how often, and when to try again.
@@ -138,6 +140,7 @@ impl JobQueue {
             last_id,
             began,
             polls: VecDeque::new(),
+            polls_of: HashMap::new(),
             attends: BTreeMap::new(),
             cuts: BTreeMap::new(),
             strangers: BTreeSet::new(),
@@ -269,14 +272,20 @@ impl JobQueue {
     fn wake_polls(&mut self) {
         let mut work = self.view.waiting();
         let waiting = std::mem::take(&mut self.polls);
+        self.polls_of.clear();
         for (session, waiter) in waiting {
             if work > 0 && self.view.has_work_for(session) {
                 // Who has left is passed over, so that the next one gets the work.
                 work -= usize::from(waiter.send(()).is_ok());
             } else if !waiter.is_closed() {
-                self.polls.push_back((session, waiter));
+                self.park(session, waiter);
             }
         }
+    }
+
+    fn park(&mut self, session: Session, waiter: oneshot::Sender<()>) {
+        *self.polls_of.entry(session).or_default() += 1;
+        self.polls.push_back((session, waiter));
     }
 
     /// Wakes an executor that waits for orders.

@@ -11,7 +11,14 @@ use octavius_protocol::id::Session;
 use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{sync::Semaphore, time::timeout};
 
 /// The most executors in one page.
@@ -52,6 +59,8 @@ pub struct ExecutorPage {
 pub struct LivenessHandle {
     actor: Handle<LivenessWatcher>,
     registering: Arc<Semaphore>,
+    /// How many executors there were at the last sign of life.
+    known: Arc<AtomicUsize>,
 }
 
 impl LivenessHandle {
@@ -60,7 +69,8 @@ impl LivenessHandle {
         let gate = parts.store.gate();
         let build = move || LivenessWatcher::load(parts.clone());
         let actor = system.supervise(NAME, LIMITS, RestartPolicy::default(), build)?.behind(gate);
-        Ok(Self { actor, registering: Arc::new(Semaphore::new(REGISTERING)) })
+        let registering = Arc::new(Semaphore::new(REGISTERING));
+        Ok(Self { actor, registering, known: Arc::default() })
     }
 
     /// Gives an executor a session. The answer comes after it is on disk and the queue knows it.
@@ -80,7 +90,14 @@ impl LivenessHandle {
 
     /// Takes a sign of life. The answer is how many executors are known.
     pub async fn heard(&self, session: Session) -> Result<usize, HeardError> {
-        Ok(self.actor.query(Priority::Report, Heard(session)).await??)
+        let known = self.actor.query(Priority::Report, Heard(session)).await??;
+        self.known.store(known, Relaxed);
+        Ok(known)
+    }
+
+    /// How many executors were known at the last sign of life of one of them.
+    pub fn known(&self) -> usize {
+        self.known.load(Relaxed)
     }
 
     /// Executors by id, from 1 to 1,000 of them, behind the page that ended with `page_token`.

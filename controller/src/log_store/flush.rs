@@ -154,8 +154,7 @@ async fn placed(
     let Some(first) = flush.chunks.first() else { return Ok(None) };
     let (offset, chunks) = (first.offset, flush.chunks.clone());
     let _turn = folder.turn().await;
-    // Compressing would hold up the appends of other logs.
-    let packed = tokio::task::spawn_blocking(move || segment::packed(chunks)).await;
+    let packed = folder.packing(move || segment::packed(chunks)).await;
     let packed = packed.map_err(std::io::Error::other).and_then(|packed| packed);
     let packed = packed.map_err(|error| LogError::Away(format!("compressing failed: {error}")))?;
     if packed.len() <= INLINE {

@@ -7,11 +7,16 @@ use object_store::{
     Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem,
     path::Path as ObjectPath,
 };
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::{fs, io, num::NonZero, path::Path, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinError,
+};
 
 /// So many segments are made and written at once; others wait.
 const WRITES_AT_ONCE: usize = 16;
+/// So many segments are packed or unpacked at once, one a core: each takes some MiB while it is.
+const MOST_PACKERS: usize = 8;
 /// For how long one object may take.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -20,6 +25,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 pub struct LogFolder {
     objects: Arc<dyn ObjectStore>,
     writes: Arc<Semaphore>,
+    packers: Arc<Semaphore>,
 }
 
 impl LogFolder {
@@ -34,13 +40,30 @@ impl LogFolder {
 
     /// Any object store whose writes are durable when they are answered.
     pub fn on(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)) }
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let semaphore = |places| Arc::new(Semaphore::new(places));
+        let (writes, packers) = (semaphore(WRITES_AT_ONCE), semaphore(cores.min(MOST_PACKERS)));
+        Self { objects, writes, packers }
     }
 
     /// Waits for a turn to make and write a segment, which ends when it is dropped: thousands of logs that are due at
     /// once do not become thousands of threads.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.writes.acquire().await.ok() // it is never closed
+    }
+
+    /// Packs or unpacks on a thread of its own, when it is its turn: it takes milliseconds of a core, and would hold up
+    /// whoever else the caller's thread serves.
+    pub(super) async fn packing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let turn = self.packers.clone().acquire_owned().await;
+        let worked = tokio::task::spawn_blocking(move || {
+            let _turn = turn; // also where the caller leaves
+            work()
+        });
+        worked.await
     }
 
     /// Writes an object whose name contains a hash of its bytes.

@@ -2,7 +2,7 @@
 
 use super::{
     LogFolder, LogLimits, LogReader, LogStore,
-    append::Append,
+    append::{Append, Taken},
     close::{Cut, Seal},
     flush::Drain,
     index,
@@ -180,7 +180,8 @@ impl LogHandle {
 
     /// Appends at `offset`; a wrong offset changes nothing, and the answer says the right one. Bytes that are here
     /// already are passed over, and what follows them is taken. No chunks: asks how far the log is. Chunks have
-    /// together 1 MiB at the most, a cursor 256 bytes: whoever calls this has checked it.
+    /// together 1 MiB at the most, a cursor 256 bytes: whoever calls this has checked it. Where much of many logs
+    /// waits for the disk, so does the answer, two seconds at the most.
     pub async fn append(
         &self,
         attempt: AttemptId,
@@ -190,7 +191,14 @@ impl LogHandle {
     ) -> Result<Appended, LogError> {
         let append = Append { attempt, offset, chunks, cursor };
         // Below reports, which must get through a flood of appends.
-        self.actor.mutate(Priority::Poll, append).await?
+        let Taken { appended, stored } = self.actor.mutate(Priority::Poll, append).await??;
+        if let Some(mut progress) = stored {
+            let next = appended.next;
+            let stored = progress.wait_for(|progress| progress.durable >= next);
+            // A disk that is slower than that, or an actor that is gone: it is with the next append to tell.
+            let _ = tokio::time::timeout(self.limits.crowded_wait, stored).await;
+        }
+        Ok(appended)
     }
 
     /// Closes a log if all of it is here: makes it durable first. `cut` says what the executor knows to be missing.

@@ -17,6 +17,9 @@ use std::{collections::VecDeque, time::Duration};
 
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
+/// A message that comes in is received into a buffer of this size at the least, which its chunks keep.
+const RECEIVED: usize = 8 << 10;
+
 /// What a chunk costs beside its bytes, roughly: so that a flood of tiny ones meets the bound, too.
 const CHUNK_OVERHEAD: usize = 64;
 
@@ -210,8 +213,13 @@ impl Log {
         if offset > next.offset || self.closing.is_some() || self.closed.is_some() {
             return Ok(());
         }
-        let (fresh, mut until) = behind(&next, offset, chunks);
+        let (mut fresh, mut until) = behind(&next, offset, chunks);
         let bytes: usize = fresh.iter().map(|placed| placed.chunk.data.len()).sum();
+        if bytes < RECEIVED / 2 {
+            for Placed { chunk, .. } in &mut fresh {
+                chunk.data = Bytes::copy_from_slice(&chunk.data); // a line must not hold kilobytes
+            }
+        }
         if bytes == 0 {
             return Ok(());
         }

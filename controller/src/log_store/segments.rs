@@ -14,9 +14,9 @@ use quick_cache::{Weighter, sync::Cache};
 use std::sync::Arc;
 
 /// The most bytes of unpacked segments that are kept for others to read.
-const KEPT: u64 = 32 << 20;
+const KEPT: u64 = 8 << 20;
 /// How many segments that is, when they are whole ones.
-const USUALLY: usize = 32;
+const USUALLY: usize = 8;
 /// Names a segment. What is committed at an offset never changes.
 type Key = (AttemptId, u64, u64);
 
@@ -93,7 +93,7 @@ impl Segments {
                 return Err(damaged(&here, &Damaged(why)));
             }
         };
-        let unpacked = tokio::task::spawn_blocking(move || {
+        let unpacked = self.folder.packing(move || {
             if let Some(name) = name {
                 let name = ObjectName::parse(&name);
                 name.ok_or_else(|| Damaged("a strange name".to_owned()))?.fits(&packed)?;

@@ -40,7 +40,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+    task::JoinHandle,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Server, server::TcpIncoming};
 
@@ -48,6 +52,8 @@ use tonic::transport::{Server, server::TcpIncoming};
 const MOST_EXECUTORS: usize = 10_000;
 /// For how long the actors may take to load what is in the store.
 const START_WITHIN: Duration = Duration::from_secs(60);
+/// How many connections may wait until they are taken.
+const BACKLOG: u32 = 1_024;
 /// Small messages in one frame each use up a budget that is half of this window; ours come in floods.
 const WINDOW: u32 = 8 << 20;
 /// Calls at a time on one connection; further ones wait at the caller's. An executor's carries two parked calls and an
@@ -103,8 +109,8 @@ impl Controller {
             return Err(StartError::NoEtcd);
         }
         raise_open_files();
-        let listener = listen(configuration.address()).await?;
-        let address = listener.local_addr().map_err(StartError::Thread)?;
+        let socket = bind(configuration.address())?;
+        let address = socket.local_addr().map_err(StartError::Thread)?;
         let (ending, ended) = (CancellationToken::new(), CancellationToken::new());
         // Whatever fails from here on, nothing of it goes on alone.
         let undo = (ending.clone().drop_guard(), ended.clone().drop_guard());
@@ -148,7 +154,7 @@ impl Controller {
                 door: door::Door::new(door::Policy::Open),
                 followers: followers.clone(),
             };
-            let serving = serve(listener, parts, &system, ending.clone())?;
+            let serving = serve(listen(socket, address)?, parts, &system, ending.clone())?;
             Ok::<_, StartError>((health, serving))
         };
         let (health, serving) = match started.await {
@@ -256,8 +262,20 @@ impl Actors {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Address { address, source })
+/// Takes the port. Who dials it is refused until [`listen`]: else all who dial while the store is opened would be let
+/// in at once.
+fn bind(address: SocketAddr) -> Result<TcpSocket, StartError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?; // connections of the controller before this one may linger
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    bound().map_err(|source| StartError::Address { address, source })
+}
+
+fn listen(socket: TcpSocket, address: SocketAddr) -> Result<TcpListener, StartError> {
+    socket.listen(BACKLOG).map_err(|source| StartError::Address { address, source })
 }
 
 /// Serves gRPC until `ending`, and then until the calls in flight are answered.

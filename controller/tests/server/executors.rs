@@ -194,3 +194,33 @@ async fn a_list_that_fits_into_no_message_comes_in_pages() {
     assert!(ids.is_empty() && pages > 5, "{pages} pages, without {ids:?}");
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_executor_does_not_take_the_places_of_all_who_wait_for_work() {
+    let world = World::start().await;
+    let greedy = world.executor("greedy", 1).await;
+    let mut polls = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let mut greedy = greedy.clone();
+        polls.spawn(async move { greedy.poll(Duration::from_secs(2)).await });
+    }
+    let (mut parked, mut refused) = (0, 0);
+    while let Some(answer) = polls.join_next().await {
+        match answer.unwrap() {
+            Ok(grants) => parked += usize::from(grants.is_empty()),
+            answer => {
+                let (code, reason, _) = refusal(answer);
+                assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "TOO_MANY_PARKED"));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((parked, refused), (64, 36));
+    // The others are parked as ever, and so is it when it has left room.
+    world.create(job("hello")).await;
+    let mut other = world.executor("other", 1).await;
+    assert!(other.poll(Duration::ZERO).await.unwrap().is_empty());
+    world.execute("hello").await;
+    greedy.clone().granted().await;
+    world.stop().await;
+}

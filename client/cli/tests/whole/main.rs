@@ -23,6 +23,7 @@ mod secrets;
 mod shells;
 mod signals;
 mod stories;
+mod storm;
 mod terminal;
 mod user;
 mod values;

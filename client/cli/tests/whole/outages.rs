@@ -2,9 +2,11 @@
 
 use crate::{
     user::{User, arguments},
-    world::World,
+    world::{World, eventually},
 };
 use octavius_client::v1::ExecutionState;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Writes 20 lines of 10 kB a second until it is told to end: a segment fills in about five seconds.
 const SCRIPT: &str = "line=$(head -c 10000 /dev/zero | tr '\\0' x); i=0
@@ -56,4 +58,41 @@ async fn a_follower_gets_each_byte_once_over_kills_of_the_controller() {
     }
     let waited = waits.end().await;
     assert_eq!(waited.status, Some(0), "{waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_small_installation_who_follows_is_back_as_soon_as_the_controller_is() {
+    const FOLLOWERS: usize = 6;
+    let mut world = World::start().await;
+    let user = User::of(&world);
+    world.job("wait", "while [ ! -e \"$go\" ]; do sleep 0.05; done", &["go"]).await;
+    let go = world.path("go");
+    let id = world.execute("wait", &[("go", go.to_str().unwrap())]).await;
+    world.reaches(&id, |execution| execution.state() == ExecutionState::Running).await;
+    let following: Vec<_> =
+        (0..FOLLOWERS).map(|_| user.begin(&["getlogs", &id, "--follow"])).collect();
+    followed_by(&world, FOLLOWERS).await;
+    world.controller.kill();
+    // Longer than what pauses would grow to, if they grew as they do for those whom a controller refuses.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    world.controller.start();
+    world.serves().await;
+    let began = Instant::now();
+    followed_by(&world, FOLLOWERS).await;
+    println!("all followers were back {:?} after their controller", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    std::fs::write(&go, "").unwrap();
+    for follower in following {
+        assert_eq!(follower.end().await.status, Some(0));
+    }
+}
+
+/// Waits until the controller has so many who hear of more of a log.
+async fn followed_by(world: &World, followers: usize) {
+    let wanted = format!("octavius_log_followers {followers}");
+    let all_follow = || async {
+        let metrics = world.metrics().await;
+        if metrics.lines().any(|line| line == wanted) { Ok(()) } else { Err(metrics) }
+    };
+    eventually(all_follow).await.unwrap();
 }

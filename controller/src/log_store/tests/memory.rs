@@ -55,6 +55,25 @@ async fn all_logs_together_are_bounded() {
 }
 
 #[tokio::test]
+async fn where_many_write_much_an_answer_waits_for_the_disk_and_no_longer_than_its_time() {
+    let crowded_wait = Duration::from_millis(300);
+    let world = World::start(LogLimits { crowded: 900_000, crowded_wait, ..patient() }).await;
+    let data = noise(600_000);
+    assert_eq!(world.append(attempt(1), 0, &data).await.durable, 0, "it is alone");
+    world.append(attempt(2), 0, &data).await;
+    // Nothing but the crowd made it be stored: it is no whole segment, and has an hour.
+    assert_eq!(world.append(attempt(2), 600_000, b"").await.durable, 600_000);
+    let obstacle = world.logs_folder().join(attempt(3).execution.to_string());
+    std::fs::write(obstacle, "a file where a folder must be").unwrap();
+    let began = Instant::now();
+    world.append(attempt(3), 0, &data).await;
+    assert!(began.elapsed() >= crowded_wait, "nothing of it could be stored");
+    let began = Instant::now();
+    world.append(attempt(4), 0, b"a line\n").await;
+    assert!(began.elapsed() < crowded_wait, "who writes little does not wait");
+}
+
+#[tokio::test]
 async fn closed_logs_leave_memory_and_are_read_without_it() {
     let world = World::start(LogLimits { linger: Duration::ZERO, ..patient() }).await;
     let log = attempt(1);
