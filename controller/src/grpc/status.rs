@@ -185,6 +185,7 @@ fn queue(error: &QueueError) -> Meaning {
     match error {
         QueueError::Unknown(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTION"),
         QueueError::NotKept { .. } => Meaning::new(Code::NotFound, "EXECUTION_NOT_KEPT"),
+        QueueError::Over { .. } => Meaning::new(Code::FailedPrecondition, "EXECUTION_OVER"),
         QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
         QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
         QueueError::PageToken(_) => Meaning::page_token(error),

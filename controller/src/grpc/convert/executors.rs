@@ -22,6 +22,7 @@ use octavius_protocol::{
     id::{AttemptId, AttemptNumber, Epoch, Session},
     v1::{self, ReportVerdict, report_request::Event},
 };
+use octavius_service::text::cut;
 use prost::Message;
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
@@ -262,16 +263,14 @@ pub(in crate::grpc) fn told(given: v1::ReportRequest, check: &mut Check) -> Opti
 
 fn ending(given: v1::Ended, check: &mut Check) -> Option<Ending> {
     let outcome = outcome("ended.state", given.state, check);
-    check.at_most("ended.reason_code", &given.reason_code, MOST_CODE_BYTES);
-    check.at_most("ended.reason", &given.reason, MOST_REASON_BYTES);
-    check.at_most("ended.log_cut", &given.log_cut, MOST_REASON_BYTES);
+    // However much is said of it: an end that is refused would be said again and again.
     Some(Ending {
         outcome: outcome?,
-        code: given.reason_code,
-        reason: given.reason,
+        code: cut(given.reason_code, MOST_CODE_BYTES),
+        reason: cut(given.reason, MOST_REASON_BYTES),
         exit_code: given.exit_code,
         log: Some((given.log_size, given.log_crc)),
-        log_cut: given.log_cut,
+        log_cut: cut(given.log_cut, MOST_REASON_BYTES),
     })
 }
 
