@@ -3,11 +3,12 @@
 //!
 //! Two bounds. Calls that are not answered yet: [`MOST_CALLS`]. Bytes that came and are not decoded yet, of all
 //! connections together: [`MOST_BYTES`]; what a connection itself may buffer is its window. A call over one of them is
-//! refused with `RESOURCE_EXHAUSTED`. Readers of logs are counted here only until their stream begins.
+//! refused with `RESOURCE_EXHAUSTED`; one whose message says that it is too large, at once with `INVALID_ARGUMENT`. Readers of logs are counted here only until their stream begins.
 
 use super::status::RequestError;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
+use octavius_protocol::MAX_MESSAGE;
 use std::{
     pin::Pin,
     sync::Arc,
@@ -82,7 +83,8 @@ where
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         };
         let bounds = self.bounds.clone();
-        let request = request.map(|inner| Body::new(Counted { inner, bounds, held: None }));
+        let request = request
+            .map(|inner| Body::new(Counted { inner, bounds, held: None, head: Head::default() }));
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
@@ -99,6 +101,30 @@ struct Counted {
     bounds: Bounds,
     /// As many as it has brought so far.
     held: Option<OwnedSemaphorePermit>,
+    head: Head,
+}
+
+/// What comes before a message: a byte that says whether it is compressed, and its size in four.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: [u8; 5],
+    came: usize,
+}
+
+impl Head {
+    /// Looks at what comes next of a body. Once the size of its first message is known, it may be too large.
+    fn take(&mut self, data: &[u8]) -> Result<(), RequestError> {
+        for byte in data.iter().take(self.bytes.len() - self.came) {
+            self.bytes[self.came] = *byte;
+            self.came += 1;
+        }
+        let [_, size @ ..] = self.bytes;
+        let size = u32::from_be_bytes(size) as usize;
+        if self.came == self.bytes.len() && size > MAX_MESSAGE {
+            return Err(RequestError::TooLarge { size, limit: MAX_MESSAGE });
+        }
+        Ok(())
+    }
 }
 
 impl Counted {
@@ -127,8 +153,9 @@ impl http_body::Body for Counted {
             && let Some(data) = frame.data_ref()
         {
             let size = data.len();
-            if let Err(full) = self.count(size) {
-                return Poll::Ready(Some(Err(full.into())));
+            let looked = self.head.take(data);
+            if let Err(refused) = looked.and_then(|()| self.count(size)) {
+                return Poll::Ready(Some(Err(refused.into())));
             }
         }
         Poll::Ready(frame)
@@ -154,6 +181,23 @@ mod tests {
     fn code(answer: &Response<Body>) -> Option<Code> {
         let status = answer.headers().get(Status::GRPC_STATUS)?;
         Some(Code::from_bytes(status.as_bytes()))
+    }
+
+    #[test]
+    fn the_size_of_a_message_is_read_over_any_cuts() {
+        let large = (MAX_MESSAGE as u32 + 1).to_be_bytes();
+        let fits = (MAX_MESSAGE as u32).to_be_bytes();
+        for cut in 0..=5 {
+            let taken = |size: [u8; 4]| {
+                let [a, b, c, d] = size;
+                let bytes = [0, a, b, c, d, 0xff, 0xff, 0xff, 0xff];
+                let mut head = Head::default();
+                head.take(&bytes[..cut]).and_then(|()| head.take(&bytes[cut..]))
+            };
+            assert_eq!(taken(fits), Ok(()));
+            let refused = RequestError::TooLarge { size: MAX_MESSAGE + 1, limit: MAX_MESSAGE };
+            assert_eq!(taken(large), Err(refused));
+        }
     }
 
     #[tokio::test]
@@ -200,7 +244,8 @@ mod tests {
             }
         });
         let service = BoundLayer::new(100, 100).layer(receiving);
-        let call = |size: usize| service.clone().oneshot(Request::new(Body::new("x".repeat(size))));
+        let call =
+            |size: usize| service.clone().oneshot(Request::new(Body::new("\0".repeat(size))));
         assert_eq!(code(&call(80).await.unwrap()), None);
         let first = received.recv().await.unwrap();
         assert_eq!(code(&call(21).await.unwrap()), Some(Code::ResourceExhausted));

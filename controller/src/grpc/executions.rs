@@ -21,7 +21,8 @@ impl v1::executions_server::Executions for Services {
         let v1::ExecuteRequest { job, arguments, request_id, timeout, start_within, on, .. } =
             request;
         let own = checked(|check| {
-            let right = executions::arguments_of_some_job(&arguments, check);
+            let right = check.named("job", &job);
+            let right = executions::arguments_of_some_job(&arguments, check).and(right);
             let right = executions::request_id(&request_id, check).and(right);
             let own = executions::own(timeout, start_within, on, check);
             right.and(own)

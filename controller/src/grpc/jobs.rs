@@ -43,6 +43,7 @@ impl v1::jobs_server::Jobs for Services {
     ) -> Result<Response<v1::DeleteJobResponse>, Status> {
         let (caller, request) = self.parts.door.enter(Rpc::DeleteJob, request)?;
         let v1::DeleteJobRequest { name, force } = request;
+        checked(|check| check.named("name", &name))?;
         let cancelled = self.parts.queue.delete_job(name, force, caller).await?;
         let cancelled = u64::try_from(cancelled).unwrap_or(u64::MAX);
         Ok(Response::new(v1::DeleteJobResponse { cancelled }))
@@ -54,6 +55,7 @@ impl v1::jobs_server::Jobs for Services {
     ) -> Result<Response<v1::DescribeJobResponse>, Status> {
         let (_, request) = self.parts.door.enter(Rpc::DescribeJob, request)?;
         let v1::DescribeJobRequest { name, version } = request;
+        checked(|check| check.named("name", &name))?;
         let described = self.parts.registry.describe(name, version).await?;
         let job = Some(jobs::job(&described.job));
         let newest_version = described.newest_version;

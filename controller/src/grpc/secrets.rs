@@ -1,6 +1,10 @@
 //! The service `Secrets`. A value goes in, and no answer gives one back.
 
-use super::{Services, convert::secrets, door::Rpc};
+use super::{
+    Services,
+    convert::{checked, secrets},
+    door::Rpc,
+};
 use octavius_protocol::v1;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -12,6 +16,7 @@ impl v1::secrets_server::Secrets for Services {
     ) -> Result<Response<v1::SetSecretResponse>, Status> {
         let (caller, request) = self.parts.door.enter(Rpc::SetSecret, request)?;
         let v1::SetSecretRequest { job, name, value, unmasked } = request;
+        checked(|check| secrets::named(&job, &name, check))?;
         let job = self.parts.registry.describe(job, 0).await?.job;
         let set = self.parts.secrets.set(&job, &name, value, unmasked, &caller).await?;
         Ok(Response::new(v1::SetSecretResponse { secret: Some(secrets::state(set)) }))
@@ -22,6 +27,7 @@ impl v1::secrets_server::Secrets for Services {
         request: Request<v1::ListSecretsRequest>,
     ) -> Result<Response<v1::ListSecretsResponse>, Status> {
         let (_, request) = self.parts.door.enter(Rpc::ListSecrets, request)?;
+        checked(|check| check.named("job", &request.job))?;
         let job = self.parts.registry.describe(request.job, 0).await?.job;
         let states = self.parts.secrets.list(&job).await?;
         let secrets = states.into_iter().map(secrets::state).collect();
@@ -34,6 +40,7 @@ impl v1::secrets_server::Secrets for Services {
     ) -> Result<Response<v1::UnsetSecretResponse>, Status> {
         let (caller, request) = self.parts.door.enter(Rpc::UnsetSecret, request)?;
         let v1::UnsetSecretRequest { job, name } = request;
+        checked(|check| secrets::named(&job, &name, check))?;
         let job = self.parts.registry.describe(job, 0).await?.job;
         self.parts.secrets.unset(&job, &name, &caller).await?;
         Ok(Response::new(v1::UnsetSecretResponse {}))

@@ -52,6 +52,14 @@ pub(super) enum RequestError {
         /// The bound.
         limit: usize,
     },
+    /// One message is too large.
+    #[error("the request has {size} bytes, and at most {limit} are taken: send less at a time")]
+    TooLarge {
+        /// What it says that it has.
+        size: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// Too many read logs.
     #[error("{limit} readers follow logs, the most that are served at a time: try again later")]
     Followers {
@@ -179,6 +187,7 @@ fn queue(error: &QueueError) -> Meaning {
     match error {
         QueueError::Unknown(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTION"),
         QueueError::NotKept { .. } => Meaning::new(Code::NotFound, "EXECUTION_NOT_KEPT"),
+        QueueError::Over { .. } => Meaning::new(Code::FailedPrecondition, "EXECUTION_OVER"),
         QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
         QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
         QueueError::PageToken(_) => Meaning::page_token(error),
@@ -241,6 +250,7 @@ macro_rules! statuses {
 statuses! {
     RequestError => |error| match error {
         RequestError::Invalid(faults) => Meaning::invalid("INVALID_REQUEST", faults),
+        RequestError::TooLarge { .. } => Meaning::new(Code::InvalidArgument, "TOO_LARGE"),
         RequestError::Ending => Meaning::unavailable("ENDING"),
         RequestError::Calls { .. } | RequestError::Bytes { .. } => {
             let help = "More is asked than can be answered: call less often, or from fewer clients.";

@@ -128,6 +128,14 @@ pub enum QueueError {
         /// How long final ones are kept.
         keep_for: Duration,
     },
+    /// It cannot be cancelled any more.
+    #[error("execution `{id}` is over, it ended as {outcome} before: nothing was cancelled")]
+    Over {
+        /// Which.
+        id: ExecutionId,
+        /// How it ended.
+        outcome: &'static str,
+    },
     /// An executor holds an attempt that this store does not know. Nothing is stopped for that.
     #[error(
         "execution {0} is not known here, as after a restore from a backup: it is left to run, and a person decides about it"

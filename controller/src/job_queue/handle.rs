@@ -2,6 +2,7 @@
 
 use super::{
     DeleteJobError, JobQueue, Parts, QueueError, SubmitError, Wake,
+    attempt::Outcome,
     delete::DeleteJob,
     executors::{Attend, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn},
     record::{Record, Spec},
@@ -205,8 +206,15 @@ impl QueueHandle {
 
     async fn end(&self, cancel: Cancel) -> Result<Shown, QueueError> {
         let id = cancel.id;
-        self.actor.mutate(Priority::Report, cancel).await??;
-        self.get(id).await
+        let live = self.actor.mutate(Priority::Report, cancel).await??;
+        let shown = self.get(id).await?;
+        match shown.record.attempt.outcome() {
+            // Who asks twice, because the first answer was lost, hears that it is as was wished.
+            Some(outcome) if live.is_none() && outcome != Outcome::Cancelled => {
+                Err(QueueError::Over { id, outcome: outcome.as_str() })
+            }
+            _ => Ok(shown),
+        }
     }
 
     /// Deletes a job of which nothing waits or runs; with `force` what waits is cancelled, and what runs comes to its

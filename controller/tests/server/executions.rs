@@ -103,6 +103,34 @@ async fn a_repeated_request_finds_the_first_execution_also_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_of_which_megabytes_are_said_is_stored_with_what_fits_and_a_marker() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let mut executor = world.executor("e", 1).await;
+    let execution = world.execute("hello").await.id;
+    let name = executor.granted().await.name.unwrap();
+    executor.run(&name).await;
+    let ended = v1::Ended {
+        state: ExecutionState::Failed.into(),
+        reason_code: "c".repeat(1_000),
+        reason: "é".repeat(1_500_000),
+        exit_code: Some(3),
+        log_cut: "x".repeat(1_000_000),
+        ..v1::Ended::default()
+    };
+    let told = executor.report(&name, v1::report_request::Event::Ended(ended)).await.unwrap();
+    assert_eq!(told.verdict(), v1::ReportVerdict::Recorded, "{told:?}");
+    let over = world.get(&execution).await;
+    assert_eq!((over.state(), over.exit_code), (ExecutionState::Failed, Some(3)));
+    for (text, most) in [(&over.reason, 4096), (&over.log_cut, 4096), (&over.reason_code, 64)] {
+        assert!(text.ends_with('…') && (most - 4..=most).contains(&text.len()), "{}", text.len());
+    }
+    let world = world.restart().await;
+    assert_eq!(world.get(&execution).await, over);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_reaches_a_parked_executor_at_once() {
     let world = World::start().await;
     world.create(job("hello")).await;

@@ -149,25 +149,6 @@ async fn an_unknown_job_is_not_found_and_the_nearest_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_request_to_each_call_is_answered_and_changes_nothing() {
-    let world = World::start().await;
-    world.create(job("hello")).await;
-    let mut jobs = world.jobs().await;
-    let missing = vec!["definition: is missing: give it".to_owned()];
-    let created = refusal(jobs.create_job(v1::CreateJobRequest::default()).await);
-    assert_eq!((created.0, created.2), (Code::InvalidArgument, missing.clone()));
-    let updated = refusal(jobs.update_job(v1::UpdateJobRequest::default()).await);
-    assert_eq!((updated.0, updated.2), (Code::InvalidArgument, missing));
-    let deleted = refusal(jobs.delete_job(v1::DeleteJobRequest::default()).await);
-    assert_eq!((deleted.0, deleted.1.as_str()), (Code::NotFound, "UNKNOWN_JOB"));
-    let described = refusal(jobs.describe_job(v1::DescribeJobRequest::default()).await);
-    assert_eq!((described.0, described.1.as_str()), (Code::NotFound, "UNKNOWN_JOB"));
-    let listed = jobs.list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner();
-    assert_eq!((listed.jobs.len(), listed.next_page_token.as_str()), (1, ""));
-    world.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn all_that_a_definition_may_say_is_stored_and_shown_as_it_was_given() {
     let world = World::start().await;
     let pairs = |pairs: &[(&str, &str)]| {

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
 
+mod burst;
 mod executions;
 mod executors;
 mod faults;
+mod hostile;
 mod jobs;
 mod logs;
 mod rerun;
 mod retention;
 mod secrets;
 mod serving;
+mod wire;
 mod world;

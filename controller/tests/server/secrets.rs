@@ -1,8 +1,15 @@
 //! Secrets over the wire: they go in, come with the grant alone, and nobody else is shown one.
 
 use crate::world::{SOON, World, job, refusal, until};
-use octavius_controller::server::{Controller, Faults};
-use octavius_protocol::v1::{self, secrets_client::SecretsClient};
+use octavius_controller::{
+    server::{Controller, Faults},
+    store::{Commit, Range, Write, keys},
+};
+use octavius_protocol::v1::{
+    self,
+    ExecutionState::{Failed, Running},
+    secrets_client::SecretsClient,
+};
 use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 use tonic::{Code, Status, transport::Channel};
 
@@ -164,6 +171,46 @@ async fn a_store_and_a_master_key_that_do_not_belong_together_are_refused_by_nam
     }
     let running = Controller::start(&configuration).await.unwrap();
     running.stop().await;
+}
+
+/// P5: what does not open is never guessed at. The execution fails and names the secret; others are not held up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_was_damaged_on_disk_starts_nothing_and_is_named_with_the_remedy() {
+    let world = World::start().await;
+    create(&world, &["TOKEN"]).await;
+    world.create(job("plain")).await;
+    set(&world, "TOKEN", PLANTED.as_bytes()).await.unwrap();
+    let broken = world.execute("deploy").await.id;
+    let plain = world.execute("plain").await.id;
+    let world = world
+        .restart_after(async |store| {
+            let values = store.all(Range::prefix(keys::SECRET_VALUES, 100)).await.unwrap();
+            let mut bytes = values[0].value.to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            let writer = store.enlist("somebody else").await.unwrap();
+            let damaged = vec![Write::Put(values[0].key.clone(), bytes.into())];
+            assert_eq!((values.len(), writer.commit(damaged).await), (1, Commit::Done));
+        })
+        .await;
+    let mut executor = world.executor("e", 2).await;
+    executor.attend(&[], Duration::ZERO).await.unwrap();
+    let lease = executor.granted().await;
+    assert_eq!(lease.name.as_ref().unwrap().execution, plain, "{lease:?}");
+    let failed = until("failed", || world.get(&broken), |now| now.state() == Failed).await;
+    assert_eq!((failed.reason_code.as_str(), failed.exit_code), ("secret_unreadable", None));
+    for told in ["the value of TOKEN cannot be opened", "damaged", "set the secret again"] {
+        assert!(failed.reason.contains(told), "{}", failed.reason);
+    }
+    let running = failed.history.iter().any(|step| step.state() == Running);
+    assert!(!running && !failed.reason.contains(PLANTED), "{failed:?}");
+    // Set again, it is what the next one gets.
+    let name = lease.name.unwrap();
+    executor.run(&name).await;
+    executor.succeed(&name, "").await;
+    set(&world, "TOKEN", b"another value").await.unwrap();
+    world.execute("deploy").await;
+    assert_eq!(value(&executor.granted().await, "TOKEN"), Some("another value"));
+    world.stop().await;
 }
 
 /// Case 10: whatever panics while a secret is set, and while it is handed out, nothing of it is said by anybody at any

@@ -3,13 +3,14 @@
 use octavius_controller::{
     configuration::Configuration,
     server::{Controller, Running},
+    store::{Patience, StoreHandle, embedded::EmbeddedOpener},
 };
 use octavius_protocol::v1::{
     self, executions_client::ExecutionsClient, executors_client::ExecutorsClient,
     jobs_client::JobsClient,
 };
-use octavius_service::configuration::from_values;
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use octavius_service::{actor::ActorSystem, configuration::from_values};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -45,6 +46,20 @@ impl World {
     pub(crate) async fn restart(self) -> Self {
         let Self { running, configuration, folder } = self;
         running.stop().await;
+        let running = Controller::start(&configuration).await.unwrap();
+        Self { running, configuration, folder }
+    }
+
+    /// The same, and before the next one starts `meanwhile` has the store for itself.
+    pub(crate) async fn restart_after(self, meanwhile: impl AsyncFnOnce(StoreHandle)) -> Self {
+        let Self { running, configuration, folder } = self;
+        running.stop().await;
+        let mut system = ActorSystem::start("test").unwrap();
+        let opener = Arc::new(EmbeddedOpener::new(&configuration.data_dir));
+        let store = StoreHandle::start(&mut system, opener, Patience::default()).await.unwrap();
+        store.handle().up(SOON).await.unwrap();
+        meanwhile(store).await;
+        system.stop().await;
         let running = Controller::start(&configuration).await.unwrap();
         Self { running, configuration, folder }
     }

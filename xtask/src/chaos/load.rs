@@ -148,7 +148,11 @@ impl Load {
         self.oracle.see(&execution);
         let log = self.log(&id).await.with_context(|| format!("the log of {id}"))?;
         let begun = begun(&self.ran, &id)?;
-        if let Some(wrong) = wanted.wrong(&execution, &log, &begun) {
+        let wrong = match self.oracle.is_excused(&execution) {
+            true => wanted.wrong_though_lost(&execution, &log, &begun),
+            false => wanted.wrong(&execution, &log, &begun),
+        };
+        if let Some(wrong) = wrong {
             self.oracle.is_wrong(wrong);
         }
         self.oracle.started(&self.ran, &id, execution.attempt)?;

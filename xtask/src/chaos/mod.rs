@@ -1,7 +1,7 @@
 //! A whole installation of real binaries under random faults, watched from outside.
 //!
 //! One controller on the embedded store, two executors, clients that submit, cancel and follow; meanwhile everybody is
-//! killed and stopped, the disk is slow, full or forgetful. Who was told that an execution exists must see it end
+//! killed and stopped, what keeps watch over a program, too, and the disk is slow, full or forgetful. Who was told that an execution exists must see it end
 //! right: the state and exit code that its program gives, its whole log, started no more often than it has attempts,
 //! and never a step back. One wrong one fails the run, which prints its seed and keeps its folder.
 //! The seed decides what is done, not when the machine gets to it: a second run with it is alike, not the same.
@@ -102,10 +102,10 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
         .collect();
     let until = began + time;
     let (disk_seed, seed) = (random.random(), random.random());
-    let World { processes, disk, .. } = &mut *world;
+    let World { processes, disk, states, .. } = &mut *world;
     let (of_disk, of_processes) = tokio::join!(
         torment::disk(disk, SmallRng::seed_from_u64(disk_seed), until),
-        torment::processes(processes, disk, oracle, SmallRng::seed_from_u64(seed), until),
+        torment::processes(processes, states, disk, oracle, SmallRng::seed_from_u64(seed), until),
     );
     let mut faults = of_disk?;
     faults.extend(of_processes?);

@@ -3,7 +3,11 @@
 use super::answered;
 use anyhow::{Context as _, Result};
 use octavius_client::{Client, execution_word, is_final, v1};
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 use tokio::sync::watch;
 use v1::ExecutionState;
 
@@ -21,6 +25,8 @@ struct Seen {
     /// Each execution that the controller told somebody of, as it was last seen.
     executions: BTreeMap<String, Last>,
     counts: BTreeMap<String, u64>,
+    /// Those of which nobody may be able to say how they ended.
+    lost: BTreeSet<String>,
     wrong: Vec<String>,
 }
 
@@ -65,6 +71,18 @@ impl Oracle {
     /// All that was wrong.
     pub(super) fn wrong(&self) -> Vec<String> {
         self.seen.borrow().wrong.clone()
+    }
+
+    /// What keeps watch over this execution's program is about to be killed.
+    pub(super) fn may_be_lost(&self, id: &str) {
+        self.seen.send_modify(|seen| {
+            seen.lost.insert(id.to_owned());
+        });
+    }
+
+    /// Whether it is lost, and may be.
+    pub(super) fn is_excused(&self, execution: &v1::Execution) -> bool {
+        execution.state() == ExecutionState::Lost && self.seen.borrow().lost.contains(&execution.id)
     }
 
     /// One more of a kind that the summary tells of.
@@ -159,6 +177,19 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// What is wrong with the end of an execution of which nobody can say how it ended, if something is: what is kept
+    /// of its log is its beginning, and it is not quietly tried again.
+    pub(super) fn wrong_though_lost(
+        &self,
+        execution: &v1::Execution,
+        log: &[u8],
+        begun: &[u32],
+    ) -> Option<String> {
+        let right = self.log.starts_with(log) && begun.len() <= 1 && execution.attempt == 1;
+        let (id, bytes, attempt) = (&execution.id, log.len(), execution.attempt);
+        (!right).then(|| format!("{id} is lost with {bytes} bytes by attempt {attempt}: {begun:?}"))
+    }
+
     /// What is wrong with this end, if something is.
     pub(super) fn wrong(
         &self,
@@ -232,6 +263,23 @@ mod tests {
         assert!(wrong(Failed, Some(1), b"whole", &[1]) && wrong(Lost, None, b"whole", &[1]));
         assert!(wrong(Failed, Some(2), b"who", &[1]) && wrong(Cancelled, None, b"wha!", &[1]));
         assert!(wrong(Failed, Some(2), b"whole", &[]));
+    }
+
+    #[test]
+    fn only_what_was_killed_may_be_lost_and_keeps_the_beginning_of_its_log() {
+        let oracle = Oracle::default();
+        let lost = execution(ExecutionState::Lost, None);
+        assert!(!oracle.is_excused(&lost));
+        oracle.may_be_lost("it");
+        assert!(oracle.is_excused(&lost));
+        assert!(!oracle.is_excused(&execution(ExecutionState::Failed, None)));
+        let end = (ExecutionState::Succeeded, Some(0));
+        let wanted = Wanted { end, log: b"whole".to_vec(), cancelled: false };
+        let wrong =
+            |log: &[u8], begun: &[u32]| wanted.wrong_though_lost(&lost, log, begun).is_some();
+        assert!(!wrong(b"who", &[1]) && !wrong(b"", &[]));
+        assert!(wrong(b"hole", &[1]) && wrong(b"who", &[1, 2]));
+        assert!(wanted.wrong(&lost, b"whole", &[1]).is_some());
     }
 
     #[test]

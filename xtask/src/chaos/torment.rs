@@ -8,9 +8,13 @@ use super::{
 };
 use anyhow::Result;
 use rand::{RngExt as _, rngs::SmallRng};
-use rustix::process::Signal;
-use serde_json::json;
-use std::time::Duration;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// A server that is told to end has ended after this.
@@ -22,9 +26,10 @@ fn millis(random: &mut SmallRng, from: u64, to: u64) -> Duration {
     Duration::from_millis(random.random_range(from..to))
 }
 
-/// Kills, stops and ends servers, and starts what has ended.
+/// Kills, stops and ends servers, and starts what has ended; and kills what keeps watch over a program.
 pub(super) async fn processes(
     processes: &mut Processes,
+    states: &[PathBuf],
     disk: &Disk,
     oracle: &Oracle,
     mut random: SmallRng,
@@ -46,12 +51,41 @@ pub(super) async fn processes(
                 }
             }
         }
-        let which = random.random_range(0..processes.servers.len());
-        let server = &mut processes.servers[which];
-        let kind = one(server, disk, oracle, &mut random).await?;
+        let which = random.random_range(0..=processes.servers.len());
+        let kind = match processes.servers.get_mut(which) {
+            Some(server) => one(server, disk, oracle, &mut random).await?,
+            None if kill_supervisor(states, oracle, &mut random) => "supervisor killed",
+            None => continue,
+        };
         *faults.entry(kind).or_default() += 1;
     }
     Ok(faults)
+}
+
+/// Kills the supervisor of an attempt that runs, if there is one. Nobody can say then how that one ended.
+fn kill_supervisor(states: &[PathBuf], oracle: &Oracle, random: &mut SmallRng) -> bool {
+    let attempts = states.iter().flat_map(|state| fs::read_dir(state.join("attempts")));
+    let mut folders: Vec<_> = attempts.flatten().flatten().map(|entry| entry.path()).collect();
+    while !folders.is_empty() {
+        let folder = folders.swap_remove(random.random_range(0..folders.len()));
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((execution, _)) = name.rsplit_once('-') else { continue };
+        let Some(pid) = supervisor(&folder) else { continue };
+        oracle.may_be_lost(execution); // before: its end may be seen at once
+        if kill_process(pid, Signal::KILL).is_ok() {
+            return true;
+        }
+    }
+    false
+}
+
+/// The supervisor of an attempt, if it lives. By its number alone it could be anybody.
+fn supervisor(folder: &Path) -> Option<Pid> {
+    let started: Value = serde_json::from_slice(&fs::read(folder.join("started")).ok()?).ok()?;
+    let pid = i32::try_from(started["pid"].as_i64()?).ok()?;
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let ours = String::from_utf8_lossy(&line).contains(folder.to_str()?);
+    Pid::from_raw(pid).filter(|_| ours)
 }
 
 async fn one(

@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) address: String,
     /// Each execution that begins writes its attempt's number to a file of its name here.
     pub(super) ran: PathBuf,
+    /// Where the executors keep what they run.
+    pub(super) states: Vec<PathBuf>,
     folder: Option<tempfile::TempDir>,
 }
 
@@ -79,12 +81,14 @@ impl World {
         let client = Client::new(&settings);
         let client = client.map_err(|error| anyhow::anyhow!("{error}"))?;
         let ran = folder.join("ran");
+        let states = ["one", "two"].map(|id| folder.join(id)).to_vec();
         Ok(Self {
             processes: Processes { servers },
             disk,
             client: client.with_patience(PATIENCE),
             address,
             ran,
+            states,
             folder: Some(temporary),
         })
     }

@@ -279,7 +279,9 @@ async fn a_cancel_holds_whatever_it_meets() {
             let id = client.execute("fast", [].into()).await.unwrap().id;
             let wait = SmallRng::seed_from_u64(number).random_range(0..600);
             tokio::time::sleep(Duration::from_millis(wait)).await;
-            client.cancel(&id).await.unwrap();
+            if let Err(late) = client.cancel(&id).await {
+                assert!(late.to_string().contains("is over"), "{late}");
+            }
             let over = client.wait(&id).await.unwrap();
             tokio::time::sleep(Duration::from_millis(300)).await;
             (over, client.execution(&id).await.unwrap())
@@ -291,6 +293,25 @@ async fn a_cancel_holds_whatever_it_meets() {
         let right = [ExecutionState::Succeeded, ExecutionState::Cancelled].contains(&state);
         assert!(right && over == later, "{over:?}, and later {later:?}");
     }
+
+    // (e) Twice; once it has ended otherwise; and what was never there.
+    let user = User::of(&world);
+    let again = user.run(&["cancel", &id]).await;
+    assert_eq!((again.status, again.err.as_str()), (Some(0), ""), "{again:?}");
+    assert!(again.text().contains(&format!("{id} is cancelled")), "{again:?}");
+    let done = run(&world, ExecuteRequest { job: "fast".to_owned(), ..Default::default() }).await;
+    assert_eq!(world.over(&done).await.state(), ExecutionState::Succeeded);
+    for words in [&["cancel", &done][..], &["cancel", &done, "--force"]] {
+        let ran = user.run(words).await;
+        assert_eq!(ran.status, Some(3), "{ran:?}");
+        let told = format!("execution `{done}` is over, it ended as succeeded before");
+        assert!(ran.err.contains(&told), "{ran:?}");
+    }
+    let (document, _) = user.document(&["cancel", &done]).await;
+    assert_eq!(document["error"]["reason"].as_str(), Some("EXECUTION_OVER"), "{document}");
+    assert_eq!(world.client.execution(&done).await.unwrap().state(), ExecutionState::Succeeded);
+    let unknown = user.run(&["cancel", &"0".repeat(26)]).await;
+    assert!(unknown.status == Some(3) && unknown.err.contains("no execution"), "{unknown:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -211,6 +211,37 @@ async fn a_log_beyond_its_limit_is_shown_with_a_marker_and_costs_no_more_than_it
     assert!(text.ends_with(&last.text()) && last.text().lines().count() == 3, "{last:?}");
 }
 
+/// `OCTAVIUS_LOG_MIB` makes it longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_floods_its_log_costs_its_servers_no_more_memory_than_any_other() {
+    let mib = std::env::var("OCTAVIUS_LOG_MIB").ok().and_then(|mib| mib.parse().ok());
+    let written: u64 = mib.unwrap_or(200) << 20;
+    let mut world = World::new(8);
+    world.configure_controller("log_limit", json!("8MiB"));
+    world.start_all();
+    world.ready().await;
+    world.job("flood", &format!("yes 'a line of a flood' | head -c {written}"), &[]).await;
+    let before = [world.controller.id(), world.executor.id()].map(|id| (id, resident(id, false)));
+    let id = world.execute("flood", &[]).await;
+    let over = async {
+        loop {
+            let execution = world.client.execution(&id).await.unwrap();
+            if octavius_client::is_final(execution.state()) {
+                return execution;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let execution = tokio::time::timeout(10 * PATIENCE, over).await.expect("it takes too long");
+    assert_eq!(execution.state(), ExecutionState::Succeeded, "{execution:?}");
+    assert!(execution.log_size == written && execution.log_cut.contains("`log_limit`"));
+    for (id, before) in before {
+        let grown = resident(id, true).saturating_sub(before);
+        println!("process {id} grew by {grown} bytes for a log of {written}");
+        assert!(grown < 96 << 20, "a server grew by {grown} bytes");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_who_never_read_hold_up_nobody_and_cost_little() {
     const EACH: usize = 100;

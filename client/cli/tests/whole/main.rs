@@ -10,6 +10,7 @@ mod dev;
 mod endings;
 mod finding;
 mod full;
+mod hostile;
 mod installation;
 mod jobs;
 mod kills;

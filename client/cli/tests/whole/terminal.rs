@@ -62,6 +62,34 @@ async fn required_arguments_are_asked_for_at_a_terminal_and_secret_ones_are_not_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_value_of_a_secret_is_asked_for_and_not_shown_while_it_is_typed() {
+    let world = World::start().await;
+    let user = User::of(&world);
+    let secrets = json!({ "env_vars": { "secrets": [{ "name": "TOKEN" }] } });
+    user.job("deploy", "printf %s \"$TOKEN\" | od -An -c", secrets).await;
+    let set = ["secret", "set", "deploy", "TOKEN"];
+
+    let mut terminal = user.at_terminal(&set, 100);
+    terminal.shows("Value of TOKEN (not shown): ");
+    terminal.types("S3cr3t\u{3}"); // Ctrl-C, where the terminal does not echo
+    let (seen, status) = terminal.end();
+    assert_eq!((status, seen.contains("S3cr3t")), (Some(130), false), "{seen}");
+    assert_eq!(user.run(&["execute", "deploy"]).await.status, Some(3), "nothing was set");
+
+    let mut terminal = user.at_terminal(&set, 100);
+    terminal.shows("Value of TOKEN (not shown): ");
+    terminal.types("S3cr3t-$$\u{e9}x\u{7f}!\n");
+    let (seen, status) = terminal.end();
+    assert_eq!(status, Some(0), "{seen}");
+    for part in ["S3c", "cr3t", "$$", "!"] {
+        assert!(!seen.contains(part), "{part} was shown: {seen}");
+    }
+    let ran = user.run(&["execute", "deploy", "--follow"]).await;
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert_eq!(ran.text(), "   S   3   c   r   3   t   -   $   $ 303 251   !\n", "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn config_asks_for_what_is_missing_and_before_it_overwrites() {
     let user = User::new();
     let mut terminal = user.at_terminal(&["config"], 100);

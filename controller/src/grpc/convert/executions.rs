@@ -132,7 +132,7 @@ pub(in crate::grpc) fn own(
 }
 
 /// A limit of time in milliseconds, if there is one.
-fn limit(
+pub(super) fn limit(
     field: &str,
     span: Option<prost_types::Duration>,
     check: &mut Check,

@@ -2,7 +2,7 @@
 
 use super::{
     Check,
-    executions::outcome,
+    executions::{limit, outcome},
     time::{self, wait},
 };
 use crate::{
@@ -22,6 +22,7 @@ use octavius_protocol::{
     id::{AttemptId, AttemptNumber, Epoch, Session},
     v1::{self, ReportVerdict, report_request::Event},
 };
+use octavius_service::text::cut;
 use prost::Message;
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
@@ -64,14 +65,12 @@ pub(in crate::grpc) fn registration(
     });
     check.at_most("version", &given.version, MOST_VERSION_BYTES);
     labels("labels", &given.labels, check);
-    let ms = |span: Option<prost_types::Duration>| {
-        let span = Duration::try_from(span?).ok()?; // what is below zero is none
-        u64::try_from(span.as_millis()).ok().filter(|ms| *ms > 0)
-    };
+    let timeout_ms = limit("default_timeout", given.default_timeout, check);
+    let start_timeout_ms = limit("default_start_timeout", given.default_start_timeout, check);
     let offer = ExecutorTerms {
         job_retries: given.job_retries,
-        timeout_ms: ms(given.default_timeout),
-        start_timeout_ms: ms(given.default_start_timeout),
+        timeout_ms: timeout_ms?,
+        start_timeout_ms: start_timeout_ms?,
     };
     Some(Registration {
         executor: executor?,
@@ -126,9 +125,10 @@ pub(in crate::grpc) fn attend(
     longest: Duration,
     check: &mut Check,
 ) -> Option<Attend> {
+    let session = session(given.session, check);
     let held = held(given.held, check);
     let wait = wait("wait", given.wait, longest, check);
-    Some(Attend { session: Session(given.session), held: held?, wait: wait? })
+    Some(Attend { session: session?, held: held?, wait: wait? })
 }
 
 /// A wish for work.
@@ -146,12 +146,21 @@ pub(in crate::grpc) fn poll(
     longest: Duration,
     check: &mut Check,
 ) -> Option<Poll> {
+    let session = session(given.session, check);
     let free = given.free as usize;
     let free_right = check.demand(free > 0, "free", || "is 0: ask when there is room".to_owned());
     let held = held(given.held, check);
     let wait = wait("wait", given.wait, longest, check);
     free_right?;
-    Some(Poll { session: Session(given.session), free, held: held?, wait: wait? })
+    Some(Poll { session: session?, free, held: held?, wait: wait? })
+}
+
+/// The session of whoever calls.
+fn session(given: u64, check: &mut Check) -> Option<Session> {
+    check.demand(given > 0, "session", || {
+        "is missing: register, and give the session of the answer".to_owned()
+    })?;
+    Some(Session(given))
 }
 
 fn held(given: Vec<v1::HeldAttempt>, check: &mut Check) -> Option<Vec<LeaseName>> {
@@ -236,6 +245,7 @@ pub(in crate::grpc) struct Told {
 
 /// Reads a holder's word.
 pub(in crate::grpc) fn told(given: v1::ReportRequest, check: &mut Check) -> Option<Told> {
+    let session = session(given.session, check);
     let lease = lease_name("lease", given.lease, check);
     let report = match check.given("event", given.event)? {
         Event::Prepared(v1::Prepared { identity }) => {
@@ -248,21 +258,19 @@ pub(in crate::grpc) fn told(given: v1::ReportRequest, check: &mut Check) -> Opti
         Event::Running(v1::Running {}) => Report::Running,
         Event::Ended(ended) => Report::Ended(ending(ended, check)?),
     };
-    Some(Told { session: Session(given.session), lease: lease?, report })
+    Some(Told { session: session?, lease: lease?, report })
 }
 
 fn ending(given: v1::Ended, check: &mut Check) -> Option<Ending> {
     let outcome = outcome("ended.state", given.state, check);
-    check.at_most("ended.reason_code", &given.reason_code, MOST_CODE_BYTES);
-    check.at_most("ended.reason", &given.reason, MOST_REASON_BYTES);
-    check.at_most("ended.log_cut", &given.log_cut, MOST_REASON_BYTES);
+    // However much is said of it: an end that is refused would be said again and again.
     Some(Ending {
         outcome: outcome?,
-        code: given.reason_code,
-        reason: given.reason,
+        code: cut(given.reason_code, MOST_CODE_BYTES),
+        reason: cut(given.reason, MOST_REASON_BYTES),
         exit_code: given.exit_code,
         log: Some((given.log_size, given.log_crc)),
-        log_cut: given.log_cut,
+        log_cut: cut(given.log_cut, MOST_REASON_BYTES),
     })
 }
 
@@ -296,6 +304,7 @@ pub(in crate::grpc) struct Append {
 
 /// Reads bytes for a log.
 pub(in crate::grpc) fn append(given: v1::AppendRequest, check: &mut Check) -> Option<Append> {
+    let session = session(given.session, check);
     let lease = lease_name("lease", given.lease, check);
     let size: usize = given.chunks.iter().map(|chunk| chunk.data.len()).sum();
     check.demand(size <= MAX_APPEND, "chunks", || {
@@ -319,7 +328,7 @@ pub(in crate::grpc) fn append(given: v1::AppendRequest, check: &mut Check) -> Op
         })
         .collect();
     Some(Append {
-        session: Session(given.session),
+        session: session?,
         lease: lease?,
         offset: given.offset,
         chunks: chunks.into_iter().collect::<Option<_>>()?,

@@ -70,6 +70,11 @@ impl Check {
         })
     }
 
+    /// A name of something that may or may not be there: whoever names nothing has forgotten it.
+    pub(super) fn named(&mut self, field: &str, name: &str) -> Option<()> {
+        self.demand(!name.is_empty(), field, || "is missing: give it".to_owned())
+    }
+
     /// What has to be there.
     pub(super) fn given<T>(&mut self, field: &str, value: Option<T>) -> Option<T> {
         value.or_else(|| self.wrong(field, || "is missing: give it".to_owned()))

@@ -79,11 +79,19 @@ impl Phase {
             // When its holder was told is not kept: after a restart it is told again, and waited for again.
             Self::Free | Self::Stopping => None,
             Self::Pausing => record.history.last().map(|(_, at)| *at),
-            Self::Queued => record.retry_at.or(record.history.first().map(|(_, at)| *at)),
+            Self::Queued => record.retry_at.or_else(|| waits_since(record)),
             Self::Starting(_) => last(Step::Leased).map(|(_, at)| *at),
             Self::Running => last(Step::Running).map(|(_, at)| *at),
         }
     }
+}
+
+/// Since when what is not in its pause waits. With the first grant the end of a pause is forgotten: who comes back from
+/// that is known to have waited from there on.
+fn waits_since(record: &Record) -> Option<Timestamp> {
+    let granted = record.history.iter().find(|(step, _)| *step == Step::Leased);
+    let after_a_pause = granted.filter(|_| record.number.0 > 1);
+    after_a_pause.or(record.history.first()).map(|(_, at)| *at)
 }
 
 /// The time from one to the other; none where it would be below zero.
@@ -111,6 +119,11 @@ impl View {
         let due = match (phase, live.queue_due) {
             // Who comes back into the queue has waited before.
             (Phase::Queued, Some(due)) => Some(due),
+            // Also if that was before the queue was loaded. Never more than the limit: it may come due at once.
+            (Phase::Queued, None) => phase.limit(&live.record, stop_within).map(|limit| {
+                let waited = phase.since(&live.record).map(|since| between(since, now.at));
+                now.elapsed.saturating_add(limit.saturating_sub(waited.unwrap_or_default()))
+            }),
             _ => phase
                 .limit(&live.record, stop_within)
                 .map(|limit| now.elapsed.saturating_add(limit)),
@@ -125,12 +138,12 @@ impl View {
     pub(super) fn arm_loaded(&mut self, id: ExecutionId, now: Moment) {
         self.arm(id, now);
         let Some(live) = self.live.get_mut(&id) else { return };
+        if live.phase == Phase::Queued {
+            return; // what it has waited before counts already
+        }
         let (Some(due), Some(since)) = (live.due, live.phase.since(&live.record)) else { return };
         // Never more than the limit: it may come due at once, and nothing earlier.
         let due = due.saturating_sub(between(since, now.at)).max(now.elapsed);
-        if live.phase == Phase::Queued {
-            live.queue_due = Some(due);
-        }
         self.set_due(id, Some(due));
     }
 

@@ -42,6 +42,7 @@ fn an_answer_holds_as_many_grants_as_fit_and_never_none() {
 fn a_small_chunk_does_not_hold_the_buffer_that_it_came_in() {
     let taken = |size: usize| {
         let request = v1::AppendRequest {
+            session: 1,
             lease: Some(v1::LeaseName {
                 execution: ExecutionId::from_bytes([7; 16]).to_string(),
                 attempt: 1,

@@ -82,6 +82,19 @@ fn a_restart_neither_forgets_a_pause_nor_begins_it_again() {
 }
 
 #[test]
+fn what_was_granted_before_a_restart_and_comes_back_does_not_wait_anew() {
+    let mut view = queue();
+    submit_under(&mut view, 1, Terms { queue_timeout_ms: Some(60_000), ..Terms::default() });
+    poll(&mut view, &[], at(40));
+    let record = view.live(id(1)).unwrap().clone();
+    let mut view = View::load(LIMITS, vec![record], vec![join(0, 1, 2)], at(45));
+    view.lose(&name(0), Session(1), at(50));
+    assert_eq!(view.tick(at(59)).changes, []);
+    let changes = view.tick(at(60)).changes;
+    assert!(matches!(&changes[..], [Change::Done(_)]), "{changes:?}");
+}
+
+#[test]
 fn a_cancel_ends_the_wait_for_another_attempt_and_forbids_it_while_the_log_arrives() {
     let mut view = queue();
     submit_under(&mut view, 1, three_tries());

@@ -9,6 +9,7 @@ use crate::runner::process::{
     hidden,
 };
 use crate::runner::{RunnerError, Work};
+use octavius_service::text::cut;
 use rustix::process::{
     Pid, Resource, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
 };
@@ -197,6 +198,9 @@ fn cannot_start(program: &str, error: &io::Error) -> String {
              path in `command`; without a path it is looked for in PATH, which is {PATH} unless an argument says \
              otherwise"
         ),
+        io::ErrorKind::PermissionDenied if Path::new(program).is_dir() => {
+            "it is a folder: name the program in it".to_owned()
+        }
         io::ErrorKind::PermissionDenied => {
             "make the file executable for the executor's user (`chmod +x`)".to_owned()
         }
@@ -205,5 +209,7 @@ fn cannot_start(program: &str, error: &io::Error) -> String {
         }
         _ => "try the command by hand where the executor runs".to_owned(),
     };
+    // So short that what was wrong, and the remedy, are never cut off.
+    let program = cut(program.to_owned(), 256);
     format!("the command `{program}` could not be started: {error}: {remedy}")
 }
