@@ -1,5 +1,7 @@
 //! A file as it would be if it were written to: what is written stays in memory, and the file is as it was.
 
+#![allow(clippy::disallowed_types)] // redb asks for what threads can share, and this is no actor's state
+
 use redb::StorageBackend;
 use std::{
     collections::BTreeMap,
