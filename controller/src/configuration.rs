@@ -1,8 +1,8 @@
-//! `controller_config.json`: what the controller is told.
+//! `controller_config.json`, or the same in YAML: what the controller is told.
 
 use octavius_service::{
     choice,
-    configuration::{Bounds, Bytes, Fault, Setting, private::Value},
+    configuration::{Bounds, Bytes, Derived, Fault, Setting, private::Value},
     section,
     telemetry::logging::{Format, Level, Settings},
 };
@@ -130,6 +130,15 @@ impl Bounds for Configuration {
         }
         faults
     }
+
+    fn derived(&self) -> Vec<Derived> {
+        let from = match self.store() {
+            StoreKind::Etcd => "the `etcd_` keys that are given",
+            StoreKind::Embedded => "the lack of `etcd_` keys",
+        };
+        let store = self.store.is_none().then(|| Derived::new("store", &self.store(), from));
+        store.into_iter().collect()
+    }
 }
 
 impl Configuration {
@@ -175,7 +184,7 @@ mod tests {
     #[test]
     fn the_file_of_the_old_one_loads_unchanged() {
         let sample = include_str!("../../controller_config.json");
-        let Loaded { section, warnings } = load(sample).unwrap();
+        let Loaded { section, warnings, .. } = load(sample).unwrap();
         assert_eq!(warnings, []);
         assert_eq!(section.address(), "127.0.0.1:3000".parse().unwrap());
         assert_eq!(section.executor_ping_deadline, Duration::from_secs(9));

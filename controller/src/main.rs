@@ -1,4 +1,4 @@
-//! `controller`: starts the control plane from `controller_config.json`, and ends it in order when it is told to.
+//! `controller`: starts the control plane from its configuration, and ends it in order when it is told to.
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -7,7 +7,7 @@ use octavius_controller::{
     server::{Controller, Running, StartError},
 };
 use octavius_service::{
-    configuration::{self, Loaded, Section},
+    configuration::{self, Form, Loaded, Said},
     signals::{End, Signals},
     telemetry::logging,
 };
@@ -37,26 +37,61 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves until it is told to end (SIGINT or SIGTERM; a second one leaves at once).
-    Start(Start),
+    Start {
+        #[command(flatten)]
+        file: File,
+        /// Only says whether the configuration is right.
+        #[arg(long)]
+        check_config: bool,
+    },
+    /// Shows the configuration in force: each key, its value, and where that comes from. Starts and touches nothing.
+    #[command(after_help = EXAMPLE)]
+    Config {
+        #[command(flatten)]
+        file: File,
+        /// How it is written: `text`, or `json` for one document.
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Form,
+    },
 }
 
+const EXAMPLE: &str = "\
+Example:
+  OCTAVIUS_CONTROLLER_APP_PORT=4000 controller config --config controller.yaml
+
+  KEY             VALUE           FROM
+  app_port        4000            OCTAVIUS_CONTROLLER_APP_PORT
+  listen_address  127.0.0.1       default
+  store           embedded        derived from the lack of `etcd_` keys
+  data_dir        /var/octavius   controller.yaml
+  ...
+
+Exit status: 0 it is right; 2 it is not, and all its faults are told.";
+
 #[derive(Debug, Args)]
-struct Start {
-    /// The configuration file. Variables `OCTAVIUS_CONTROLLER_…` override its keys.
-    #[arg(long, value_name = "FILE", default_value = Configuration::FILE)]
-    config: PathBuf,
-    /// Only says whether the configuration is right.
-    #[arg(long)]
-    check_config: bool,
+struct File {
+    /// The configuration file, JSON or YAML; else `controller_config.json`, `.yaml` or `.yml` in the working folder.
+    /// Variables `OCTAVIUS_CONTROLLER_…` override its keys.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl File {
+    fn load(&self) -> Result<Loaded<Configuration>, configuration::Problems> {
+        configuration::load(self.config.as_deref())
+    }
 }
 
 fn main() -> ExitCode {
-    let Command::Start(start) = Arguments::parse().command;
-    let Loaded { section, warnings } = match configuration::load::<Configuration>(&start.config) {
+    let (file, check_config) = match Arguments::parse().command {
+        Command::Start { file, check_config } => (file, check_config),
+        Command::Config { file, output } => return show(&file, output),
+    };
+    let Loaded { section, warnings, .. } = match file.load() {
         Ok(loaded) => loaded,
         Err(problems) => return tell(WRONG, format_args!("{problems}")),
     };
-    if start.check_config {
+    if check_config {
         let warnings = warnings.iter().map(|warning| format!("warning: {warning}\n"));
         return check(&section, &warnings.collect::<String>());
     }
@@ -77,6 +112,19 @@ fn main() -> ExitCode {
     };
     drop(logging);
     code
+}
+
+/// Shows what is in force, and all that is wrong with it.
+fn show(file: &File, output: Form) -> ExitCode {
+    let no_etcd = |configuration: &Configuration| {
+        let etcd = configuration.store() == StoreKind::Etcd;
+        etcd.then(|| StartError::NoEtcd.to_string()).into_iter().collect()
+    };
+    let Said { out, err, is_right } = configuration::said(&file.load(), output, no_etcd);
+    // Where nobody listens any more, the exit code still speaks.
+    let _ = io::stdout().write_all(out.as_bytes());
+    let _ = io::stderr().write_all(err.as_bytes());
+    if is_right { ExitCode::SUCCESS } else { ExitCode::from(WRONG) }
 }
 
 /// What there is to say of a configuration that was read.

@@ -101,3 +101,58 @@ async fn it_says_where_it_serves_and_ends_in_order_when_told() {
     let found: Vec<_> = steps.map(|step| log.find(step)).into_iter().collect();
     assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?} in {log}");
 }
+
+#[tokio::test]
+async fn config_shows_what_is_in_force_and_starts_nothing() {
+    let folder = folder_with(SAMPLE);
+    let mut command = controller(folder.path(), &["config"]);
+    let (code, out, err) = run(command.env("OCTAVIUS_CONTROLLER_APP_PORT", "4000")).await;
+    assert_eq!(code, 2, "this version has no etcd: {err}");
+    assert!(err.contains("set `store` to `embedded`"), "{err}");
+    let row = |key: &str| {
+        let line = out.lines().find(|line| line.split(' ').next() == Some(key)).unwrap();
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).skip(1).collect::<Vec<_>>()
+    };
+    assert_eq!(row("app_port"), ["4000", "OCTAVIUS_CONTROLLER_APP_PORT"]);
+    assert_eq!(row("etcd_host"), ["localhost", "controller_config.json"]);
+    assert_eq!(row("listen_address"), ["127.0.0.1", "default"]);
+    assert_eq!(row("store"), ["etcd", "derived from the `etcd_` keys that are given"]);
+
+    let mut command = controller(folder.path(), &["config", "-o", "json"]);
+    let (code, out, err) = run(command.env("OCTAVIUS_CONTROLLER_STORE", "embedded")).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let read: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        read["keys"]["app_port"],
+        serde_json::json!({"value": 3000, "from": "controller_config.json"})
+    );
+    assert_eq!(read["keys"]["store"]["from"], "OCTAVIUS_CONTROLLER_STORE");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was made");
+}
+
+#[tokio::test]
+async fn a_configuration_in_yaml_is_found_and_two_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("controller_config.yaml"), "app_prot: 4000\n").unwrap();
+    for arguments in [&["config"][..], &["start"], &["start", "--check-config"]] {
+        let (code, _, err) = run(&mut controller(folder.path(), arguments)).await;
+        assert_eq!(code, 2);
+        let wanted =
+            "controller_config.yaml: `app_prot` is not a known key: did you mean `app_port`?";
+        assert!(err.contains(wanted), "{err}");
+    }
+    let yaml = "# ours\napp_port: 4000\ndata_dir: state\n";
+    std::fs::write(folder.path().join("controller_config.yaml"), yaml).unwrap();
+    let (code, _, err) = run(&mut controller(folder.path(), &["start", "--check-config"])).await;
+    assert_eq!((code, err.as_str()), (0, "the configuration is right\n"));
+    std::fs::write(folder.path().join("controller_config.json"), "{}").unwrap();
+    let (code, _, err) = run(&mut controller(folder.path(), &["config"])).await;
+    assert_eq!(code, 2);
+    assert!(
+        err.contains("controller_config.json") && err.contains("controller_config.yaml"),
+        "{err}"
+    );
+    let named = ["config", "--config", "controller_config.yaml", "-o", "json"];
+    let (code, out, _) = run(&mut controller(folder.path(), &named)).await;
+    assert!(code == 0 && out.contains("\"value\": 4000"), "{out}");
+}

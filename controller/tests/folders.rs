@@ -83,3 +83,41 @@ fn a_data_folder_that_is_a_file_is_named_and_not_touched() {
     let said = refusal(|data| fs::write(data, "somebody's").unwrap());
     assert!(said.contains("`data`"), "{said}");
 }
+
+/// A store of a newer version; one that was killed while it had it open left `killed` behind.
+fn newer(data: &Path, killed: bool) {
+    store(data, b"2");
+    if killed {
+        let file = data.join("octavius.redb");
+        let database = Database::open(&file).unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(ENTRIES).unwrap().insert("v1/a", &b"1"[..]).unwrap();
+        write.commit().unwrap();
+        let left = fs::read(&file).unwrap();
+        drop(database);
+        fs::write(&file, left).unwrap();
+    }
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused_by_name_and_not_touched() {
+    for killed in [false, true] {
+        let said = refusal(|data| newer(data, killed));
+        assert!(said.contains("has schema version 2"), "{said}");
+        assert!(said.contains("knows versions up to 1"), "{said}");
+    }
+}
+
+#[test]
+fn a_database_of_another_program_is_refused_by_name_and_not_touched() {
+    let said = refusal(|data| {
+        fs::create_dir(data).unwrap();
+        let database = Database::create(data.join("octavius.redb")).unwrap();
+        let write = database.begin_write().unwrap();
+        let theirs = TableDefinition::<u64, u64>::new("theirs");
+        write.open_table(theirs).unwrap().insert(1, 1).unwrap();
+        write.commit().unwrap();
+    });
+    assert!(said.contains("data/octavius.redb` is not a usable store"), "{said}");
+    assert!(said.contains("another program made it"), "{said}");
+}

@@ -4,7 +4,7 @@ use crate::link::Offer;
 use octavius_protocol::id::ExecutorId;
 use octavius_service::{
     choice,
-    configuration::{Bounds, Bytes, Fault},
+    configuration::{Bounds, Bytes, Derived, Fault},
     section,
     telemetry::logging::{self, Format, Level},
 };
@@ -170,6 +170,11 @@ impl Bounds for Configuration {
             largest,
         );
         faults
+    }
+
+    fn derived(&self) -> Vec<Derived> {
+        let cores = || Derived::new("capacity", &self.capacity(), "the cores of this machine");
+        self.capacity.is_none().then(cores).into_iter().collect()
     }
 }
 

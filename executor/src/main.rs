@@ -1,4 +1,4 @@
-//! The executor's binary: `start`, `register`, and, hidden, the supervisor of one attempt.
+//! The executor's binary: `start`, `register`, `config`, and, hidden, the supervisor of one attempt.
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -10,11 +10,17 @@ use octavius_executor::{
     server::{Executor, Place},
 };
 use octavius_service::{
-    configuration::{Loaded, Section, load},
+    configuration::{Form, InForce, Loaded, Problems, Said, load, said},
     signals::{End, Signals},
     telemetry::logging,
 };
-use std::{fmt, io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long what has ended may take to reach the controller when the executor ends.
@@ -57,13 +63,43 @@ enum Command {
         #[command(flatten)]
         file: File,
     },
+    /// Shows the configuration in force: each key, its value, and where that comes from. Starts and touches nothing.
+    #[command(after_help = EXAMPLE)]
+    Config {
+        #[command(flatten)]
+        file: File,
+        /// How it is written: `text`, or `json` for one document.
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Form,
+    },
 }
+
+const EXAMPLE: &str = "\
+Example:
+  OCTAVIUS_EXECUTOR_LABELS='zone=eu' executor config --config executor.yaml
+
+  KEY           VALUE           FROM
+  cp_host       localhost:3000  default
+  id            berlin-1        executor.yaml
+  access_token  (hidden)        executor.yaml
+  capacity      8               derived from the cores of this machine
+  labels        zone=eu         OCTAVIUS_EXECUTOR_LABELS
+  ...
+
+Exit status: 0 it is right; 2 it is not, and all its faults are told.";
 
 #[derive(Debug, Args)]
 struct File {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = Configuration::FILE)]
-    config: PathBuf,
+    /// The configuration file, JSON or YAML; else `executor_config.json`, `.yaml` or `.yml` in the working folder.
+    /// Variables `OCTAVIUS_EXECUTOR_…` override its keys.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl File {
+    fn load(&self) -> Result<Loaded<Configuration>, Problems> {
+        load(self.config.as_deref())
+    }
 }
 
 fn main() -> ExitCode {
@@ -76,6 +112,7 @@ fn main() -> ExitCode {
         Command::Start { file, check_config: true } => check(&file),
         Command::Start { file, check_config: false } => start(&file),
         Command::Register { file } => register(&file),
+        Command::Config { file, output } => return show(&file, output),
     };
     done.unwrap_or_else(|(fault, error)| {
         say(io::stderr(), format_args!("Error: {error:#}"));
@@ -94,19 +131,28 @@ fn say(mut to: impl io::Write, line: fmt::Arguments<'_>) {
     let _ = writeln!(to, "{line}");
 }
 
+/// Shows what is in force, and all that is wrong with it.
+fn show(file: &File, output: Form) -> ExitCode {
+    let Said { out, err, is_right } = said(&file.load(), output, |_| Vec::new());
+    // Where nobody listens any more, the exit code still speaks.
+    let _ = io::stdout().write_all(out.as_bytes());
+    let _ = io::stderr().write_all(err.as_bytes());
+    if is_right { ExitCode::SUCCESS } else { ExitCode::from(Fault::Usage as u8) }
+}
+
 fn check(file: &File) -> Done {
-    let Loaded { section, warnings } = load::<Configuration>(&file.config).map_err(usage)?;
+    let Loaded { warnings, in_force, .. } = file.load().map_err(usage)?;
     for warning in warnings {
         say(io::stderr(), format_args!("Warning: {warning}"));
     }
-    for (key, value) in section.shown() {
-        say(io::stdout(), format_args!("{key}: {value}"));
+    for InForce { shown, .. } in in_force {
+        say(io::stdout(), format_args!("{}: {}", shown.key, shown.text));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn start(file: &File) -> Done {
-    let Loaded { section, warnings } = load::<Configuration>(&file.config).map_err(usage)?;
+    let Loaded { section, warnings, .. } = file.load().map_err(usage)?;
     let _logging = logging::install(&section.logging()).map_err(usage)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -158,7 +204,7 @@ async fn serve(configuration: &Configuration) -> Done {
 }
 
 fn register(file: &File) -> Done {
-    let Loaded { section, warnings } = load::<Configuration>(&file.config).map_err(usage)?;
+    let Loaded { section, warnings, .. } = file.load().map_err(usage)?;
     for warning in warnings {
         say(io::stderr(), format_args!("Warning: {warning}"));
     }

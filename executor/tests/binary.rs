@@ -108,3 +108,70 @@ async fn a_place_is_for_one_executor_and_a_signal_ends_it() {
     let output = tokio::time::timeout(script::PATIENCE, first.wait_with_output()).await;
     ended(&output.expect("it never ended").unwrap(), 0, "ended");
 }
+
+#[tokio::test]
+async fn config_shows_what_is_in_force_and_never_a_token() {
+    let sample = include_str!("../../executor_config.json");
+    assert!(sample.contains("something"), "the token");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("executor_config.json");
+    std::fs::write(&path, sample).unwrap();
+    let planted = "hunter2-planted";
+    let run = async |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
+        command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
+        let output = command.envs(variables.iter().copied()).kill_on_drop(true).output();
+        let output = tokio::time::timeout(script::PATIENCE, output).await.unwrap().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        for secret in [planted, "something"] {
+            assert!(!out.contains(secret) && !err.contains(secret), "{arguments:?}: {out}{err}");
+        }
+        (output.status.code().unwrap(), out, err)
+    };
+    let labels = ("OCTAVIUS_EXECUTOR_LABELS", r#"{"zone": "eu", "gpu": "2"}"#);
+    let (code, out, err) = run(&["config"], &[labels]).await;
+    assert_eq!(code, 0, "{err}");
+    for (key, value, from) in [
+        ("access_token", "(hidden)", "executor_config.json"),
+        ("labels", "gpu=2, zone=eu", "OCTAVIUS_EXECUTOR_LABELS"),
+        ("job_pod_annotations", "key.one=true", "executor_config.json"),
+        ("conn_time_out", "10s", "executor_config.json"),
+        ("state_dir", "octavius-executor", "default"),
+    ] {
+        let shows =
+            |line: &str| line.starts_with(key) && line.contains(value) && line.ends_with(from);
+        assert!(out.lines().any(shows), "no {key} {value} {from} in {out}");
+    }
+    assert!(out.contains("derived from the cores of this machine"), "{out}");
+    assert!(err.contains("`log_process_wait_time` has no effect"), "{err}");
+
+    let token = ("OCTAVIUS_EXECUTOR_ACCESS_TOKEN", planted);
+    let (code, out, err) = run(&["config", "-o", "json"], &[token, labels]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let read: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let keys = &read["keys"];
+    assert_eq!(keys["access_token"]["from"], "OCTAVIUS_EXECUTOR_ACCESS_TOKEN");
+    assert_eq!(keys["labels"]["value"], serde_json::json!({"zone": "eu", "gpu": "2"}));
+    assert_eq!(keys["job_pod_annotations"]["value"], serde_json::json!({"key.one": "true"}));
+    let made = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(made, 1, "something was made");
+
+    let mistyped = ("OCTAVIUS_EXECUTOR_ACCESS_TOKE", planted);
+    for form in [&["config"][..], &["config", "-o", "json"], &["start", "--check-config"]] {
+        let (code, out, err) = run(form, &[mistyped]).await;
+        assert_eq!(code, 2);
+        assert!(format!("{out}{err}").contains("OCTAVIUS_EXECUTOR_ACCESS_TOKEN"), "{out}{err}");
+    }
+    std::fs::remove_file(path).unwrap();
+    let yaml = format!("id: e\naccess_token: {planted}\nlabels:\n  zone: eu\ncapacity: many\n");
+    std::fs::write(folder.path().join("executor_config.yml"), yaml).unwrap();
+    for command in [&["config"][..], &["config", "-o", "json"], &["start"], &["register"]] {
+        let (code, out, err) = run(command, &[token]).await;
+        assert_eq!(code, 2);
+        assert!(
+            format!("{out}{err}").contains("executor_config.yml: `capacity` is `many`"),
+            "{err}"
+        );
+    }
+}

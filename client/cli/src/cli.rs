@@ -25,7 +25,7 @@ Exit status: 0 done; 1 the execution that was waited for did not succeed; 2 wron
 
 /// Runs jobs in whichever cluster their executor lives, and shows their logs as they are written
 #[derive(Debug, Parser)]
-#[command(name = "octavius", version, after_help = AFTER, disable_help_subcommand = true)]
+#[command(name = "octavius", version, after_help = AFTER)]
 pub(crate) struct Cli {
     /// The client's file; else $OCTAVIUS_CONFIG, or the usual places
     #[arg(long, global = true, value_name = "FILE")]

@@ -184,3 +184,53 @@ async fn a_cancelled_execution_that_never_ran_has_an_empty_log_that_ends() {
     assert_eq!((text.as_str(), end.size, end.unfinished), ("", 0, false));
     world.stop().await;
 }
+
+/// Text that does not become small.
+fn noise(seed: u64) -> String {
+    let mut state = seed;
+    let mut number = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 16
+    };
+    (0..3_000).map(|_| format!("{:x}", number())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_segment_is_gone_is_told_by_name_and_all_others_are_there() {
+    let mut first = running().await;
+    let lost = noise(1);
+    first.executor.append(&first.name, 0, &lost).await.unwrap();
+    first.executor.succeed(&first.name, &lost).await;
+    let kept = noise(2);
+    first.world.execute("hello").await;
+    let other = first.executor.granted().await.name.unwrap();
+    first.executor.run(&other).await;
+    first.executor.append(&other, 0, &kept).await.unwrap();
+    first.executor.succeed(&other, &kept).await;
+    for name in [&first.name, &other] {
+        let look = || async { first.world.get(&name.execution).await.state() };
+        until("over", look, |state| *state == v1::ExecutionState::Succeeded).await;
+    }
+    let Story { world, executor, name } = first;
+    drop(executor);
+    let folder = world.configuration.data_dir.join("logs").join(&name.execution).join("1");
+    let segments: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    let [segment] = segments.as_slice() else { panic!("{segments:?}") };
+    std::fs::remove_file(segment).unwrap();
+
+    let world = world.restart().await;
+    let read = async |execution: &str| {
+        let execution = execution.to_owned();
+        let request = v1::ReadLogRequest { execution, ..v1::ReadLogRequest::default() };
+        to_the_end(world.executions().await.read_log(request).await?.into_inner()).await
+    };
+    let loss = read(&name.execution).await.unwrap_err();
+    assert_eq!(loss.code(), Code::DataLoss, "{loss}");
+    let file = segment.file_name().unwrap().to_str().unwrap();
+    assert!(loss.message().contains(file), "{loss}");
+    assert!(loss.message().contains("not there any more"), "{loss}");
+    assert!(read(&other.execution).await.unwrap().0 == kept);
+    world.stop().await;
+}

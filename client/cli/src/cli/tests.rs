@@ -39,6 +39,21 @@ fn help_shows_an_example_of_every_command() {
 }
 
 #[test]
+fn help_is_a_command_as_well() {
+    let said = |words: &[&str]| parse(words.iter().copied()).unwrap_err();
+    for (command, flag) in [
+        (vec!["help"], vec!["--help"]),
+        (vec!["help", "execute"], vec!["execute", "--help"]),
+        (vec!["help", "config", "use"], vec!["config", "use", "--help"]),
+    ] {
+        let (command, flag) = (said(&command), said(&flag));
+        assert_eq!(command.kind(), clap::error::ErrorKind::DisplayHelp);
+        assert_eq!(command.to_string(), flag.to_string());
+    }
+    assert!(said(&["help", "excute"]).use_stderr(), "there is no such command");
+}
+
+#[test]
 fn the_old_forms_mean_the_same() {
     let old = execute(["execute", "--job-name", "greet", "--args", "a=1,b=2"]);
     let new = execute(["execute", "greet", "a=1", "b=2"]);

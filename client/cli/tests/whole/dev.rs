@@ -6,10 +6,11 @@ use crate::{
 };
 use octavius_client::v1::{Execution, ExecutionState, JobDefinition};
 use rustix::process::Signal;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::Instant,
 };
 
 fn start(desk: &Desk) -> Server {
@@ -82,4 +83,32 @@ async fn a_whole_installation_ends_with_its_jobs_and_remembers_them() {
         .await;
     assert!(String::from_utf8(log.stdout).unwrap().ends_with("told\n"));
     assert_eq!(dev.end_by(Signal::TERM).await, Some(0), "{}", dev.said());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_leaves_at_once_although_a_job_does_not_let_itself_be_ended() {
+    let desk = Desk::new();
+    let mut dev = start(&desk);
+    ready(&desk.client()).await.unwrap();
+    let go = desk.path("go");
+    let script =
+        format!("trap '' TERM; echo begun; while [ ! -e {} ]; do sleep 0.05; done", go.display());
+    let definition = JobDefinition {
+        name: "deaf".to_owned(),
+        command: ["sh".to_owned(), "-c".to_owned(), script].to_vec(),
+        ..JobDefinition::default()
+    };
+    desk.client().create_job(definition).await.unwrap();
+    let id = desk.client().execute("deaf", BTreeMap::new()).await.unwrap().id;
+    reaches(&desk, &id, |execution| execution.log_size > 0).await;
+    dev.signal(Signal::INT);
+    let look = || async {
+        let said = dev.said();
+        Some(()).filter(|()| said.contains("a second signal leaves at once")).ok_or(said)
+    };
+    eventually(look).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(dev.end_by(Signal::INT).await, Some(130), "{}", dev.said());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}: {}", began.elapsed(), dev.said());
+    std::fs::write(go, "").unwrap();
 }

@@ -5,6 +5,7 @@
 //! store's actor, which drops this and asks [`EmbeddedOpener`] for another.
 
 mod open;
+mod overlay;
 mod room;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! A new file is made under another name and renamed when it is whole, so that a crash on the first start leaves
 //! nothing that the second would have to refuse. Who makes it holds its lock all the while.
 
-use super::{super::backend, ENTRIES, Embedded, room};
+use super::{super::backend, ENTRIES, Embedded, overlay::Overlay, room};
 use crate::store::{
     backend::{Backend, OpenError, Opener, SCHEMA_VERSION},
     keys,
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 const FILE: &str = "octavius.redb";
 const UNFINISHED: &str = "octavius.redb.new";
+const UNREADABLE: &str = "its file could not be read";
 /// redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// For how long a lock is waited for: one that our own former connection, which still closes the file, lets go of.
@@ -126,11 +127,26 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Opening for writing writes, so that first it is only read: what is not ours is left as it is.
 fn open_existing(folder: &Path, file: &Path) -> Result<Database, OpenError> {
+    match builder(folder).open_read_only(file) {
+        Ok(database) => check_schema(folder, &database)?,
+        // It was not closed properly. Whose it is can be told after a repair alone: of what is here in memory.
+        Err(DatabaseError::RepairAborted) => {
+            let copy = Overlay::over(file).map_err(|error| away(folder, UNREADABLE, &error))?;
+            let copy = builder(folder).create_with_backend(copy);
+            check_schema(folder, &copy.map_err(|error| refused(folder, error))?)?;
+        }
+        Err(error) => return Err(refused(folder, error)),
+    }
     let database = builder(folder).open(file).map_err(|error| refused(folder, error))?;
-    let schema = read_schema(&database).map_err(|error| refused_table(folder, error))?;
-    backend::check_schema(&file_name(folder), schema.as_deref())?;
+    check_schema(folder, &database)?; // whoever put another file there meanwhile
     Ok(database)
+}
+
+fn check_schema(folder: &Path, database: &impl ReadableDatabase) -> Result<(), OpenError> {
+    let schema = read_schema(database).map_err(|error| refused_table(folder, error))?;
+    backend::check_schema(&file_name(folder), schema.as_deref())
 }
 
 fn create(folder: &Path, file: &Path) -> Result<Database, OpenError> {
@@ -170,7 +186,7 @@ fn builder(folder: &Path) -> redb::Builder {
     builder
 }
 
-fn read_schema(database: &Database) -> Result<Option<Vec<u8>>, redb::Error> {
+fn read_schema(database: &impl ReadableDatabase) -> Result<Option<Vec<u8>>, redb::Error> {
     let entries = database.begin_read()?.open_table(ENTRIES)?;
     Ok(entries.get(keys::SCHEMA)?.map(|found| found.value().to_vec()))
 }
@@ -201,7 +217,7 @@ fn refused(folder: &Path, error: DatabaseError) -> OpenError {
         DatabaseError::Storage(StorageError::Io(error))
             if !matches!(error.kind(), InvalidData | UnexpectedEof) =>
         {
-            away(folder, "its file could not be read", &error)
+            away(folder, UNREADABLE, &error)
         }
         other => foreign(folder, &other),
     }
@@ -209,7 +225,7 @@ fn refused(folder: &Path, error: DatabaseError) -> OpenError {
 
 fn refused_table(folder: &Path, error: redb::Error) -> OpenError {
     match error {
-        redb::Error::Io(error) => away(folder, "its file could not be read", &error),
+        redb::Error::Io(error) => away(folder, UNREADABLE, &error),
         redb::Error::TableDoesNotExist(_) => foreign(folder, &"another program made it"),
         other => foreign(folder, &other),
     }

@@ -1,17 +1,14 @@
 //! From a file and the environment to a section, or to all that is wrong with it.
 
 use super::{
-    Fault, HIDDEN, Place, Problem, Problems, Section, Setting, Warning, parse_text, section::Key,
-};
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    Derived, Fault, HIDDEN, InForce, Origin, Place, Problem, Problems, Section, Setting, Shown,
+    Warning, file, parse_text, section::Key,
 };
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -22,11 +19,15 @@ pub struct Loaded<T> {
     pub section: T,
     /// What was given and has no effect; for the log, once there is one.
     pub warnings: Vec<Warning>,
+    /// Each key with its value and where that comes from, in the order of the documents.
+    pub in_force: Vec<InForce>,
 }
 
-/// Loads `path`, overridden by the variables of this process that begin with the section's prefix.
-pub fn load<T: Section>(path: &Path) -> Result<Loaded<T>, Problems> {
-    load_with(path, std::env::vars_os())
+/// Loads the file that is named, or else the one in the working directory, overridden by the variables of this process
+/// that begin with the section's prefix.
+pub fn load<T: Section>(named: Option<&Path>) -> Result<Loaded<T>, Problems> {
+    let (path, text) = file::find(Path::new(""), T::FILE, named);
+    gather(&path, text, std::env::vars_os())
 }
 
 /// Loads `path`, overridden by those of `variables` that begin with the section's prefix.
@@ -34,32 +35,12 @@ pub fn load_with<T: Section>(
     path: &Path,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded<T>, Problems> {
-    gather(path, read(path), variables)
+    gather(path, file::read(path), variables)
 }
 
 /// A section from the text of a file that is not on disk; the environment is not looked at.
 pub fn from_values<T: Section>(text: &str) -> Result<Loaded<T>, Problems> {
     gather(Path::new(T::FILE), Ok(text.to_owned()), [])
-}
-
-fn read(path: &Path) -> Result<String, Box<Problem>> {
-    std::fs::read_to_string(path).map_err(|error| {
-        let (what, remedy) = match error.kind() {
-            io::ErrorKind::NotFound => (
-                "there is no such file".to_owned(),
-                "write it (docs/configuration.md has every key), or name another with `--config`",
-            ),
-            io::ErrorKind::InvalidData => (
-                "is not UTF-8 text".to_owned(),
-                "save it as UTF-8, or name another with `--config`",
-            ),
-            _ => (
-                format!("cannot be read ({error})"),
-                "let this user read it, or name another with `--config`",
-            ),
-        };
-        Box::new(Problem::file(path.to_owned(), what, remedy))
-    })
 }
 
 /// A file that cannot be read is no reason to be silent about the variables.
@@ -71,13 +52,10 @@ fn gather<T: Section>(
     let names = Names::of::<T>();
     let mut values = Values::default();
     let mut problems = Vec::new();
-    let entries = text.and_then(|text| {
-        serde_json::from_str::<Entries>(&text)
-            .map_err(|error| Box::new(not_an_object(path, &error)))
-    });
+    let entries = text.and_then(|text| file::entries(path, &text));
     let unread = entries.is_err();
     match entries {
-        Ok(Entries(entries)) => values.add_file(path, entries, &names, &mut problems),
+        Ok(entries) => values.add_file(path, entries, &names, &mut problems),
         Err(problem) => problems.push(*problem),
     }
     values.add_variables(T::PREFIX, variables, &names, &mut problems);
@@ -87,7 +65,8 @@ fn gather<T: Section>(
             problems.extend(faults.map(|fault| values.objection(fault, &names)));
             if problems.is_empty() {
                 let warnings = values.warnings(&section, &names);
-                return Ok(Loaded { section, warnings });
+                let in_force = values.in_force(&section);
+                return Ok(Loaded { section, warnings, in_force });
             }
         }
         // What is missing may well stand in a file that could not be read.
@@ -98,59 +77,6 @@ fn gather<T: Section>(
         problem.place = Place::File(path.to_owned()); // where it would be given
     }
     Err(Problems(problems))
-}
-
-fn not_an_object(path: &Path, error: &serde_json::Error) -> Problem {
-    // Neither text shows values: a token could be among them.
-    let what = format!("line {}, column {} is not JSON", error.line(), error.column());
-    match error.classify() {
-        serde_json::error::Category::Data => Problem::file(
-            path.to_owned(),
-            "does not hold an object".to_owned(),
-            "put the keys into `{` and `}`",
-        ),
-        serde_json::error::Category::Eof => Problem::file(
-            path.to_owned(),
-            format!("{what}: the file ends too early"),
-            "close what is open with `\"`, `]` or `}`",
-        ),
-        _ => Problem::file(
-            path.to_owned(),
-            format!("{what} ({})", syntax(error)),
-            "mend that line or the one before; commas stand between keys alone, and there are no comments",
-        ),
-    }
-}
-
-/// The parser's own words, without the position that it appends.
-fn syntax(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
-}
-
-/// The top level of a file in its order, with keys that stand twice.
-struct Entries(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
 }
 
 /// What a section calls its keys.
@@ -314,8 +240,22 @@ impl Values {
         }
     }
 
+    fn in_force<T: Section>(&self, section: &T) -> Vec<InForce> {
+        let mut derived: BTreeMap<_, _> =
+            section.derived().into_iter().map(|derived| (derived.shown.key, derived)).collect();
+        let one = |shown: Shown| match derived.remove(shown.key) {
+            Some(Derived { shown, from }) => InForce { shown, origin: Origin::Derived(from) },
+            None => {
+                let given = self.given.get(shown.key).map(|given| given.place.clone());
+                InForce { shown, origin: Origin::Given(given.unwrap_or(Place::Default)) }
+            }
+        };
+        section.shown().into_iter().map(one).collect()
+    }
+
     fn warnings<T: Section>(&self, section: &T, names: &Names) -> Vec<Warning> {
-        let in_force: BTreeMap<_, _> = section.shown().into_iter().collect();
+        let shown = section.shown().into_iter().map(|shown| (shown.key, shown.text));
+        let in_force: BTreeMap<_, _> = shown.collect();
         let given = |key: &str| self.given.get(key).map(|given| given.place.clone());
         let old = T::WITHOUT_EFFECT.iter().filter_map(|key| {
             Some(Warning { place: given(key.name)?, key: key.name, why: key.why.to_owned() })

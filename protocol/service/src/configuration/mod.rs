@@ -1,4 +1,4 @@
-//! Configuration: one JSON file, overridden by environment variables, checked as a whole.
+//! Configuration: one file of JSON or YAML, overridden by environment variables, checked as a whole.
 //!
 //! A server states its keys once, with [`section!`](crate::section): name, type, default and meaning. The struct, the
 //! checks, the warnings and `docs/configuration.md` all come from that. Every fault is found in one go, and each says
@@ -6,6 +6,8 @@
 //! `access_token` would be one), are never shown. Which keys exist is not known here.
 
 pub mod duration;
+mod file;
+mod in_force;
 mod load;
 mod page;
 mod problem;
@@ -13,6 +15,7 @@ mod section;
 mod setting;
 mod size;
 
+pub use in_force::{Derived, Form, InForce, Origin, Said, Shown, said};
 pub use load::{Loaded, from_values, load, load_with};
 pub use page::page;
 pub use problem::{Fault, Place, Problem, Problems, Warning};

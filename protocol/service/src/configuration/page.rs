@@ -8,11 +8,20 @@ pub fn page(tables: &[Table]) -> String {
     let mut page = String::from(
         "# Configuration\n\n\
          <!-- Made by `cargo xtask docs` from the tables in the code: change them there. -->\n\n\
-         One JSON object in one file for each server; every key can be overridden by an environment variable, whose \
+         One file for each server. It holds a JSON object, or, where its name ends with `.yaml` or `.yml`, the same keys \
+         in YAML; without `--config FILE` a server looks in its working folder for the name below, and else for that \
+         name with one of these endings (two of them there are an error that names both). Every key can be overridden by an environment variable, whose \
          name is the key in upper case behind the server's prefix. A variable's value is read as JSON if that gives \
          what the key wants, else as text; empty text takes an optional key away. An unknown key, or an unknown \
          variable with the prefix, is an error that names the nearest known one, and all faults come at once. Times \
-         are seconds as a number, or text like `\"90s\"` and `\"5m\"`.\n",
+         are seconds as a number, or text like `\"90s\"` and `\"5m\"`.\n\n\
+         `controller config` and `executor config` start nothing and show the configuration in force: each key, its \
+         value, and where that comes from (`default`, the file, the variable, or what it is derived from), or all that \
+         is wrong. Secrets are never shown. `-o json` makes one document of it:\n\n\
+         ```sh\n\
+         OCTAVIUS_EXECUTOR_LABELS='zone=eu' executor config --config executor.yaml\n\
+         controller config -o json | jq '.keys.data_dir.value'\n\
+         ```\n",
     );
     for table in tables {
         section(&mut page, table);

@@ -1,6 +1,6 @@
 //! A section: the keys of one file, stated once.
 
-use super::{Fault, Problem, load::Values};
+use super::{Derived, Fault, Problem, Shown, load::Values};
 
 /// A key, as errors and documents have it.
 #[derive(Clone, Debug)]
@@ -41,6 +41,11 @@ pub struct WithoutEffect {
 pub trait Bounds {
     /// Everything that is wrong, each with its remedy.
     fn faults(&self) -> Vec<Fault>;
+
+    /// What those keys come to be that nobody gave and that have no fixed default.
+    fn derived(&self) -> Vec<Derived> {
+        Vec::new()
+    }
 }
 
 /// The keys of one file. [`section!`](crate::section) writes this; [`Bounds`] is written by hand.
@@ -61,8 +66,8 @@ pub trait Section: Bounds + Sized {
     #[doc(hidden)]
     fn from_values(values: &Values) -> Result<Self, Vec<Problem>>;
 
-    /// Each key with its value in force as text; secrets are hidden.
-    fn shown(&self) -> Vec<(&'static str, String)>;
+    /// Each key with its value; secrets are hidden.
+    fn shown(&self) -> Vec<Shown>;
 }
 
 /// A section without its type, as documents need it.
@@ -197,9 +202,8 @@ macro_rules! section {
                 }
             }
 
-            fn shown(&self) -> Vec<(&'static str, String)> {
-                use $crate::configuration::Setting as _;
-                vec![$((stringify!($key), self.$key.shown())),+]
+            fn shown(&self) -> Vec<$crate::configuration::Shown> {
+                vec![$($crate::configuration::Shown::new(stringify!($key), &self.$key)),+]
             }
         }
     };

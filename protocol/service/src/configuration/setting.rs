@@ -23,6 +23,11 @@ pub trait Setting: Sized {
 
     /// The value as text, never a secret.
     fn shown(&self) -> String;
+
+    /// The value as a file could have it, never a secret.
+    fn json(&self) -> Value {
+        Value::from(self.shown())
+    }
 }
 
 /// Reads the text of an environment variable: as JSON, if that gives what is wanted, else as it stands.
@@ -55,6 +60,10 @@ macro_rules! whole_number {
             fn shown(&self) -> String {
                 self.to_string()
             }
+
+            fn json(&self) -> Value {
+                Value::from(*self)
+            }
         }
     )+};
 }
@@ -72,6 +81,10 @@ impl Setting for bool {
 
     fn shown(&self) -> String {
         self.to_string()
+    }
+
+    fn json(&self) -> Value {
+        Value::from(*self)
     }
 }
 
@@ -177,6 +190,10 @@ impl<T: Setting> Setting for Option<T> {
     fn shown(&self) -> String {
         self.as_ref().map_or_else(|| "none".to_owned(), T::shown)
     }
+
+    fn json(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::json)
+    }
 }
 
 impl<T: Setting> Setting for Vec<T> {
@@ -201,6 +218,10 @@ impl<T: Setting> Setting for Vec<T> {
             [] => "none".to_owned(),
             all => all.iter().map(T::shown).collect::<Vec<_>>().join(", "),
         }
+    }
+
+    fn json(&self) -> Value {
+        self.iter().map(T::json).collect()
     }
 }
 
@@ -231,6 +252,10 @@ impl<T: Setting> Setting for BTreeMap<String, T> {
             0 => "none".to_owned(),
             _ => self.iter().map(one).collect::<Vec<_>>().join(", "),
         }
+    }
+
+    fn json(&self) -> Value {
+        self.iter().map(|(name, value)| (name.clone(), value.json())).collect()
     }
 }
 

@@ -69,7 +69,7 @@ fn problems(file: &str, variables: &[(&str, &str)], wanted: &[&str]) {
 
 #[test]
 fn what_is_not_given_has_its_default() {
-    let Loaded { section, warnings } = with(r#"{"id": "a", "app_port": null}"#, &[]).unwrap();
+    let Loaded { section, warnings, .. } = with(r#"{"id": "a", "app_port": null}"#, &[]).unwrap();
     assert_eq!((section.id.as_str(), section.app_port), ("a", 3000));
     assert_eq!(section.ping_interval, Duration::from_secs(2));
     assert!(section.access_token.is_none());
@@ -158,6 +158,24 @@ fn broken_json_is_reported_with_line_and_column_and_variables_too() {
     problems("[1]", &[], &["worker.json: does not hold an object: put the keys into `{` and `}`"]);
     let short = "worker.json: line 1, column 9 is not JSON: the file ends too early: close what is open with `\"`, `]` or `}`";
     problems(r#"{"id": "a"#, &[], &[short]);
+}
+
+#[test]
+fn a_file_in_yaml_has_the_same_faults() {
+    let yaml = "id: a\nid: b\napp_prot: 1\napp_port: 70000\nrunner: docker\nping_interval: soon\n";
+    let Problems(found) =
+        gather::<Worker>(Path::new("worker.yml"), Ok(yaml.to_owned()), []).unwrap_err();
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "worker.yml: `id` is given twice: keep one of them",
+            "worker.yml: `app_prot` is not a known key: did you mean `app_port`?",
+            "worker.yml: `runner` is `docker`: give `kubernetes` or `process`",
+            "worker.yml: `ping_interval` is `soon`: give seconds as a number, or text like `90s` or `5m`",
+            "worker.yml: `app_port` is `70000`: give a whole number up to 65535",
+        ]
+    );
 }
 
 #[test]
