@@ -59,13 +59,13 @@ pub(super) async fn stored_record(
     read(store, &keys::done(id)).await
 }
 
-/// What was submitted.
+/// What was submitted, of an execution that is on disk.
 pub(super) async fn stored_spec(
     store: &StoreHandle,
     vault: &Vault,
     id: ExecutionId,
 ) -> Result<Option<Spec>, QueueError> {
-    let Some(stored) = store.get(&keys::spec(id)).await? else { return Ok(None) };
+    let Some(stored) = store.get_landed(&keys::spec(id)).await? else { return Ok(None) };
     storage::spec(id, &stored, vault).map(Some).map_err(unreadable)
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn stored_secret_arguments(
     vault: &Vault,
     id: ExecutionId,
 ) -> Result<Result<SecretValues, String>, QueueError> {
-    let Some(stored) = store.get(&keys::secret_arguments(id)).await? else {
+    let Some(stored) = store.get_landed(&keys::secret_arguments(id)).await? else {
         return Ok(Err(
             "the values of its secret arguments are not in the store any more".to_owned()
         ));

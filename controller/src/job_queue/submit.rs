@@ -92,7 +92,10 @@ async fn first_of(
         return Ok(None);
     }
     let key = keys::request(&request.user, &request.request_id);
-    let Some(value) = store.get(&key).await.map_err(QueueError::from)? else { return Ok(None) };
+    // What is still being accepted is in `submitting`.
+    let Some(value) = store.get_landed(&key).await.map_err(QueueError::from)? else {
+        return Ok(None);
+    };
     let first: storage::RequestRecord = storage::decode_value(&key, &value)
         .map_err(|unreadable| SubmitError::Store(unreadable.to_string()))?;
     // Without what was submitted the execution is gone, and was kept long enough.

@@ -65,6 +65,9 @@ impl Store {
     }
 
     fn fly(&mut self, transaction: Transaction, after: bytes::Bytes, context: &mut Context<Self>) {
+        if let Some(backend) = &self.backend {
+            self.flying = Arc::downgrade(backend);
+        }
         // Taken, not cloned: who opens anew needs the last of the old connection gone.
         let connection = Connection::new(self.opener.clone(), self.backend.take(), self.patience);
         let before = self.sequence.text.clone();

@@ -1,8 +1,12 @@
 //! What others hold of the store.
 
 use super::{
-    Entry, OpenError, Opener, Page, Patience, Range, Store, Write, commit::Decide, enlist::Enlist,
-    read::Read, rules::Incarnation, space::Space,
+    Entry, OpenError, Opener, Page, Patience, Range, Store, Write,
+    commit::Decide,
+    enlist::Enlist,
+    read::{Read, ReadLanded},
+    rules::Incarnation,
+    space::Space,
 };
 use bytes::Bytes;
 use futures::FutureExt;
@@ -117,6 +121,13 @@ impl StoreHandle {
     /// Reads one key.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ReadError> {
         let page = self.range(Range::key(key)).await?;
+        Ok(page.entries.into_iter().next().map(|entry| entry.value))
+    }
+
+    /// Reads one key as it is on disk, without waiting for what is on its way: for who knows that nothing on its way is
+    /// about that key, or does not ask for it.
+    pub async fn get_landed(&self, key: &str) -> Result<Option<Bytes>, ReadError> {
+        let page = self.store.query(Priority::Read, ReadLanded(Range::key(key))).await??;
         Ok(page.entries.into_iter().next().map(|entry| entry.value))
     }
 

@@ -47,7 +47,7 @@ use space::Space;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Weak, atomic::AtomicU64},
 };
 use tokio::sync::{Semaphore, oneshot};
 
@@ -60,6 +60,9 @@ pub struct Store {
     patience: Patience,
     /// Away while a batch flies or the connection is made anew: nothing else begins meanwhile.
     backend: Option<Arc<dyn Backend>>,
+    /// The one that a batch flies with, for who reads what has landed. Weak: a batch that fails opens anew, for which the
+    /// last of the old one has to be gone.
+    flying: Weak<dyn Backend>,
     sequence: Sequence,
     queue: Queue<oneshot::Sender<Commit>>,
     /// Who waits until all decisions up to a ticket are settled.
@@ -99,6 +102,7 @@ impl Store {
         Ok(Self {
             opener,
             patience,
+            flying: Arc::downgrade(&backend),
             backend: Some(backend),
             sequence,
             queue: Queue::new(),

@@ -1,7 +1,8 @@
-//! Reads: each sees all writes that were queued before it, and holds up none.
+//! Reads: each sees all writes that were queued before it, and holds up none. Who knows that what it reads has landed
+//! waits for no batch.
 
 use super::{Backend, Page, Range, ReadError, Store};
-use actix::{Addr, Context, Handler, Message, ResponseFuture};
+use actix::{Addr, AsyncContext as _, Context, Handler, Message, ResponseFuture};
 use octavius_service::actor::Unanswered;
 use std::sync::Arc;
 use tokio::{sync::oneshot, time::timeout};
@@ -10,6 +11,11 @@ use tokio::{sync::oneshot, time::timeout};
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Page, ReadError>")]
 pub(super) struct Read(pub(super) Range);
+
+/// Reads a page of what has landed, whatever is on its way.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Page, ReadError>")]
+pub(super) struct ReadLanded(pub(super) Range);
 
 /// A read failed on this connection.
 #[derive(Debug, Message)]
@@ -32,9 +38,31 @@ impl Handler<Read> for Store {
         let (reply, answer) = oneshot::channel();
         self.waiters.entry(self.queue.last()).or_default().push(Waiter::Read(range, reply));
         self.go_on(context);
-        let ended = Unanswered::Restarted { actor: super::handle::ACTOR };
-        Box::pin(async move { answer.await.unwrap_or(Err(ReadError::Unanswered(ended))) })
+        Box::pin(answered(answer))
     }
+}
+
+impl Handler<ReadLanded> for Store {
+    type Result = ResponseFuture<Result<Page, ReadError>>;
+
+    fn handle(
+        &mut self,
+        ReadLanded(range): ReadLanded,
+        context: &mut Context<Self>,
+    ) -> Self::Result {
+        let Some(backend) = self.backend.clone().or_else(|| self.flying.upgrade()) else {
+            // The connection is made anew: what waits for that is asked then.
+            return self.handle(Read(range), context);
+        };
+        let (reply, answer) = oneshot::channel();
+        self.read(range, reply, backend, context.address());
+        Box::pin(answered(answer))
+    }
+}
+
+async fn answered(answer: oneshot::Receiver<Result<Page, ReadError>>) -> Result<Page, ReadError> {
+    let ended = Unanswered::Restarted { actor: super::handle::ACTOR };
+    answer.await.unwrap_or(Err(ReadError::Unanswered(ended)))
 }
 
 impl Handler<Failed> for Store {

@@ -108,6 +108,23 @@ async fn a_read_sees_what_was_queued_before_it_and_holds_up_no_commit() {
 }
 
 #[tokio::test]
+async fn what_has_landed_is_read_while_a_batch_flies_and_what_flies_is_not() {
+    let world = World::start().await;
+    let writer = world.enlist("a").await;
+    assert_eq!(writer.commit(vec![put("a", "1")]).await, Commit::Done);
+    world.faults.shut();
+    let second = queue(&writer, vec![put("a", "2"), put("b", "2")]);
+    until("the second flies", || world.faults.commits() == 2).await;
+    let read = tokio::time::timeout(SOON, world.store.get_landed("t/a")).await;
+    assert_eq!(read.expect("it waited for the batch").unwrap(), Some(Bytes::from("1")));
+    assert_eq!(world.store.get_landed("t/b").await.unwrap(), None);
+    world.faults.open();
+    assert_eq!(answer(second).await, Commit::Done);
+    assert_eq!(world.store.get_landed("t/a").await.unwrap(), Some(Bytes::from("2")));
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_decision_without_a_write_is_done_when_those_before_it_are() {
     let world = World::start().await;
     let writer = world.enlist("a").await;
