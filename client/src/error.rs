@@ -192,7 +192,7 @@ impl fmt::Display for Unanswered<'_> {
         match silence {
             Silence::NoConnection(cause) => write!(
                 f,
-                "nobody answers at {address} ({cause}): start a controller there with `octavius controller start`, or name another with `octavius config --cp-host HOST:PORT`"
+                "nobody answers at {address} ({cause}): start one there with `controller start`, or name another with `octavius config --cp-host HOST:PORT`"
             ),
             Silence::Broken(cause) => write!(
                 f,

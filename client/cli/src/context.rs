@@ -53,7 +53,7 @@ impl Context {
             let mine = ListExecutionsRequest { submitted_by: user.clone(), ..Default::default() };
             let newest = client.find_executions(mine, Some(1)).await?;
             return newest.into_iter().next().map(|found| found.id).ok_or_else(|| {
-                Failure::Usage(format!(
+                Failure::Unknown(format!(
                     "`@last` is your newest execution, and there is none by `{user}`: `octavius executions` shows those of others"
                 ))
             });
@@ -86,18 +86,19 @@ fn chosen(text: &str, found: Vec<Execution>, style: &Style) -> Result<String, Fa
     let shown = |execution: &Execution| {
         format!("\n  {}  {}", one_line(&execution.id), in_short(style, execution))
     };
-    let problem = match found.as_slice() {
-        [one] => return Ok(one.id.clone()),
-        [] => format!(
+    match found.as_slice() {
+        [one] => Ok(one.id.clone()),
+        [] => Err(Failure::Unknown(format!(
             "no execution's id begins or ends with `{text}`: `octavius executions` shows the newest ones"
-        ),
+        ))),
         several => {
             let named: String = several.iter().take(NAMED).map(shown).collect();
             let more = if several.len() > NAMED { "\n  and more" } else { "" };
-            format!("`{text}` may mean each of these: write more of the id{named}{more}")
+            Err(Failure::Usage(format!(
+                "`{text}` may mean each of these: write more of the id{named}{more}"
+            )))
         }
-    };
-    Err(Failure::Usage(problem))
+    }
 }
 
 #[cfg(test)]

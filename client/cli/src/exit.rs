@@ -76,6 +76,8 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     /// What was given cannot be meant: what is wrong, and what to write instead.
     Usage(String),
+    /// The controller knows nothing that is meant by what was given.
+    Unknown(String),
     /// The client says why.
     Client(Error),
     /// Who read the output has left: there is nobody to tell.
@@ -108,6 +110,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Failure::Usage(_) | Failure::Terminal(_) => Exit::Usage,
+            Failure::Unknown(_) => Exit::Refused,
             Failure::ReaderLeft => Exit::Done,
             Failure::Interrupted => Exit::Interrupted,
             Failure::Waited { .. } => Exit::Unanswered,
@@ -122,7 +125,7 @@ impl Failure {
     /// What people are told; nothing where there is nobody to tell. Text of others cannot steer the terminal.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
-            Failure::Usage(problem) => Some(paragraph(problem)),
+            Failure::Usage(problem) | Failure::Unknown(problem) => Some(paragraph(problem)),
             Failure::Client(error) => Some(paragraph(&error.to_string())),
             Failure::Terminal(error) => {
                 Some(format!("the terminal or the output cannot be used: {error}"))
@@ -160,7 +163,7 @@ impl Failure {
 
     fn message(&self) -> Option<String> {
         match self {
-            Failure::Usage(problem) => Some(problem.clone()),
+            Failure::Usage(problem) | Failure::Unknown(problem) => Some(problem.clone()),
             Failure::Client(Error::Refused(refusal)) => Some(refusal.message.clone()),
             Failure::Client(error) => Some(error.to_string()),
             Failure::Terminal(error) => Some(one_line(&error.to_string())),
@@ -215,6 +218,7 @@ mod tests {
             (Failure::Client(unanswered), 4),
             (Failure::Client(Error::Given(given)), 2),
             (Failure::Usage("x".to_owned()), 2),
+            (Failure::Unknown("x".to_owned()), 3),
             (broken_pipe.into(), 0),
             (full.into(), 2),
             (Failure::Interrupted, 130),

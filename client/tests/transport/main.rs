@@ -123,7 +123,7 @@ async fn where_nobody_listens_reading_ends_at_once_and_execute_hopes_until_its_t
     for error in [&read, &executed] {
         assert!(matches!(silence(error), Silence::NoConnection(_)), "{error}");
         assert_eq!(error.kind(), Kind::Unanswered);
-        assert!(error.to_string().contains("octavius controller start"), "{error}");
+        assert!(error.to_string().contains("`controller start`"), "{error}");
         assert!(error.to_string().contains(client.address()), "{error}");
     }
     assert!(executed_after > read_after, "{executed_after:?} {read_after:?}");

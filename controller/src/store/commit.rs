@@ -65,11 +65,9 @@ impl Store {
     }
 
     fn fly(&mut self, transaction: Transaction, after: bytes::Bytes, context: &mut Context<Self>) {
-        if let Some(backend) = &self.backend {
-            self.flying = Arc::downgrade(backend);
-        }
         // Taken, not cloned: who opens anew needs the last of the old connection gone.
-        let connection = Connection::new(self.opener.clone(), self.backend.take(), self.patience);
+        let (opener, backend) = (self.opener.clone(), self.backend.take());
+        let connection = Connection::new(opener, backend, self.patience, self.flying.clone());
         let before = self.sequence.text.clone();
         let began = Instant::now();
         let flight = Flight { connection, transaction, before, after }.fly().into_actor(self);
@@ -140,7 +138,8 @@ impl Store {
             return;
         }
         self.backend = None;
-        let opening = flight::Connection::new(self.opener.clone(), None, self.patience);
+        let opening =
+            flight::Connection::new(self.opener.clone(), None, self.patience, self.flying.clone());
         let opening = async move {
             let mut opening = opening;
             opening.backend().await

@@ -10,8 +10,14 @@ use super::{
     rules::Seen,
 };
 use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout, timeout_at};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
 
 /// For how long the store goes on trying.
 #[derive(Clone, Copy, Debug)]
@@ -56,12 +62,17 @@ pub(super) enum Landing {
     Deposed,
 }
 
+/// The backend that a batch flies with, for who reads what has landed; none once it failed. Weak: who opens anew needs the
+/// last of the old one gone.
+pub(super) type Flying = watch::Sender<Option<Weak<dyn Backend>>>;
+
 /// A connection that is made anew after an error.
 #[derive(Debug)]
 pub(super) struct Connection {
     opener: Arc<dyn Opener>,
     backend: Option<Arc<dyn Backend>>,
     patience: Patience,
+    flying: Flying,
 }
 
 impl Connection {
@@ -69,8 +80,16 @@ impl Connection {
         opener: Arc<dyn Opener>,
         backend: Option<Arc<dyn Backend>>,
         patience: Patience,
+        flying: Flying,
     ) -> Self {
-        Self { opener, backend, patience }
+        flying.send_replace(backend.as_ref().map(Arc::downgrade));
+        Self { opener, backend, patience, flying }
+    }
+
+    /// Lets go of what has failed.
+    fn let_go(&mut self) {
+        self.flying.send_replace(None);
+        self.backend = None;
     }
 
     /// The backend, opened if need be.
@@ -95,7 +114,7 @@ impl Connection {
             Err(_) => Err(format!("no answer within {:?}", self.patience.call)),
         };
         // What failed once is not asked again: redb answers nothing more after an I/O error.
-        let page = page.inspect_err(|_| self.backend = None)?;
+        let page = page.inspect_err(|_| self.let_go())?;
         Ok(page.entries.into_iter().next().map(|entry| entry.value))
     }
 
@@ -105,7 +124,7 @@ impl Connection {
         let outcome = commit.unwrap_or_else(|_| {
             Err(CommitError::Unknown(format!("no answer within {:?}", self.patience.call)))
         });
-        outcome.inspect_err(|_| self.backend = None)
+        outcome.inspect_err(|_| self.let_go())
     }
 }
 

@@ -40,14 +40,14 @@ pub use term::{Leadership, TermError, begin_term, installation};
 use actix::{Actor, AsyncContext, Context};
 use anyhow::Context as _;
 use bytes::Bytes;
-use flight::Connection;
+use flight::{Connection, Flying};
 use read::Waiter;
 use rules::{Queue, Ticket};
 use space::Space;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Weak, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
 };
 use tokio::sync::{Semaphore, oneshot};
 
@@ -60,9 +60,7 @@ pub struct Store {
     patience: Patience,
     /// Away while a batch flies or the connection is made anew: nothing else begins meanwhile.
     backend: Option<Arc<dyn Backend>>,
-    /// The one that a batch flies with, for who reads what has landed. Weak: a batch that fails opens anew, for which the
-    /// last of the old one has to be gone.
-    flying: Weak<dyn Backend>,
+    flying: Flying,
     sequence: Sequence,
     queue: Queue<oneshot::Sender<Commit>>,
     /// Who waits until all decisions up to a ticket are settled.
@@ -95,14 +93,15 @@ impl Store {
         incarnations: Arc<AtomicU64>,
         space: Space,
     ) -> anyhow::Result<Self> {
-        let mut connection = Connection::new(opener.clone(), backend, patience);
+        let flying = Flying::new(None);
+        let mut connection = Connection::new(opener.clone(), backend, patience, flying.clone());
         let found = connection.get(keys::SEQUENCE).await.map_err(anyhow::Error::msg)?;
         let sequence = Sequence::found(found)?;
         let backend = connection.backend().await.map_err(anyhow::Error::msg)?;
         Ok(Self {
             opener,
             patience,
-            flying: Arc::downgrade(&backend),
+            flying,
             backend: Some(backend),
             sequence,
             queue: Queue::new(),

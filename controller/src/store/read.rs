@@ -4,7 +4,7 @@
 use super::{Backend, Page, Range, ReadError, Store};
 use actix::{Addr, AsyncContext as _, Context, Handler, Message, ResponseFuture};
 use octavius_service::actor::Unanswered;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::{sync::oneshot, time::timeout};
 
 /// Reads a page.
@@ -50,7 +50,7 @@ impl Handler<ReadLanded> for Store {
         ReadLanded(range): ReadLanded,
         context: &mut Context<Self>,
     ) -> Self::Result {
-        let Some(backend) = self.backend.clone().or_else(|| self.flying.upgrade()) else {
+        let Some(backend) = self.readable() else {
             // The connection is made anew: what waits for that is asked then.
             return self.handle(Read(range), context);
         };
@@ -74,6 +74,12 @@ impl Handler<Failed> for Store {
 }
 
 impl Store {
+    /// The backend, also while a batch flies; none while the connection is made anew.
+    fn readable(&self) -> Option<Arc<dyn Backend>> {
+        let flying = || self.flying.borrow().as_ref().and_then(Weak::upgrade);
+        self.backend.clone().or_else(flying)
+    }
+
     pub(super) fn wake(&self, waiter: Waiter, backend: &Arc<dyn Backend>, store: Addr<Self>) {
         match waiter {
             Waiter::Enlist(number, reply) => {

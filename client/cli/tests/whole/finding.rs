@@ -103,6 +103,6 @@ async fn mine_and_parts_of_ids_are_found_behind_more_than_a_thousand_of_others()
     assert!(several.err.contains("write more of the id"), "{}", several.err);
 
     let unknown = ada.run(&["status", "vvvvvvv"]).await;
-    assert_eq!(unknown.status, Some(2));
+    assert_eq!(unknown.status, Some(3));
     assert!(unknown.err.contains("begins or ends with `vvvvvvv`"), "{unknown:?}");
 }
