@@ -83,7 +83,8 @@ static ROWS: [Row; 54] = [
 ];
 
 /// Commands whose failures lie in this machine alone.
-static ALONE: [Row; 3] = [
+static ALONE: [Row; 4] = [
+    (Usage, &["help", "nobody"]),
     (Usage, &["man", "a", "b"]),
     (Usage, &["dev", "--listen", "nowhere"]),
     (Usage, &["demo", "word"]),
