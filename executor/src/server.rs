@@ -4,7 +4,7 @@
 //! runs goes on, and the next executor at this place finishes the story. Only who asks for it ends the jobs as well.
 
 use crate::{
-    attempts::{self, Attempts, AttemptsHandle},
+    attempts::{self, Attempts, AttemptsHandle, LOG_WAIT},
     configuration::{Configuration, RunnerKind},
     heartbeat::{self, Heartbeat},
     lease::HeldPhase,
@@ -124,6 +124,15 @@ impl Executor {
         configuration: &Configuration,
         supervisor: SupervisorCommand,
     ) -> Result<Running, StartError> {
+        Self::start_with(configuration, supervisor, LOG_WAIT).await
+    }
+
+    /// The same, where the end of an attempt waits `log_wait` for a log of which nobody knows how much there is.
+    pub async fn start_with(
+        configuration: &Configuration,
+        supervisor: SupervisorCommand,
+        log_wait: Duration,
+    ) -> Result<Running, StartError> {
         if configuration.runner == RunnerKind::Kubernetes {
             return Err(StartError::Kubernetes);
         }
@@ -132,7 +141,7 @@ impl Executor {
         let (path, spool_max) = (place.state_dir.path().to_owned(), configuration.spool_max.0);
         let opened =
             tokio::task::spawn_blocking(move || ProcessRunner::open(&path, supervisor, spool_max));
-        let mut running = Running::new(configuration, place, Arc::new(opened.await??))?;
+        let mut running = Running::new(configuration, place, Arc::new(opened.await??), log_wait)?;
         running.answer_health(configuration).await?;
         Ok(running)
     }
@@ -159,6 +168,7 @@ impl Running {
         configuration: &Configuration,
         place: Place,
         runner: Arc<dyn Runner>,
+        log_wait: Duration,
     ) -> Result<Self, StartError> {
         let Place { state_dir, link, registration } = place;
         let (limits, policy) = (Limits::default(), RestartPolicy::default());
@@ -172,6 +182,7 @@ impl Running {
             runtime: tokio::runtime::Handle::current(),
             drivers: drivers.clone(),
             default_timeout: configuration.default_timeout(),
+            log_wait,
         });
         let held = Arc::new(watch::Sender::new(None));
         let seen = held.subscribe();

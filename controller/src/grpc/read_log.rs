@@ -9,7 +9,7 @@ use super::{
     status::RequestError,
 };
 use crate::{
-    job_queue::{QueueError, QueueHandle, Shown},
+    job_queue::{QueueError, QueueHandle, Shown, record::Record},
     log_store::{LogReader, Piece},
 };
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -55,8 +55,7 @@ pub(super) async fn open(
         // What comes later was not asked for; else who writes fast enough would never let it end.
         false => services.parts.logs.info(attempt).await?.size,
     };
-    let ended = attempt.attempt == newest && shown.record.attempt.outcome().is_some();
-    let had = if ended { shown.record.log_size } else { 0 };
+    let had = had(&shown.record, attempt.attempt);
     let reader = services.parts.logs.open(attempt, wanted, had).await?;
     let (offset, reader) = (reader.offset(), reader.until(until));
     let begins = (request.since.is_some() || request.tail_lines.is_some())
@@ -83,6 +82,15 @@ pub(super) async fn open(
             })
         }));
     Ok(answers.boxed())
+}
+
+/// How large the log of an attempt was, where that is known: the attempt is over.
+fn had(record: &Record, attempt: AttemptNumber) -> u64 {
+    if attempt == record.number {
+        return record.attempt.outcome().map_or(0, |_| record.log_size);
+    }
+    let earlier = record.earlier.iter().find(|earlier| earlier.number == attempt);
+    earlier.map_or(0, |earlier| earlier.log_size)
 }
 
 /// With jitter: who began together must not look together for ever.

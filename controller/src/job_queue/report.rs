@@ -73,9 +73,9 @@ impl JobQueue {
         let Some((size, crc)) = ending.log else {
             return Box::pin(fut::ok(Verdict::Superseded(ending.reason)));
         };
-        let logs = self.parts.logs.clone();
+        let (logs, cut) = (self.parts.logs.clone(), ending.log_cut.clone());
         let sealed = async move {
-            let sealed = logs.seal(lease.attempt, size, crc, ending.log_cut).await?;
+            let sealed = logs.seal(lease.attempt, size, crc, cut).await?;
             // What readers are told is what the log says of itself: it may have been cut before.
             Ok((sealed, logs.info(lease.attempt).await?))
         };
@@ -84,6 +84,10 @@ impl JobQueue {
                 Ok((Sealed::Whole, log)) => queue.finish(lease, log.size, &log.cut),
                 Ok((Sealed::Missing { next }, _)) => {
                     Box::pin(fut::ok(Verdict::LogIncomplete(next)))
+                }
+                // Who could not hear how much arrived says so.
+                Ok((Sealed::Different { .. }, _)) if !ending.log_cut.is_empty() => {
+                    queue.cut(lease, ending.log_cut)
                 }
                 Ok((Sealed::Different { crc: here }, _)) => {
                     let why = format!(

@@ -13,5 +13,6 @@ mod rerun;
 mod retention;
 mod secrets;
 mod serving;
+mod too_much;
 mod wire;
 mod world;

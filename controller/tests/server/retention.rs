@@ -1,9 +1,9 @@
 //! Executions that were kept long enough, as those see it who ask for them.
 
-use crate::world::{World, job, refusal, until};
-use octavius_protocol::v1;
+use crate::world::{World, job, refusal, span, until};
+use octavius_protocol::v1::{self, read_log_response::Part};
 use std::time::Duration;
-use tonic::Code;
+use tonic::{Code, Status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_for_an_execution_that_was_kept_long_enough_is_told_the_key() {
@@ -53,5 +53,44 @@ async fn who_asks_for_an_execution_that_was_kept_long_enough_is_told_the_key() {
     let again = executions.execute(request).await.unwrap().into_inner();
     assert!(again.created, "the name of a wish is kept as long as what came of it");
     assert!(world.look("/metrics").await.1.contains("octavius_executions_removed_total 1"));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_an_earlier_attempt_that_was_kept_long_enough_is_told_to_be_gone() {
+    let keep = Duration::from_millis(1);
+    let world = World::start_with(|configuration| configuration.keep_logs_for = keep).await;
+    let pause = Some(span(Duration::ZERO));
+    let retry = Some(v1::Retry { attempts: 3, pause, ..v1::Retry::default() });
+    world.create(v1::JobDefinition { retry, ..job("hello") }).await;
+    let id = world.execute("hello").await.id;
+    let mut executor = world.executor("e", 1).await;
+    for log in ["first\n", ""] {
+        let name = executor.granted().await.name.unwrap();
+        executor.run(&name).await;
+        executor.append(&name, 0, log).await.unwrap();
+        executor.fail(&name, log).await;
+    }
+    let name = executor.granted().await.name.unwrap();
+    executor.run(&name).await;
+    executor.append(&name, 0, "third\n").await.unwrap();
+
+    // Logs that were kept long enough are looked for when a controller starts.
+    let world = world.restart().await;
+    let read = async |attempt| {
+        let request =
+            v1::ReadLogRequest { execution: id.clone(), attempt, ..v1::ReadLogRequest::default() };
+        let mut log = world.executions().await.read_log(request).await?.into_inner();
+        Ok::<_, Status>(log.message().await?.and_then(|message| message.part))
+    };
+    let gone = until("gone", || read(1), Result::is_err).await;
+    let text = gone.as_ref().unwrap_err().message().to_owned();
+    assert!(text.contains("`keep_logs_for`") && text.contains(&id), "{text}");
+    assert_eq!(refusal(gone), (Code::NotFound, "LOG_NOT_KEPT".to_owned(), Vec::new()));
+    // One that wrote nothing lost nothing, and what is written now is there.
+    let Some(Part::End(end)) = read(2).await.unwrap() else { panic!("bytes of nothing") };
+    assert_eq!((end.size, end.unfinished), (0, false));
+    let Some(Part::Chunk(chunk)) = read(3).await.unwrap() else { panic!("nothing of the newest") };
+    assert_eq!(&chunk.data[..], b"third\n");
     world.stop().await;
 }

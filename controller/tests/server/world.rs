@@ -284,11 +284,26 @@ impl Executor {
 
     /// Ends with exit code 0 and this log, all of which was appended.
     pub(crate) async fn succeed(&mut self, lease: &v1::LeaseName, log: &str) {
+        self.end(lease, v1::ExecutionState::Succeeded, 0, log).await;
+    }
+
+    /// Ends with exit code 1 and this log, all of which was appended.
+    pub(crate) async fn fail(&mut self, lease: &v1::LeaseName, log: &str) {
+        self.end(lease, v1::ExecutionState::Failed, 1, log).await;
+    }
+
+    async fn end(
+        &mut self,
+        lease: &v1::LeaseName,
+        state: v1::ExecutionState,
+        exit_code: i32,
+        log: &str,
+    ) {
         let ended = v1::Ended {
-            state: v1::ExecutionState::Succeeded.into(),
+            state: state.into(),
             reason_code: "exit_code".to_owned(),
-            reason: "the program exited with 0".to_owned(),
-            exit_code: Some(0),
+            reason: format!("the program exited with {exit_code}"),
+            exit_code: Some(exit_code),
             log_size: log.len() as u64,
             log_crc: crc::Crc::<u64>::new(&crc::CRC_64_XZ).checksum(log.as_bytes()),
             log_cut: String::new(),

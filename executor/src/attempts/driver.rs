@@ -15,7 +15,10 @@ use crate::{
     runner::{Found, Phase, RunnerError, Work},
 };
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout_at},
+};
 use tonic::Code;
 
 /// How long one wait for another phase takes.
@@ -43,6 +46,8 @@ pub(super) struct Driver {
     told: Option<(LeaseName, HeldPhase)>,
     stop_reason: Option<String>,
     arrived: Option<WholeLog>,
+    /// Until when the end waits for a log of which nobody knows how much there is.
+    log_until: Option<Instant>,
     /// The controller has the end, and waits for the log.
     end_told: bool,
     /// The controller refused the words of the end.
@@ -104,6 +109,7 @@ impl Driver {
             told: None,
             stop_reason: None,
             arrived: None,
+            log_until: None,
             end_told: false,
             end_refused: false,
             backoff: Backoff::default(),
@@ -276,20 +282,28 @@ impl Driver {
     }
 
     async fn ship(&mut self, over: &Over, shipping: &mut Shipping) {
-        let patience = match over {
-            _ if self.end_told => SHIP,
-            Over::Exited(_) => SHIP_FIRST,
+        let (now, log_wait) = (Instant::now(), self.tools.log_wait);
+        let until = match over {
+            _ if self.end_told => now + SHIP,
+            Over::Exited(_) => now + SHIP_FIRST,
             // Its log is what arrives: before that there is nothing to report.
             Over::KeeperGone | Over::PreparedGone | Over::NeverMade | Over::Refused(_) => {
-                Duration::MAX
+                *self.log_until.get_or_insert(now + log_wait)
             }
         };
-        match tokio::time::timeout(patience, shipping.done()).await {
+        match timeout_at(until, shipping.done()).await {
             Ok(shipped) => {
                 self.arrived = match shipped {
                     Shipped::Whole => None,
                     Shipped::Short(log) => Some(log),
                 };
+                self.facts.shipped();
+            }
+            Err(_) if self.log_until.is_some() && !self.end_told => {
+                let cut =
+                    format!("the log is not whole: the rest was not stored within {log_wait:?}");
+                let (size, crc) = shipping.reached();
+                self.arrived = Some(WholeLog { size, crc, cut });
                 self.facts.shipped();
             }
             Err(_) => self.facts.shipping_takes_long(),

@@ -36,6 +36,10 @@ use tracing::Instrument as _;
 /// How many drivers may say at once that they got further, before they wait for the actor.
 const MOVED: usize = 256;
 
+/// How long the end of an attempt waits for its log where nobody knows how much there is of it: as long as the controller
+/// waits for the rest of a log.
+pub const LOG_WAIT: Duration = Duration::from_mins(5);
+
 /// What drivers need.
 #[derive(Clone, Debug)]
 pub struct Tools {
@@ -49,6 +53,8 @@ pub struct Tools {
     pub drivers: TaskTracker,
     /// How long a program may run if the grant does not say; none: as long as it likes.
     pub default_timeout: Option<Duration>,
+    /// How long an end waits for a log of which nobody knows how much there is: [`LOG_WAIT`].
+    pub log_wait: Duration,
 }
 
 /// Takes what the controller grants, and obeys what it orders. Saying it twice changes nothing.

@@ -5,6 +5,8 @@ use crate::{
     world::{WAIT, World, entries},
 };
 use octavius_protocol::v1::ExecutionState;
+use rustix::process::{Pid, Signal, kill_process};
+use std::{fs, time::Duration};
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,6 +83,31 @@ async fn whoever_learns_from_a_report_that_it_holds_nothing_stops_and_removes_it
     world.controller.with(take_back).await;
     world.nothing_left().await;
     assert_eq!(world.controller.reports(&id).await, ["Prepared"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lost_its_supervisor_is_told_in_time_though_its_log_cannot_be_stored() {
+    let mut world = World::without_executor().await;
+    world.log_wait = Duration::from_millis(500);
+    world.start_executor().await;
+    let script = "echo $PPID > \"$GATE\"; echo a; while :; do sleep 0.05; done";
+    let id = world.controller.grant(world.shell(script)).await;
+    world.controller.until("running", |state| state.attempts[&id].log == b"a\n").await;
+    world.controller.with(|state| state.faults.refuse.insert("Append", u32::MAX)).await;
+    let supervisor = fs::read_to_string(world.path("gate")).unwrap();
+    let supervisor = supervisor.trim();
+    let command = fs::read_to_string(format!("/proc/{supervisor}/cmdline")).unwrap();
+    assert!(command.contains("supervise"), "{command}");
+    let supervisor = Pid::from_raw(supervisor.parse().unwrap()).unwrap();
+    kill_process(supervisor, Signal::KILL).unwrap();
+
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), &*ended.reason_code), (ExecutionState::Lost, "vanished"));
+    assert_eq!(ended.log_size, 2, "what had arrived");
+    assert_eq!(ended.log_cut, "the log is not whole: the rest was not stored within 500ms");
+    let refused = world.controller.with(|state| state.refused["Append"]).await;
+    assert!(refused > 0, "nothing kept the log from arriving");
+    world.nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

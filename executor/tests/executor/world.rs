@@ -2,6 +2,7 @@
 
 use crate::script::{Controller, PATIENCE, lease};
 use octavius_executor::{
+    attempts::LOG_WAIT,
     configuration::Configuration,
     runner::process::SupervisorCommand,
     server::{Executor, Running},
@@ -20,6 +21,8 @@ pub(super) struct World {
     pub(super) controller: Controller,
     pub(super) folder: TempDir,
     pub(super) running: Option<Running>,
+    /// What the executor is told when it is started.
+    pub(super) log_wait: Duration,
 }
 
 impl World {
@@ -32,7 +35,8 @@ impl World {
 
     pub(super) async fn without_executor() -> Self {
         let controller = Controller::start().await;
-        Self { controller, folder: tempfile::tempdir().unwrap(), running: None }
+        let folder = tempfile::tempdir().unwrap();
+        Self { controller, folder, running: None, log_wait: LOG_WAIT }
     }
 
     pub(super) async fn start_executor(&mut self) {
@@ -49,7 +53,8 @@ impl World {
         let configuration = from_values::<Configuration>(&text.to_string()).unwrap().section;
         let program = PathBuf::from(env!("CARGO_BIN_EXE_executor"));
         let supervisor = SupervisorCommand { program, arguments: vec!["supervise".into()] };
-        self.running = Some(Executor::start(&configuration, supervisor).await.unwrap());
+        let running = Executor::start_with(&configuration, supervisor, self.log_wait).await;
+        self.running = Some(running.unwrap());
     }
 
     pub(super) async fn stop_executor(&mut self) {

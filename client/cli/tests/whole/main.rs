@@ -18,6 +18,7 @@ mod logs;
 mod outages;
 mod pty;
 mod readme;
+mod refusals;
 mod rerun;
 mod samples;
 mod secrets;

@@ -124,6 +124,7 @@ fn executor(system: &mut ActorSystem, controller: &str, id: &str, folder: &Path)
         runtime: tokio::runtime::Handle::current(),
         drivers: TaskTracker::new(),
         default_timeout: None,
+        log_wait: attempts::LOG_WAIT,
     });
     let (limits, policy) = (Limits::default(), RestartPolicy::default());
     let held = Arc::new(watch::Sender::new(None));

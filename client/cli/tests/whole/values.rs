@@ -6,7 +6,7 @@ use crate::{
 };
 use octavius_client::{Kind, v1::ExecutionState};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Values that were cut, joined or expanded on their way once, by somebody.
 const VALUES: [(&str, &str); 12] = [
@@ -114,4 +114,58 @@ async fn wrong_arguments_are_refused_all_at_once_and_nothing_is_stored() {
 
     let fits = world.client.execute("show", with("x".repeat(131_069))).await.unwrap();
     assert_eq!(fits.state(), ExecutionState::Pending);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_much_is_refused_with_its_size_and_the_limit_and_nothing_is_stored() {
+    let mut world = World::new(1);
+    world.controller.start();
+    world.serves().await;
+    let user = User::of(&world);
+    user.job("show", SHOW, arguments(&NAMES)).await;
+
+    // 1.6 MB together, of which each fits; and in one, which no command line takes.
+    let words = (0..16).map(|n| format!("a{n:02}={}", "x".repeat(100_000 - "a00".len())));
+    let words: Vec<_> = words.collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let refused = user.document(&[&["execute", "show"], &words[..]].concat()).await;
+    let told =
+        "all values have 1600000 bytes, and 524288 are the most: pass large inputs by reference";
+    assert_given(&refused, &[("", told)]);
+    user.file("one.json", &json!({ "a": "x".repeat(1_600_000 - "a=".len()) }));
+    let refused = user.document(&["execute", "show", "-f", "one.json"]).await;
+    let told = "has 1600000 bytes with its name, and an environment variable holds 131071: pass large inputs by \
+                reference";
+    assert_given(&refused, &[("a", told)]);
+
+    // Short ones come to the controller, which knows how many there can be, and which.
+    let mut many = String::new();
+    (0..10_000).for_each(|n| writeln!(many, "n{n}: x").unwrap());
+    std::fs::write(user.path("many.yaml"), many).unwrap();
+    let words: Vec<_> = (0..10_000).map(|n| format!("n{n}=x")).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    for given in [&words[..], &["-f", "many.yaml"]] {
+        let (document, status) = user.document(&[&["execute", "show"], given].concat()).await;
+        assert_eq!(status, 3, "{document}");
+        let told =
+            "are 10000, and no job takes more than 1000: leave out those that are not the job's";
+        let faults = json!([{ "field": "arguments", "description": told }]);
+        assert_eq!(document["error"]["violations"], faults);
+    }
+    let ran = user.run(&[&["execute", "show"], &words[..100]].concat()).await;
+    assert_eq!((ran.status, ran.out.len()), (Some(3), 0), "{ran:?}");
+    let named = ran.err.lines().filter(|line| line.starts_with("  `arguments.")).count();
+    assert_eq!(named, 20, "{ran:?}");
+    assert!(ran.err.contains("\n  and 81 more faults\n"), "{ran:?}");
+    assert_eq!(user.says(&["executions"]).await, "");
+}
+
+/// What the client itself finds wrong with values: it asks nobody.
+#[track_caller]
+fn assert_given((document, status): &(serde_json::Value, i32), faults: &[(&str, &str)]) {
+    let error = &document["error"];
+    assert_eq!((*status, error["kind"].as_str()), (2, Some("usage")), "{document}");
+    assert_eq!(error["source"], "arguments of `show`");
+    let one = |(field, told): &(&str, &str)| json!({ "field": field, "description": told });
+    assert_eq!(error["violations"], faults.iter().map(one).collect::<serde_json::Value>());
 }

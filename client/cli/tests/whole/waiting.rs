@@ -4,12 +4,13 @@ use crate::{
     user::{User, arguments},
     world::{World, eventually},
 };
-use octavius_client::v1::ExecutionState;
+use octavius_client::v1::{Execution, ExecutionState, ExecutorState};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pending_says_what_it_waits_for() {
     let mut world = World::new(1);
+    world.configure_controller("executor_ping_deadline", json!(3));
     world.controller.start();
     world.serves().await;
     let user = User::of(&world);
@@ -52,6 +53,51 @@ async fn pending_says_what_it_waits_for() {
     assert_eq!(world.client.execution(&image).await.unwrap().state(), ExecutionState::Pending);
     let cancelled = user.says(&["cancel", &image]).await;
     assert!(cancelled.starts_with(&format!("execution {image} is cancelled")), "{cancelled}");
+
+    // Of what is there, none will do.
+    let moon = user.execute(&["wait", &word, "--on", "zone=moon"]).await;
+    assert_eq!(
+        state(&moon).await,
+        "pending: no executor has the label `zone=moon`: see `octavius executors -o wide`"
+    );
+    user.job("again", "exit 3", json!({ "retry": { "attempts": 2, "pause": "1h" } })).await;
+    let again = user.execute(&["again"]).await;
+    world.reaches(&again, |execution| execution.attempt == 2).await;
+    let pauses = state(&again).await;
+    assert!(
+        pauses.starts_with("pending: attempt 2 of 2 is made at 20")
+            && pauses.ends_with("Z; the one before: the program exited with 3"),
+        "{pauses}"
+    );
+    std::fs::remove_file(&go).unwrap();
+    let alone = json!({ "concurrency": 1, "env_vars": arguments(&["go!"])["env_vars"] });
+    user.job("alone", "while [ ! -e \"$go\" ]; do sleep 0.02; done", alone).await;
+    let first = user.execute(&["alone", &word]).await;
+    world.reaches(&first, |execution| execution.state() == ExecutionState::Running).await;
+    let second = user.execute(&["alone", &word]).await;
+    assert_eq!(
+        state(&second).await,
+        "pending: waits for a place of its job: `concurrency` of `alone` is 1, and so many run; it is the next"
+    );
+
+    world.executor.kill();
+    let silent = |execution: &Execution| execution.reason.contains("is silent");
+    world.reaches(&second, silent).await;
+    let executors = world.client.executors().await.unwrap();
+    assert_eq!(executors[0].state(), ExecutorState::Expired);
+    let third = user.execute(&["wait", &word]).await;
+    for id in [&second, &third] {
+        assert_eq!(
+            state(id).await,
+            "pending: every executor that could run it is silent: see `octavius executors`"
+        );
+    }
+    // None of that was the last word.
+    world.executor.start();
+    std::fs::write(&go, "").unwrap();
+    for id in [&first, &second, &third] {
+        assert_eq!(world.over(id).await.state(), ExecutionState::Succeeded);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,7 +39,9 @@ pub(in crate::grpc) fn arguments_of_some_job(
 ) -> Option<()> {
     let count = arguments.len();
     check.demand(count <= MOST_ARGUMENTS, "arguments", || {
-        format!("are {count}, and no job takes more than {MOST_ARGUMENTS}")
+        format!(
+            "are {count}, and no job takes more than {MOST_ARGUMENTS}: leave out those that are not the job's"
+        )
     })
 }
 

@@ -66,9 +66,15 @@ pub enum Shipped {
 pub(super) struct Shipping {
     target: watch::Sender<Option<Target>>,
     shipped: watch::Receiver<Option<(Target, Shipped)>>,
+    reached: watch::Receiver<(u64, u64)>,
 }
 
 impl Shipping {
+    /// Size and CRC-64/XZ of what the controller has, as it last said.
+    pub(super) fn reached(&self) -> (u64, u64) {
+        *self.reached.borrow()
+    }
+
     /// Says up to where the log is to be sent.
     pub(super) fn send_until(&self, until: Until) {
         self.target.send_if_modified(|target| {
@@ -107,6 +113,7 @@ pub(super) struct Shipper {
     lease: watch::Receiver<LeaseName>,
     target: watch::Receiver<Option<Target>>,
     shipped: watch::Sender<Option<(Target, Shipped)>>,
+    reached: watch::Sender<(u64, u64)>,
     position: Position,
     backoff: Backoff,
     missing: u32,
@@ -136,17 +143,19 @@ impl Shipper {
     pub(super) fn new(tools: Arc<Tools>, lease: watch::Receiver<LeaseName>) -> (Self, Shipping) {
         let (target, wanted) = watch::channel(None);
         let (shipped, seen) = watch::channel(None);
+        let (reached, last) = watch::channel((0, 0)); // the CRC-64/XZ of no bytes is 0
         let shipper = Self {
             tools,
             lease,
             target: wanted,
             shipped,
+            reached,
             position: Position::default(),
             backoff: Backoff::default(),
             missing: 0,
             last_append: None,
         };
-        (shipper, Shipping { target, shipped: seen })
+        (shipper, Shipping { target, shipped: seen, reached: last })
     }
 
     /// Sends for ever: it ends by being dropped.
@@ -295,6 +304,8 @@ impl Shipper {
                         self.backoff.reset();
                     }
                     self.position.acknowledged(&answer);
+                    let durable = (answer.durable, answer.durable_crc);
+                    self.reached.send_replace(self.position.arrived().unwrap_or(durable));
                     return answer;
                 }
                 Err(failure) => self.pause(lease, &failure).await,
