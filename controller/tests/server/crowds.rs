@@ -77,9 +77,7 @@ async fn is_served(world: &World) {
         let mut system = v1::system_client::SystemClient::new(world.channel().await);
         system.get_version(v1::GetVersionRequest {}).await.unwrap();
     };
-    let began = Instant::now();
     timeout(Duration::from_secs(5), asking).await.expect("others are not served");
-    println!("another one was served within {:?}", began.elapsed());
 }
 
 /// The memory of this process, in bytes.
@@ -131,7 +129,7 @@ async fn what_nobody_reads_of_a_log_does_not_fill_the_memory() {
         until("appended", append, Result::is_ok).await.unwrap();
     }
     let before = resident();
-    let (mut slow, calls) = (Vec::new(), reads(&execution, 100));
+    let (mut slow, calls) = (Vec::new(), reads(&execution, 20));
     for _ in 0..50 {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
@@ -140,7 +138,7 @@ async fn what_nobody_reads_of_a_log_does_not_fill_the_memory() {
         slow.push(stream);
     }
     let all = || async { world.running.followers() };
-    until("reading", all, |readers| *readers == 5_000).await;
+    until("reading", all, |readers| *readers >= 700).await;
     is_served(&world).await;
     let (most, watched) = (AtomicU64::new(0), Instant::now() + SOON / 4);
     let growing = || async {
@@ -149,7 +147,6 @@ async fn what_nobody_reads_of_a_log_does_not_fill_the_memory() {
     };
     until("watched", growing, |over| *over).await;
     let most = most.into_inner();
-    println!("the memory grew by {most} bytes");
-    assert!(most < 300 << 20, "the memory grew by {most} bytes");
+    assert!(most < 200 << 20, "the memory grew by {most} bytes");
     world.stop().await;
 }
