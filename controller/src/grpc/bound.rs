@@ -3,7 +3,8 @@
 //!
 //! Two bounds. Calls that are not answered yet: [`MOST_CALLS`]. Bytes that came and are not decoded yet, of all
 //! connections together: [`MOST_BYTES`]; what a connection itself may buffer is its window. A call over one of them is
-//! refused with `RESOURCE_EXHAUSTED`; one whose message says that it is too large, at once with `INVALID_ARGUMENT`. Readers of logs are counted here only until their stream begins.
+//! refused with `RESOURCE_EXHAUSTED`; one whose message says that it is too large, at once with `INVALID_ARGUMENT`; one
+//! whose message does not come, after [`MESSAGE_WITHIN`]. Readers of logs are counted here only until their stream begins.
 
 use super::{door::Rpc, status::RequestError};
 use http::{Request, Response};
