@@ -10,6 +10,13 @@ use octavius_service::telemetry::metrics::{
 /// All of them.
 pub const METRICS: &[Metric] = &[
     Metric {
+        name: "octavius_connections_closed_total",
+        kind: Counter,
+        unit: Unit::Count,
+        labels: &["reason"],
+        help: "Connections that were closed because there are too many (`full`), because they did not call (`silent`), or because nobody read at their other end (`stuck`).",
+    },
+    Metric {
         name: "octavius_executors",
         kind: Gauge,
         unit: Unit::Count,

@@ -3,18 +3,23 @@
 //!
 //! Two bounds. Calls that are not answered yet: [`MOST_CALLS`]. Bytes that came and are not decoded yet, of all
 //! connections together: [`MOST_BYTES`]; what a connection itself may buffer is its window. A call over one of them is
-//! refused with `RESOURCE_EXHAUSTED`; one whose message says that it is too large, at once with `INVALID_ARGUMENT`. Readers of logs are counted here only until their stream begins.
+//! refused with `RESOURCE_EXHAUSTED`; one whose message says that it is too large, at once with `INVALID_ARGUMENT`; one
+//! whose message does not come, after [`MESSAGE_WITHIN`]. Readers of logs are counted here only until their stream begins.
 
-use super::status::RequestError;
+use super::{door::Rpc, status::RequestError};
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use octavius_protocol::MAX_MESSAGE;
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
+};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
@@ -24,6 +29,9 @@ pub const MOST_CALLS: usize = 98_304;
 /// The most bytes of requests that came and are not decoded yet: some fifty messages of the largest size, and a hundred
 /// thousand of the usual ones.
 pub const MOST_BYTES: usize = 256 << 20;
+/// For how long a message may take to come: the largest over a line of 2 Mbit/s. Else a call that sends none would
+/// keep its place for ever.
+const MESSAGE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Bounds the calls, and the bytes, of all services inside together.
 #[derive(Clone, Debug)]
@@ -83,8 +91,10 @@ where
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         };
         let bounds = self.bounds.clone();
+        let in_time = Rpc::from_path(request.uri().path()).is_some();
+        let (held, head) = (None, Head::default());
         let request = request
-            .map(|inner| Body::new(Counted { inner, bounds, held: None, head: Head::default() }));
+            .map(|inner| Body::new(Counted { inner, bounds, held, head, in_time, late: None }));
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
@@ -102,6 +112,10 @@ struct Counted {
     /// As many as it has brought so far.
     held: Option<OwnedSemaphorePermit>,
     head: Head,
+    /// Whether it is one message, and not a conversation.
+    in_time: bool,
+    /// Once it is waited for: until when.
+    late: Option<Pin<Box<Sleep>>>,
 }
 
 /// What comes before a message: a byte that says whether it is compressed, and its size in four.
@@ -148,7 +162,14 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+            let within = MESSAGE_WITHIN;
+            let late = self.late.get_or_insert_with(|| Box::pin(sleep(within)));
+            if late.as_mut().poll(context).is_ready() && self.in_time {
+                return Poll::Ready(Some(Err(RequestError::Slow { within }.into())));
+            }
+            return Poll::Pending;
+        };
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
@@ -181,6 +202,21 @@ mod tests {
     fn code(answer: &Response<Body>) -> Option<Code> {
         let status = answer.headers().get(Status::GRPC_STATUS)?;
         Some(Code::from_bytes(status.as_bytes()))
+    }
+
+    /// A body of which nothing comes.
+    struct Silence;
+
+    impl http_body::Body for Silence {
+        type Data = bytes::Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+            Poll::Pending
+        }
     }
 
     #[test]
@@ -224,6 +260,25 @@ mod tests {
         assert_eq!(code(&first.await.unwrap()), None);
         assert_eq!(code(&third.await.unwrap()), None);
         assert_eq!(code(&call().await.unwrap()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_never_comes_is_not_waited_for_and_a_conversation_is() {
+        let receiving = service_fn(|request: Request<Body>| async move {
+            let mut body = request.into_body();
+            let frame =
+                poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context));
+            let status = frame.await.unwrap().unwrap_err();
+            Ok::<_, Infallible>(status.into_http())
+        });
+        let service = BoundLayer::new(2, 1_000).layer(receiving);
+        let call = |path: &str| {
+            let request = Request::builder().uri(path).body(Body::new(Silence)).unwrap();
+            tokio::time::timeout(3 * MESSAGE_WITHIN, service.clone().oneshot(request))
+        };
+        let ours = call("/octavius.v1.Jobs/ListJobs").await.unwrap();
+        assert_eq!(code(&ours.unwrap()), Some(Code::DeadlineExceeded));
+        assert!(call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").await.is_err());
     }
 
     #[tokio::test]

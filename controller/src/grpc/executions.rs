@@ -1,7 +1,7 @@
 //! The service `Executions`.
 
 use super::{
-    MOST_FOLLOWERS, Services,
+    MOST_FOLLOWERS, Peer, Services,
     convert::{checked, executions, fitting, listing, page_size},
     door::Rpc,
     read_log, spread,
@@ -106,8 +106,9 @@ impl v1::executions_server::Executions for Services {
         &self,
         request: Request<v1::ReadLogRequest>,
     ) -> Result<Response<Self::ReadLogStream>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
         let (_, request) = self.parts.door.enter(Rpc::ReadLog, request)?;
-        let mut answer = Response::new(read_log::open(self, request).await?);
+        let mut answer = Response::new(read_log::open(self, request, peer).await?);
         let readers = MOST_FOLLOWERS.saturating_sub(self.parts.followers.available_permits());
         let spread = spread::of_readers(self.parts.liveness.known(), readers);
         let spread = MetadataValue::from(u64::try_from(spread.as_millis()).unwrap_or(u64::MAX));

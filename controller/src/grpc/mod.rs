@@ -12,6 +12,7 @@ mod executors;
 mod health;
 mod jobs;
 mod meter;
+mod peer;
 mod read_log;
 mod secrets;
 mod spread;
@@ -21,6 +22,7 @@ mod system;
 pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};
 pub use health::watch_health;
 pub use meter::MeterLayer;
+pub use peer::{Answers, Peer, PeerLayer};
 
 use crate::{
     job_queue::QueueHandle, liveness::LivenessHandle, log_store::LogHandle,

@@ -4,7 +4,7 @@
 //! place among the readers go with it.
 
 use super::{
-    MOST_FOLLOWERS, Services,
+    MOST_FOLLOWERS, Peer, Services,
     convert::{checked, executions},
     status::RequestError,
 };
@@ -33,6 +33,7 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(super) async fn open(
     services: &Services,
     request: v1::ReadLogRequest,
+    peer: Option<Peer>,
 ) -> Result<BoxStream<'static, Result<v1::ReadLogResponse, Status>>, Status> {
     let id = checked(|check| check.id("execution", &request.execution))?;
     let wanted = checked(|check| executions::wanted(&request, check))?;
@@ -70,6 +71,7 @@ pub(super) async fn open(
         over: is_over(&shown, attempt),
         look_at: next_look(),
         last_look: false,
+        peer,
         _place: place,
     };
     let answers =
@@ -117,6 +119,8 @@ struct Reading {
     look_at: Instant,
     /// Whether the log was read up to its end since it was known to be over.
     last_look: bool,
+    /// Whose answers wait to be written.
+    peer: Option<Peer>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -133,7 +137,13 @@ impl Reading {
 
     async fn answer(&mut self) -> Result<(v1::ReadLogResponse, bool), Status> {
         loop {
-            match self.reader.next().await? {
+            let turn = match &self.peer {
+                Some(peer) => peer.turn().await,
+                None => None,
+            };
+            let piece = self.reader.next().await?;
+            drop(turn);
+            match piece {
                 Piece::Bytes { offset, .. } | Piece::Gap { offset, .. } if offset >= self.until => {
                     return Ok((executions::end_for_now(self.until, true), false));
                 }

@@ -52,6 +52,12 @@ pub(super) enum RequestError {
         /// The bound.
         limit: usize,
     },
+    /// One message does not come.
+    #[error("the request did not come within {within:?}: send it again, less at a time")]
+    Slow {
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// One message is too large.
     #[error("the request has {size} bytes, and at most {limit} are taken: send less at a time")]
     TooLarge {
@@ -251,6 +257,7 @@ statuses! {
     RequestError => |error| match error {
         RequestError::Invalid(faults) => Meaning::invalid("INVALID_REQUEST", faults),
         RequestError::TooLarge { .. } => Meaning::new(Code::InvalidArgument, "TOO_LARGE"),
+        RequestError::Slow { .. } => Meaning::new(Code::DeadlineExceeded, "SLOW"),
         RequestError::Ending => Meaning::unavailable("ENDING"),
         RequestError::Calls { .. } | RequestError::Bytes { .. } => {
             let help = "More is asked than can be answered: call less often, or from fewer clients.";

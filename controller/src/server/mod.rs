@@ -3,6 +3,7 @@
 //! [`Controller::start`] wires them, the one below first; [`Running::stop`] ends them, the one above first, each step
 //! with a deadline and a line in the log. Not here: signals, exit codes, the log itself. A process may have several.
 
+mod connections;
 mod error;
 #[cfg(feature = "fault-injection")]
 mod faults;
@@ -15,7 +16,7 @@ pub use faults::Faults;
 
 use crate::{
     configuration::{Configuration, StoreKind},
-    grpc::{self, BoundLayer, MeterLayer, door},
+    grpc::{self, BoundLayer, MeterLayer, PeerLayer, door},
     job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
     liveness::{self, LivenessHandle, LivenessLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
@@ -46,7 +47,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::Server;
 
 /// The most executors that a controller knows.
 const MOST_EXECUTORS: usize = 10_000;
@@ -59,6 +60,8 @@ const WINDOW: u32 = 8 << 20;
 /// Calls at a time on one connection; further ones wait at the caller's. An executor's carries two parked calls and an
 /// append for each log that grows, a client's a few; a proxy that needs more for its many opens another connection.
 const MOST_STREAMS: u32 = 1_024;
+/// The most bytes of a request's metadata: a token and a name are a few hundred.
+const MOST_HEADER_BYTES: u32 = 16 << 10;
 /// Parked calls cross gateways that forget silent connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
@@ -289,8 +292,8 @@ fn serve(
     let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
     let routes = grpc::routes(parts, health)?;
     tokio::spawn(grpc::watch_health(reporter, system.actors().to_vec(), ending.clone()));
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
+        .layer(PeerLayer)
         .layer(MeterLayer)
         .layer(BoundLayer::new(grpc::MOST_CALLS, grpc::MOST_BYTES))
         .initial_connection_window_size(WINDOW)
@@ -298,7 +301,8 @@ fn serve(
         .max_concurrent_streams(MOST_STREAMS)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .http2_max_header_list_size(MOST_HEADER_BYTES)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, ending.cancelled_owned());
+        .serve_with_incoming_shutdown(connections::incoming(listener), ending.cancelled_owned());
     Ok(tokio::spawn(server))
 }

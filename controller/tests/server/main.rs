@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
 
 mod burst;
+mod crowds;
 mod executions;
 mod executors;
 mod faults;
