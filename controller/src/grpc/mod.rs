@@ -5,17 +5,17 @@
 //! when the controller does, and with its caller.
 
 mod bound;
-mod convert;
+pub(crate) mod convert;
 pub mod door;
 mod executions;
-mod executors;
+pub(crate) mod executors;
 mod health;
 mod jobs;
 mod meter;
 mod read_log;
 mod secrets;
 mod spread;
-mod status;
+pub(crate) mod status;
 mod system;
 
 pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};
