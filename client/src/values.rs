@@ -3,12 +3,8 @@
 
 use crate::error::Error;
 use crate::fault::{Fault, Faults};
+use octavius_protocol::{MAX_ARGUMENTS, MAX_VARIABLE};
 use std::{collections::BTreeMap, fs, path::Path};
-
-/// The most bytes that one environment variable holds, with its name and the `=` between them.
-const MOST_OF_ONE: usize = 131_071;
-/// The most bytes of all values with their names.
-const MOST_OF_ALL: usize = 512 << 10;
 
 /// Reads the values in the file at `path`, as [`parse_values`].
 ///
@@ -41,10 +37,10 @@ pub fn parse_values(text: &str, source: &str) -> Result<BTreeMap<String, String>
 pub(crate) fn check(job: &str, values: &BTreeMap<String, String>) -> Result<(), Faults> {
     let mut list: Vec<Fault> = values.iter().filter_map(|(name, value)| one(name, value)).collect();
     let all: usize = values.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if all > MOST_OF_ALL && list.is_empty() {
+    if all > MAX_ARGUMENTS && list.is_empty() {
         list.push(Fault::new(
             "",
-            format!("all values have {all} bytes, and {MOST_OF_ALL} are the most: pass large inputs by reference"),
+            format!("all values have {all} bytes, and {MAX_ARGUMENTS} are the most: pass large inputs by reference"),
         ));
     }
     match list.is_empty() {
@@ -57,9 +53,9 @@ fn one(name: &str, value: &str) -> Option<Fault> {
     let size = name.len() + 1 + value.len();
     let problem = if value.contains('\0') {
         "holds a NUL byte, which no environment variable can: encode the value, for example as base64".to_owned()
-    } else if size > MOST_OF_ONE {
+    } else if size > MAX_VARIABLE {
         format!(
-            "has {size} bytes with its name, and an environment variable holds {MOST_OF_ONE}: pass large inputs by reference"
+            "has {size} bytes with its name, and an environment variable holds {MAX_VARIABLE}: pass large inputs by reference"
         )
     } else {
         return None;
@@ -77,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_value_fills_its_variable_to_the_last_byte_and_no_further() {
-        let fits = MOST_OF_ONE - "a=".len();
+        let fits = MAX_VARIABLE - "a=".len();
         assert!(check("j", &values(&[("a", "x".repeat(fits))])).is_ok());
         let refused = check("j", &values(&[("a", "x".repeat(fits + 1))])).unwrap_err();
         assert_eq!(refused.list[0].key, "a");

@@ -15,11 +15,11 @@ use std::{
 /// Where the controller listens unless it is told otherwise.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Pings and their answers need some time of their own.
-const SHORTEST_PING_DEADLINE: Duration = Duration::from_millis(100);
+pub(crate) const SHORTEST_PING_DEADLINE: Duration = Duration::from_millis(100);
 /// Whoever waits for an execution, or says a wish again, comes back within this time.
-const SHORTEST_HISTORY: Duration = Duration::from_secs(60 * 60);
+pub(crate) const SHORTEST_HISTORY: Duration = Duration::from_secs(60 * 60);
 /// A segment of a log is about that large.
-const LEAST_LOG_LIMIT: Bytes = Bytes(1 << 20);
+pub(crate) const LEAST_LOG_LIMIT: Bytes = Bytes(1 << 20);
 
 choice! {
     /// Where the state is kept.
@@ -102,7 +102,8 @@ impl Bounds for Configuration {
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         if self.executor_ping_deadline < SHORTEST_PING_DEADLINE {
-            let remedy = "give a time of at least `100ms`, for example `9s`";
+            let least = SHORTEST_PING_DEADLINE.shown();
+            let remedy = format!("give a time of at least `{least}`, for example `9s`");
             faults.push(Fault::new("executor_ping_deadline", remedy));
         }
         if self.executor_lost_after <= self.executor_ping_deadline {
@@ -121,7 +122,8 @@ impl Bounds for Configuration {
             faults.push(Fault::new("keep_logs_for", "give a time above zero, for example `30d`"));
         }
         if self.keep_executions_for < SHORTEST_HISTORY {
-            let remedy = "give a time of at least `1h`, for example `30d`";
+            let least = SHORTEST_HISTORY.shown();
+            let remedy = format!("give a time of at least `{least}`, for example `30d`");
             faults.push(Fault::new("keep_executions_for", remedy));
         }
         if self.log_file_max_size_in_mb == 0 {

@@ -7,6 +7,7 @@ pub mod caller;
 pub mod configuration;
 pub mod grpc;
 pub mod job_queue;
+pub mod limits;
 pub mod liveness;
 pub mod log_store;
 pub mod metrics;

@@ -4,7 +4,7 @@ use crate::link::Offer;
 use octavius_protocol::id::ExecutorId;
 use octavius_service::{
     choice,
-    configuration::{Bounds, Bytes, Derived, Fault},
+    configuration::{Bounds, Bytes, Derived, Fault, Setting},
     section,
     telemetry::logging::{self, Format, Level},
 };
@@ -92,7 +92,14 @@ choice! {
 
 /// The most attempts that can be taken at once. As many again may have ended and wait to be sent, and a sign of life names
 /// 10,000 at the most.
-const MOST_PLACES: u32 = 5000;
+pub(crate) const MOST_PLACES: u32 = 5000;
+/// The least that may be kept of a log.
+pub(crate) const LEAST_SPOOL: Bytes = Bytes(64 << 10);
+/// The most mebibytes of a file that is logged to.
+pub(crate) const MOST_LOG_FILE_MIB: u64 = 1 << 20;
+/// The times that a call, and the time between two of them, may have.
+pub(crate) const SHORTEST_CALL: Duration = Duration::from_millis(100);
+pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(3600);
 
 fn cores() -> u32 {
     thread::available_parallelism()
@@ -153,21 +160,25 @@ impl Bounds for Configuration {
         demand(self.executor().is_ok(), "id", id);
         let host = "give host and port of the controller, for example `localhost:3000`";
         demand(!self.cp_host.is_empty(), "cp_host", host);
-        let call = "give a time from `100ms` to `1h`, for example `10s`";
-        let sensible = Duration::from_millis(100)..=Duration::from_secs(3600);
-        demand(sensible.contains(&self.conn_time_out), "conn_time_out", call);
-        let ping = "give a time from `100ms` to `1h`, for example `2s`";
-        demand(sensible.contains(&self.ping_interval), "ping_interval", ping);
-        let capacity =
-            "give a number from 1 to 5000; whoever wants no work here stops the executor";
+        let sensible = SHORTEST_CALL..=LONGEST_CALL;
+        let time = |example| {
+            let (shortest, longest) = (SHORTEST_CALL.shown(), LONGEST_CALL.shown());
+            format!("give a time from `{shortest}` to `{longest}`, for example `{example}`")
+        };
+        demand(sensible.contains(&self.conn_time_out), "conn_time_out", &time("10s"));
+        demand(sensible.contains(&self.ping_interval), "ping_interval", &time("2s"));
+        let capacity = format!(
+            "give a number from 1 to {MOST_PLACES}; whoever wants no work here stops the executor"
+        );
         let possible = self.capacity.is_none_or(|capacity| (1..=MOST_PLACES).contains(&capacity));
-        demand(possible, "capacity", capacity);
-        demand(self.spool_max.0 >= 64 << 10, "spool_max", "give at least `64KiB`");
-        let largest = "give a number from 1 to 1048576";
+        demand(possible, "capacity", &capacity);
+        let least = format!("give at least `{}`", LEAST_SPOOL.shown());
+        demand(self.spool_max.0 >= LEAST_SPOOL.0, "spool_max", &least);
+        let largest = format!("give a number from 1 to {MOST_LOG_FILE_MIB}");
         demand(
-            (1..=1 << 20).contains(&self.log_file_max_size_in_mb),
+            (1..=MOST_LOG_FILE_MIB).contains(&self.log_file_max_size_in_mb),
             "log_file_max_size_in_mb",
-            largest,
+            &largest,
         );
         faults
     }

@@ -8,6 +8,7 @@ pub mod attempts;
 pub mod configuration;
 pub mod heartbeat;
 pub mod lease;
+pub mod limits;
 pub mod link;
 pub mod metrics;
 pub mod poller;

@@ -15,7 +15,11 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
 });
 
 /// How many characters an execution's id has.
-const TEXT: usize = 26;
+pub const TEXT: usize = 26;
+/// The most characters of the name of a job, and of an executor's id.
+pub const MOST_NAME: usize = 63;
+/// The most characters of the name of an argument or of a secret.
+pub const MOST_VARIABLE: usize = 255;
 
 /// A text that is not the id it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -171,7 +175,7 @@ text_id!(
     "a job's name: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last",
     |text| {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        (1..=63).contains(&text.len())
+        (1..=MOST_NAME).contains(&text.len())
             && text.bytes().all(inner)
             && !text.starts_with('-')
             && !text.ends_with('-')
@@ -184,7 +188,7 @@ text_id!(
     "an executor's id: 1 to 63 characters of `a-z`, `A-Z`, `0-9`, `-`, `_` and `.`, the first a letter or digit",
     |text| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        (1..=63).contains(&text.len())
+        (1..=MOST_NAME).contains(&text.len())
             && text.bytes().all(inner)
             && text.as_bytes()[0].is_ascii_alphanumeric()
     }
@@ -195,7 +199,7 @@ text_id!(
     VariableName,
     "a name for an environment variable: `[A-Za-z_][A-Za-z0-9_]*`, at most 255 characters, neither `OCTAVIUS_…` nor `LD_…`",
     |text| {
-        (1..=255).contains(&text.len())
+        (1..=MOST_VARIABLE).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             && !text.as_bytes()[0].is_ascii_digit()
             && !text.starts_with("OCTAVIUS_")
@@ -301,6 +305,14 @@ mod tests {
             let refused = bad.parse::<JobName>().unwrap_err().to_string();
             assert!(refused.contains("1 to 63 characters"), "{refused}");
         }
+        for text in [
+            "".parse::<JobName>().unwrap_err().to_string(),
+            "".parse::<ExecutorId>().unwrap_err().to_string(),
+        ] {
+            assert!(text.contains(&format!("1 to {MOST_NAME} characters")), "{text}");
+        }
+        let variable = "".parse::<VariableName>().unwrap_err().to_string();
+        assert!(variable.contains(&format!("at most {MOST_VARIABLE} characters")), "{variable}");
         assert!("hello-friend".parse::<JobName>().is_ok());
         assert!("random-ID".parse::<ExecutorId>().is_ok());
         for bad in ["", "1a", "OCTAVIUS_JOB", "LD_PRELOAD", "a-b", "a=b"] {

@@ -8,6 +8,8 @@
 pub mod id;
 pub mod secret;
 
+use std::time::Duration;
+
 /// What `proto/octavius/v1/` defines.
 #[allow(missing_docs, clippy::all, clippy::pedantic)] // generated; the .proto files hold the documentation
 pub mod v1 {
@@ -29,6 +31,22 @@ pub const MAX_CURSOR: usize = 256;
 /// The largest message that either side decodes. Above the 4 MiB that tonic takes by itself, so that a too large
 /// argument is refused by name and not by the transport.
 pub const MAX_MESSAGE: usize = 5 << 20;
+
+/// The most bytes of one argument or secret as `NAME=value`: what Linux takes for one environment variable, without its
+/// NUL.
+pub const MAX_VARIABLE: usize = 131_071;
+
+/// The most bytes of all arguments of an execution, names and values together.
+pub const MAX_ARGUMENTS: usize = 512 << 10;
+
+/// The most attempts that an executor may hold, and name as held.
+pub const MAX_HELD: usize = 10_000;
+
+/// The longest limit of time that can be asked for: 365 days.
+pub const MAX_TIME: Duration = Duration::from_secs(365 * 86_400);
+
+/// The fewest characters of an execution's id that may stand for it.
+pub const LEAST_ID_PART: usize = 6;
 
 /// The metadata of an answer that streams a log: over how many milliseconds who follows it spreads its return, should it
 /// lose its controller.

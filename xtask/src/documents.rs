@@ -7,9 +7,11 @@ use octavius_controller::configuration::Configuration as Controller;
 use octavius_executor::configuration::Configuration as Executor;
 use octavius_service::{
     configuration::{self, Table, table},
+    limits::{self, Section},
     telemetry::metrics::{self, Metric},
 };
 use std::{fs, path::Path};
+use tonic::Code;
 
 /// The metrics of each crate.
 const METRICS: &[&[Metric]] =
@@ -20,12 +22,38 @@ fn configurations() -> Vec<Table> {
     vec![table::<Controller>(), table::<Executor>()]
 }
 
+/// The bounds that each crate's callers meet.
+pub(crate) fn all_limits() -> Vec<Section> {
+    let parts = [
+        octavius_controller::limits::limits(),
+        octavius_executor::limits::limits(),
+        octavius_cli::limits(),
+    ];
+    parts.concat()
+}
+
+/// What is wrong with the rows of the table of limits itself.
+fn faults_of_limits() -> Vec<String> {
+    let files = configurations();
+    let jobs = include_str!("../../docs/job-definitions.md");
+    let knows = |key: &str| {
+        let of_a_server = files.iter().flat_map(|file| &file.keys).any(|known| known.name == key);
+        of_a_server || jobs.contains(&format!("| `{key}` |"))
+    };
+    let is_status = |name: &str| {
+        let plain = name.replace('_', "");
+        (0..=16).any(|code| format!("{:?}", Code::from(code)).eq_ignore_ascii_case(&plain))
+    };
+    limits::faults(&all_limits(), is_status, knows)
+}
+
 /// Each document: where it is, and what it holds.
-fn documents() -> [(&'static str, String); 3] {
+fn documents() -> [(&'static str, String); 4] {
     [
         ("docs/commands.md", octavius_cli::commands_page()),
         ("docs/metrics.md", metrics::page(METRICS)),
         ("docs/configuration.md", configuration::page(&configurations())),
+        ("docs/limits.md", limits::page(&all_limits())),
     ]
 }
 
@@ -42,6 +70,7 @@ pub(crate) fn write(root: &Path) -> Result<()> {
 /// Documents that are not what the code says, and tables that are wrong.
 pub(crate) fn faults(root: &Path) -> Result<Vec<String>> {
     let mut faults = metrics::faults(METRICS);
+    faults.extend(faults_of_limits());
     for (path, text) in documents() {
         let found = fs::read_to_string(root.join(path));
         if found.with_context(|| path.to_owned())? != text {
@@ -61,8 +90,13 @@ mod tests {
     }
 
     #[test]
+    fn the_tables_of_limits_are_sound() {
+        assert_eq!(faults_of_limits(), Vec::<String>::new());
+    }
+
+    #[test]
     fn every_server_is_in_the_documents() {
-        let [(_, commands), (_, metrics), (_, keys)] = documents();
+        let [(_, commands), (_, metrics), (_, keys), (_, limits)] = documents();
         assert!(commands.contains("## octavius execute"), "{commands}");
         for metric in ["octavius_actor_up", "octavius_queue_pending", "octavius_executor_attempts"]
         {
@@ -70,6 +104,10 @@ mod tests {
         }
         for file in ["## `controller_config.json`", "## `executor_config.json`"] {
             assert!(keys.contains(file), "{file}");
+        }
+        for section in ["## Job definitions", "## An executor and its file", "## The command line"]
+        {
+            assert!(limits.contains(section), "{section}");
         }
         // The same text on every machine: what depends on one is no default.
         assert!(keys.contains("| `capacity` | a whole number up to 4294967295 | none |"), "{keys}");

@@ -71,7 +71,10 @@ fn ci(metadata: &Metadata) -> Result<()> {
         none(references::faults(root, &files(root, "md")?, &files(root, "rs")?))
     })?;
     step("errors are looked up by what is said", || {
-        none(messages::faults(&files(root, "md")?, &files(root, "rs")?))
+        let code = files(root, "rs")?;
+        let mut faults = messages::faults(&files(root, "md")?, &code);
+        faults.extend(messages::unsaid(&documents::all_limits(), &code));
+        none(faults)
     })?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     step("clippy", || cargo(root, &clippy, &[]))?;

@@ -9,11 +9,9 @@ use octavius_client::{
     Choice, Client, Settings, Surroundings,
     v1::{Execution, ListExecutionsRequest},
 };
-use octavius_protocol::id::ExecutionId;
+use octavius_protocol::{LEAST_ID_PART, id::ExecutionId};
 use std::path::PathBuf;
 
-/// The fewest characters of an id that may stand for it.
-const SHORTEST: usize = 6;
 /// How many of the executions that a part of an id may mean are named.
 const NAMED: usize = 5;
 
@@ -73,11 +71,11 @@ impl Context {
 /// A text that may be a part of an id.
 fn part(text: &str) -> Result<String, Failure> {
     let possible = |sign: char| sign.is_ascii_digit() || ('a'..='v').contains(&sign);
-    if (SHORTEST..26).contains(&text.len()) && text.chars().all(possible) {
+    if (LEAST_ID_PART..26).contains(&text.len()) && text.chars().all(possible) {
         return Ok(text.to_owned());
     }
     Err(Failure::Usage(format!(
-        "`{text}` is not an execution's id: write its 26 characters of `0-9` and `a-v`, {SHORTEST} or more from its end, or `@last` (`octavius executions` shows them)"
+        "`{text}` is not an execution's id: write its 26 characters of `0-9` and `a-v`, {LEAST_ID_PART} or more from its end, or `@last` (`octavius executions` shows them)"
     )))
 }
 

@@ -6,14 +6,12 @@ use super::{
     variables::variables,
 };
 use octavius_protocol::{
+    MAX_TIME,
     id::JobName,
     v1::{JobDefinition, Resources, Retry},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// The wire's lengths of time end at 10,000 years; nobody waits that long.
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 pub(super) fn job(collector: &mut Collector, level: &Level<'_>) -> JobDefinition {
     let command = command(collector, level);
@@ -138,13 +136,13 @@ fn limit(
     let problem = format!(
         "write {what}, for example `\"90s\"`, `\"1h30m\"` or a number of seconds from 1 to a year's, or leave it out {absent}"
     );
-    collector.length(level, key, &problem, |length| !length.is_zero() && length <= YEAR)
+    collector.length(level, key, &problem, |length| !length.is_zero() && length <= MAX_TIME)
 }
 
 fn pause(collector: &mut Collector, level: &Level<'_>, key: &str) -> Option<Duration> {
     let problem =
         "write a length of time, for example `\"10s\"` or `\"5m\"`, or a number of seconds";
-    collector.length(level, key, problem, |length| length <= YEAR)
+    collector.length(level, key, problem, |length| length <= MAX_TIME)
 }
 
 fn retry(collector: &mut Collector, level: &Level<'_>) -> Option<Retry> {

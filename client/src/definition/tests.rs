@@ -194,6 +194,13 @@ fn one_fault_is_one_line() {
 fn what_cannot_be_parsed_says_where() {
     insta::assert_snapshot!(faults("{\n  \"name\": \"a\",\n}"), @"metadata.json: is not as JSON should be: trailing comma at line 3 column 1");
     insta::assert_snapshot!(faults("{\"name\": \"a\", \"name\": \"b\"}"), @"metadata.json: is not as JSON should be: the key `name` stands there twice at line 1 column 26");
+    let nested =
+        "{\"name\": \"a\",\n\"executor_selector\": {\n\"zone\": \"eu\",\n\"zone\": \"us\"}}";
+    let nested = parse(nested, "a.json").unwrap_err().to_string();
+    assert!(nested.contains("the key `zone` stands there twice at line 4"), "{nested}");
+    let nested = "name: a\ncommand: [a]\nexecutor_selector:\n  zone: eu\n  zone: us\n";
+    let nested = parse(nested, "a.yaml").unwrap_err().to_string();
+    assert!(nested.contains("zone") && nested.contains('5'), "{nested}");
     let twice = parse("name: a\nname: b\n", "a.yaml").unwrap_err().to_string();
     assert!(twice.contains("name") && twice.contains('2'), "{twice}");
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tonic::{Request, Response, Status, async_trait};
 
 /// The longest that a call for work is parked.
-const LONGEST_POLL: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_POLL: Duration = Duration::from_secs(30);
 
 #[async_trait]
 impl v1::executors_server::Executors for Services {

@@ -5,10 +5,10 @@
 //! when the controller does, and with its caller.
 
 mod bound;
-mod convert;
+pub(crate) mod convert;
 pub mod door;
 mod executions;
-mod executors;
+pub(crate) mod executors;
 mod health;
 mod jobs;
 mod meter;
@@ -16,7 +16,7 @@ mod peer;
 mod read_log;
 mod secrets;
 mod spread;
-mod status;
+pub(crate) mod status;
 mod system;
 
 pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};

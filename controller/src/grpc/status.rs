@@ -19,7 +19,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 /// Whose words the reasons are.
 const DOMAIN: &str = "octavius";
 /// The most bytes of a status's text.
-const MOST_TEXT_BYTES: usize = 1024;
+pub(crate) const MOST_TEXT_BYTES: usize = 1024;
 /// The most bytes of all faults in a status's details.
 const MOST_FAULT_BYTES: usize = 4 * 1024;
 /// After how long a call that found no room is worth repeating.
@@ -31,7 +31,7 @@ const LATER: Duration = Duration::from_secs(10);
 
 /// What is wrong with a request before any actor sees it, and with calls that wait.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RequestError {
+pub(crate) enum RequestError {
     /// Fields are wrong; all faults at once.
     #[error("the request is not right")]
     Invalid(Vec<Violation>),
@@ -269,7 +269,8 @@ statuses! {
     };
     DoorError => |error| match error {
         DoorError::Name => {
-            let what = "is no name: give 1 to 256 visible ASCII characters";
+            let most = super::door::MOST_NAME_BYTES;
+            let what = format!("is no name: give 1 to {most} visible ASCII characters");
             Meaning::invalid("CALLER", vec![Violation::new(super::door::USER, what)])
         }
         DoorError::NotAllowed { .. } => Meaning::new(Code::PermissionDenied, "NOT_ALLOWED"),

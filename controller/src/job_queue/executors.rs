@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 const LOOKED_UP: usize = 64;
 /// The most calls for work that are parked of one session, those counted that were given up within the last second. An
 /// executor needs one; who takes all would leave none to others.
-const POLLS_OF_ONE: usize = 64;
+pub(crate) const POLLS_OF_ONE: usize = 64;
 /// The most attempts that are remembered as not known.
 const STRANGERS: usize = 10_000;
 

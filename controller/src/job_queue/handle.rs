@@ -96,9 +96,9 @@ pub struct Orders {
 }
 
 /// The most calls that are parked at a time, for work, for orders and for ends each.
-const PARKED: usize = 20_000;
+pub(crate) const PARKED: usize = 20_000;
 /// The most KiB of arguments that are being accepted at a time.
-const SUBMITTED_KIB: u32 = 64 << 10;
+pub(crate) const SUBMITTED_KIB: u32 = 64 << 10;
 
 /// The way in to the queue. Its bounds and deadlines are settled here.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@
 pub mod attempt;
 mod delete;
 mod error;
-mod executors;
+pub(crate) mod executors;
 mod hand_out;
-mod handle;
+pub(crate) mod handle;
 mod list;
 pub mod record;
 mod report;
@@ -19,7 +19,7 @@ mod retention;
 pub mod rules;
 mod show;
 mod storage;
-mod submit;
+pub(crate) mod submit;
 pub mod terms;
 #[cfg(test)]
 mod tests;
@@ -31,6 +31,7 @@ pub use list::{LOOKED_AT, ListRequest, Listed};
 pub use rerun::{Rerun, RerunRequest};
 pub(crate) use retention::Retention;
 pub(crate) use show::pins;
+pub use submit::MOST_REQUEST_ID_BYTES;
 
 use crate::{
     liveness::record::ExecutorRecord,

@@ -19,6 +19,9 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+/// The most bytes of a request id.
+pub const MOST_REQUEST_ID_BYTES: usize = 128;
+
 /// Accepts one request to run a job. The answer comes after the execution is on disk.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Submitted, SubmitError>")]
@@ -36,9 +39,9 @@ impl Handler<Submit> for JobQueue {
     type Result = ResponseActFuture<Self, Result<Submitted, SubmitError>>;
 
     fn handle(&mut self, Submit(request): Submit, _: &mut Self::Context) -> Self::Result {
-        if request.request_id.len() > 128 {
+        if request.request_id.len() > MOST_REQUEST_ID_BYTES {
             let description = format!(
-                "it has {} bytes: give at most 128, for example a UUID",
+                "it has {} bytes: give at most {MOST_REQUEST_ID_BYTES}, for example a UUID",
                 request.request_id.len()
             );
             let violation = Violation { field: "request_id".to_owned(), description };
@@ -220,7 +223,7 @@ fn other_labels(pinned: &Pinned, request: &SubmitRequest) -> Vec<Violation> {
 }
 
 /// The most bytes of what was submitted, as it is stored: a transaction of the store takes 1 MiB.
-const STORED: usize = 900 << 10;
+pub(crate) const STORED: usize = 900 << 10;
 
 /// What is wrong with the size of what would be stored: sealed values take a third more there.
 fn too_large(spec: &Spec) -> Option<Violation> {

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// The most attempts of one execution, whatever is asked for: the earlier ones are kept in its record.
 pub const MOST_ATTEMPTS: u32 = 20;
 /// How long an attempt may take until its program runs, where nobody says.
-pub const START_TIMEOUT: Duration = Duration::from_mins(10);
+pub const USUAL_START_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// What the job and the request to run it say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl Terms {
     pub fn start_timeout(&self, offer: &ExecutorTerms) -> Limit {
         let job = self.start_timeout_ms.map(|ms| Limit::new(ms, Source::Job));
         let executor = offer.start_timeout_ms.map(|ms| Limit::new(ms, Source::Executor));
-        job.or(executor).unwrap_or(Limit { time: START_TIMEOUT, from: Source::Default })
+        job.or(executor).unwrap_or(Limit { time: USUAL_START_TIMEOUT, from: Source::Default })
     }
 
     /// How long it may wait for an executor; none: without limit.

@@ -6,7 +6,7 @@ use super::{
     look::{Heard, List},
     register::Register,
 };
-use crate::{job_queue::QueueHandle, store::StoreHandle};
+use crate::{job_queue::QueueHandle, limits::LARGEST_PAGE, store::StoreHandle};
 use octavius_protocol::id::Session;
 use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
@@ -21,16 +21,13 @@ use std::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-/// The most executors in one page.
-const MOST_LISTED: usize = 1_000;
-
 /// Room for two signs of life of each executor at once, and for those who register.
-const LIMITS: Limits = Limits { waiting: 20_480, answer: Duration::from_secs(10) };
+pub(crate) const LIMITS: Limits = Limits { waiting: 20_480, answer: Duration::from_secs(10) };
 
 /// How many register at once; further ones wait for their turn. An actor looks at all that it waits for whenever
 /// anything happens: of 10,000 executors that come back together that would be a hundred million looks, on the thread
 /// that hears who lives.
-pub(super) const REGISTERING: usize = 256;
+pub(crate) const REGISTERING: usize = 256;
 
 /// What liveness is made with.
 #[derive(Clone, Debug)]
@@ -113,7 +110,7 @@ impl LivenessHandle {
                     ListExecutorsError::PageToken(token.chars().take(80).collect())
                 })?),
             };
-        let list = List { most: most.clamp(1, MOST_LISTED), after };
+        let list = List { most: most.clamp(1, LARGEST_PAGE), after };
         let (executors, more) = self.actor.query(Priority::Read, list).await?;
         let last = executors.last().filter(|_| more);
         let next_page_token = last.map_or_else(String::new, |seen| seen.record.id.to_string());

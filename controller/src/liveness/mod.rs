@@ -6,7 +6,7 @@
 //! What an executor holds, and what becomes of it, is the queue's.
 
 mod error;
-mod handle;
+pub(crate) mod handle;
 mod look;
 pub mod record;
 mod register;

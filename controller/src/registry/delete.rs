@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// So many names of deleted jobs are remembered with their last versions; beyond it the one deleted first is forgotten.
-pub(super) const MOST_GONE: usize = 10_000;
+pub(crate) const MOST_GONE: usize = 10_000;
 
 /// A job that nobody can execute or change as long as this is held. Dropped, it lives again.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::{
     read::{Describe, List, Pin},
     rules::{Wish, check_definition},
 };
-use crate::{caller::Caller, store::StoreHandle};
+use crate::{caller::Caller, limits::LARGEST_PAGE, store::StoreHandle};
 use octavius_protocol::id::{JobName, VariableName};
 use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
@@ -21,10 +21,7 @@ use std::{
 };
 
 /// The most jobs. All are in memory, and a name that is none is compared with all of them.
-const MOST_JOBS: usize = 10_000;
-
-/// The most jobs in one page.
-const MOST_LISTED: usize = 1_000;
+pub(crate) const MOST_JOBS: usize = 10_000;
 
 /// The way in to the registry.
 #[derive(Clone, Debug)]
@@ -113,7 +110,7 @@ impl RegistryHandle {
                     .map_err(|_| LookUpError::PageToken(token.chars().take(80).collect()))?,
             ),
         };
-        Ok(self.0.query(Priority::Read, List { most: most.clamp(1, MOST_LISTED), after }).await?)
+        Ok(self.0.query(Priority::Read, List { most: most.clamp(1, LARGEST_PAGE), after }).await?)
     }
 
     /// The job's version (0: the newest), with these arguments checked against it.

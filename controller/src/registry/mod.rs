@@ -7,16 +7,16 @@
 //! Not here: who may run a job, and what becomes of a run.
 
 mod change;
-mod delete;
+pub(crate) mod delete;
 mod error;
-mod handle;
+pub(crate) mod handle;
 mod job;
 mod pinned;
 mod read;
 pub mod rules;
 #[cfg(test)]
 mod tests;
-mod violation;
+pub(crate) mod violation;
 
 pub use change::Changed;
 pub use delete::Doomed;

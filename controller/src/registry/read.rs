@@ -4,7 +4,7 @@ use super::{
     Job, Known, LookUpError, PinError, Pinned, Registry,
     rules::{check_arguments, nearest},
 };
-use crate::store::keys;
+use crate::{limits::LARGEST_PAGE_BYTES, store::keys};
 use actix::{ActorFutureExt, Context, Handler, Message, ResponseActFuture, fut};
 use futures::future::join_all;
 use octavius_protocol::id::{JobName, VariableName};
@@ -13,9 +13,6 @@ use std::{
     ops::Bound,
     sync::Arc,
 };
-
-/// The most bytes of definitions in a page, unless one alone has more: a page has to fit into a message.
-const MOST_PAGE_BYTES: usize = 1 << 20;
 
 /// A page of jobs, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,7 +112,7 @@ impl Handler<List> for Registry {
         let (mut listed, mut waited_for, mut size) = (ListedJobs::default(), Vec::new(), 0);
         while let Some((_, known)) = rest.peek() {
             size += known.size;
-            let full = listed.jobs.len() >= list.most.max(1) || size > MOST_PAGE_BYTES;
+            let full = listed.jobs.len() >= list.most.max(1) || size > LARGEST_PAGE_BYTES;
             if full && let Some(last) = listed.jobs.last() {
                 listed.next_page_token = last.name.to_string();
                 break;

@@ -20,7 +20,7 @@ mod tests;
 
 pub use error::{RevealError, SecretError, UnsetSecrets};
 pub use handle::SecretsHandle;
-pub use rules::{MOST_SECRETS, SecretState};
+pub use rules::SecretState;
 
 use crate::store::{Commit, Range, StoreHandle, Write, Writer, keys};
 use actix::prelude::*;

@@ -2,15 +2,11 @@
 
 use crate::registry::{JobDefinition, Violation, Violations, quoted, rules::nearest};
 use jiff::Timestamp;
-use octavius_protocol::id::VariableName;
+use octavius_protocol::{MAX_VARIABLE, id::VariableName};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most bytes of a value as `NAME=value`: what Linux takes for one environment variable, without its NUL.
-pub const MOST_VALUE_BYTES: usize = 131_071;
 /// A shorter value would be found everywhere in a log, so that masking it would destroy the log.
 pub const LEAST_MASKED_BYTES: usize = 8;
-/// The most secrets that are set of one job, and the most of its replaced values that are kept.
-pub const MOST_SECRETS: usize = 100;
 
 /// What may be known of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +28,8 @@ pub fn check(
     let declared = definition.secrets.iter().any(|secret| secret.name == name);
     violations.add_if(!declared, "name", || undeclared(definition, name));
     let size = name.len() + 1 + value.len();
-    violations.add_if(size > MOST_VALUE_BYTES, "value", || {
-        format!("has {size} bytes with its name, and an environment variable holds at most {MOST_VALUE_BYTES}: give the job a place where it finds the value")
+    violations.add_if(size > MAX_VARIABLE, "value", || {
+        format!("has {size} bytes with its name, and an environment variable holds at most {MAX_VARIABLE}: give the job a place where it finds the value")
     });
     violations.add_if(value.len() < LEAST_MASKED_BYTES && !unmasked, "value", || {
         let size = value.len();
@@ -135,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_no_environment_variable_can_hold_is_refused_without_a_word_of_it() {
-        let room = MOST_VALUE_BYTES - "TOKEN=".len();
+        let room = MAX_VARIABLE - "TOKEN=".len();
         assert_eq!(wrong("TOKEN", &vec![b'x'; room], false), Vec::<String>::new());
         let large = wrong("TOKEN", &vec![b'x'; room + 1], false);
         assert!(large[0].contains("131072 bytes") && large[0].contains("131071"), "{large:?}");

@@ -1,10 +1,13 @@
 //! Setting a secret, and taking one away.
 
 use super::{
-    MOST_SECRETS, SecretError, Secrets,
+    SecretError, Secrets,
     record::{SecretRecord, ValueName, put_value},
 };
-use crate::store::{Write, keys};
+use crate::{
+    registry::rules::definition::MOST_SECRETS,
+    store::{Write, keys},
+};
 use actix::prelude::*;
 use jiff::Timestamp;
 use octavius_protocol::id::{JobName, VariableName};

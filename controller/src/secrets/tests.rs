@@ -5,7 +5,7 @@ use crate::{
     caller::Caller,
     job_queue::{self, QueueHandle, Retention, SubmitRequest, rules::QueueLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
-    registry::{Job, JobDefinition, RegistryHandle, SecretName},
+    registry::{Job, JobDefinition, RegistryHandle, SecretName, rules::definition::MOST_SECRETS},
     store::{Patience, embedded::EmbeddedOpener},
     vault::Vault,
 };

@@ -50,7 +50,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Server;
 
 /// The most executors that a controller knows.
-const MOST_EXECUTORS: usize = 10_000;
+pub(crate) const MOST_EXECUTORS: usize = 10_000;
 /// For how long the actors may take to load what is in the store.
 const START_WITHIN: Duration = Duration::from_secs(60);
 /// How many connections may wait until they are taken.
@@ -59,9 +59,9 @@ const BACKLOG: u32 = 1_024;
 const WINDOW: u32 = 8 << 20;
 /// Calls at a time on one connection; further ones wait at the caller's. An executor's carries two parked calls and an
 /// append for each log that grows, a client's a few; a proxy that needs more for its many opens another connection.
-const MOST_STREAMS: u32 = 1_024;
+pub(crate) const MOST_STREAMS: u32 = 1_024;
 /// The most bytes of a request's metadata: a token and a name are a few hundred.
-const MOST_HEADER_BYTES: u32 = 16 << 10;
+pub(crate) const MOST_HEADER_BYTES: u32 = 16 << 10;
 /// Parked calls cross gateways that forget silent connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 

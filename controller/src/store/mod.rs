@@ -20,7 +20,7 @@ mod flight;
 mod handle;
 pub mod keys;
 mod read;
-mod rules;
+pub(crate) mod rules;
 mod space;
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod suite;

@@ -5,7 +5,7 @@ use octavius_service::text::cut;
 use std::time::Duration;
 
 /// The most bytes of a text in a report: the controller refuses longer ones, again and again.
-const MOST_TEXT_BYTES: usize = 4096;
+pub(crate) const MOST_TEXT_BYTES: usize = 4096;
 
 /// A final state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,9 +1,7 @@
 //! For how much work there is room.
 
 use crate::lease::{Held, HeldPhase};
-
-/// The most attempts that an executor may name as held.
-const MOST_HELD: usize = 10_000;
+use octavius_protocol::MAX_HELD;
 
 /// How many attempts more there is room for. What has ended takes no place while its state and log are on their way,
 /// unless as much waits to be sent as there are places: then the controller is slower than the work.
@@ -12,7 +10,7 @@ pub fn free(capacity: u32, held: &[Held]) -> u32 {
         |ended| held.iter().filter(|held| (held.phase == HeldPhase::Ended) == ended).count();
     let alive = u32::try_from(count(false)).unwrap_or(u32::MAX);
     let ended = u32::try_from(count(true)).unwrap_or(u32::MAX);
-    let nameable = u32::try_from(MOST_HELD.saturating_sub(held.len())).unwrap_or(u32::MAX);
+    let nameable = u32::try_from(MAX_HELD.saturating_sub(held.len())).unwrap_or(u32::MAX);
     capacity.saturating_sub(alive.saturating_add(ended.saturating_sub(capacity))).min(nameable)
 }
 

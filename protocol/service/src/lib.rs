@@ -5,6 +5,7 @@
 
 pub mod actor;
 pub mod configuration;
+pub mod limits;
 mod open_files;
 pub mod signals;
 pub mod telemetry;

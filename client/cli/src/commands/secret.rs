@@ -156,7 +156,7 @@ impl UnsetSecret {
 }
 
 /// More than any value may have: what is larger is cut here, and refused by the controller for its size.
-const MOST: u64 = 1 << 20;
+pub(crate) const MOST: u64 = 1 << 20;
 
 fn read(from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     job_queue::{
-        Shown,
+        MOST_REQUEST_ID_BYTES, Shown,
         attempt::Outcome,
         record::{Earlier, Record, Spec, Step},
         terms::{Own, attempts_key, start_timeout_key, timeout_key},
@@ -16,16 +16,12 @@ use crate::{
     registry::rules::MOST_ARGUMENTS,
 };
 use octavius_protocol::{
+    MAX_TIME,
     id::ExecutionId,
     secret::HIDDEN,
     v1::{self, ExecutionState},
 };
 use std::{collections::BTreeMap, time::Duration};
-
-/// The most bytes of a request id.
-const MOST_REQUEST_ID_BYTES: usize = 128;
-/// The longest limit of time, in milliseconds: a year, as for a job's own.
-const LONGEST_MS: u64 = 365 * 24 * 3_600_000;
 
 /// A request id that can be kept.
 pub(in crate::grpc) fn request_id(id: &str, check: &mut Check) -> Option<()> {
@@ -46,7 +42,7 @@ pub(in crate::grpc) fn arguments_of_some_job(
 }
 
 /// The longest that a call waits for an end.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Which execution somebody asks for, and how long its end may be waited for.
 pub(in crate::grpc) fn awaited(
@@ -141,7 +137,8 @@ pub(super) fn limit(
 ) -> Option<Option<u64>> {
     let Some(span) = span else { return Some(None) };
     let span = time::signed(field, span, check)?;
-    let ms = u64::try_from(span.as_millis()).ok().filter(|ms| (1..=LONGEST_MS).contains(ms));
+    let longest = u64::try_from(MAX_TIME.as_millis()).unwrap_or(u64::MAX);
+    let ms = u64::try_from(span.as_millis()).ok().filter(|ms| (1..=longest).contains(ms));
     let wanted = || format!("is {span:#}: give a time from 1 ms to 8760h, for example `10m`");
     ms.map(Some).or_else(|| check.wrong(field, wanted))
 }

@@ -14,11 +14,14 @@ use crate::{
     },
     liveness::{ExecutorState, Registration, Seen},
     log_store::{Appended, Chunk, LogInfo},
-    registry::quoted,
+    registry::{
+        quoted,
+        rules::running::{MOST_LABEL_BYTES, MOST_LABELS},
+    },
 };
 use bytes::Bytes;
 use octavius_protocol::{
-    MAX_APPEND, MAX_CURSOR,
+    MAX_APPEND, MAX_CURSOR, MAX_HELD,
     id::{AttemptId, AttemptNumber, Epoch, Session},
     v1::{self, ReportVerdict, report_request::Event},
 };
@@ -29,16 +32,12 @@ use uuid::Uuid;
 
 pub(in crate::grpc) use super::time::duration;
 
-/// The most attempts that an executor may hold.
-const MOST_HELD: usize = 10_000;
-const MOST_LABELS: usize = 64;
-const MOST_LABEL_BYTES: usize = 256;
-const MOST_VERSION_BYTES: usize = 128;
-const MOST_IDENTITY_BYTES: usize = 256;
-const MOST_CODE_BYTES: usize = 64;
-const MOST_REASON_BYTES: usize = 4_096;
+pub(crate) const MOST_VERSION_BYTES: usize = 128;
+pub(crate) const MOST_IDENTITY_BYTES: usize = 256;
+pub(crate) const MOST_CODE_BYTES: usize = 64;
+pub(crate) const MOST_REASON_BYTES: usize = 4_096;
 /// The most bytes of grants in an answer. Those that are left out are repeated in the next one.
-const MOST_GRANT_BYTES: usize = 3 << 20;
+pub(crate) const MOST_GRANT_BYTES: usize = 3 << 20;
 /// Chunks from this size on are not copied: by far the most of the buffer that they hold is their own.
 const SHARES_FROM: usize = 4 << 10;
 /// How long after a terminate a kill follows.
@@ -60,8 +59,8 @@ pub(in crate::grpc) fn registration(
         }),
     };
     let capacity = given.capacity as usize;
-    check.demand((1..=MOST_HELD).contains(&capacity), "capacity", || {
-        format!("is {capacity}: give the number of attempts at once, from 1 to {MOST_HELD}")
+    check.demand((1..=MAX_HELD).contains(&capacity), "capacity", || {
+        format!("is {capacity}: give the number of attempts at once, from 1 to {MAX_HELD}")
     });
     check.at_most("version", &given.version, MOST_VERSION_BYTES);
     labels("labels", &given.labels, check);
@@ -165,8 +164,8 @@ fn session(given: u64, check: &mut Check) -> Option<Session> {
 
 fn held(given: Vec<v1::HeldAttempt>, check: &mut Check) -> Option<Vec<LeaseName>> {
     let count = given.len();
-    check.demand(count <= MOST_HELD, "held", || {
-        format!("has {count} attempts, and an executor holds at most {MOST_HELD}")
+    check.demand(count <= MAX_HELD, "held", || {
+        format!("has {count} attempts, and an executor holds at most {MAX_HELD}")
     })?;
     // Each is looked at, so that all faults come at once.
     let read: Vec<_> = given

@@ -5,12 +5,16 @@ use crate::job_queue::{
     record::Step,
     rules::{Span, Wanted},
 };
-use octavius_protocol::{id::ExecutionId, v1};
+use octavius_protocol::{
+    LEAST_ID_PART,
+    id::{ExecutionId, TEXT},
+    v1,
+};
 
 /// The most bytes of a user's name: more than any address has.
-const MOST_USER_BYTES: usize = 512;
+pub(crate) const MOST_USER_BYTES: usize = 512;
 /// The fewest characters of an id that may stand for it, and all of them.
-const PART: std::ops::RangeInclusive<usize> = 6..=26;
+const PART: std::ops::RangeInclusive<usize> = LEAST_ID_PART..=TEXT;
 
 /// Reads which executions are wanted.
 pub(in crate::grpc) fn wanted(
@@ -57,8 +61,7 @@ fn part(part: &str, check: &mut Check) -> Option<String> {
     let possible = |sign: char| sign.is_ascii_digit() || ('a'..='v').contains(&sign);
     let right = PART.contains(&part.len()) && part.chars().all(possible);
     check.demand(right, "id_part", || {
-        "is no part of an execution's id: give 6 to 26 characters of `0-9` and `a-v` from its beginning or its end"
-            .to_owned()
+        format!("is no part of an execution's id: give {LEAST_ID_PART} to {TEXT} characters of `0-9` and `a-v` from its beginning or its end")
     })?;
     Some(part.to_owned())
 }

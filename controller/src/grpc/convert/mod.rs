@@ -1,24 +1,23 @@
 //! Texts and messages into types at the door, and back: all faults of a request at once, each with its field.
 
-pub(super) mod executions;
-pub(super) mod executors;
+pub(crate) mod executions;
+pub(crate) mod executors;
 pub(super) mod jobs;
-pub(super) mod listing;
+pub(crate) mod listing;
 pub(super) mod secrets;
 mod time;
 
 use super::status::RequestError;
-use crate::registry::{Violations, no_id};
+use crate::{
+    limits::{LARGEST_PAGE, LARGEST_PAGE_BYTES},
+    registry::{Violations, no_id},
+};
 use octavius_protocol::id::Invalid;
 use prost::Message;
 use std::str::FromStr;
 
 /// The pages that nobody asked to be of another size.
-const USUAL_PAGE: usize = 100;
-/// The largest pages.
-const LARGEST_PAGE: usize = 1_000;
-/// The most bytes of entries in a page, unless one alone has more. As the registry's pages.
-const MOST_PAGE_BYTES: usize = 1 << 20;
+pub(crate) const USUAL_PAGE: usize = 100;
 
 /// Gathers what is wrong with a request.
 #[derive(Debug, Default)]
@@ -91,7 +90,7 @@ pub(super) fn fitting<T: Message>(
     let mut size = 0;
     let fits = entries.iter().take_while(|entry| {
         size += entry.encoded_len();
-        size <= MOST_PAGE_BYTES
+        size <= LARGEST_PAGE_BYTES
     });
     let fit = fits.count().max(1);
     if fit >= entries.len() {

@@ -5,14 +5,8 @@ use super::{
     nearest,
     value::Rules,
 };
-use octavius_protocol::id::VariableName;
+use octavius_protocol::{MAX_ARGUMENTS, MAX_VARIABLE, id::VariableName};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The most bytes of one argument as `name=value`: what Linux takes for one environment variable, without its NUL.
-pub const MOST_ARGUMENT_BYTES: usize = 131_071;
-
-/// The most bytes of all arguments of an execution, names and values together.
-pub const MOST_ARGUMENTS_BYTES: usize = 512 * 1024;
 
 /// All that is wrong with `arguments` for this job; nothing where they fit. Those that are not kept were given once, and
 /// have to be given again.
@@ -44,10 +38,10 @@ pub fn check_arguments(
             violations.add(field(name), || {
                 "holds a NUL character, which no environment variable can: take it out".to_owned()
             });
-        } else if size > MOST_ARGUMENT_BYTES {
+        } else if size > MAX_VARIABLE {
             violations.add(field(name), || {
                 format!(
-                    "has {size} bytes with its name, and an environment variable holds at most {MOST_ARGUMENT_BYTES}: pass a place where the job finds the value"
+                    "has {size} bytes with its name, and an environment variable holds at most {MAX_VARIABLE}: pass a place where the job finds the value"
                 )
             });
         } else if let Err(why) = Rules::of(argument).and_then(|rules| rules.check(value)) {
@@ -58,9 +52,9 @@ pub fn check_arguments(
     let defaults = definition.arguments.iter().filter(|one| !arguments.contains_key(&one.name));
     let defaults = defaults.filter_map(|one| Some(one.name.len() + one.default.as_ref()?.len()));
     let all: usize = given.chain(defaults).sum();
-    violations.add_if(all > MOST_ARGUMENTS_BYTES, "arguments", || {
+    violations.add_if(all > MAX_ARGUMENTS, "arguments", || {
         format!(
-            "have {all} bytes together, and at most {MOST_ARGUMENTS_BYTES} are taken: pass places where the job finds the values"
+            "have {all} bytes together, and at most {MAX_ARGUMENTS} are taken: pass places where the job finds the values"
         )
     });
     violations.into_vec()
@@ -163,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_largest_value_fits_and_one_byte_more_does_not() {
-        let room = MOST_ARGUMENT_BYTES - "a=".len();
+        let room = MAX_VARIABLE - "a=".len();
         assert_eq!(check(&[("a", true)], &[("a", &"x".repeat(room))]), Vec::<String>::new());
         let found = check(&[("a", true)], &[("a", &"x".repeat(room + 1))]);
         assert!(found[0].contains("131072 bytes") && found[0].contains("131071"), "{found:?}");
@@ -197,7 +191,7 @@ mod tests {
     fn defaults_count_among_all_values() {
         let large = |n| Argument {
             name: format!("a{n}"),
-            default: Some("x".repeat(MOST_ARGUMENTS_BYTES / 5)),
+            default: Some("x".repeat(MAX_ARGUMENTS / 5)),
             ..Argument::default()
         };
         let definition =
@@ -212,7 +206,7 @@ mod tests {
     fn all_values_together_are_bounded() {
         let names: Vec<String> = (0..5).map(|n| format!("a{n}")).collect();
         let declared: Vec<_> = names.iter().map(|name| (name.as_str(), true)).collect();
-        let value = "x".repeat(MOST_ARGUMENTS_BYTES / 5);
+        let value = "x".repeat(MAX_ARGUMENTS / 5);
         let given: Vec<_> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
         let found = check(&declared, &given);
         assert!(found.len() == 1 && found[0].contains("524288 are taken"), "{found:?}");

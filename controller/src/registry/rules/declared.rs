@@ -2,17 +2,17 @@
 
 use super::{
     super::{Argument, ArgumentType, Violations, quoted},
-    arguments::MOST_ARGUMENT_BYTES,
     value::{Rules, number},
 };
+use octavius_protocol::MAX_VARIABLE;
 use std::{cmp::Ordering, collections::BTreeSet};
 
 /// The most values that an argument allows.
-const MOST_ALLOWED: usize = 100;
+pub(crate) const MOST_ALLOWED: usize = 100;
 /// The most bytes of one of them, of a pattern and of a bound.
-const MOST_RULE_BYTES: usize = 1_024;
+pub(crate) const MOST_RULE_BYTES: usize = 1_024;
 /// The most patterns of a job: they are compiled for each execution.
-const MOST_PATTERNS: usize = 50;
+pub(crate) const MOST_PATTERNS: usize = 50;
 
 /// Notes all that is wrong with the rules that the argument at `place` has for its values.
 pub(super) fn check_rules(place: &str, argument: &Argument, violations: &mut Violations) {
@@ -146,9 +146,9 @@ fn check_default(
             .to_owned()
     });
     let size = argument.name.len() + 1 + default.len();
-    if size > MOST_ARGUMENT_BYTES {
+    if size > MAX_VARIABLE {
         violations.add(field, || {
-            format!("has {size} bytes with the name, and an environment variable holds at most {MOST_ARGUMENT_BYTES}: shorten it")
+            format!("has {size} bytes with the name, and an environment variable holds at most {MAX_VARIABLE}: shorten it")
         });
     } else if default.contains('\0') {
         violations.add(field, || NUL.to_owned());

@@ -9,20 +9,21 @@ use octavius_protocol::id::{JobName, VariableName};
 use std::collections::BTreeMap;
 
 /// The most bytes of a whole definition, as it is stored.
-const MOST_BYTES: usize = 256 * 1024;
+pub(crate) const MOST_BYTES: usize = 256 * 1024;
 /// The most bytes of a job's description.
-const MOST_DESCRIPTION_BYTES: usize = 4_096;
+pub(crate) const MOST_DESCRIPTION_BYTES: usize = 4_096;
 /// The most bytes of any other text for people.
-const MOST_TEXT_BYTES: usize = 1_024;
+pub(crate) const MOST_TEXT_BYTES: usize = 1_024;
 /// The most bytes of an image's name.
-const MOST_IMAGE_BYTES: usize = 1_024;
+pub(crate) const MOST_IMAGE_BYTES: usize = 1_024;
 /// The most bytes of a command, with a NUL behind each word: what Linux takes for one word.
-const MOST_COMMAND_BYTES: usize = 128 * 1024;
+pub(crate) const MOST_COMMAND_BYTES: usize = 128 * 1024;
 /// The most arguments of a job.
 pub const MOST_ARGUMENTS: usize = 1_000;
-const MOST_SECRETS: usize = 100;
-const MOST_GROUPS: usize = 100;
-const MOST_GROUP_BYTES: usize = 256;
+/// The most secrets that a job declares, and that are set of one.
+pub(crate) const MOST_SECRETS: usize = 100;
+pub(crate) const MOST_GROUPS: usize = 100;
+pub(crate) const MOST_GROUP_BYTES: usize = 256;
 
 /// All that is wrong with a definition; nothing where it may be stored.
 pub fn check_definition(definition: &JobDefinition) -> Vec<Violation> {

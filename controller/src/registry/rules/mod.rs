@@ -2,12 +2,12 @@
 
 mod arguments;
 mod change;
-mod declared;
-mod definition;
-mod running;
-mod value;
+pub(crate) mod declared;
+pub(crate) mod definition;
+pub(crate) mod running;
+pub(crate) mod value;
 
-pub use arguments::{MOST_ARGUMENT_BYTES, MOST_ARGUMENTS_BYTES, check_arguments};
+pub use arguments::check_arguments;
 pub use change::{Decision, NotDecided, Wish, decide};
 pub use definition::{MOST_ARGUMENTS, check_definition};
 

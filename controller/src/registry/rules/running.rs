@@ -2,25 +2,26 @@
 
 use super::super::{JobDefinition, Resources, Retry, RetryOn, Violations, quoted};
 use jiff::SignedDuration;
+use octavius_protocol::MAX_TIME;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A limit is counted in milliseconds.
 const SHORTEST: SignedDuration = SignedDuration::from_millis(1);
-const LONGEST: SignedDuration = SignedDuration::from_hours(365 * 24);
+const LONGEST: SignedDuration = SignedDuration::from_secs(MAX_TIME.as_secs().cast_signed());
 /// The longest pause between two attempts.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
+pub(crate) const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 /// The most attempts of one execution.
-const MOST_ATTEMPTS: u32 = 100;
+pub(crate) const MOST_ATTEMPTS: u32 = 100;
 /// By how much pauses grow at the most.
-const GREATEST_FACTOR: f64 = 100.0;
+pub(crate) const GREATEST_FACTOR: f64 = 100.0;
 /// The most labels that an executor is chosen by, and the most bytes of a name or a value: as an executor has them.
-const MOST_LABELS: usize = 64;
-const MOST_LABEL_BYTES: usize = 256;
+pub(crate) const MOST_LABELS: usize = 64;
+pub(crate) const MOST_LABEL_BYTES: usize = 256;
 /// The most kinds of resources.
-const MOST_RESOURCES: usize = 32;
-const MOST_RESOURCE_BYTES: usize = 256;
+pub(crate) const MOST_RESOURCES: usize = 32;
+pub(crate) const MOST_RESOURCE_BYTES: usize = 256;
 /// The most bytes of a pod template.
-const MOST_TEMPLATE_BYTES: usize = 64 * 1024;
+pub(crate) const MOST_TEMPLATE_BYTES: usize = 64 * 1024;
 
 /// Notes all that is wrong with how a job is to be run.
 pub(super) fn check_running(definition: &JobDefinition, violations: &mut Violations) {

@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 use std::cmp::Ordering;
 
 /// The most bytes that a pattern takes when it is compiled: it is compiled for each execution.
-const MOST_COMPILED_BYTES: usize = 512 * 1024;
+pub(crate) const MOST_COMPILED_BYTES: usize = 512 * 1024;
 /// How many of the allowed values an error names.
 const NAMED: usize = 10;
 

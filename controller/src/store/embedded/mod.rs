@@ -6,7 +6,7 @@
 
 mod open;
 mod overlay;
-mod room;
+pub(crate) mod room;
 #[cfg(test)]
 mod tests;
 

@@ -8,7 +8,7 @@ use std::{
 
 /// So much stays free where the data is: enough to open the file again after a failure, and to write down what was
 /// decided before the gate shut.
-pub(super) const RESERVE_MIB: u64 = 16;
+pub(crate) const RESERVE_MIB: u64 = 16;
 /// What is written to see whether there is room again.
 const PROBE: &str = "room.probe";
 const PROBE_BYTES: usize = 1 << 20;

@@ -12,7 +12,7 @@ pub const MOST_WRITES: usize = 120;
 /// The most bytes of keys and values of a decision, and of a batch: 1 MiB.
 pub const MOST_BYTES: usize = 1024 * 1024;
 /// The most bytes that wait: 256 MiB. Admission bounds how many decisions wait, this bounds what they weigh.
-const MOST_WAITING_BYTES: usize = 256 * 1024 * 1024;
+pub(crate) const MOST_WAITING_BYTES: usize = 256 * 1024 * 1024;
 
 /// One life of one actor, as the store sees it. Numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ mod removal;
 mod rules;
 mod supervisor;
 
+pub(crate) use rules::chunks::SPAN as LOG_PIECE_SPAN;
 pub use supervisor::supervise;
 
 use self::{
@@ -34,6 +35,7 @@ use self::{
     rules::ending::Wish,
 };
 use super::{Found, Identity, LogPiece, Phase, Runner, RunnerError, Work};
+use crate::configuration::LEAST_SPOOL;
 use async_trait::async_trait;
 use bytes::Bytes;
 use octavius_protocol::{id::AttemptId, secret::SecretValues};
@@ -59,9 +61,6 @@ use uuid::Uuid;
 
 /// How a folder's name begins while an attempt is prepared in it.
 const MAKING: &str = ".making-";
-
-/// The least that may be kept of a log, in bytes.
-const SPOOL_LEAST: u64 = 64 << 10;
 
 /// How long a supervisor may take until it says that it is about to start the program.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -100,9 +99,10 @@ impl ProcessRunner {
         supervisor: SupervisorCommand,
         spool_max: u64,
     ) -> Result<Self, RunnerError> {
-        if spool_max < SPOOL_LEAST {
+        let least = LEAST_SPOOL.0;
+        if spool_max < least {
             return Err(RunnerError::Refused(format!(
-                "`spool_max` is `{spool_max}`: give at least {SPOOL_LEAST} bytes, for example `1GiB`"
+                "`spool_max` is `{spool_max}`: give at least {least} bytes, for example `1GiB`"
             )));
         }
         if let Err(error) = pidfd_open(getpid(), PidfdFlags::empty()) {

@@ -1,6 +1,9 @@
 //! The file: which one it is, and its top level in its order, from JSON or YAML.
 
-use super::Problem;
+use super::{
+    Problem,
+    tree::{Tree, twice},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -71,12 +74,18 @@ pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<(String, Value)>, B
     read.map_err(|(what, remedy)| Box::new(Problem::file(path.to_owned(), what, remedy)))
 }
 
+/// What to do about a key that stands twice.
+const KEEP_ONE: &str = "keep one of them";
+
 /// What is wrong with the text, and the remedy. Neither shows values: a token could be among them.
 type Wrong = (String, &'static str);
 
 fn json(text: &str) -> Result<Vec<(String, Value)>, Wrong> {
     let read = serde_json::from_str::<Entries>(text);
     read.map(|Entries(entries)| entries).map_err(|error| {
+        if let Some(what) = twice(&error) {
+            return (format!("line {}: {what}", error.line()), KEEP_ONE);
+        }
         let what = format!("line {}, column {} is not JSON", error.line(), error.column());
         match error.classify() {
             serde_json::error::Category::Data => {
@@ -111,6 +120,19 @@ fn yaml(text: &str) -> Result<Vec<(String, Value)>, Wrong> {
         serde_saphyr::from_str_with_options(text, options.clone());
     match read {
         Ok(entries) => Ok(entries.map(|Entries(entries)| entries).unwrap_or_default()),
+        Err(error) if twice(&error).is_some() => {
+            // The parser tells where the object begins, and where a key stands twice only if all that do are errors.
+            let begins = error.location().map(|at| at.line());
+            let strict = serde_saphyr::options! {
+                duplicate_keys: DuplicateKeyPolicy::Error,
+                strict_booleans: true,
+            };
+            let read = serde_saphyr::from_str_with_options::<Entries>(text, strict);
+            let stands = read.err().and_then(|error| Some(error.location()?.line()));
+            let line = stands.filter(|line| begins.is_none_or(|begins| *line >= begins)).or(begins);
+            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            Err((line + &twice(&error).unwrap_or_default(), KEEP_ONE))
+        }
         Err(_) if serde_saphyr::from_str_with_options::<IgnoredAny>(text, options).is_ok() => Err(
             ("does not hold keys with values".to_owned(), "write one `key: value` on each line"),
         ),
@@ -142,8 +164,8 @@ impl<'de> Deserialize<'de> for Entries {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
                 let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
+                while let Some((key, Tree(value))) = map.next_entry()? {
+                    entries.push((key, value));
                 }
                 Ok(Entries(entries))
             }

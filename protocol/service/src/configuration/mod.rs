@@ -14,6 +14,7 @@ mod problem;
 mod section;
 mod setting;
 mod size;
+mod tree;
 
 pub use in_force::{Derived, Form, InForce, Origin, Said, Shown, said};
 pub use load::{Loaded, from_values, load, load_with};

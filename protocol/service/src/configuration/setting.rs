@@ -1,6 +1,9 @@
 //! The types that a key can have: what a value looks like, how it is read, how it is shown.
 
-use super::{HIDDEN, duration};
+use super::{
+    HIDDEN, duration,
+    tree::{Tree, twice},
+};
 use secrecy::SecretString;
 use serde_json::Value;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -32,7 +35,7 @@ pub trait Setting: Sized {
 
 /// Reads the text of an environment variable: as JSON, if that gives what is wanted, else as it stands.
 pub fn parse_text<T: Setting>(text: &str) -> Result<T, String> {
-    let json = serde_json::from_str(text).ok().and_then(|value| T::from_value(&value).ok());
+    let json = serde_json::from_str(text).ok().and_then(|Tree(value)| T::from_value(&value).ok());
     json.map_or_else(|| T::from_value(&Value::String(text.to_owned())), Ok)
 }
 
@@ -239,8 +242,10 @@ impl<T: Setting> Setting for BTreeMap<String, T> {
             Value::Object(all) => all.iter().map(one).collect(),
             Value::String(text) if text.trim().is_empty() => Ok(Self::new()),
             Value::String(text) => match serde_json::from_str(text) {
-                Ok(Value::Object(all)) => all.iter().map(one).collect(),
-                _ => Err(give::<Self>()),
+                Ok(Tree(Value::Object(all))) => all.iter().map(one).collect(),
+                Ok(_) => Err(give::<Self>()),
+                Err(error) => Err(twice(&error)
+                    .map_or_else(give::<Self>, |twice| format!("give each name once: {twice}"))),
             },
             _ => Err(give::<Self>()),
         }

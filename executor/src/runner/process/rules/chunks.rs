@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::time::Duration;
 
 /// A piece of a log spans at most this.
-pub(in crate::runner::process) const SPAN: Duration = Duration::from_millis(100);
+pub(crate) const SPAN: Duration = Duration::from_millis(100);
 
 /// The bytes from this place on, up to the next record's, were written within [`SPAN`] of this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

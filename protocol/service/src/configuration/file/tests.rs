@@ -81,6 +81,21 @@ fn the_ending_says_what_a_file_holds() {
 }
 
 #[test]
+fn a_key_that_stands_twice_inside_of_a_value_is_told_with_its_line() {
+    let wrong = |name: &str, text: &str| entries(Path::new(name), text).unwrap_err().to_string();
+    let told = |name| format!("{name}: line 4: the key `zone` is given twice: keep one of them");
+    let json = "{\n\"labels\": {\n\"zone\": \"eu\",\n\"zone\": \"us\"}}";
+    assert_eq!(wrong("w.json", json), told("w.json"));
+    let deep = "{\"a\": [{},\n\n{\"zone\": 1,\n\"zone\": 1}]}";
+    assert_eq!(wrong("w.json", deep), told("w.json"));
+    let yaml = "id: a\nlabels:\n  zone: eu\n  zone: us\nport: 1\n";
+    assert_eq!(wrong("w.yaml", yaml), told("w.yaml"));
+    let deep = "a:\n- b\n- zone: 1\n  zone: 1\n";
+    assert_eq!(wrong("w.yaml", deep), told("w.yaml"));
+    assert!(entries(Path::new("w.yaml"), "a: {zone: 1}\nb: {zone: 1}\n").is_ok());
+}
+
+#[test]
 fn what_is_no_yaml_is_told_with_its_line_and_without_its_words() {
     let wrong = |text: &str| entries(Path::new("w.yaml"), text).unwrap_err().to_string();
     let text = wrong("id: a\n  hunter2: [\nb: c");

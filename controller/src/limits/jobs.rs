@@ -1,0 +1,262 @@
+//! Bounds of what is asked for: names, definitions, executions, secrets.
+
+use super::{SHORTEN, full, instead, wrong};
+use crate::{
+    configuration::SHORTEST_HISTORY,
+    grpc::{
+        convert::{executions::LONGEST_WAIT, listing::MOST_USER_BYTES},
+        door::MOST_NAME_BYTES,
+    },
+    job_queue::{
+        MOST_REQUEST_ID_BYTES,
+        handle::{PARKED, SUBMITTED_KIB},
+        rules::QueueLimits,
+        submit::STORED,
+        terms::{self, USUAL_START_TIMEOUT},
+    },
+    registry::{
+        delete::MOST_GONE,
+        handle::MOST_JOBS,
+        rules::{declared, definition, running, value},
+    },
+    secrets::rules::LEAST_MASKED_BYTES,
+};
+use octavius_protocol::{
+    LEAST_ID_PART, MAX_ARGUMENTS, MAX_TIME, MAX_VARIABLE,
+    id::{MOST_NAME, MOST_VARIABLE},
+};
+use octavius_service::limits::{
+    Amount,
+    Beyond::{Instead, Refused, Stops},
+    Limit,
+};
+
+pub(super) fn names() -> Vec<Limit> {
+    vec![
+        wrong("A job's name", Amount::characters(MOST_NAME), "a job's name: 1 to {} characters"),
+        wrong(
+            "An executor's id",
+            Amount::characters(MOST_NAME),
+            "an executor's id: 1 to {} characters",
+        ),
+        wrong(
+            "The name of an argument or a secret",
+            Amount::characters(MOST_VARIABLE),
+            "a name for an environment variable: … at most {} characters",
+        ),
+        wrong(
+            "The name of who asks",
+            Amount::bytes(MOST_NAME_BYTES),
+            "is no name: give 1 to {} visible ASCII characters",
+        ),
+        wrong("A request id", Amount::bytes(MOST_REQUEST_ID_BYTES), SHORTEN),
+        wrong(
+            "The part that stands for an execution's id, at the least",
+            Amount::characters(LEAST_ID_PART),
+            "is no part of an execution's id: give {} to … characters",
+        ),
+        wrong("The user whose executions are listed", Amount::bytes(MOST_USER_BYTES), SHORTEN),
+        wrong(
+            "Labels of an executor, of a job's `executor_selector`, and of `execute --on`, each",
+            Amount::count(running::MOST_LABELS),
+            "labels, and an executor has at most {}: take some out",
+        ),
+        wrong(
+            "The name or the value of a label",
+            Amount::bytes(running::MOST_LABEL_BYTES),
+            "of which name or value is no label: a name has 1 to {} bytes, a value up to {}",
+        ),
+    ]
+}
+
+pub(super) fn definitions() -> Vec<Limit> {
+    let some = "are …, and a job has at most {}: take some out";
+    vec![
+        full(
+            "Jobs of a controller",
+            Amount::count(MOST_JOBS),
+            "there are {} jobs, the most that one controller keeps",
+        ),
+        instead(
+            "Deleted jobs whose last version is remembered",
+            Amount::count(MOST_GONE),
+            "The one that was deleted first is forgotten: a job of its name begins at version 1 again.",
+        ),
+        wrong(
+            "A definition, as JSON",
+            Amount::bytes(definition::MOST_BYTES),
+            "the definition has … bytes as JSON, and at most {} are taken",
+        ),
+        wrong("`description`", Amount::bytes(definition::MOST_DESCRIPTION_BYTES), SHORTEN),
+        wrong("Any other text for people", Amount::bytes(definition::MOST_TEXT_BYTES), SHORTEN),
+        wrong("`image_name`", Amount::bytes(definition::MOST_IMAGE_BYTES), SHORTEN),
+        wrong(
+            "`command`, with a NUL behind each word",
+            Amount::bytes(definition::MOST_COMMAND_BYTES),
+            "bytes with a NUL behind each word, and at most {} are taken",
+        ),
+        wrong("Arguments of a job", Amount::count(definition::MOST_ARGUMENTS), some),
+        wrong("Secrets of a job", Amount::count(definition::MOST_SECRETS), some),
+        wrong("`authorized_groups`", Amount::count(definition::MOST_GROUPS), some),
+        wrong(
+            "The name of a group",
+            Amount::bytes(definition::MOST_GROUP_BYTES),
+            "which is no group's name: 1 to {} bytes",
+        ),
+        wrong(
+            "`allowed` values of an argument",
+            Amount::count(declared::MOST_ALLOWED),
+            "values, and an argument allows at most {}",
+        ),
+        wrong(
+            "An `allowed` value, and a `pattern`",
+            Amount::bytes(declared::MOST_RULE_BYTES),
+            SHORTEN,
+        ),
+        wrong(
+            "Patterns of a job",
+            Amount::count(declared::MOST_PATTERNS),
+            "patterns, and a job has at most {}: take some out",
+        ),
+        wrong(
+            "A pattern when it is compiled",
+            Amount::bytes(value::MOST_COMPILED_BYTES),
+            "takes more than … KiB when it is compiled",
+        ),
+        wrong(
+            "`timeout`, `start_timeout`, `queue_timeout`",
+            Amount::Time(MAX_TIME),
+            "give a time above zero of at most 365 days",
+        ),
+        wrong(
+            "`retry.attempts`",
+            Amount::Count(running::MOST_ATTEMPTS.into()),
+            "give how many attempts there are in all, from 1 to {}",
+        ),
+        wrong(
+            "`retry.pause`, `retry.max_pause`",
+            Amount::Time(running::LONGEST_PAUSE.unsigned_abs()),
+            "give a time of at most 24 hours",
+        ),
+        wrong(
+            "`retry.factor`",
+            Amount::Count(running::GREATEST_FACTOR as u64),
+            "give by how much each pause is longer than the one before, from 1 to {}",
+        ),
+        wrong(
+            "`resources.requests`, `resources.limits`, each",
+            Amount::count(running::MOST_RESOURCES),
+            "and a job names at most {}: take some out",
+        ),
+        wrong(
+            "The name of a resource",
+            Amount::bytes(running::MOST_RESOURCE_BYTES),
+            "which is no resource's name: give one such as",
+        ),
+        wrong(
+            "`kubernetes`, as JSON",
+            Amount::bytes(running::MOST_TEMPLATE_BYTES),
+            "bytes as JSON, and at most {} are taken: shorten it",
+        ),
+    ]
+}
+
+pub(super) fn executions() -> Vec<Limit> {
+    vec![
+        wrong(
+            "An argument, as `NAME=value`",
+            Amount::bytes(MAX_VARIABLE),
+            "bytes with its name, and an environment variable holds at most {}: pass a place where the job finds the value",
+        ),
+        wrong(
+            "All arguments of an execution, names and values",
+            Amount::bytes(MAX_ARGUMENTS),
+            "bytes together, and at most {} are taken: pass places where the job finds the values",
+        ),
+        wrong(
+            "Values of arguments in a request",
+            Amount::count(definition::MOST_ARGUMENTS),
+            "are …, and no job takes more than {}",
+        ),
+        wrong(
+            "What was submitted, sealed and with the job's command",
+            Amount::bytes(STORED),
+            "bytes as they are stored, with the job's command: give at most {}",
+        ),
+        full(
+            "Arguments that are being accepted, of all callers",
+            Amount::bytes((SUBMITTED_KIB as usize) << 10),
+            "KiB of arguments are being accepted, the most at a time",
+        ),
+        full(
+            "Executions that wait for an executor",
+            Amount::count(QueueLimits::default().pending),
+            "{} executions wait for an executor, the most that the queue takes",
+        ),
+        wrong(
+            "The time limits of a request: `execute --timeout`, `--start-within`",
+            Amount::Time(MAX_TIME),
+            "give a time from 1 ms to 8760h",
+        ),
+        instead(
+            "Attempts of an execution, whatever `retry.attempts` and `job_retries` say",
+            Amount::Count(terms::MOST_ATTEMPTS.into()),
+            "It is not tried again.",
+        ),
+        Limit::key(
+            "The time until its program runs, where neither the job nor its executor says",
+            Amount::Time(USUAL_START_TIMEOUT),
+            "start_timeout",
+            Instead("The attempt is stopped, and ends as `failed`."),
+        ),
+        Limit::key(
+            "The time that a final execution is kept",
+            Amount::Key,
+            "keep_executions_for",
+            Refused(
+                "NOT_FOUND",
+                "any more, if there was one: final ones are removed … after their end",
+            ),
+        ),
+        Limit::fixed(
+            "`keep_executions_for`, at the least",
+            Amount::Time(SHORTEST_HISTORY),
+            Stops("give a time of at least `…`, for example `30d`"),
+        ),
+        instead(
+            "The wait of one call for an end",
+            Amount::Time(LONGEST_WAIT),
+            "It is answered then, as it stands; our clients ask again.",
+        ),
+        full(
+            "Calls that wait for an end",
+            Amount::count(PARKED),
+            "{} calls wait for work, orders or an end, the most of a kind that are parked",
+        ),
+    ]
+}
+
+pub(super) fn secrets() -> Vec<Limit> {
+    vec![
+        wrong(
+            "A secret, as `NAME=value`",
+            Amount::bytes(MAX_VARIABLE),
+            "bytes with its name, and an environment variable holds at most {}: give the job a place where it finds the value",
+        ),
+        wrong(
+            "A secret's value, at the least, without `--unmasked`",
+            Amount::bytes(LEAST_MASKED_BYTES),
+            "fewer than {} cannot be masked in logs without masking much else",
+        ),
+        full(
+            "Secrets of a job that are set",
+            Amount::count(definition::MOST_SECRETS),
+            "has {} secrets that are set, the most that are kept",
+        ),
+        full(
+            "Former values of secrets of a job that are kept for its executions",
+            Amount::count(definition::MOST_SECRETS),
+            "{} former values of secrets of job … are kept for its executions",
+        ),
+    ]
+}

@@ -1,0 +1,245 @@
+//! Bounds of what is served: lists, logs, calls, executors.
+
+use super::{LARGEST_PAGE, LARGEST_PAGE_BYTES, SHORTEN, full, instead, wrong};
+use crate::{
+    configuration::{LEAST_LOG_LIMIT, SHORTEST_PING_DEADLINE},
+    grpc::{
+        MOST_BYTES, MOST_CALLS, MOST_FOLLOWERS,
+        convert::{USUAL_PAGE, executors as reports},
+        executors::LONGEST_POLL,
+        status::MOST_TEXT_BYTES,
+    },
+    job_queue::{LOOKED_AT, executors::POLLS_OF_ONE, handle::PARKED, rules::QueueLimits},
+    liveness,
+    log_store::LogLimits,
+    registry::MOST_NAMED,
+    server::{MOST_EXECUTORS, MOST_STREAMS},
+    store::{embedded::room::RESERVE_MIB, rules::MOST_WAITING_BYTES},
+};
+use octavius_protocol::{MAX_APPEND, MAX_CURSOR, MAX_HELD, MAX_MESSAGE};
+use octavius_service::{
+    actor::Limits,
+    limits::{
+        Amount,
+        Beyond::{Instead, Refused, Stops},
+        Limit,
+    },
+};
+
+pub(super) fn lists() -> Vec<Limit> {
+    vec![
+        instead(
+            "Entries of a page",
+            Amount::count(LARGEST_PAGE),
+            "The page has so many, and a token for the next one.",
+        ),
+        instead(
+            "Entries of a page where no size is asked for",
+            Amount::count(USUAL_PAGE),
+            "The page has so many, and a token for the next one.",
+        ),
+        instead(
+            "The entries of a page together, unless one alone is larger",
+            Amount::bytes(LARGEST_PAGE_BYTES),
+            "The page is shorter, and has a token for the next one.",
+        ),
+        instead(
+            "Executions that one call looks at to find those that are wanted, of live and of final ones each",
+            Amount::count(LOOKED_AT),
+            "The page may be short, or empty, and has a token to go on with; our clients do.",
+        ),
+    ]
+}
+
+pub(super) fn logs() -> Vec<Limit> {
+    let numbers = LogLimits::default();
+    vec![
+        Limit::key(
+            "What is kept of one log",
+            Amount::Key,
+            "log_limit",
+            Instead(
+                "The middle is left out while it grows, and the log says so there ([logs.md](logs.md)).",
+            ),
+        ),
+        Limit::fixed(
+            "`log_limit`, at the least",
+            Amount::Bytes(LEAST_LOG_LIMIT.0),
+            Stops("give at least `…`, for example `64MiB`"),
+        ),
+        Limit::key(
+            "The time that a log is kept after it was closed",
+            Amount::Key,
+            "keep_logs_for",
+            Refused(
+                "NOT_FOUND",
+                "is not kept any more: `keep_logs_for` in the controller's configuration",
+            ),
+        ),
+        full(
+            "Readers of logs",
+            Amount::count(MOST_FOLLOWERS),
+            "{} readers follow logs, the most that are served at a time",
+        ),
+        full(
+            "What waits until it is stored, of one log",
+            Amount::bytes(numbers.waiting),
+            "no more of logs can be held until some of it is stored",
+        ),
+        full(
+            "What waits until it is stored, of all logs",
+            Amount::bytes(numbers.waiting_in_all),
+            "no more of logs can be held until some of it is stored",
+        ),
+    ]
+}
+
+pub(super) fn calls() -> Vec<Limit> {
+    let each = Limits::default();
+    vec![
+        wrong(
+            "A message",
+            Amount::bytes(MAX_MESSAGE),
+            "the request has … bytes, and at most {} are taken: send less at a time",
+        ),
+        full(
+            "Requests that were received and not read yet, of all callers",
+            Amount::bytes(MOST_BYTES),
+            "{} bytes of requests are being received, the most at a time",
+        ),
+        full(
+            "Calls that are not answered yet, of all callers",
+            Amount::count(MOST_CALLS),
+            "{} calls are not answered yet, the most that are taken",
+        ),
+        full(
+            "Calls that wait for one part of the controller; half of them may read, three quarters read or ask for something new",
+            Amount::count(each.waiting),
+            "calls wait for …, the most that it takes",
+        ),
+        Limit::fixed(
+            "The time that a part of the controller takes for an answer",
+            Amount::Time(each.answer),
+            Refused("UNAVAILABLE", "gave no answer within …: it may or may not happen yet"),
+        ),
+        instead(
+            "Calls at a time on one connection",
+            Amount::Count(MOST_STREAMS.into()),
+            "Further ones wait at the caller's.",
+        ),
+        instead(
+            "Faults that an answer names",
+            Amount::count(MOST_NAMED),
+            "The others are counted.",
+        ),
+        instead(
+            "The text of an error",
+            Amount::bytes(MOST_TEXT_BYTES),
+            "It is cut, with `…` at its end.",
+        ),
+        Limit::fixed(
+            "What waits to be written to the store",
+            Amount::bytes(MOST_WAITING_BYTES),
+            Refused("UNAVAILABLE", "bytes wait for the store, and it holds {} at the most"),
+        ),
+        full(
+            "What stays free on the disk of `data_dir`",
+            Amount::Bytes(RESERVE_MIB << 20),
+            "the store is full: … MiB are free where",
+        ),
+    ]
+}
+
+pub(super) fn executors() -> Vec<Limit> {
+    vec![
+        full(
+            "Executors of a controller",
+            Amount::count(MOST_EXECUTORS),
+            "there are {} executors, the most that this controller knows",
+        ),
+        full(
+            "Executors that register, and wait for their turn, at once",
+            Amount::count(liveness::handle::REGISTERING),
+            "calls wait for …, the most that it takes",
+        ),
+        full(
+            "Signs of life that are not answered yet",
+            Amount::count(liveness::handle::LIMITS.waiting),
+            "calls wait for …, the most that it takes",
+        ),
+        wrong(
+            "Attempts that an executor holds",
+            Amount::count(MAX_HELD),
+            "attempts, and an executor holds at most {}",
+        ),
+        instead(
+            "Grants in one answer",
+            Amount::count(QueueLimits::default().grants),
+            "The others are in the next one.",
+        ),
+        full(
+            "Calls for work that are parked, of all executors; calls for orders the same",
+            Amount::count(PARKED),
+            "{} calls wait for work, orders or an end, the most of a kind that are parked",
+        ),
+        full(
+            "Calls for work that are parked, of one session",
+            Amount::count(POLLS_OF_ONE),
+            "{} calls of this executor wait for work, the most of one that are parked",
+        ),
+        instead(
+            "The time that a call for work is parked",
+            Amount::Time(LONGEST_POLL),
+            "It is answered then, without work.",
+        ),
+        Limit::key(
+            "The time that a call for orders is parked",
+            Amount::Part(3, "`executor_ping_deadline`"),
+            "executor_ping_deadline",
+            Instead("It is answered then, without orders."),
+        ),
+        Limit::key(
+            "The silence after which an executor gets no more work",
+            Amount::Key,
+            "executor_ping_deadline",
+            Instead("It is `expired`; what it runs is not touched."),
+        ),
+        Limit::fixed(
+            "`executor_ping_deadline`, at the least",
+            Amount::Time(SHORTEST_PING_DEADLINE),
+            Stops("give a time of at least `…`, for example `9s`"),
+        ),
+        Limit::key(
+            "The silence after which an executor is given up",
+            Amount::Key,
+            "executor_lost_after",
+            Instead("Its executions end as `lost`."),
+        ),
+        wrong("An executor's version", Amount::bytes(reports::MOST_VERSION_BYTES), SHORTEN),
+        wrong(
+            "The identity of what was prepared",
+            Amount::bytes(reports::MOST_IDENTITY_BYTES),
+            "bytes: give 1 to {}",
+        ),
+        wrong(
+            "The log in one append",
+            Amount::bytes(MAX_APPEND),
+            "bytes, and one append takes at most {}: send the rest in the next",
+        ),
+        wrong(
+            "The cursor of an append",
+            Amount::bytes(MAX_CURSOR),
+            "bytes, and at most {} are kept",
+        ),
+        instead(
+            "The reason of an end, and what is missing of its log",
+            Amount::bytes(reports::MOST_REASON_BYTES),
+            "It is cut, with `…` at its end.",
+        ),
+        instead(
+            "The code of an end",
+            Amount::bytes(reports::MOST_CODE_BYTES),
+            "It is cut, with `…` at its end.",
+        ),
+    ]
+}
