@@ -39,7 +39,8 @@ fn a_bound_is_refused_with_the_status_and_the_words_of_its_row() {
     let limit = |what| number(&row(what));
     let kib =
         u32::try_from(limit("Arguments that are being accepted, of all callers") >> 10).unwrap();
-    let refused: Vec<(&str, Box<dyn Fn(usize) -> Status>)> = vec![
+    type Refuse = Box<dyn Fn(usize) -> Status>;
+    let refused: Vec<(&str, Refuse)> = vec![
         ("Jobs of a controller", Box::new(|limit| ChangeError::Full { limit }.into())),
         (
             "Executions that wait for an executor",
