@@ -25,6 +25,8 @@ use tokio::time::Instant;
 
 const FILE: &str = "octavius.redb";
 const UNFINISHED: &str = "octavius.redb.new";
+/// Says that the store beside it is ours, and of which schema.
+const MARK: &str = "octavius.schema";
 const UNREADABLE: &str = "its file could not be read";
 /// redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -131,17 +133,43 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 fn open_existing(folder: &Path, file: &Path) -> Result<Database, OpenError> {
     match builder(folder).open_read_only(file) {
         Ok(database) => check_schema(folder, &database)?,
-        // It was not closed properly. Whose it is can be told after a repair alone: of what is here in memory.
-        Err(DatabaseError::RepairAborted) => {
-            let copy = Overlay::over(file).map_err(|error| away(folder, UNREADABLE, &error))?;
-            let copy = builder(folder).create_with_backend(copy);
-            check_schema(folder, &copy.map_err(|error| refused(folder, error))?)?;
-        }
+        // It was not closed properly, and the check of a large one takes its time: once is enough for one that is ours.
+        Err(DatabaseError::RepairAborted) if is_marked(folder) => {}
+        Err(DatabaseError::RepairAborted) => check_in_memory(folder, file)?,
         Err(error) => return Err(refused(folder, error)),
     }
     let database = builder(folder).open(file).map_err(|error| refused(folder, error))?;
     check_schema(folder, &database)?; // whoever put another file there meanwhile
+    mark(folder);
     Ok(database)
+}
+
+/// Whether the store here was opened by us before. Without the mark it only takes longer to know whose it is.
+fn is_marked(folder: &Path) -> bool {
+    let mark = std::fs::read_to_string(folder.join(MARK));
+    mark.is_ok_and(|schema| schema == SCHEMA_VERSION.to_string())
+}
+
+fn mark(folder: &Path) {
+    if !is_marked(folder)
+        && let Err(error) = std::fs::write(folder.join(MARK), SCHEMA_VERSION.to_string())
+    {
+        tracing::warn!(file = MARK, %error, "the store is not marked: after a crash its start takes longer");
+    }
+}
+
+/// Tells whose a store is that was not closed properly. That can be told after a repair alone: of what is here in memory.
+fn check_in_memory(folder: &Path, file: &Path) -> Result<(), OpenError> {
+    let unreadable = |error| away(folder, UNREADABLE, &error);
+    let file = File::open(file).map_err(unreadable)?;
+    match file.try_lock_shared() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use(folder)),
+        Err(TryLockError::Error(error)) => return Err(away(folder, "no lock", &error)),
+    }
+    let copy = Overlay::over(file).map_err(unreadable)?;
+    let copy = builder(folder).create_with_backend(copy);
+    check_schema(folder, &copy.map_err(|error| refused(folder, error))?)
 }
 
 fn check_schema(folder: &Path, database: &impl ReadableDatabase) -> Result<(), OpenError> {
@@ -172,6 +200,7 @@ fn create(folder: &Path, file: &Path) -> Result<Database, OpenError> {
     write_schema(&database).map_err(|error| away(folder, "its first write failed", &error))?;
     std::fs::rename(&unfinished, file).map_err(failed("its file could not be renamed"))?;
     sync_folder(folder).map_err(failed("its folder could not be synced"))?;
+    mark(folder);
     Ok(database)
 }
 

@@ -8,7 +8,6 @@ use std::{
     fs::File,
     io,
     os::unix::fs::FileExt,
-    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -33,8 +32,7 @@ struct Written {
 }
 
 impl Overlay {
-    pub(super) fn over(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+    pub(super) fn over(file: File) -> io::Result<Self> {
         let size = file.metadata()?.len();
         let written = Mutex::new(Written { length: size, below: size, blocks: BTreeMap::new() });
         Ok(Self { file, size, written })
@@ -132,7 +130,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
         std::fs::write(file.path(), &bytes).unwrap();
-        let overlay = Overlay::over(file.path()).unwrap();
+        let overlay = Overlay::over(File::open(file.path()).unwrap()).unwrap();
         let mut wanted = bytes.clone();
         wanted[4_000..9_000].fill(7);
         overlay.write(4_000, &[7; 5_000]).unwrap();

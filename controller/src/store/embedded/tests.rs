@@ -52,9 +52,26 @@ async fn a_new_store_is_for_its_owner_alone_and_has_its_schema_version() {
     assert_eq!(mode(&folder.join("octavius.redb")), 0o600);
     let schema = backend.range(Range::key(keys::SCHEMA)).await.unwrap();
     assert_eq!(schema.entries[0].value, Bytes::from("1"));
-    let files: Vec<_> =
-        fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
-    assert_eq!(files, ["octavius.redb"]);
+    let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
+    let files: std::collections::BTreeSet<_> = files.collect();
+    assert_eq!(files, ["octavius.redb", "octavius.schema"].map(Into::into).into());
+}
+
+#[tokio::test]
+async fn a_store_that_was_killed_is_opened_with_its_mark_and_without() {
+    const FILES: [&str; 2] = ["octavius.redb", "octavius.schema"];
+    let folder = tempfile::tempdir().unwrap();
+    let _running = open(folder.path()).await.unwrap();
+    for files in [&FILES[..], &FILES[..1]] {
+        let killed = tempfile::tempdir().unwrap();
+        for name in files {
+            fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
+        }
+        let opened = open(killed.path()).await.unwrap();
+        let schema = opened.range(Range::key(keys::SCHEMA)).await.unwrap();
+        assert_eq!(schema.entries[0].value, Bytes::from("1"));
+        assert!(killed.path().join(FILES[1]).exists(), "it is not marked");
+    }
 }
 
 #[tokio::test]
