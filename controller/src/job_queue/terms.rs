@@ -8,8 +8,6 @@ use octavius_protocol::id::ExecutorId;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
-/// The most attempts of one execution, whatever is asked for: the earlier ones are kept in its record.
-pub const MOST_ATTEMPTS: u32 = 20;
 /// How long an attempt may take until its program runs, where nobody says.
 pub const USUAL_START_TIMEOUT: Duration = Duration::from_mins(10);
 

@@ -12,9 +12,10 @@ use crate::{
         handle::{PARKED, SUBMITTED_KIB},
         rules::QueueLimits,
         submit::STORED,
-        terms::{self, USUAL_START_TIMEOUT},
+        terms::USUAL_START_TIMEOUT,
     },
     registry::{
+        MOST_ATTEMPTS,
         delete::MOST_GONE,
         handle::MOST_JOBS,
         rules::{declared, definition, running, value},
@@ -130,7 +131,7 @@ pub(super) fn definitions() -> Vec<Limit> {
         ),
         wrong(
             "`retry.attempts`",
-            Amount::Count(running::MOST_ATTEMPTS.into()),
+            Amount::Count(MOST_ATTEMPTS.into()),
             "give how many attempts there are in all, from 1 to {}",
         ),
         wrong(
@@ -199,8 +200,8 @@ pub(super) fn executions() -> Vec<Limit> {
             "give a time from 1 ms to 8760h",
         ),
         instead(
-            "Attempts of an execution, whatever `retry.attempts` and `job_retries` say",
-            Amount::Count(terms::MOST_ATTEMPTS.into()),
+            "Attempts of an execution, whatever `job_retries` says",
+            Amount::Count(MOST_ATTEMPTS.into()),
             "It is not tried again.",
         ),
         Limit::key(

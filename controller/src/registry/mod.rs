@@ -23,7 +23,7 @@ pub use delete::Doomed;
 pub use error::{ChangeError, DeleteError, LookUpError, PinError};
 pub use handle::RegistryHandle;
 pub use job::{Argument, ArgumentType, Gone, Job, JobDefinition, Resources, Retry, SecretName};
-pub use pinned::{NoSuchEnd, Pinned, RetryOn, RetryPolicy};
+pub use pinned::{MOST_ATTEMPTS, NoSuchEnd, Pinned, RetryOn, RetryPolicy};
 pub use read::{Described, ListedJobs};
 pub use violation::{MOST_NAMED, Violation, Violations, no_id, quoted};
 

@@ -11,6 +11,9 @@ use std::{
     time::Duration,
 };
 
+/// The most attempts of one execution, whatever is asked for: the earlier ones are kept in its record.
+pub const MOST_ATTEMPTS: u32 = 20;
+
 /// A job's version with the arguments of one execution, all found to be right. Its `Debug` shows no values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pinned {
@@ -128,7 +131,7 @@ impl From<&Retry> for RetryPolicy {
             let span = span.map_or(absent, |span| span.unsigned_abs());
             u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
         };
-        // Checked when the job was stored: from 1 to 100. The words, too.
+        // Checked when the job was stored: from 1 to `MOST_ATTEMPTS`. The words, too.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let percent = |factor: f64| (factor * 100.0).round() as u32;
         let words = retry.on.iter().filter_map(|word| word.parse().ok());

@@ -3,9 +3,8 @@
 use super::super::{
     attempt::{Attempt, Outcome},
     record::{Earlier, Record, Step},
-    terms::MOST_ATTEMPTS,
 };
-use crate::registry::{RetryOn, RetryPolicy};
+use crate::registry::{MOST_ATTEMPTS, RetryOn, RetryPolicy};
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptNumber, ExecutionId};
 use octavius_service::text::cut;

@@ -1,6 +1,6 @@
 //! Whether what a definition says of how the job is run makes sense: times, tries, places.
 
-use super::super::{JobDefinition, Resources, Retry, RetryOn, Violations, quoted};
+use super::super::{JobDefinition, MOST_ATTEMPTS, Resources, Retry, RetryOn, Violations, quoted};
 use jiff::SignedDuration;
 use octavius_protocol::MAX_TIME;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +10,6 @@ const SHORTEST: SignedDuration = SignedDuration::from_millis(1);
 const LONGEST: SignedDuration = SignedDuration::from_secs(MAX_TIME.as_secs().cast_signed());
 /// The longest pause between two attempts.
 pub(crate) const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-/// The most attempts of one execution.
-pub(crate) const MOST_ATTEMPTS: u32 = 100;
 /// By how much pauses grow at the most.
 pub(crate) const GREATEST_FACTOR: f64 = 100.0;
 /// The most labels that an executor is chosen by, and the most bytes of a name or a value: as an executor has them.
@@ -218,7 +216,7 @@ mod tests {
     fn tries_are_bounded_and_their_words_known() {
         let pause = |ms| Some(SignedDuration::from_millis(ms));
         let right = Retry {
-            attempts: 100,
+            attempts: MOST_ATTEMPTS,
             pause: pause(0),
             factor: Some(1.0),
             max_pause: pause(86_400_000),
@@ -227,7 +225,7 @@ mod tests {
         assert_eq!(faults(&retry(right.clone())), Vec::<String>::new());
         let on = ["sometimes", "failed", "failed"].map(str::to_owned).to_vec();
         let wrong = Retry {
-            attempts: 101,
+            attempts: MOST_ATTEMPTS + 1,
             pause: pause(-1),
             factor: Some(0.5),
             max_pause: pause(86_400_001),
