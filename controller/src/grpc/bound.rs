@@ -31,7 +31,7 @@ pub const MOST_CALLS: usize = 98_304;
 pub const MOST_BYTES: usize = 256 << 20;
 /// For how long a message may take to come: the largest over a line of 2 Mbit/s. Else a call that sends none would
 /// keep its place for ever.
-const MESSAGE_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const MESSAGE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Bounds the calls, and the bytes, of all services inside together.
 #[derive(Clone, Debug)]

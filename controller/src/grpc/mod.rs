@@ -4,7 +4,7 @@
 //! back, `status` alone knows the codes, and the files of the services put these together. Every call that waits ends
 //! when the controller does, and with its caller.
 
-mod bound;
+pub(crate) mod bound;
 pub(crate) mod convert;
 pub mod door;
 mod executions;
@@ -12,7 +12,7 @@ pub(crate) mod executors;
 mod health;
 mod jobs;
 mod meter;
-mod peer;
+pub(crate) mod peer;
 mod read_log;
 mod secrets;
 mod spread;

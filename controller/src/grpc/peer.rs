@@ -26,15 +26,15 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 /// For how long a connection may be there before its first call: our own clients call at once.
-pub(super) const FIRST_CALL_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const FIRST_CALL_WITHIN: Duration = Duration::from_secs(10);
 /// For how long a connection may be there without a call after one: longer than anybody waits between two looks. Who
 /// calls later connects again, and notices nothing.
-pub(super) const IDLE_FOR: Duration = Duration::from_secs(10 * 60);
+pub(crate) const IDLE_FOR: Duration = Duration::from_secs(10 * 60);
 /// The most bytes of answers that wait to be written to one connection before its logs are read on: several pieces of
 /// a log, which keep a far client busy.
-pub(super) const MOST_UNWRITTEN_OF_ONE: usize = 1 << 20;
+pub(crate) const MOST_UNWRITTEN_OF_ONE: usize = 1 << 20;
 /// The same of all connections together: of those who do not read, 256 have to take all that one may.
-pub(super) const MOST_UNWRITTEN: usize = 256 << 20;
+pub(crate) const MOST_UNWRITTEN: usize = 256 << 20;
 /// The most readers of logs that fetch their next piece at the same time: by so many pieces the bounds above may be
 /// exceeded.
 pub(super) const MOST_FETCHING: usize = 128;

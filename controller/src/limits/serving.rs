@@ -5,15 +5,20 @@ use crate::{
     configuration::{LEAST_LOG_LIMIT, SHORTEST_PING_DEADLINE},
     grpc::{
         MOST_BYTES, MOST_CALLS, MOST_FOLLOWERS,
+        bound::MESSAGE_WITHIN,
         convert::{USUAL_PAGE, executors as reports},
         executors::LONGEST_POLL,
+        peer::{FIRST_CALL_WITHIN, IDLE_FOR, MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE},
         status::MOST_TEXT_BYTES,
     },
     job_queue::{LOOKED_AT, executors::POLLS_OF_ONE, handle::PARKED, rules::QueueLimits},
     liveness,
     log_store::LogLimits,
     registry::MOST_NAMED,
-    server::{MOST_EXECUTORS, MOST_STREAMS},
+    server::{
+        MOST_EXECUTORS, MOST_HEADER_BYTES, MOST_STREAMS,
+        connections::{MOST_CONNECTIONS, MOST_SILENT, STUCK_FOR},
+    },
     store::{embedded::room::RESERVE_MIB, rules::MOST_WAITING_BYTES},
 };
 use octavius_protocol::{MAX_APPEND, MAX_CURSOR, MAX_HELD, MAX_MESSAGE};
@@ -126,6 +131,54 @@ pub(super) fn calls() -> Vec<Limit> {
             "Calls at a time on one connection",
             Amount::Count(MOST_STREAMS.into()),
             "Further ones wait at the caller's.",
+        ),
+        instead(
+            "Connections; fewer where the system allows fewer open files",
+            Amount::count(MOST_CONNECTIONS),
+            "Further ones are closed at once.",
+        ),
+        instead(
+            "Connections that never called",
+            Amount::count(MOST_SILENT),
+            "The first of them is closed for each newcomer.",
+        ),
+        instead(
+            "The time until a connection's first call",
+            Amount::Time(FIRST_CALL_WITHIN),
+            "It is closed.",
+        ),
+        instead(
+            "The time that a connection is kept without a call after one",
+            Amount::Time(IDLE_FOR),
+            "It is closed; our clients connect again when they call.",
+        ),
+        instead(
+            "The time that a connection may take nothing of what is written to it",
+            Amount::Time(STUCK_FOR),
+            "It is closed; who reads a log comes back where it was.",
+        ),
+        instead(
+            "Answers that wait to be written to one connection",
+            Amount::bytes(MOST_UNWRITTEN_OF_ONE),
+            "Its logs are read on when it has taken some.",
+        ),
+        instead(
+            "Answers that wait to be written to all connections",
+            Amount::bytes(MOST_UNWRITTEN),
+            "Logs are read on when some were taken.",
+        ),
+        instead(
+            "The metadata of a call",
+            Amount::bytes(MOST_HEADER_BYTES as usize),
+            "The call is refused by HTTP/2 itself, before anything of it is looked at.",
+        ),
+        Limit::fixed(
+            "The time that the message of a call takes to come",
+            Amount::Time(MESSAGE_WITHIN),
+            Refused(
+                "DEADLINE_EXCEEDED",
+                "the request did not come within {}: send it again, less at a time",
+            ),
         ),
         instead(
             "Faults that an answer names",

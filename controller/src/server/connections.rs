@@ -31,13 +31,13 @@ use tonic::transport::server::Connected;
 
 /// The most connections: 10,000 executors, 10,000 readers of logs, and 4,576 others. Fewer where the system allows
 /// fewer open files: [`KEPT_FILES`] are left for the store and the logs.
-pub(super) const MOST_CONNECTIONS: usize = 24_576;
+pub(crate) const MOST_CONNECTIONS: usize = 24_576;
 /// So many open files are not given to connections, and never more than half of all.
 pub(super) const KEPT_FILES: u64 = 1_024;
 /// The most connections that never called: as many as wait to be taken.
-pub(super) const MOST_SILENT: usize = 1_024;
+pub(crate) const MOST_SILENT: usize = 1_024;
 /// For how long a connection may take nothing of what is written to it.
-pub(super) const STUCK_FOR: Duration = Duration::from_secs(20);
+pub(crate) const STUCK_FOR: Duration = Duration::from_secs(20);
 /// How often the log tells that connections were closed or refused, at the most.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// The pause after a connection that could not be taken: for want of open files the next one cannot be, either.

@@ -3,7 +3,7 @@
 //! [`Controller::start`] wires them, the one below first; [`Running::stop`] ends them, the one above first, each step
 //! with a deadline and a line in the log. Not here: signals, exit codes, the log itself. A process may have several.
 
-mod connections;
+pub(crate) mod connections;
 mod error;
 #[cfg(feature = "fault-injection")]
 mod faults;
