@@ -129,7 +129,9 @@ pub enum QueueError {
         keep_for: Duration,
     },
     /// It cannot be cancelled any more.
-    #[error("execution `{id}` is over, it ended as {outcome} before: nothing was cancelled")]
+    #[error(
+        "execution `{id}` is over, it ended as {outcome} before: nothing was cancelled; `octavius status {id}` shows its end, `octavius rerun {id}` runs it again"
+    )]
     Over {
         /// Which.
         id: ExecutionId,
