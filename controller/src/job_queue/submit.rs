@@ -9,7 +9,8 @@ use super::{
     terms::Terms,
 };
 use crate::{
-    registry::{Pinned, Violation, quoted},
+    registry::{Pinned, RegistryHandle, Violation, quoted},
+    secrets::SecretsHandle,
     store::{StoreHandle, keys},
     vault::Vault,
 };
@@ -59,16 +60,9 @@ impl Handler<Submit> for JobQueue {
         let (registry, secrets) = (self.parts.registry.clone(), self.parts.secrets.clone());
         let prepared = async move {
             if let Some(first) = first_of(&store, secrets.vault(), &request).await? {
-                return Ok(Prepared::Found(first));
+                return Ok(Prepared::Found(first, Box::new(request)));
             }
-            let (job, arguments) = (request.job.clone(), request.arguments.clone());
-            let pinned = match request.rerun.clone() {
-                Some(rerun) => rerun.pin(&registry, job, arguments).await?,
-                None => registry.pin(job, 0, arguments).await?,
-            };
-            let values = secrets.pin(&pinned.job, &pinned.uid, &pinned.secrets).await;
-            let values = values.map_err(SubmitError::Secrets)??;
-            Ok(Prepared::New(Box::new(pinned), Box::new(request), values))
+            new(&registry, &secrets, request).await
         };
         let decided = prepared.into_actor(self).then(|prepared, queue, _| queue.decide(prepared));
         Box::pin(decided.map(move |submitted, queue, _| {
@@ -80,9 +74,25 @@ impl Handler<Submit> for JobQueue {
 }
 
 enum Prepared {
-    Found(Box<(ExecutionId, Spec)>),
+    Found(Box<(ExecutionId, Spec)>, Box<SubmitRequest>),
     /// The job, what is asked for, and the values of its secrets.
     New(Box<Pinned>, Box<SubmitRequest>, BTreeMap<VariableName, Uuid>),
+}
+
+/// Prepares what no execution stands for.
+async fn new(
+    registry: &RegistryHandle,
+    secrets: &SecretsHandle,
+    request: SubmitRequest,
+) -> Result<Prepared, SubmitError> {
+    let (job, arguments) = (request.job.clone(), request.arguments.clone());
+    let pinned = match request.rerun.clone() {
+        Some(rerun) => rerun.pin(registry, job, arguments).await?,
+        None => registry.pin(job, 0, arguments).await?,
+    };
+    let values = secrets.pin(&pinned.job, &pinned.uid, &pinned.secrets).await;
+    let values = values.map_err(SubmitError::Secrets)??;
+    Ok(Prepared::New(Box::new(pinned), Box::new(request), values))
 }
 
 /// The execution that this request id stands for already.
@@ -119,7 +129,7 @@ impl JobQueue {
     ) -> ResponseActFuture<Self, Result<Submitted, SubmitError>> {
         let (pinned, request, secrets) = match prepared {
             Err(error) => return Box::pin(fut::err(error)),
-            Ok(Prepared::Found(first)) => return self.found(*first),
+            Ok(Prepared::Found(first, request)) => return self.found(*first, *request),
             Ok(Prepared::New(pinned, request, secrets)) => (*pinned, *request, secrets),
         };
         let other = other_labels(&pinned, &request);
@@ -188,23 +198,45 @@ impl JobQueue {
         }
     }
 
-    /// Shows the execution that the request id stands for.
+    /// Shows the execution that the request id stands for. One that was kept long enough, and was removed since its
+    /// request id was looked up, stands for nothing any more: then the request is a new one.
     fn found(
         &self,
         (id, spec): (ExecutionId, Spec),
+        request: SubmitRequest,
     ) -> ResponseActFuture<Self, Result<Submitted, SubmitError>> {
         let live = self.view.live(id).map(|record| shown(&self.view, record));
         let store = self.parts.store.clone();
-        let execution = async move {
+        let (registry, secrets) = (self.parts.registry.clone(), self.parts.secrets.clone());
+        let looked = async move {
             let shown = match live {
-                Some(shown) => shown,
-                None => super::show::stored(&store, id).await?,
+                Some(shown) => Ok(shown),
+                None => super::show::stored(&store, id).await,
             };
-            let execution = Shown { spec: Some(spec), ..shown };
-            Ok(Submitted::Accepted(Box::new(Accepted { execution, created: false })))
+            match shown {
+                Ok(shown) => {
+                    let execution = Shown { spec: Some(spec), ..shown };
+                    Ok(Looked::Known(Box::new(Accepted { execution, created: false })))
+                }
+                Err(QueueError::Unknown(_)) => {
+                    Ok(Looked::Gone(new(&registry, &secrets, request).await))
+                }
+                Err(other) => Err(SubmitError::from(other)),
+            }
         };
-        Box::pin(execution.into_actor(self))
+        Box::pin(looked.into_actor(self).then(|looked, queue, _| match looked {
+            Ok(Looked::Known(accepted)) => Box::pin(fut::ok(Submitted::Accepted(accepted))),
+            Ok(Looked::Gone(prepared)) => queue.decide(prepared),
+            Err(error) => Box::pin(fut::err(error)),
+        }))
     }
+}
+
+/// What was found where a request id led.
+enum Looked {
+    Known(Box<Accepted>),
+    /// Nothing any more, and what the request is as a new one.
+    Gone(Result<Prepared, SubmitError>),
 }
 
 /// The labels that a request wants to be others than the job does.
