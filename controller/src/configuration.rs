@@ -86,7 +86,7 @@ section! {
     /// How long a log is kept after it was closed, by this machine's clock.
     keep_logs_for: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     /// How long a final execution is kept after its end, with its logs, by this machine's clock; at least `1h`, so that
-    /// whoever waits for it or asks again finds it.
+    /// whoever waits for it or asks again finds it, and more than `executor_lost_after`.
     keep_executions_for: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     /// Which lines are logged.
     log_level: Level = Level::default();
@@ -124,6 +124,12 @@ impl Bounds for Configuration {
         if self.keep_executions_for < SHORTEST_HISTORY {
             let least = SHORTEST_HISTORY.shown();
             let remedy = format!("give a time of at least `{least}`, for example `30d`");
+            faults.push(Fault::new("keep_executions_for", remedy));
+        } else if self.keep_executions_for <= self.executor_lost_after {
+            let remedy = format!(
+                "give a time above `executor_lost_after`, which is `{}`, for example `30d`",
+                self.executor_lost_after.shown()
+            );
             faults.push(Fault::new("keep_executions_for", remedy));
         }
         if self.log_file_max_size_in_mb == 0 {
@@ -230,6 +236,12 @@ mod tests {
         assert!(problems.contains("above `executor_ping_deadline`, which is `20m`"), "{problems}");
         assert!(problems.contains("`log_file_max_size_in_mb` is `0`"), "{problems}");
         assert!(load(r#"{"executor_ping_deadline": 0}"#).is_err());
+        let text = r#"{"keep_executions_for": "2h", "executor_lost_after": "2h"}"#;
+        let problems = load(text).unwrap_err().to_string();
+        let wanted =
+            "`keep_executions_for` is `2h`: give a time above `executor_lost_after`, which is `2h`";
+        assert!(problems.contains(wanted), "{problems}");
+        assert!(load(r#"{"keep_executions_for": "3h", "executor_lost_after": "2h"}"#).is_ok());
         let written = load(r#"{"keep_executions_for": "30d"}"#).unwrap().section;
         assert_eq!(written.keep_executions_for, load("{}").unwrap().section.keep_executions_for);
     }

@@ -4,7 +4,7 @@ use super::{
     JobQueue, QueueError,
     record::Ending,
     rules::{LeaseName, Report, Reported, Verdict},
-    show::stored_record,
+    show::{Past, past},
 };
 use crate::log_store::{LogError, Sealed};
 use actix::prelude::*;
@@ -55,11 +55,16 @@ impl Handler<TakeReport> for JobQueue {
                 }))
             }
             Reported::AskHistory => {
-                let store = self.parts.store.clone();
+                let (store, execution) = (self.parts.store.clone(), lease.attempt.execution);
+                let keep_for = self.parts.retention.keep_for;
                 let verdict = async move {
-                    let record = stored_record(&store, lease.attempt.execution).await?;
-                    let record = record.ok_or(QueueError::NotKnown(lease.attempt.execution))?;
-                    Ok(Verdict::from_history(&record, lease, &report))
+                    match past(&store, execution, keep_for).await? {
+                        Past::Over(record) => Ok(Verdict::from_history(&record, lease, &report)),
+                        Past::Gone => Ok(Verdict::Superseded(
+                            "this execution is over, and was kept long enough".to_owned(),
+                        )),
+                        Past::NotKnown => Err(QueueError::NotKnown(execution)),
+                    }
                 };
                 Box::pin(verdict.into_actor(self))
             }
