@@ -103,6 +103,8 @@ pub(crate) struct JobQueue {
     preparing: delete::Preparing,
     /// Who waits for the end of which execution.
     ends: Ends,
+    /// The looks for what was kept long enough.
+    looks: retention::Looks,
 }
 
 octavius_service::panics_when_told!(JobQueue);
@@ -128,10 +130,12 @@ impl JobQueue {
         let executors = stored.map(|record| Ok(rules::Join::from(&record?)));
         let executors = executors.collect::<Result<_, storage::Unreadable>>()?;
         let newest_done = store.range(Range::prefix(keys::DONE, 1)).await?.entries;
-        let last_id =
-            storage::newest(&records, &newest_done).unwrap_or(ExecutionId::from_bytes([0; 16]));
+        let newest = storage::newest(&records, &newest_done);
+        let last_id = newest.unwrap_or(ExecutionId::from_bytes([0; 16]));
         let began = Instant::now();
-        let view = View::load(parts.limits, records, executors, moment(began));
+        let now = moment(began);
+        let looks = retention::Looks::new(newest, parts.retention, now);
+        let view = View::load(parts.limits, records, executors, now);
         tracing::info!(live = live.len(), waiting = view.waiting(), "the queue is loaded");
         Ok(Self {
             view,
@@ -148,6 +152,7 @@ impl JobQueue {
             submitting: HashMap::new(),
             preparing: delete::Preparing::default(),
             ends: Ends::default(),
+            looks,
         })
     }
 

@@ -5,15 +5,25 @@
 //! what is left is an execution that is final and still whole but for its logs, and the next look finds it again. Only
 //! what lies in history is looked at: what is not final is not there.
 
-use super::{JobQueue, record::Record, rules::retain, storage, trust};
+use super::{
+    JobQueue,
+    record::Record,
+    rules::{
+        Moment,
+        retain::{self, Belief, Clock},
+    },
+    storage, trust,
+};
 use crate::{
     log_store::LogHandle,
     store::{Entry, Range, ReadError, StoreHandle, keys},
 };
 use actix::prelude::*;
-use futures::{StreamExt, future, stream};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use std::time::Duration;
+use octavius_protocol::id::ExecutionId;
+use octavius_service::configuration::Setting;
+use std::{collections::BTreeSet, time::Duration};
 
 /// How many records are looked at in one step: all that there is of them fits in one transaction.
 const AT_ONCE: usize = 16;
@@ -21,6 +31,8 @@ const AT_ONCE: usize = 16;
 const LOGS_AT_ONCE: usize = 4;
 /// What is waited between two steps, so that this is never what the store is busy with.
 const PAUSE: Duration = Duration::from_millis(5);
+/// The most executions that are said to be left in one life.
+const SAID: usize = 1_000;
 
 /// For how long final executions are kept.
 #[derive(Clone, Copy, Debug)]
@@ -39,45 +51,118 @@ impl Retention {
     }
 }
 
-/// Looks at the next records behind this key of history; none: from those on that may be old enough. Answered when that
-/// is done; what is behind them is looked at by the next such message, which the actor sends to itself.
+/// What the looks of one life of the actor have in common.
+#[derive(Debug)]
+pub(super) struct Looks {
+    /// The number of the look chain that goes on; steps of older ones come to nothing, so that there is one.
+    chain: u64,
+    clock: Clock,
+    /// The keys of what could not be removed, and was said to be left.
+    said: BTreeSet<String>,
+}
+
+impl Looks {
+    /// None was made yet; `newest` is the newest execution that there is.
+    pub(super) fn new(newest: Option<ExecutionId>, retention: Retention, now: Moment) -> Self {
+        let clock = Clock::new(newest, retention.keep_for, now);
+        Self { chain: 0, clock, said: BTreeSet::new() }
+    }
+
+    /// The time at which history is looked at. None: the wall clock is not believed, and nothing is to be removed.
+    fn time(&mut self, now: Moment) -> Option<Timestamp> {
+        match self.clock.look(now) {
+            Belief::Right => return Some(now.at),
+            Belief::WentAhead(by) => tracing::warn!(
+                ahead_by = %by.shown(),
+                now = %now.at,
+                "this machine's clock went ahead of the time that passed: no execution is removed until it has stayed there for a day; set it right if it is wrong"
+            ),
+            Belief::Ahead => {}
+        }
+        None
+    }
+
+    /// Says what is left, each once.
+    fn say(&mut self, left: Vec<Left>) {
+        for Left { key, why } in left {
+            if self.said.len() < SAID && self.said.insert(key) {
+                tracing::warn!("an execution that may be kept long enough stays: {why}");
+            }
+        }
+    }
+}
+
+/// Looks at the next records of history. Answered when that is done; what is behind them is looked at by the next such
+/// message, which the actor sends to itself.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct LookForOld {
+    /// The chain that this step belongs to; none: it begins one, and ends the one before.
+    chain: Option<u64>,
+    /// The key behind which it goes on; none: at the first records that may be old enough.
     behind: Option<String>,
 }
 
 impl LookForOld {
-    /// The first step of a look.
-    pub(super) const FIRST: Self = Self { behind: None };
+    /// The first step of the first look.
+    pub(super) const FIRST: Self = Self { chain: None, behind: None };
+
+    /// The first step of a look of this chain.
+    #[cfg(test)]
+    pub(super) const fn of(chain: u64) -> Self {
+        Self { chain: Some(chain), behind: None }
+    }
 }
 
 /// What one step found.
+#[derive(Default)]
 struct Step {
     /// Those whose logs are gone, and that can go, too.
     over: Vec<Record>,
+    /// Those that stay, though they may have been kept long enough.
+    left: Vec<Left>,
     /// Where the next step goes on; none: the look is over.
     last: Option<String>,
+}
+
+/// What could not be removed.
+struct Left {
+    key: String,
+    /// Why, and what to do.
+    why: String,
 }
 
 impl Handler<LookForOld> for JobQueue {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, LookForOld { behind }: LookForOld, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, look: LookForOld, _: &mut Self::Context) -> Self::Result {
+        let LookForOld { chain, behind } = look;
+        let chain = chain.unwrap_or_else(|| {
+            self.looks.chain += 1;
+            self.looks.chain
+        });
+        if chain != self.looks.chain {
+            return Box::pin(fut::ready(()));
+        }
         let (store, logs) = (self.parts.store.clone(), self.parts.logs.clone());
         let keep_for = self.parts.retention.keep_for;
+        let time = self.looks.time(self.now());
         let first = behind.is_none();
         let looking = async move {
             let pause = if first { Duration::ZERO } else { PAUSE };
             tokio::time::sleep(pause).await;
-            step(&store, &logs, keep_for, behind).await
+            match time {
+                Some(now) => step(&store, &logs, keep_for, now, behind).await,
+                None => Ok(Step::default()),
+            }
         };
         let removed = looking.into_actor(self).then(|step, queue, _| queue.remove(step));
-        Box::pin(removed.map(|next, queue, context| match next {
-            Some(behind) => context.notify(LookForOld { behind: Some(behind) }),
+        Box::pin(removed.map(move |next, queue, context| match next {
+            _ if chain != queue.looks.chain => {}
+            Some(behind) => context.notify(LookForOld { chain: Some(chain), behind: Some(behind) }),
             None => {
                 let every = queue.parts.retention.every.mul_f64(rand::random_range(0.9..1.1));
-                context.notify_later(LookForOld::FIRST, every);
+                context.notify_later(LookForOld { chain: Some(chain), behind: None }, every);
             }
         }))
     }
@@ -86,13 +171,14 @@ impl Handler<LookForOld> for JobQueue {
 impl JobQueue {
     /// Removes what a step found, and answers where the next one begins.
     fn remove(&mut self, step: Result<Step, ReadError>) -> ResponseActFuture<Self, Option<String>> {
-        let Step { over, last } = match step {
+        let Step { over, left, last } = match step {
             Ok(step) => step,
             Err(error) => {
                 tracing::warn!(%error, "executions that were kept long enough are left for later");
                 return Box::pin(fut::ready(None));
             }
         };
+        self.looks.say(left);
         // To delete takes room, too.
         if self.parts.store.full().is_some() {
             return Box::pin(fut::ready(None));
@@ -116,12 +202,11 @@ async fn step(
     store: &StoreHandle,
     logs: &LogHandle,
     keep_for: Duration,
+    now: Timestamp,
     behind: Option<String>,
 ) -> Result<Step, ReadError> {
-    let nothing = Step { over: Vec::new(), last: None };
-    let now = Timestamp::now();
     if store.full().is_some() {
-        return Ok(nothing);
+        return Ok(Step::default());
     }
     let all = Range::prefix(keys::DONE, AT_ONCE);
     let range = match behind {
@@ -129,31 +214,51 @@ async fn step(
         None => match retain::newest_that_may_be_over(keep_for, now) {
             // What was submitted later cannot have ended earlier.
             Some(newest) => Range { start: keys::done(newest), ..all },
-            None => return Ok(nothing),
+            None => return Ok(Step::default()),
         },
     };
     let page = store.range(range).await?;
     let last = page.entries.last().map(|entry| entry.key.clone()).filter(|_| page.more);
-    let old = page.entries.iter().filter_map(readable);
-    let old = old.filter(|record| retain::is_over(record, keep_for, now));
-    let over = stream::iter(old.collect::<Vec<_>>()).map(|record| without_logs(logs, record));
-    let over = over.buffer_unordered(LOGS_AT_ONCE).filter_map(future::ready).collect().await;
-    Ok(Step { over, last })
+    let (old, unreadable) = apart(page.entries.iter().map(readable));
+    let old = old.into_iter().filter(|record| retain::is_over(record, keep_for, now));
+    let without = stream::iter(old.collect::<Vec<_>>()).map(|record| without_logs(logs, record));
+    let without: Vec<_> = without.buffer_unordered(LOGS_AT_ONCE).collect().await;
+    let (over, mut left) = apart(without);
+    left.extend(unreadable);
+    Ok(Step { over, left, last })
 }
 
-fn readable(entry: &Entry) -> Option<Record> {
-    let record = storage::decode(entry);
-    record.inspect_err(|error| tracing::warn!(%error, "left where it is")).ok()
-}
-
-/// The record of an execution whose logs are gone now; none: they could not be removed, and it stays for the next look.
-async fn without_logs(logs: &LogHandle, record: Record) -> Option<Record> {
-    match logs.remove_all(record.id).await {
-        Ok(_) => Some(record),
-        Err(error) => {
-            tracing::warn!(execution = %record.id, %error, "its logs could not be removed: it is left for later");
-            None
+fn apart(all: impl IntoIterator<Item = Result<Record, Left>>) -> (Vec<Record>, Vec<Left>) {
+    let (mut records, mut left) = (Vec::new(), Vec::new());
+    for one in all {
+        match one {
+            Ok(record) => records.push(record),
+            Err(stays) => left.push(stays),
         }
+    }
+    (records, left)
+}
+
+fn readable(entry: &Entry) -> Result<Record, Left> {
+    storage::decode(entry).map_err(|error| Left {
+        key: entry.key.clone(),
+        why: format!(
+            "{error}: start a version of the controller that reads it, or put a backup back"
+        ),
+    })
+}
+
+/// The record of an execution whose logs are gone now.
+async fn without_logs(logs: &LogHandle, record: Record) -> Result<Record, Left> {
+    match logs.remove_all(record.id).await {
+        Ok(_) => Ok(record),
+        Err(error) => Err(Left {
+            key: keys::done(record.id),
+            why: format!(
+                "the logs of {} could not be removed: {error}: it is tried again at each look; see that the controller may write below its `data_dir`",
+                record.id
+            ),
+        }),
     }
 }
 
@@ -167,5 +272,16 @@ mod tests {
         assert_eq!(every(0), Duration::from_millis(100));
         assert_eq!(every(3_600), Duration::from_mins(6));
         assert_eq!(every(30 * 86_400), Duration::from_mins(10));
+    }
+
+    #[test]
+    fn what_is_left_is_said_once_and_not_of_more_than_the_bound() {
+        let now = Moment { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
+        let mut looks = Looks::new(None, Retention::of(Duration::ZERO), now);
+        let left = |number: usize| Left { key: number.to_string(), why: String::new() };
+        for number in (0..2 * SAID).chain(0..3) {
+            looks.say(vec![left(number)]);
+        }
+        assert_eq!(looks.said.len(), SAID);
     }
 }

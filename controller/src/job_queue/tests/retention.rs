@@ -19,12 +19,28 @@ const PREFIXES: [&str; 8] = [
     keys::LOGS,
 ];
 
-/// Long enough for what a test does with a final execution before it goes.
-const KEPT: Duration = Duration::from_millis(1_500);
-
 impl World {
-    async fn keeping(folder: &std::path::Path, keep_for: Duration) -> Self {
-        Self::start_keeping(folder, QueueLimits::default(), Retention::of(keep_for)).await
+    /// The same world, in a life that keeps nothing that is final.
+    async fn keeping_nothing(self, folder: &std::path::Path) -> Self {
+        self.system.stop().await;
+        let retention = Retention::of(Duration::ZERO);
+        let world = Self::start_keeping(folder, QueueLimits::default(), retention).await;
+        world.join(1).await;
+        world
+    }
+
+    /// Looks for what was kept long enough, and waits until that is done.
+    async fn look(&self, look: LookForOld) {
+        self.queue.actor().query(Priority::Read, look).await.unwrap();
+    }
+
+    /// Waits until it is known that the disk is full.
+    async fn until_full(store: &StoreHandle) {
+        let until = Instant::now() + SOON;
+        while store.full().is_none() {
+            assert!(Instant::now() < until, "the gate stays open");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// The keys that there are of executions.
@@ -94,7 +110,7 @@ fn secret_wish(request_id: &str) -> SubmitRequest {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_kept_long_enough_goes_with_all_that_there_is_of_it_and_nothing_else_does() {
     let folder = tempfile::tempdir().unwrap();
-    let world = World::keeping(folder.path(), KEPT).await;
+    let world = World::start(folder.path()).await;
     world.secretive("secretive").await;
     world.join(1).await;
     let waits = world.queue.submit(secret_wish("waits")).await.unwrap().execution.record.id;
@@ -110,8 +126,11 @@ async fn what_was_kept_long_enough_goes_with_all_that_there_is_of_it_and_nothing
     let keys = world.keys().await;
     let of_ran = keys.iter().filter(|key| key.contains(&ran.to_string())).count();
     assert!(of_ran >= 2 && keys.len() >= 4 + 5 + 4, "{keys:?}");
-    assert_eq!(world.step_of(ran).await, Step::Ended(Outcome::Succeeded), "kept until its time");
+    world.look(LookForOld::FIRST).await;
+    assert_eq!(world.keys().await, keys, "kept until its time");
+    assert_eq!(world.step_of(ran).await, Step::Ended(Outcome::Succeeded));
 
+    let world = world.keeping_nothing(folder.path()).await;
     world.until_keys(&live).await;
     for id in [ran, cancelled] {
         let gone = world.queue.get(id).await.unwrap_err().to_string();
@@ -126,8 +145,8 @@ async fn what_was_kept_long_enough_goes_with_all_that_there_is_of_it_and_nothing
     world.queue.cancel(again.execution.record.id, "ada").await.unwrap();
     // What runs is older than all of them, and goes only after its end.
     assert_eq!(world.step_of(waits).await, Step::Running);
-    world.report(lease, Report::Ended(succeeded(b""))).await;
-    assert_eq!(world.step_of(waits).await, Step::Ended(Outcome::Succeeded));
+    let ended = world.report(lease, Report::Ended(succeeded(b""))).await;
+    assert_eq!(ended, rules::Verdict::Recorded);
     world.until_keys(&[]).await;
     was_never_built_again(&world).await;
     world.system.stop().await;
@@ -160,7 +179,11 @@ async fn whatever_breaks_while_executions_are_removed_lists_are_whole_and_the_ne
     let ids = ids.await;
     world.system.stop().await;
 
-    let world = World::keeping(folder.path(), KEPT).await;
+    // Nothing is removed until it is known what breaks.
+    let below = World::below(folder.path(), true).await;
+    World::until_full(&below.1).await;
+    let (limits, retention) = (QueueLimits::default(), Retention::of(Duration::ZERO));
+    let world = World::over(below, folder.path(), limits, retention).await;
     world.faults.next([
         Fault::Refused,
         Fault::UnknownBefore,
@@ -169,6 +192,7 @@ async fn whatever_breaks_while_executions_are_removed_lists_are_whole_and_the_ne
         Fault::Panic,
         Fault::UnknownLate,
     ]);
+    world.faults.full(false);
     let wanted = |job: Option<&str>| Wanted {
         job: job.map(|job| job.parse().unwrap()),
         ..Wanted::default()
@@ -212,22 +236,114 @@ async fn while_the_disk_is_full_nothing_is_removed_and_then_it_is() {
     world.system.stop().await;
 
     let (system, store, faults) = World::below(folder.path(), true).await;
-    let until = Instant::now() + SOON;
-    while store.full().is_none() {
-        assert!(Instant::now() < until, "the gate stays open");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    World::until_full(&store).await;
     let retention = Retention::of(Duration::ZERO);
     let limits = QueueLimits::default();
     let world = World::over((system, store, faults), folder.path(), limits, retention).await;
     // Each look of these finds it, and leaves it alone.
     for _ in 0..3 {
-        world.queue.actor().query(Priority::Read, LookForOld::FIRST).await.unwrap();
+        world.look(LookForOld::FIRST).await;
         assert_eq!(world.step_of(ran).await, Step::Ended(Outcome::Succeeded));
     }
     assert_eq!(world.keys().await, keys);
     assert!(world.logs.remove_all(ran).await.is_err(), "a log was removed from a full disk");
     world.faults.full(false);
     world.until_keys(&[]).await;
+    world.system.stop().await;
+}
+
+fn lease(execution: ExecutionId) -> LeaseName {
+    let attempt = octavius_protocol::id::AttemptNumber(1);
+    let epoch = octavius_protocol::id::Epoch(1);
+    LeaseName { attempt: AttemptId { execution, attempt }, epoch }
+}
+
+/// As after a restore: what a store may have forgotten is left alone, and what it kept long enough is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_executor_holds_of_an_execution_that_is_gone_is_over_and_of_a_young_stranger_is_not()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    let gone = lease(world.ran(wish("greet", ""), &[]).await);
+    let world = world.keeping_nothing(folder.path()).await;
+    world.until_keys(&[]).await;
+
+    let stranger = lease(ExecutionId::from_bytes([7; 16]));
+    let orders = world.queue.attend(Session(1), vec![gone, stranger], SOON).await.unwrap().orders;
+    let orders: Vec<_> = orders.into_iter().map(|order| (order.lease, order.kind)).collect();
+    assert_eq!(orders, [(gone, rules::OrderKind::Release)]);
+    for report in [Report::Running, Report::Ended(succeeded(b"hello\n"))] {
+        let verdict = world.report(gone, report.clone()).await;
+        assert!(matches!(verdict, rules::Verdict::Superseded(_)), "{verdict:?}");
+        let verdict = world.queue.report(Session(1), stranger, report).await;
+        assert!(matches!(verdict, Err(QueueError::NotKnown(_))), "{verdict:?}");
+    }
+    assert!(!world.queue.holds(Session(1), gone).await.unwrap(), "it may append to no log");
+    was_never_built_again(&world).await;
+    world.system.stop().await;
+}
+
+/// What was submitted is still there when the request id is looked up, and the record of its end is not when it is shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_first_execution_goes_while_it_is_looked_up_is_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    let first = world.queue.submit(wish("greet", "once")).await.unwrap().execution.record.id;
+    world.queue.cancel(first, "ada").await.unwrap();
+    let writer = world.store.enlist("test").await.unwrap();
+    let removed = writer.commit(vec![crate::store::Write::Delete(keys::done(first))]).await;
+    assert_eq!(removed, Commit::Done);
+
+    let second = world.queue.submit(wish("greet", "once")).await.unwrap();
+    assert!(second.created && second.execution.record.id != first);
+    let again = world.queue.submit(wish("greet", "once")).await.unwrap();
+    assert!(!again.created && again.execution.record.id == second.execution.record.id);
+    world.system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_steps_of_an_older_chain_of_looks_come_to_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = Retention { keep_for: Duration::ZERO, every: Duration::from_hours(1) };
+    let world = World::start_keeping(folder.path(), QueueLimits::default(), retention).await;
+    world.look(LookForOld::FIRST).await; // the second: the actor began the first
+    world.job("greet").await;
+    world.join(1).await;
+    world.ran(wish("greet", ""), &[]).await;
+    let keys = world.keys().await;
+    world.look(LookForOld::of(1)).await;
+    assert_eq!(world.keys().await, keys);
+    world.look(LookForOld::of(2)).await;
+    assert_eq!(world.keys().await, [""; 0]);
+    world.system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_clock_is_far_ahead_of_the_newest_execution_nothing_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    let ran = world.ran(wish("greet", ""), &[]).await;
+    let record = world.queue.get(ran).await.unwrap().record;
+    let old = Record { id: ExecutionId::first_at(1_000_000_000_000), ..record.clone() };
+    let key = keys::done(old.id);
+    let mut writes = storage::removal(&record);
+    let stored = serde_json::to_vec(&old).unwrap();
+    writes.push(crate::store::Write::Put(key.clone(), stored.into()));
+    world.logs.remove_all(ran).await.unwrap();
+    let writer = world.store.enlist("test").await.unwrap();
+    assert_eq!(writer.commit(writes).await, Commit::Done);
+
+    let world = world.keeping_nothing(folder.path()).await;
+    world.look(LookForOld::FIRST).await;
+    assert_eq!(world.keys().await, [key]);
+    // What is submitted now shows the next life that the clock is right.
+    let newest = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
+    let world = world.keeping_nothing(folder.path()).await;
+    world.until_keys(&[keys::spec(newest), keys::live(newest)]).await;
     world.system.stop().await;
 }
