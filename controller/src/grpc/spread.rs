@@ -1,5 +1,7 @@
-//! Over what time those come back who lose the controller in one moment: so many that each second sees some dozens of
-//! them, and so few that who is almost alone is back at once.
+//! Over what time those come back who lose the controller in one moment: who is almost alone is back at once, and of
+//! some hundreds each second sees 40 executors, or 25 where readers wait, too. That time has an end, so that nobody is
+//! away for too long, and above it a second sees more: with a ping deadline of 9 s it is reached by 270 executors, and
+//! 10,000 come back at some 1,500 a second; readers reach theirs at 375 executors and readers.
 
 use std::time::Duration;
 

@@ -265,8 +265,9 @@ impl Actors {
     }
 }
 
-/// Takes the port. Who dials it is refused until [`listen`]: else all who dial while the store is opened would be let
-/// in at once.
+/// Gives the socket its address, and finds out whether it can have it: not where another process listens. Who dials is
+/// refused until [`listen`], else all who dial while the store is opened would be let in at once. Until then the port
+/// is nobody's: another one who binds it the same way may listen first, and then [`listen`] fails.
 fn bind(address: SocketAddr) -> Result<TcpSocket, StartError> {
     let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;

@@ -248,3 +248,50 @@ async fn twenty_panics_in_a_row_give_growing_pauses_in_which_it_is_not_ready() {
     cancel.cancel();
     system.stop().await;
 }
+
+/// Reads until the other end closes it.
+async fn is_closed(mut stream: TcpStream) {
+    let reading = async {
+        let mut bytes = [0; 64];
+        while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
+    };
+    tokio::time::timeout(SOON, reading).await.expect("it stays open");
+}
+
+#[tokio::test]
+async fn who_comes_after_too_many_is_closed_and_gets_in_when_one_of_them_leaves() {
+    let cancel = CancellationToken::new();
+    let health = Health::new(installed(&cancel), &[]);
+    let server = health.serve(loopback(), cancel.clone()).await.unwrap();
+    let address = server.address();
+    let mut standing = Vec::new();
+    for _ in 0..64 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut status = [0; 12];
+        let answer = tokio::time::timeout(SOON, stream.read_exact(&mut status)).await;
+        answer.expect("no answer").unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        standing.push(stream);
+    }
+    for _ in 0..200 {
+        is_closed(TcpStream::connect(address).await.unwrap()).await;
+    }
+    standing.pop();
+    let began = Instant::now();
+    loop {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Either fails while the place is not free yet.
+        let _ = stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await;
+        let mut answer = String::new();
+        let _ = tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap();
+        if answer.starts_with("HTTP/1.0 200") {
+            break;
+        }
+        assert!(began.elapsed() < SOON, "nobody gets in: {answer:?}");
+    }
+    cancel.cancel();
+    drop(standing);
+    server.ended().await;
+}

@@ -109,6 +109,9 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
     );
     let mut faults = of_disk?;
     faults.extend(of_processes?);
+    if let Some(unbroken) = torment::unbroken(&faults, time) {
+        oracle.is_wrong(unbroken);
+    }
     println!("nothing is broken any more after {:?}", began.elapsed());
     let _ = over.send(true); // they may be gone already
     for server in &mut processes.servers {

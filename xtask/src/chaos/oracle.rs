@@ -73,10 +73,17 @@ impl Oracle {
         self.seen.borrow().wrong.clone()
     }
 
-    /// What keeps watch over this execution's program is about to be killed.
-    pub(super) fn may_be_lost(&self, id: &str) {
+    /// What keeps watch over this execution's program is about to be killed. Says whether that is news.
+    pub(super) fn may_be_lost(&self, id: &str) -> bool {
+        let mut news = false;
+        self.seen.send_modify(|seen| news = seen.lost.insert(id.to_owned()));
+        news
+    }
+
+    /// It was not killed after all.
+    pub(super) fn may_not_be_lost(&self, id: &str) {
         self.seen.send_modify(|seen| {
-            seen.lost.insert(id.to_owned());
+            seen.lost.remove(id);
         });
     }
 
@@ -178,16 +185,20 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// What is wrong with the end of an execution of which nobody can say how it ended, if something is: what is kept
-    /// of its log is its beginning, and it is not quietly tried again.
+    /// of its log is its beginning, it says so if that is not all, and it is not quietly tried again.
     pub(super) fn wrong_though_lost(
         &self,
         execution: &v1::Execution,
         log: &[u8],
         begun: &[u32],
     ) -> Option<String> {
-        let right = self.log.starts_with(log) && begun.len() <= 1 && execution.attempt == 1;
+        let cut = &execution.log_cut;
+        let told = self.log == log || !cut.is_empty();
+        let right = told && self.log.starts_with(log) && begun.len() <= 1 && execution.attempt == 1;
         let (id, bytes, attempt) = (&execution.id, log.len(), execution.attempt);
-        (!right).then(|| format!("{id} is lost with {bytes} bytes by attempt {attempt}: {begun:?}"))
+        (!right).then(|| {
+            format!("{id} is lost with {bytes} bytes ({cut:?}) by attempt {attempt}: {begun:?}")
+        })
     }
 
     /// What is wrong with this end, if something is.
@@ -266,19 +277,25 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_killed_may_be_lost_and_keeps_the_beginning_of_its_log() {
+    fn only_what_was_killed_may_be_lost_and_says_that_its_log_is_only_a_beginning() {
         let oracle = Oracle::default();
         let lost = execution(ExecutionState::Lost, None);
         assert!(!oracle.is_excused(&lost));
-        oracle.may_be_lost("it");
+        assert!(oracle.may_be_lost("it") && !oracle.may_be_lost("it"));
         assert!(oracle.is_excused(&lost));
+        oracle.may_not_be_lost("it");
+        assert!(!oracle.is_excused(&lost));
+        assert!(oracle.may_be_lost("it"));
         assert!(!oracle.is_excused(&execution(ExecutionState::Failed, None)));
         let end = (ExecutionState::Succeeded, Some(0));
         let wanted = Wanted { end, log: b"whole".to_vec(), cancelled: false };
+        let cut = v1::Execution { log_cut: "its watch was killed".to_owned(), ..lost.clone() };
         let wrong =
-            |log: &[u8], begun: &[u32]| wanted.wrong_though_lost(&lost, log, begun).is_some();
+            |log: &[u8], begun: &[u32]| wanted.wrong_though_lost(&cut, log, begun).is_some();
         assert!(!wrong(b"who", &[1]) && !wrong(b"", &[]));
         assert!(wrong(b"hole", &[1]) && wrong(b"who", &[1, 2]));
+        let untold = |log: &[u8]| wanted.wrong_though_lost(&lost, log, &[1]).is_some();
+        assert!(!untold(b"whole") && untold(b"who") && untold(b""));
         assert!(wanted.wrong(&lost, b"whole", &[1]).is_some());
     }
 

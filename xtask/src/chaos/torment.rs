@@ -8,7 +8,10 @@ use super::{
 };
 use anyhow::Result;
 use rand::{RngExt as _, rngs::SmallRng};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fd::OwnedFd,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -21,6 +24,16 @@ use tokio::time::{Instant, sleep, sleep_until};
 const END_WITHIN: Duration = Duration::from_secs(10);
 /// So long after a fault of the disk a controller may still give up because of it.
 const AFTERMATH: Duration = Duration::from_secs(30);
+
+/// A run that is not shorter than this finds a supervisor to kill.
+const SURELY_KILLS: Duration = Duration::from_secs(600);
+const SUPERVISOR_KILLED: &str = "supervisor killed";
+
+/// What a run of this time must have broken, and did not.
+pub(super) fn unbroken(faults: &Faults, time: Duration) -> Option<String> {
+    let bad = time >= SURELY_KILLS && !faults.contains_key(SUPERVISOR_KILLED);
+    bad.then(|| format!("no supervisor was killed in {time:?}"))
+}
 
 fn millis(random: &mut SmallRng, from: u64, to: u64) -> Duration {
     Duration::from_millis(random.random_range(from..to))
@@ -54,8 +67,11 @@ pub(super) async fn processes(
         let which = random.random_range(0..=processes.servers.len());
         let kind = match processes.servers.get_mut(which) {
             Some(server) => one(server, disk, oracle, &mut random).await?,
-            None if kill_supervisor(states, oracle, &mut random) => "supervisor killed",
-            None => continue,
+            None if kill_supervisor(states, oracle, &mut random) => SUPERVISOR_KILLED,
+            None => {
+                oracle.count("supervisors that nobody found to be killed");
+                continue;
+            }
         };
         *faults.entry(kind).or_default() += 1;
     }
@@ -70,22 +86,27 @@ fn kill_supervisor(states: &[PathBuf], oracle: &Oracle, random: &mut SmallRng) -
         let folder = folders.swap_remove(random.random_range(0..folders.len()));
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some((execution, _)) = name.rsplit_once('-') else { continue };
-        let Some(pid) = supervisor(&folder) else { continue };
-        oracle.may_be_lost(execution); // before: its end may be seen at once
-        if kill_process(pid, Signal::KILL).is_ok() {
+        let Some(supervisor) = supervisor(&folder) else { continue };
+        let news = oracle.may_be_lost(execution); // before: its end may be seen at once
+        if pidfd_send_signal(&supervisor, Signal::KILL).is_ok() {
             return true;
+        }
+        if news {
+            oracle.may_not_be_lost(execution);
         }
     }
     false
 }
 
-/// The supervisor of an attempt, if it lives. By its number alone it could be anybody.
-fn supervisor(folder: &Path) -> Option<Pid> {
+/// The supervisor of an attempt, if it lives. By its number alone it could be anybody: it is held before it is looked
+/// at, so that nobody else gets the number in between.
+fn supervisor(folder: &Path) -> Option<OwnedFd> {
     let started: Value = serde_json::from_slice(&fs::read(folder.join("started")).ok()?).ok()?;
     let pid = i32::try_from(started["pid"].as_i64()?).ok()?;
+    let held = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let ours = String::from_utf8_lossy(&line).contains(folder.to_str()?);
-    Pid::from_raw(pid).filter(|_| ours)
+    let folder = fs::canonicalize(folder).ok()?; // an executor knows its folder so
+    String::from_utf8_lossy(&line).contains(folder.to_str()?).then_some(held)
 }
 
 async fn one(
@@ -170,4 +191,61 @@ pub(super) async fn disk(disk: &Disk, mut random: SmallRng, until: Instant) -> R
         disk.heal()?;
     }
     Ok(faults)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octavius_client::v1;
+    use rand::SeedableRng as _;
+    use std::{
+        os::unix::{fs::symlink, process::ExitStatusExt as _},
+        process::{Child, Command, Stdio},
+    };
+
+    /// A program with this folder on its command line, until its input ends.
+    fn watches(folder: &Path) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read line"]).arg(fs::canonicalize(folder).unwrap());
+        command.stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn is_excused(oracle: &Oracle, id: &str) -> bool {
+        let mut execution = v1::Execution { id: id.to_owned(), ..Default::default() };
+        execution.set_state(v1::ExecutionState::Lost);
+        oracle.is_excused(&execution)
+    }
+
+    #[test]
+    fn who_watches_an_attempt_is_killed_and_nobody_else_who_has_its_number() {
+        let place = tempfile::tempdir().unwrap();
+        let (real, state) = (place.path().join("real"), place.path().join("state"));
+        symlink(&real, &state).unwrap();
+        let folder = |id: &str| state.join("attempts").join(format!("{id}-1"));
+        for id in ["watched", "other"] {
+            fs::create_dir_all(real.join("attempts").join(format!("{id}-1"))).unwrap();
+        }
+        let mut watching = watches(&folder("watched"));
+        let started = json!({ "pid": watching.id() }).to_string();
+        // Another attempt of which only the number is left.
+        fs::write(folder("other").join("started"), &started).unwrap();
+        let (oracle, mut random) = (Oracle::default(), SmallRng::seed_from_u64(1));
+        let states = [state.clone()];
+        assert!(!kill_supervisor(&states, &oracle, &mut random));
+        assert!(watching.try_wait().unwrap().is_none());
+        fs::write(folder("watched").join("started"), &started).unwrap();
+        assert!(kill_supervisor(&states, &oracle, &mut random));
+        assert_eq!(watching.wait().unwrap().signal(), Some(9));
+        assert!(is_excused(&oracle, "watched") && !is_excused(&oracle, "other"));
+        assert!(!kill_supervisor(&states, &oracle, &mut random), "it is gone");
+    }
+
+    #[test]
+    fn a_long_run_kills_a_supervisor() {
+        let mut faults = Faults::new();
+        assert!(unbroken(&faults, SURELY_KILLS).is_some());
+        assert!(unbroken(&faults, SURELY_KILLS / 2).is_none());
+        faults.insert(SUPERVISOR_KILLED, 1);
+        assert!(unbroken(&faults, SURELY_KILLS).is_none());
+    }
 }

@@ -291,9 +291,11 @@ async fn hundreds_who_lose_their_controller_come_back_one_after_the_other_and_no
     }
     assert!(followers.try_join_next().is_none(), "a follower ended");
     let metrics = world.metrics().await;
-    let beats = metrics
+    let beats: Vec<_> = metrics
         .lines()
-        .filter(|line| line.starts_with(r#"octavius_rpc_seconds_count{method="Executors/Attend""#));
+        .filter(|line| line.starts_with(r#"octavius_rpc_seconds_count{method="Executors/Attend""#))
+        .collect();
+    assert!(!beats.is_empty(), "no sign of life was counted: {metrics}");
     for beat in beats {
         let well = [r#"code="OK""#, r#"code="CANCELLED""#].iter().any(|code| beat.contains(code));
         assert!(well, "signs of life were refused: {beat}");

@@ -2,9 +2,12 @@
 //!
 //! `/healthz` is 200 while the process serves. `/readyz` is 200 only while every actor is up and the server itself says
 //! so; otherwise 503, with who is not ready and why. Gauges are set when somebody looks. A process may have several
-//! (`octavius dev` has two); they share the recorder of metrics.
+//! (`octavius dev` has two); they share the recorder of metrics. At most 64 may be connected to it.
 
-use super::metrics::{Metrics, observe};
+use super::{
+    metrics::{Metrics, observe},
+    places::Places,
+};
 use crate::actor::Vitals;
 use axum::{
     Router,
@@ -88,7 +91,7 @@ impl Health {
             .route("/readyz", get(readiness))
             .with_state(self);
         let ended = cancel.clone().cancelled_owned();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(ended);
+        let serving = axum::serve(Places::new(listener), router).with_graceful_shutdown(ended);
         let task = tokio::spawn(async move {
             let late = async {
                 cancel.cancelled().await;
