@@ -1,21 +1,13 @@
 //! Growing pauses between tries.
 
+pub(crate) use octavius_protocol::pause::hinted;
 use std::time::Duration;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-/// The longest pause that a refusal may ask for.
-const LONGEST_HINT: Duration = Duration::from_secs(10);
-
 /// The pause that a refusal asks for; none: it says nothing of it.
 pub(crate) fn hint(status: &Status) -> Option<Duration> {
     status.get_details_retry_info()?.retry_delay
-}
-
-/// How long who was asked for this pause waits: up to a quarter more, so that those who were refused together do not come
-/// back together. `random` is from 0 to 1.
-pub(crate) fn hinted(hint: Duration, random: f64) -> Duration {
-    hint.min(LONGEST_HINT).mul_f64(1.0 + random / 4.0)
 }
 
 /// How pauses grow: each is up to twice the one before, with jitter, so that callers who failed together do not come
@@ -60,8 +52,6 @@ mod tests {
         assert_eq!(grown, [50, 100, 200, 400, 800, 1000, 1000]);
         pauses.reset();
         assert_eq!(pauses.next_with(1.0), Duration::from_millis(100));
-        assert_eq!(hinted(Duration::from_secs(4), 1.0), Duration::from_secs(5));
-        assert_eq!(hinted(Duration::from_secs(3600), 0.0), LONGEST_HINT);
         let far = Pauses { done: u32::MAX, ..pauses }.next_with(1.0);
         assert_eq!(far, Duration::from_secs(2));
     }

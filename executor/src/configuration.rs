@@ -68,8 +68,8 @@ section! {
     /// The service account of the jobs' pods.
     #[only_if(runner = "kubernetes")]
     service_account_name: String = "default".to_owned();
-    /// How often `job_active_deadline_seconds` a pod may wait to be started, if the job does not say.
-    #[only_if(runner = "kubernetes")]
+    /// How often `job_active_deadline_seconds` an attempt may take until its program runs, if the job does not say; if
+    /// one of the two is 0: as the controller says.
     wait_for_resource_poll_count: u32 = 0;
     /// Annotations of each Kubernetes Job and its pod: an object, or a text that holds one.
     #[only_if(runner = "kubernetes")]
@@ -135,9 +135,9 @@ impl Configuration {
 
     /// What is added to the terms of jobs that do not say.
     pub fn offer(&self) -> Offer {
-        let pods = self.wait_for_resource_poll_count;
+        let count = self.wait_for_resource_poll_count;
         let timeout = self.default_timeout();
-        let start_timeout = timeout.filter(|_| pods > 0).map(|time| time.saturating_mul(pods));
+        let start_timeout = timeout.filter(|_| count > 0).map(|time| time.saturating_mul(count));
         Offer { job_retries: self.job_retries, timeout, start_timeout }
     }
 
@@ -224,6 +224,24 @@ mod tests {
         let loaded = sample(&[("OCTAVIUS_EXECUTOR_RUNNER", "process")]);
         assert_eq!(loaded.section.runner, RunnerKind::Process);
         assert!(warned(&loaded).contains(&"kube_config"));
+    }
+
+    #[test]
+    fn the_time_to_start_is_offered_with_each_runner_and_no_warning() {
+        for runner in ["process", "kubernetes"] {
+            let offered = |count: &str, deadline: &str| {
+                let loaded = sample(&[
+                    ("OCTAVIUS_EXECUTOR_RUNNER", runner),
+                    ("OCTAVIUS_EXECUTOR_WAIT_FOR_RESOURCE_POLL_COUNT", count),
+                    ("OCTAVIUS_EXECUTOR_JOB_ACTIVE_DEADLINE_SECONDS", deadline),
+                ]);
+                assert!(!warned(&loaded).contains(&"wait_for_resource_poll_count"), "{runner}");
+                loaded.section.offer().start_timeout
+            };
+            assert_eq!(offered("5", "60"), Some(Duration::from_secs(300)));
+            assert_eq!(offered("0", "60"), None);
+            assert_eq!(offered("5", "0"), None);
+        }
     }
 
     #[test]

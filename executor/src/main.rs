@@ -3,11 +3,11 @@
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use octavius_executor::{
-    configuration::Configuration,
+    configuration::{Configuration, RunnerKind},
     heartbeat::{RegisterError, register_once},
     link::Failure,
     runner::process::{SupervisorCommand, supervise},
-    server::{Executor, Place},
+    server::{Executor, Place, StartError},
 };
 use octavius_service::{
     configuration::{Form, InForce, Loaded, Problems, Said, load, said},
@@ -133,22 +133,30 @@ fn say(mut to: impl io::Write, line: fmt::Arguments<'_>) {
 
 /// Shows what is in force, and all that is wrong with it.
 fn show(file: &File, output: Form) -> ExitCode {
-    let Said { out, err, is_right } = said(&file.load(), output, |_| Vec::new());
+    let beyond = |section: &Configuration| {
+        refused(section).map(|refused| refused.to_string()).into_iter().collect()
+    };
+    let Said { out, err, is_right } = said(&file.load(), output, beyond);
     // Where nobody listens any more, the exit code still speaks.
     let _ = io::stdout().write_all(out.as_bytes());
     let _ = io::stderr().write_all(err.as_bytes());
     if is_right { ExitCode::SUCCESS } else { ExitCode::from(Fault::Usage as u8) }
 }
 
+/// What `start` refuses although the file is right.
+fn refused(section: &Configuration) -> Option<StartError> {
+    (section.runner == RunnerKind::Kubernetes).then_some(StartError::Kubernetes)
+}
+
 fn check(file: &File) -> Done {
-    let Loaded { warnings, in_force, .. } = file.load().map_err(usage)?;
+    let Loaded { section, warnings, in_force } = file.load().map_err(usage)?;
     for warning in warnings {
         say(io::stderr(), format_args!("Warning: {warning}"));
     }
     for InForce { shown, .. } in in_force {
         say(io::stdout(), format_args!("{}: {}", shown.key, shown.text));
     }
-    Ok(ExitCode::SUCCESS)
+    refused(&section).map_or(Ok(ExitCode::SUCCESS), |refused| Err(usage(refused)))
 }
 
 fn start(file: &File) -> Done {

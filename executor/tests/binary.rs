@@ -89,8 +89,21 @@ async fn wrong_usage_is_told_with_its_remedy() {
     let output = place.command(&["start", "--config", sample]);
     let mut output = output;
     let output = output.env("OCTAVIUS_EXECUTOR_LOG_FILE_PATH", "").output().await.unwrap();
-    ended(&output, 2, "this version runs `process` only: set `runner` to `process`");
-    ended(&place.run(&["start", "--config", sample, "--check-config"]).await, 0, "id: random-ID");
+    let no_kubernetes = "this version runs `process` only: set `runner` to `process`";
+    ended(&output, 2, no_kubernetes);
+    // Who only looks learns the same, and sees what is in force nevertheless.
+    for looks in [&["start", "--check-config"][..], &["config"], &["config", "-o", "json"]] {
+        let arguments = [looks, &["--config", sample]].concat();
+        let output = place.run(&arguments).await;
+        ended(&output, 2, no_kubernetes);
+        ended(&output, 2, "random-ID");
+    }
+    // With `process` all of them are content.
+    for looks in [&["start", "--check-config"][..], &["config"]] {
+        let mut command = place.command(&[looks, &["--config", sample]].concat());
+        command.env("OCTAVIUS_EXECUTOR_RUNNER", "process");
+        ended(&command.output().await.unwrap(), 0, "random-ID");
+    }
 }
 
 #[tokio::test]
@@ -130,7 +143,8 @@ async fn config_shows_what_is_in_force_and_never_a_token() {
         (output.status.code().unwrap(), out, err)
     };
     let labels = ("OCTAVIUS_EXECUTOR_LABELS", r#"{"zone": "eu", "gpu": "2"}"#);
-    let (code, out, err) = run(&["config"], &[labels]).await;
+    let process = ("OCTAVIUS_EXECUTOR_RUNNER", "process");
+    let (code, out, err) = run(&["config"], &[labels, process]).await;
     assert_eq!(code, 0, "{err}");
     for (key, value, from) in [
         ("access_token", "(hidden)", "executor_config.json"),
@@ -147,7 +161,7 @@ async fn config_shows_what_is_in_force_and_never_a_token() {
     assert!(err.contains("`log_process_wait_time` has no effect"), "{err}");
 
     let token = ("OCTAVIUS_EXECUTOR_ACCESS_TOKEN", planted);
-    let (code, out, err) = run(&["config", "-o", "json"], &[token, labels]).await;
+    let (code, out, err) = run(&["config", "-o", "json"], &[token, labels, process]).await;
     assert_eq!((code, err.as_str()), (0, ""));
     let read: serde_json::Value = serde_json::from_str(&out).unwrap();
     let keys = &read["keys"];

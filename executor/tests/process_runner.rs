@@ -336,6 +336,22 @@ async fn what_crashes_left_half_done_is_cleared_at_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_prepare_that_fails_leaves_nothing_behind() {
+    let machine = Machine::new();
+    let (runner, work) = (machine.real(), suite::script(":"));
+    // The attempt's name is taken, by what no folder can replace.
+    std::os::unix::fs::symlink("nowhere", machine.folder(work.attempt)).unwrap();
+    let error = runner.prepare(&work).await.unwrap_err();
+    assert!(failed(&error).contains("preparing"), "{error}");
+    let attempts = machine.state.path().join("attempts");
+    let names: Vec<_> = fs::read_dir(&attempts).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(names, [work.attempt.to_string().as_str()]);
+    // And nothing stands in the way of the next one.
+    fs::remove_file(machine.folder(work.attempt)).unwrap();
+    runner.prepare(&work).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_damaged_attempt_hides_no_other_and_can_be_removed() {
     let machine = Machine::new();
     let (runner, good, bad) = (machine.real(), suite::script(":"), suite::script(":"));

@@ -2,10 +2,11 @@
 //!
 //! The `.proto` files are the reference and document every service, method and field. What is generated from
 //! them is in [`v1`]; [`id`] turns the texts into types at the door and back into texts at the door; [`secret`] holds
-//! what nobody may see.
+//! what nobody may see; [`pause`] says how long who was refused waits.
 //! Not here: what a state may follow, who may do what. Those are the controller's rules.
 
 pub mod id;
+pub mod pause;
 pub mod secret;
 
 use std::time::Duration;

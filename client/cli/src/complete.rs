@@ -77,6 +77,16 @@ pub(crate) fn executions() -> ArgValueCompleter {
     })
 }
 
+/// Offers the executors that the controller knows.
+pub(crate) fn executors() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        offered(current, async |client| {
+            let executors = client.executors().await?.into_iter();
+            Ok(executors.map(|executor| (executor.id, String::new())).collect())
+        })
+    })
+}
+
 /// Offers the contexts of the user's files.
 pub(crate) fn contexts() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {

@@ -1,6 +1,6 @@
 //! The bounds that whoever types a command meets before a controller does: a part of `docs/limits.md`.
 
-use crate::commands::secret;
+use crate::commands::{executions, secret};
 use octavius_client::Client;
 use octavius_protocol::{LEAST_ID_PART, MAX_ARGUMENTS, MAX_TIME, MAX_VARIABLE};
 use octavius_service::limits::{
@@ -35,6 +35,11 @@ pub fn limits() -> Vec<Section> {
             Stops(
                 "is not an execution's id: write its 26 characters of `0-9` and `a-v`, {} or more from its end",
             ),
+        ),
+        Limit::fixed(
+            "Executions in one JSON or YAML document",
+            Amount::count(executions::MOST),
+            Stops("there are more than {} executions, and one document holds no more"),
         ),
         Limit::fixed(
             "What is read of a secret's value",

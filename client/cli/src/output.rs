@@ -75,10 +75,20 @@ impl Output {
     pub(crate) fn show(&self, result: &impl Shown) -> Result<(), Failure> {
         let text = match self.format {
             Format::Text | Format::Wide => result.text(&self.style),
-            Format::Name => result.names().into_iter().map(|name| name + "\n").collect(),
+            Format::Name => names(result),
             Format::Json | Format::Yaml => return self.document(&result.document()),
         };
         write_out(text.as_bytes())
+    }
+
+    /// Writes a page of a list that is no document. `head` is what stands above the columns since it was written last,
+    /// empty at first: it is written again where the columns of this page are others.
+    pub(crate) async fn page(&self, page: &impl Shown, head: &mut String) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Name => names(page),
+            _ => below(head, page.text(&self.style)),
+        };
+        self.bytes(Bytes::from(text)).await
     }
 
     /// Writes the one document of a command.
@@ -147,6 +157,22 @@ impl Output {
     }
 }
 
+fn names(result: &impl Shown) -> String {
+    result.names().into_iter().map(|name| name + "\n").collect()
+}
+
+/// The table without its first line, if that is `head`.
+fn below(head: &mut String, table: String) -> String {
+    match table.split_once('\n') {
+        Some((first, rows)) if first == head => rows.to_owned(),
+        Some((first, _)) => {
+            first.clone_into(head);
+            table
+        }
+        None => table,
+    }
+}
+
 fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
@@ -173,5 +199,18 @@ pub(crate) async fn reader_left() {
     });
     if told.await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_table_is_written_again_where_its_columns_are_others() {
+        let mut head = String::new();
+        let pages = ["ID  JOB\na   b\n", "ID  JOB\nc   d\n", "ID    JOB\neee   f\n", ""];
+        let written = pages.map(|page| below(&mut head, page.to_owned()));
+        assert_eq!(written, [pages[0], "c   d\n", pages[2], ""]);
     }
 }

@@ -8,8 +8,10 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// A user with a home and a working folder, and nothing else in the environment.
 struct User {
@@ -267,6 +269,26 @@ fn execute_ends_within_its_time_where_nobody_answers() {
     command.env("CP_HOST", nobody()).env("CONNECTION_TIMEOUT_SECS", "1");
     let ran = Ran::new(command.output().unwrap());
     assert_eq!((ran.status, ran.out.as_str()), (4, ""), "{ran:?}");
+}
+
+#[test]
+fn connection_timeout_secs_bounds_the_time_of_a_command_to_which_nobody_answers() {
+    // It takes connections, and never says anything.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let user = User::new();
+    for words in [&["list"][..], &["execute", "greet", "name=Ada"], &["executions", "--all"]] {
+        let mut command = user.command(words);
+        command.env("CP_HOST", silent.local_addr().unwrap().to_string());
+        command.env("CONNECTION_TIMEOUT_SECS", "1");
+        let begun = Instant::now();
+        let ran = Ran::new(command.output().unwrap());
+        let took = begun.elapsed();
+        assert_eq!((ran.status, ran.out.as_str()), (4, ""), "{words:?}: {ran:?}");
+        assert!(ran.err.contains("did not answer within 1s"), "{words:?}: {ran:?}");
+        // Without the variable it would be 10 s.
+        let bounds = Duration::from_millis(500)..Duration::from_secs(8);
+        assert!(bounds.contains(&took), "{words:?}: {took:?}");
+    }
 }
 
 #[test]

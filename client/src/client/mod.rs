@@ -6,9 +6,11 @@
 
 mod call;
 mod jobs;
+mod pages;
 mod secrets;
 
 pub use jobs::Update;
+pub use pages::ExecutionPages;
 
 use crate::{
     error::Error,
@@ -185,20 +187,11 @@ impl Client {
         wanted: v1::ListExecutionsRequest,
         limit: Option<usize>,
     ) -> Result<Vec<v1::Execution>, Error> {
-        let limit = limit.unwrap_or(usize::MAX);
+        let mut pages = self.execution_pages(wanted, limit);
         let mut all = Vec::new();
-        let mut page_token = wanted.page_token.clone();
-        while all.len() < limit {
-            let page_size = u32::try_from(limit - all.len()).unwrap_or(PAGE).min(PAGE);
-            let message = v1::ListExecutionsRequest { page_size, page_token, ..wanted.clone() };
-            let page = self.executions_page(message).await?;
-            all.extend(page.executions);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
+        while let Some(page) = pages.next().await? {
+            all.extend(page);
         }
-        all.truncate(limit);
         Ok(all)
     }
 

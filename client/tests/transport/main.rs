@@ -224,6 +224,14 @@ async fn pages_are_asked_for_until_there_is_enough() {
         .collect();
     assert_eq!(tokens, [("", "greet"), ("k2", "greet"), ("k4", "greet")]);
 
+    // One page is asked for when it is wanted, and not before; one that is empty is passed over.
+    let controller = Controller::start([page(2, "k2"), page(0, "k4"), page(1, "")]).await;
+    let mut pages = controller.client().execution_pages(Default::default(), None);
+    assert_eq!(pages.next().await.unwrap().map(|page| page.len()), Some(2));
+    assert_eq!(controller.asked().await.len(), 1);
+    assert_eq!(pages.next().await.unwrap().map(|page| page.len()), Some(1));
+    assert_eq!(pages.next().await.unwrap(), None);
+
     // A controller that answers with more than it was asked for.
     let controller = Controller::start([page(2, "k2"), page(2, "k4")]).await;
     let some = controller.client().executions(None, Some(3)).await.unwrap();

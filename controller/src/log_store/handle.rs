@@ -14,8 +14,9 @@ use crate::store::{ReadError, StoreHandle, keys};
 use bytes::Bytes;
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptId, ExecutionId};
-use octavius_service::actor::{
-    ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
+use octavius_service::{
+    actor::{ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals},
+    configuration::Setting,
 };
 use std::{io, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -89,8 +90,8 @@ pub enum LogError {
     Damaged(String),
     /// The log was kept as long as logs are.
     #[error(
-        "the log of {attempt} is not kept any more: `keep_logs_for` in the controller's configuration is {}s",
-        keep_for.as_secs()
+        "the log of {attempt} is not kept any more: `keep_logs_for` in the controller's configuration is {}",
+        keep_for.shown()
     )]
     Expired {
         /// Whose log.

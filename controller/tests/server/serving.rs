@@ -1,18 +1,24 @@
 //! The server as a whole: what describes it, what it refuses to start with, and how it ends.
 
-use crate::world::{SOON, World, configuration, job, refusal, until};
+use crate::world::{SOON, World, configuration, job, look, refusal, until};
+use http::uri::PathAndQuery;
 use octavius_controller::{
     configuration::StoreKind,
     server::{Controller, StartError},
 };
-use octavius_protocol::{DESCRIPTORS, v1};
+use octavius_protocol::{
+    DESCRIPTORS,
+    v1::{self, jobs_client::JobsClient},
+};
 use prost::Message;
 use std::{collections::BTreeSet, time::Duration};
+use tokio::sync::oneshot;
 use tokio_stream::StreamExt;
-use tonic::{Code, Request};
+use tonic::{Code, Request, client::Grpc, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use tonic_prost::ProstCodec;
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
@@ -150,6 +156,42 @@ async fn its_end_is_told_to_all_who_wait() {
     again.succeed(&name, "kept\nand more\n").await;
     assert_eq!(world.get(&execution.id).await.state(), v1::ExecutionState::Succeeded);
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_call_while_it_ends_is_refused_as_unavailable() {
+    let world = World::start().await;
+    let (address, metrics) = (world.running.address, world.running.metrics_address);
+    let (busy, mut quiet) = (world.channel().await, world.jobs().await);
+    let list = || v1::ListJobsRequest::default();
+    quiet.list_jobs(list()).await.unwrap();
+    // A call whose request is not whole yet holds up the end.
+    let (whole, is_whole) = oneshot::channel();
+    let request = futures::stream::once(async { is_whole.await.unwrap_or_default() });
+    let mut held = Grpc::new(busy.clone());
+    held.ready().await.unwrap();
+    let codec = ProstCodec::<v1::ListJobsRequest, v1::ListJobsResponse>::default();
+    let path = PathAndQuery::from_static("/octavius.v1.Jobs/ListJobs");
+    let mut holding = Box::pin(held.client_streaming(Request::new(request), path, codec));
+    assert!(futures::poll!(&mut holding).is_pending());
+    let mut busy = JobsClient::new(busy);
+    // Calls of one connection arrive in their order: after this answer the other one is there.
+    busy.list_jobs(list()).await.unwrap();
+
+    let ending = tokio::spawn(world.stop());
+    let ready = || look(metrics, "/readyz");
+    until("ending", ready, |(_, body)| body.contains("the controller is ending")).await;
+    // On a connection that was quiet, and on a new one.
+    let new = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    for (which, jobs) in [("quiet", &mut quiet), ("new", &mut JobsClient::new(new))] {
+        let refused = tokio::time::timeout(SOON, jobs.list_jobs(list())).await;
+        let refused = refused.expect("no answer").unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{which}: {refused:?}");
+        assert!(!ending.is_finished(), "{which}: it had ended before");
+    }
+    whole.send(list()).unwrap();
+    let _ = holding.await; // it is answered, or told that this controller ends
+    tokio::time::timeout(SOON, ending).await.expect("it did not end").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

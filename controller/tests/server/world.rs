@@ -123,7 +123,7 @@ impl World {
     }
 }
 
-async fn look(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn look(address: SocketAddr, path: &str) -> (u16, String) {
     let asking = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");

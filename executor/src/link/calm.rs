@@ -7,9 +7,6 @@
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
-/// The longest pause that a refusal may ask for.
-const LONGEST_HINT: Duration = Duration::from_secs(10);
-
 /// When calls go on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Calm(Arc<watch::Sender<State>>);
@@ -64,11 +61,6 @@ fn pause(spread: Duration, again: bool, random: f64) -> Duration {
     spread.mul_f64(if again { 0.9 + 0.2 * random } else { random })
 }
 
-/// How long who was refused waits before it asks again; the controller's hint, and up to a quarter more.
-pub(super) fn hinted(hint: Duration, random: f64) -> Duration {
-    hint.min(LONGEST_HINT).mul_f64(1.0 + random / 4.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,11 +102,5 @@ mod tests {
         calm.found();
         calm.wait().await;
         assert_eq!(began.elapsed(), Duration::from_secs(2));
-    }
-
-    #[test]
-    fn a_hint_is_obeyed_with_jitter_and_within_a_bound() {
-        assert_eq!(hinted(Duration::from_secs(4), 1.0), Duration::from_secs(5));
-        assert_eq!(hinted(Duration::from_secs(3600), 0.0), LONGEST_HINT);
     }
 }

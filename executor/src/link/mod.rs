@@ -29,6 +29,7 @@ use credentials::Credentials;
 use octavius_protocol::{
     LEVEL, MAX_MESSAGE,
     id::{ExecutorId, Session},
+    pause,
     v1::{self, executors_client::ExecutorsClient},
 };
 use rules::{Term, TermGate};
@@ -424,7 +425,7 @@ impl Link {
         // Who has no session yet says what it was told; a sign of life is not put off.
         let waits = !matches!(method, "Register" | "Attend");
         if let Some(hint) = hint.filter(|_| waits) {
-            tokio::time::sleep(calm::hinted(hint, rand::random())).await;
+            tokio::time::sleep(pause::hinted(hint, rand::random())).await;
         }
     }
 

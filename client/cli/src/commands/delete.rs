@@ -1,6 +1,7 @@
 //! `octavius delete`: takes jobs away.
 
 use crate::{
+    complete,
     context::Context,
     exit::{Exit, Failure},
     render::stored::Deleted,
@@ -20,10 +21,10 @@ Examples:
   octavius delete greet --force")]
 pub(crate) struct Delete {
     /// The jobs' names
-    #[arg(value_name = "NAME", required_unless_present = "job_name")]
+    #[arg(value_name = "NAME", required_unless_present = "job_name", add = complete::jobs())]
     names: Vec<String>,
     /// A job's name, in the form of the other commands
-    #[arg(long, value_name = "NAME", hide = true)]
+    #[arg(long, value_name = "NAME", hide = true, add = complete::jobs())]
     job_name: Option<String>,
     /// Also while executions wait or run: those that wait are cancelled, those that run come to their end
     #[arg(long)]

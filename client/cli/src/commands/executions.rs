@@ -42,7 +42,7 @@ pub(crate) struct Executions {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
     /// Only those that this executor has, or had last
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = complete::executors())]
     executor: Option<String>,
     /// How many at the most
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
@@ -52,24 +52,39 @@ pub(crate) struct Executions {
     all: bool,
 }
 
+/// The most executions in one document.
+pub(crate) const MOST: usize = 100_000;
+
 impl Executions {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let limit = (!self.all).then_some(self.limit);
+        let limit = if self.all { usize::MAX } else { self.limit };
         let wanted = self.wanted()?;
         let is_narrowed = wanted != ListExecutionsRequest::default();
         // One more than is shown tells whether there are more.
-        let asked = limit.map(|limit| limit.saturating_add(1));
-        let mut executions = context.client()?.find_executions(wanted, asked).await?;
-        let more = limit.is_some_and(|limit| executions.len() > limit);
-        executions.truncate(limit.unwrap_or(usize::MAX));
-        let page = Page { executions, more };
-        context.output.show(&page)?;
-        if page.more {
-            context.output.hint("There are more: `--limit COUNT` or `--all` shows them.");
-        } else if page.executions.is_empty() && is_narrowed {
-            context.output.hint("No execution is like that.");
-        } else if page.executions.is_empty() {
-            context.output.hint("Nothing was run yet: `octavius execute JOB` runs a job.");
+        let mut pages = context.client()?.execution_pages(wanted, Some(limit.saturating_add(1)));
+        let output = &context.output;
+        let (mut executions, mut head) = (Vec::new(), String::new());
+        let (mut shown, mut more) = (0, false);
+        while let Some(mut page) = pages.next().await? {
+            more = page.len() > limit - shown;
+            page.truncate(limit - shown);
+            shown += page.len();
+            if output.format().is_document() {
+                fits(shown, MOST)?;
+                executions.append(&mut page);
+            } else {
+                output.page(&page, &mut head).await?;
+            }
+        }
+        if output.format().is_document() {
+            output.show(&Page { executions, more })?;
+        }
+        if more {
+            output.hint("There are more: `--limit COUNT` or `--all` shows them.");
+        } else if shown == 0 && is_narrowed {
+            output.hint("No execution is like that.");
+        } else if shown == 0 {
+            output.hint("Nothing was run yet: `octavius execute JOB` runs a job.");
         }
         Ok(Exit::Done)
     }
@@ -93,6 +108,17 @@ impl Executions {
             ..ListExecutionsRequest::default()
         })
     }
+}
+
+/// Refuses a document of more executions than one may hold, for it is in memory until it is whole.
+fn fits(count: usize, most: usize) -> Result<(), Failure> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "there are more than {most} executions, and one document holds no more: narrow them with --since and --until, or \
+         take `-o name`, which has no bound"
+    )))
 }
 
 /// Reads the word for a state.
@@ -138,6 +164,14 @@ mod tests {
             ..ListExecutionsRequest::default()
         };
         assert_eq!(asked, expected);
+    }
+
+    #[test]
+    fn a_document_that_would_be_too_large_is_refused_with_the_remedy() {
+        assert!(super::fits(2, 2).is_ok());
+        let refused = super::fits(3, 2).unwrap_err().text().unwrap();
+        assert!(refused.contains("more than 2 executions"), "{refused}");
+        assert!(refused.contains("--since") && refused.contains("`-o name`"), "{refused}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `octavius secret`: sets the secrets of a job, shows which are set, and takes them away.
 
 use crate::{
+    complete,
     context::Context,
     exit::{Exit, Failure},
     render::secret::{Secrets, Set, Unset},
@@ -50,7 +51,7 @@ Examples:
   octavius secret set deploy CERTIFICATE --from-file key.pem")]
 struct SetSecret {
     /// The job's name
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::jobs())]
     job: String,
     /// The secret's name, as the job declares it
     #[arg(value_name = "NAME")]
@@ -76,7 +77,7 @@ Example:
   octavius secret list deploy")]
 struct ListSecrets {
     /// The job's name
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::jobs())]
     job: String,
 }
 
@@ -89,7 +90,7 @@ Example:
   octavius secret unset deploy TOKEN")]
 struct UnsetSecret {
     /// The job's name
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = complete::jobs())]
     job: String,
     /// The secret's name
     #[arg(value_name = "NAME")]

@@ -2,6 +2,7 @@
 
 use super::create::{Way, store};
 use crate::{
+    complete,
     context::Context,
     exit::{Exit, Failure},
     files::Files,
@@ -20,7 +21,7 @@ Examples:
   octavius update -f jobs/ --dry-run")]
 pub(crate) struct Update {
     /// The job that the file has to be of
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = complete::jobs())]
     name: Option<String>,
     #[command(flatten)]
     files: Files,

@@ -69,7 +69,7 @@ async fn mine_and_parts_of_ids_are_found_behind_more_than_a_thousand_of_others()
     world.serves().await;
     let ada = User::of(&world);
     let none = ada.run(&["status", "@last"]).await;
-    assert_eq!((none.status, none.out.as_slice()), (Some(2), &b""[..]));
+    assert_eq!((none.status, none.out.as_slice()), (Some(3), &b""[..]));
     assert!(none.err.contains("there is none by `ada@example.com`"), "{none:?}");
 
     ada.job("greet", "echo hello", json!({})).await;
@@ -85,6 +85,19 @@ async fn mine_and_parts_of_ids_are_found_behind_more_than_a_thousand_of_others()
     let submitted: Vec<_> = submitted.buffer_unordered(64).map(Result::unwrap).collect().await;
 
     assert_eq!(ada.says(&["executions", "--all", "-o", "name"]).await.lines().count(), 1_002);
+    // For people, too, page by page, and each execution on one line.
+    let whole = ada.says(&["executions", "--all"]).await;
+    let (heads, rows): (Vec<_>, Vec<_>) = whole.lines().partition(|line| line.starts_with("ID "));
+    let ids: std::collections::BTreeSet<_> = rows.iter().map(|row| &row[..26]).collect();
+    assert_eq!((rows.len(), ids.len()), (1_002, 1_002));
+    assert!(whole.starts_with("ID ") && heads.windows(2).all(|two| two[0] != two[1]), "{heads:?}");
+    let (document, _) = ada.document(&["executions", "--all"]).await;
+    assert_eq!(document["executions"].as_array().map(Vec::len), Some(1_002));
+    let (some, _) = ada.document(&["executions", "--limit", "250"]).await;
+    assert_eq!(
+        (some["executions"].as_array().map(Vec::len), &some["more"]),
+        (Some(250), &true.into())
+    );
     let found = async |text: &str| ada.document(&["status", text]).await.0["id"].clone();
     assert_eq!(found("@last").await, mine);
     assert_eq!(found(&mine[10..]).await, mine, "by its ending");

@@ -52,6 +52,13 @@ async fn bash_completes_commands_and_what_the_controller_knows() {
         ("octavius executions --job gr", "octavius executions --job greet-everybody "),
         (&format!("octavius status {}", &id[..20]), &format!("octavius status {id} ")),
         (&format!("octavius wait {}", &id[..20]), &format!("octavius wait {id} ")),
+        ("octavius delete gr", "octavius delete greet-everybody "),
+        ("octavius update gr", "octavius update greet-everybody "),
+        ("octavius secret set gr", "octavius secret set greet-everybody "),
+        ("octavius secret list gr", "octavius secret list greet-everybody "),
+        ("octavius secret unset gr", "octavius secret unset greet-everybody "),
+        (&format!("octavius rerun {}", &id[..20]), &format!("octavius rerun {id} ")),
+        ("octavius executions --executor test", "octavius executions --executor test-executor "),
         ("octavius config use st", "octavius config use staging "),
         ("octavius --context st", "octavius --context staging "),
         (

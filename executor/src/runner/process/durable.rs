@@ -1,7 +1,11 @@
 //! Writing so that it is there after a crash: the file is synced before it has its name, the folder after.
 //!
 //! Everything that decides something about an attempt is written through here. A reader sees a file whole or not at
-//! all, in this process and in any other.
+//! all, in this process and in any other. Only what is `put` into a folder that has no name yet has its own name at once:
+//! nobody reads there before the folder is named, and the folder is synced before that.
+//!
+//! Removal syncs nothing. That a folder which has come apart does not have its old name again after a crash rests on
+//! metadata that reach the disk in their order, as with ext4, xfs and btrfs.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -351,6 +351,10 @@ fn prepare(
                 renamed => renamed,
             }
         });
+        if made.is_err() {
+            // It may not be there at all; the first fault is the one to tell.
+            let _ = fs::remove_dir_all(making.path());
+        }
         made.during(|| format!("preparing `{}`", folder.path().display()))?;
     }
     let (mut kept, allowed) = folder.work()?;

@@ -14,7 +14,7 @@ pub fn page(tables: &[Table]) -> String {
          name is the key in upper case behind the server's prefix. A variable's value is read as JSON if that gives \
          what the key wants, else as text; empty text takes an optional key away. An unknown key, or an unknown \
          variable with the prefix, is an error that names the nearest known one, and all faults come at once. Times \
-         are seconds as a number, or text like `\"90s\"` and `\"5m\"`.\n\n\
+         are seconds as a number, or text like `\"90s\"`, `\"5m\"` and `\"30d\"`.\n\n\
          `controller config` and `executor config` start nothing and show the configuration in force: each key, its \
          value, and where that comes from (`default`, the file, the variable, or what it is derived from), or all that \
          is wrong. Secrets are never shown. `-o json` makes one document of it:\n\n\

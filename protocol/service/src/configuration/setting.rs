@@ -136,7 +136,7 @@ impl Setting for SocketAddr {
 
 impl Setting for Duration {
     fn wanted() -> String {
-        "a time: seconds as a number, or text like `90s` or `5m`".to_owned()
+        "a time: seconds as a number, or text like `90s`, `5m` or `30d`".to_owned()
     }
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -147,7 +147,7 @@ impl Setting for Duration {
             Value::String(text) => duration::parse(text),
             _ => None,
         };
-        time.ok_or_else(|| "give seconds as a number, or text like `90s` or `5m`".to_owned())
+        time.ok_or_else(|| "give seconds as a number, or text like `90s`, `5m` or `30d`".to_owned())
     }
 
     fn shown(&self) -> String {

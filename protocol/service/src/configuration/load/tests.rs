@@ -86,7 +86,7 @@ fn all_faults_come_at_once_each_with_place_key_value_and_remedy() {
             "WORKER_KUBE_CONTEX: `kube_contex` is not a known key: did you mean `WORKER_KUBE_CONTEXT`?",
             "worker.json: `id` is missing: give text",
             "worker.json: `runner` is `docker`: give `kubernetes` or `process`",
-            "worker.json: `ping_interval` is `soon`: give seconds as a number, or text like `90s` or `5m`",
+            "worker.json: `ping_interval` is `soon`: give seconds as a number, or text like `90s`, `5m` or `30d`",
             "worker.json: `app_port` is `70000`: give a whole number up to 65535",
         ],
     );
@@ -172,7 +172,7 @@ fn a_file_in_yaml_has_the_same_faults() {
             "worker.yml: `id` is given twice: keep one of them",
             "worker.yml: `app_prot` is not a known key: did you mean `app_port`?",
             "worker.yml: `runner` is `docker`: give `kubernetes` or `process`",
-            "worker.yml: `ping_interval` is `soon`: give seconds as a number, or text like `90s` or `5m`",
+            "worker.yml: `ping_interval` is `soon`: give seconds as a number, or text like `90s`, `5m` or `30d`",
             "worker.yml: `app_port` is `70000`: give a whole number up to 65535",
         ]
     );
