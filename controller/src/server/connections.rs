@@ -4,7 +4,8 @@
 //! could neither answer nor write. So the number of all is bounded, and, far lower, that of those who never called: for
 //! each further one of them the first gives way, so that who does call gets in also while thousands of others do not.
 
-use crate::grpc::{Answers, Peer};
+use super::MOST_EXECUTORS;
+use crate::grpc::{Answers, MOST_FOLLOWERS, Peer};
 use futures::{Stream, stream, task::AtomicWaker};
 use rustix::process::{Resource, getrlimit};
 use std::{
@@ -12,7 +13,7 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{
             AtomicBool,
             Ordering::{Acquire, Release},
@@ -29,9 +30,9 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-/// The most connections: 10,000 executors, 10,000 readers of logs, and 4,576 others. Fewer where the system allows
-/// fewer open files: [`KEPT_FILES`] are left for the store and the logs.
-pub(crate) const MOST_CONNECTIONS: usize = 24_576;
+/// The most connections: two of each executor, one of each reader of logs, and 4,576 others. Fewer where the system
+/// allows fewer open files: [`KEPT_FILES`] are left for the store and the logs.
+pub(crate) const MOST_CONNECTIONS: usize = 2 * MOST_EXECUTORS + MOST_FOLLOWERS + 4_576;
 /// So many open files are not given to connections, and never more than half of all.
 pub(super) const KEPT_FILES: u64 = 1_024;
 /// The most connections that never called: as many as wait to be taken.
@@ -52,16 +53,7 @@ fn most(files: Option<u64>) -> usize {
 
 /// The connections that are let in. It never ends.
 pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
-    let most = most(getrlimit(Resource::Nofile).current);
-    let entrance = Entrance {
-        listener,
-        places: Arc::new(Semaphore::new(most)),
-        most,
-        silent: VecDeque::new(),
-        answers: Arc::default(),
-        told: None,
-        untold: 0,
-    };
+    let entrance = Entrance::new(listener, most(getrlimit(Resource::Nofile).current));
     stream::unfold(entrance, async |mut entrance| Some((Ok(entrance.next().await), entrance)))
 }
 
@@ -69,8 +61,8 @@ struct Entrance {
     listener: TcpListener,
     places: Arc<Semaphore>,
     most: usize,
-    /// Those who had not called when it was looked last, the first in front.
-    silent: VecDeque<Arc<Seat>>,
+    /// Those who had not called when it was looked last, the first in front. What is closed keeps no place by being here.
+    silent: VecDeque<Weak<Seat>>,
     answers: Arc<Answers>,
     /// When the log was told last that not all get what they want, and how many since.
     told: Option<Instant>,
@@ -78,6 +70,18 @@ struct Entrance {
 }
 
 impl Entrance {
+    fn new(listener: TcpListener, most: usize) -> Self {
+        Self {
+            listener,
+            places: Arc::new(Semaphore::new(most)),
+            most,
+            silent: VecDeque::new(),
+            answers: Arc::default(),
+            told: None,
+            untold: 0,
+        }
+    }
+
     async fn next(&mut self) -> Connection {
         loop {
             let stream = match self.listener.accept().await {
@@ -103,7 +107,7 @@ impl Entrance {
                 _place: place,
             });
             self.make_room();
-            self.silent.push_back(seat.clone());
+            self.silent.push_back(Arc::downgrade(&seat));
             return Connection {
                 stream,
                 seat,
@@ -118,11 +122,11 @@ impl Entrance {
         if self.silent.len() < MOST_SILENT {
             return;
         }
-        // What nobody else holds is closed.
-        self.silent.retain(|seat| !seat.peer.has_asked() && Arc::strong_count(seat) > 1);
-        if self.silent.len() >= MOST_SILENT
-            && let Some(first) = self.silent.pop_front()
-        {
+        self.silent.retain(|seat| seat.upgrade().is_some_and(|seat| !seat.peer.has_asked()));
+        if self.silent.len() < MOST_SILENT {
+            return;
+        }
+        if let Some(first) = self.silent.pop_front().and_then(|first| first.upgrade()) {
             first.gives_way.store(true, Release);
             first.wakes.wake();
             self.tell(&format!("{MOST_SILENT} connections never called, and give way to others"));
@@ -268,5 +272,17 @@ mod tests {
         assert_eq!(most(Some(20_000)), 18_976);
         assert_eq!(most(Some(1_024)), 512);
         assert_eq!(most(Some(0)), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_closed_leaves_its_place_to_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut entrance = Entrance::new(listener, 2);
+        for _ in 0..5 {
+            let _caller = TcpStream::connect(address).await.unwrap();
+            let next = tokio::time::timeout(Duration::from_secs(20), entrance.next());
+            drop(next.await.expect("the places of closed connections are not free"));
+        }
     }
 }

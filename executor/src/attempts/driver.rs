@@ -17,7 +17,7 @@ use crate::{
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout_at},
+    time::timeout,
 };
 use tonic::Code;
 
@@ -46,8 +46,6 @@ pub(super) struct Driver {
     told: Option<(LeaseName, HeldPhase)>,
     stop_reason: Option<String>,
     arrived: Option<WholeLog>,
-    /// Until when the end waits for a log of which nobody knows how much there is.
-    log_until: Option<Instant>,
     /// The controller has the end, and waits for the log.
     end_told: bool,
     /// The controller refused the words of the end.
@@ -109,7 +107,6 @@ impl Driver {
             told: None,
             stop_reason: None,
             arrived: None,
-            log_until: None,
             end_told: false,
             end_refused: false,
             backoff: Backoff::default(),
@@ -282,16 +279,31 @@ impl Driver {
     }
 
     async fn ship(&mut self, over: &Over, shipping: &mut Shipping) {
-        let (now, log_wait) = (Instant::now(), self.tools.log_wait);
-        let until = match over {
-            _ if self.end_told => now + SHIP,
-            Over::Exited(_) => now + SHIP_FIRST,
-            // Its log is what arrives: before that there is nothing to report.
+        // Of these there is nothing to report before what there is of the log has arrived.
+        let log_first = match over {
+            Over::Exited(_) => false,
             Over::KeeperGone | Over::PreparedGone | Over::NeverMade | Over::Refused(_) => {
-                *self.log_until.get_or_insert(now + log_wait)
+                !self.end_told
             }
         };
-        match timeout_at(until, shipping.done()).await {
+        let wait = match over {
+            _ if self.end_told => SHIP,
+            _ if log_first => self.tools.log_wait,
+            _ => SHIP_FIRST,
+        };
+        let before = shipping.reached();
+        // A log that cannot arrive while the controller is away is not one that cannot be stored.
+        let sessions = self.tools.link.clone();
+        let shipped = async {
+            if log_first {
+                tokio::select! {
+                    shipped = shipping.done() => return Ok(shipped),
+                    _ = sessions.session() => {}
+                }
+            }
+            timeout(wait, shipping.done()).await
+        };
+        match shipped.await {
             Ok(shipped) => {
                 self.arrived = match shipped {
                     Shipped::Whole => None,
@@ -299,10 +311,12 @@ impl Driver {
                 };
                 self.facts.shipped();
             }
-            Err(_) if self.log_until.is_some() && !self.end_told => {
-                let cut =
-                    format!("the log is not whole: the rest was not stored within {log_wait:?}");
+            Err(_) if log_first => {
                 let (size, crc) = shipping.reached();
+                if (size, crc) != before || sessions.sessions().borrow().is_none() {
+                    return; // it gets on, or cannot: it is waited for anew
+                }
+                let cut = format!("the log is not whole: the rest was not stored within {wait:?}");
                 self.arrived = Some(WholeLog { size, crc, cut });
                 self.facts.shipped();
             }
