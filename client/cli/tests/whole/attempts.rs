@@ -257,9 +257,10 @@ async fn a_cancel_holds_whatever_it_meets() {
     let over = world.over(&id).await;
     assert_eq!(over.state(), ExecutionState::Cancelled, "{over:?}");
     gone(&mark).await;
-    // The order to stop may come just too late: then it is said that it had started.
-    let started = over.history.iter().any(|step| step.state() == ExecutionState::Running);
-    assert_eq!(lines(&world, "ran"), before + usize::from(started), "{over:?}");
+    // The order to stop may come just too late, and the end before anybody saw that it ran.
+    let said = over.history.iter().any(|step| step.state() == ExecutionState::Running);
+    let started = lines(&world, "ran") - before;
+    assert!(started <= 1 && (started == 1 || !said), "started {started} times: {over:?}");
     let before = lines(&world, "ran");
 
     // (a) There is nobody who could take it.
