@@ -162,7 +162,8 @@ impl View {
 }
 
 impl View {
-    /// The first end stands. Said again it only brings the rest of the log, or says that there is none.
+    /// The first end stands. Said again it only brings the rest of the log, or says how much there is of one that is not
+    /// whole: its holder may have found more of it meanwhile, or less.
     fn ended_again(&mut self, id: ExecutionId, known: Ending, ending: Ending) -> Reported {
         if known.outcome != ending.outcome {
             return Reported::superseded(&known.reason);
@@ -170,9 +171,8 @@ impl View {
         if known.log == ending.log {
             return Reported::Seal(Vec::new(), known);
         }
-        let shorter = known.log.map(|(size, _)| size) > ending.log.map(|(size, _)| size);
         match self.live.get_mut(&id) {
-            Some(live) if shorter && !ending.log_cut.is_empty() => {
+            Some(live) if known.log.is_some() && !ending.log_cut.is_empty() => {
                 let ending = Ending { log: ending.log, log_cut: ending.log_cut, ..known };
                 live.record.ending = Some(ending.clone());
                 Reported::Seal(vec![Change::Live(Box::new(live.record.clone()))], ending)

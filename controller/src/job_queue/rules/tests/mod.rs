@@ -172,6 +172,9 @@ fn an_end_may_be_said_again_with_a_log_that_is_cut_and_never_with_another_one() 
     assert!(
         matches!(sealing, Reported::Seal(changes, ending) if changes.len() == 1 && ending == cut)
     );
+    let more = Ending { log: Some((3, 9)), ..cut.clone() };
+    let sealing = report(&mut view, lease, Report::Ended(more.clone()));
+    assert!(matches!(sealing, Reported::Seal(_, ending) if ending == more), "it found more of it");
     let failed = Ending { outcome: Outcome::Failed, ..cut };
     let refused = report(&mut view, lease, Report::Ended(failed));
     assert!(matches!(refused, Reported::Verdict(_, Verdict::Superseded(_))), "{refused:?}");
