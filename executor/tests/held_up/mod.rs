@@ -86,10 +86,11 @@ async fn a_program_is_not_said_to_run_before_it_was_started() {
 async fn a_prepare_that_nobody_waits_for_any_more_still_keeps_others_out() {
     let machine = Machine::new();
     let runner = Arc::new(machine.real());
-    let (mut first, other) = (suite::script(":"), suite::script(":"));
+    let mut first = suite::script(":");
     runner.prepare(&first).await.unwrap();
     let held = Held::up(&machine, first.attempt);
     first.epoch = Epoch(2);
+    let second = Work { epoch: Epoch(3), ..first.clone() };
     let prepare = |work: &Work| {
         let (runner, work) = (runner.clone(), work.clone());
         tokio::spawn(async move { runner.prepare(&work).await })
@@ -98,11 +99,11 @@ async fn a_prepare_that_nobody_waits_for_any_more_still_keeps_others_out() {
     let reader = held.reader().await;
     given_up.abort();
     assert!(given_up.await.unwrap_err().is_cancelled());
-    let mut waiting = prepare(&other);
+    let mut waiting = prepare(&second);
     // Only if it is not kept out this ends; how long it may take decides nothing but whether that is found out.
     let early = tokio::time::timeout(Duration::from_millis(500), &mut waiting).await;
-    assert!(early.is_err(), "another was prepared while the first was at work: {early:?}");
+    assert!(early.is_err(), "it was prepared anew while the first was at work: {early:?}");
     held.let_go(reader);
     waiting.await.unwrap().unwrap();
-    assert_eq!(runner.look(first.attempt).await.unwrap().work, first, "it was not done");
+    assert_eq!(runner.look(first.attempt).await.unwrap().work, second, "the older epoch came last");
 }
