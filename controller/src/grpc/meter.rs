@@ -1,64 +1,29 @@
-//! How long each RPC took, and how it ended: a layer around all services, so that no handler can forget it.
+//! How long each RPC took, and how it ended.
 
-use super::door::Rpc;
-use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
-use octavius_protocol::code_name;
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
+use super::{
+    accompany::{Accompany, Companion, Part},
+    door::Rpc,
 };
+use http::{HeaderMap, Request};
+use octavius_protocol::code_name;
 use tokio::time::Instant;
-use tonic::{Code, Status, body::Body};
-use tower::{Layer, Service};
+use tonic::{Code, Status};
 
 /// Measures every call.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MeterLayer;
+#[derive(Clone, Copy, Debug)]
+pub struct Meter;
 
-impl<S> Layer<S> for MeterLayer {
-    type Service = Meter<S>;
+impl Accompany for Meter {
+    type Companion = Call;
 
-    fn layer(&self, inner: S) -> Meter<S> {
-        Meter { inner }
-    }
-}
-
-/// Measures every call of the service inside.
-#[derive(Clone, Debug)]
-pub struct Meter<S> {
-    inner: S,
-}
-
-impl<S, B> Service<Request<B>> for Meter<S>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut call = Call::begin(request.uri().path());
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await?;
-            call.note(answer.headers());
-            // What streams is over when its last part is sent.
-            Ok(answer.map(|inner| Body::new(Measured { inner, call })))
-        })
+    fn begin<B>(&self, request: &Request<B>) -> Option<Call> {
+        Some(Call::begin(request.uri().path()))
     }
 }
 
 /// One call; recorded when it is dropped.
 #[derive(Debug)]
-struct Call {
+pub struct Call {
     method: &'static str,
     began: Instant,
     /// None: nobody waited for its end.
@@ -87,39 +52,20 @@ impl Drop for Call {
     }
 }
 
-/// An answer's body that tells when it ends, and how.
-#[derive(Debug)]
-struct Measured {
-    inner: Body,
-    call: Call,
-}
+impl Companion for Call {
+    fn answered(&mut self, headers: &HeaderMap) {
+        self.note(headers);
+    }
 
-impl http_body::Body for Measured {
-    type Data = bytes::Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
+    fn pass(&mut self, part: Part) -> Part {
+        match &part {
+            Ok(frame) => {
                 if let Some(trailers) = frame.trailers_ref() {
-                    self.call.note(trailers);
+                    self.note(trailers);
                 }
             }
-            Some(Err(status)) => self.call.code = Some(status.code()),
-            None => {}
+            Err(status) => self.code = Some(status.code()),
         }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        part
     }
 }

@@ -4,6 +4,7 @@
 //! back, `status` alone knows the codes, and the files of the services put these together. Every call that waits ends
 //! when the controller does, and with its caller.
 
+mod accompany;
 pub(crate) mod bound;
 pub(crate) mod convert;
 pub mod door;
@@ -19,10 +20,11 @@ mod spread;
 pub(crate) mod status;
 mod system;
 
+pub use accompany::With;
 pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};
 pub use health::watch_health;
-pub use meter::MeterLayer;
-pub use peer::{Answers, Peer, PeerLayer};
+pub use meter::Meter;
+pub use peer::{Answers, Peer, Peers};
 
 use crate::{
     job_queue::QueueHandle, liveness::LivenessHandle, log_store::LogHandle,

@@ -4,10 +4,9 @@
 //! calls, and the bytes of answers from when they are made until they are written. Readers of logs, who could be answered
 //! without end, wait while too much is not written, of their connection or of all; nobody else does.
 
-use http::{Request, Response};
-use http_body::{Frame, SizeHint};
+use super::accompany::{Accompany, Companion, Part};
+use http::Request;
 use std::{
-    pin::Pin,
     sync::{
         Arc,
         atomic::{
@@ -15,15 +14,12 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
-    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit},
     time::Instant,
 };
-use tonic::{Status, body::Body};
-use tower::{Layer, Service};
 
 /// For how long a connection may be there before its first call: our own clients call at once.
 pub(crate) const FIRST_CALL_WITHIN: Duration = Duration::from_secs(10);
@@ -155,7 +151,7 @@ impl Peer {
 
 /// One call of a connection; it lives as long as its answer.
 #[derive(Debug)]
-struct Call(Peer);
+pub struct Call(Peer);
 
 impl Call {
     fn begin(peer: Peer) -> Self {
@@ -203,72 +199,21 @@ impl Drop for Counted {
 }
 
 /// Counts the calls of each connection, and what is not written of their answers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PeerLayer;
+#[derive(Clone, Copy, Debug)]
+pub struct Peers;
 
-impl<S> Layer<S> for PeerLayer {
-    type Service = Peers<S>;
+impl Accompany for Peers {
+    type Companion = Call;
 
-    fn layer(&self, inner: S) -> Peers<S> {
-        Peers { inner }
+    fn begin<B>(&self, request: &Request<B>) -> Option<Call> {
+        request.extensions().get::<Peer>().cloned().map(Call::begin)
     }
 }
 
-/// Counts the calls of the service inside.
-#[derive(Clone, Debug)]
-pub struct Peers<S> {
-    inner: S,
-}
-
-impl<S, B> Service<Request<B>> for Peers<S>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let peer = request.extensions().get::<Peer>().cloned();
-        let answer = self.inner.call(request);
-        let Some(peer) = peer else { return Box::pin(answer) };
-        let call = Call::begin(peer);
-        Box::pin(async move { Ok(answer.await?.map(|inner| Body::new(Answer { inner, call }))) })
-    }
-}
-
-/// An answer's body.
-#[derive(Debug)]
-struct Answer {
-    inner: Body,
-    call: Call,
-}
-
-impl http_body::Body for Answer {
-    type Data = bytes::Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        let counted = |data| bytes::Bytes::from_owner(Counted::new(data, self.call.0.clone()));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(counted))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+impl Companion for Call {
+    fn pass(&mut self, part: Part) -> Part {
+        let counted = |data| bytes::Bytes::from_owner(Counted::new(data, self.0.clone()));
+        part.map(|frame| frame.map_data(counted))
     }
 }
 

@@ -16,7 +16,7 @@ pub use faults::Faults;
 
 use crate::{
     configuration::{Configuration, StoreKind},
-    grpc::{self, BoundLayer, MeterLayer, PeerLayer, door},
+    grpc::{self, BoundLayer, Meter, Peers, With, door},
     job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
     liveness::{self, LivenessHandle, LivenessLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
@@ -294,8 +294,8 @@ fn serve(
     let routes = grpc::routes(parts, health)?;
     tokio::spawn(grpc::watch_health(reporter, system.actors().to_vec(), ending.clone()));
     let server = Server::builder()
-        .layer(PeerLayer)
-        .layer(MeterLayer)
+        .layer(With(Peers))
+        .layer(With(Meter))
         .layer(BoundLayer::new(grpc::MOST_CALLS, grpc::MOST_BYTES))
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW)
