@@ -67,6 +67,11 @@ impl ExecutionId {
         Self::from_bytes((u128::from(time) << 80).to_be_bytes())
     }
 
+    /// When it was made, in milliseconds since 1970.
+    pub fn made_at(&self) -> u64 {
+        (u128::from_be_bytes(*self.as_bytes()) >> 80) as u64
+    }
+
     /// The first id whose text begins with `part`, and the first one behind all of them; none where there is no end.
     /// None at all where no id begins so.
     pub fn beginning_with(part: &str) -> Option<(Self, Option<Self>)> {

@@ -84,11 +84,9 @@ fn is_over(since: Timestamp, keep_for: Duration, now: Timestamp) -> bool {
     Duration::try_from(now.duration_since(since)).is_ok_and(|age| age >= keep_for)
 }
 
-/// When an execution was submitted, as its id says: a UUID of version 7 begins with milliseconds since 1970.
+/// When an execution was submitted, as its id says.
 fn submitted(execution: ExecutionId) -> Timestamp {
-    let bytes = execution.as_bytes().iter().take(6);
-    let milliseconds = bytes.fold(0, |all, byte| all << 8 | i64::from(*byte));
-    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
+    Timestamp::from_millisecond(execution.made_at().cast_signed()).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

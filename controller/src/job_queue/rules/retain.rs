@@ -93,7 +93,5 @@ fn ahead(from: Moment, to: Moment) -> Duration {
 
 /// When an execution was submitted, as its id says.
 fn submitted_at(id: ExecutionId) -> Option<Timestamp> {
-    let mut milliseconds = [0; 8];
-    milliseconds[2..].copy_from_slice(&id.as_bytes()[..6]);
-    Timestamp::from_millisecond(i64::from_be_bytes(milliseconds)).ok()
+    Timestamp::from_millisecond(id.made_at().cast_signed()).ok()
 }
