@@ -7,7 +7,7 @@ use octavius_controller::{
     server::{Controller, Running, StartError},
 };
 use octavius_service::{
-    configuration::{self, Form, Loaded, Said},
+    configuration::{self, Form, Loaded},
     signals::{End, Signals},
     telemetry::logging,
 };
@@ -120,10 +120,7 @@ fn show(file: &File, output: Form) -> ExitCode {
         let etcd = configuration.store() == StoreKind::Etcd;
         etcd.then(|| StartError::NoEtcd.to_string()).into_iter().collect()
     };
-    let Said { out, err, is_right } = configuration::said(&file.load(), output, no_etcd);
-    // Where nobody listens any more, the exit code still speaks.
-    let _ = io::stdout().write_all(out.as_bytes());
-    let _ = io::stderr().write_all(err.as_bytes());
+    let is_right = configuration::said(&file.load(), output, no_etcd).tell();
     if is_right { ExitCode::SUCCESS } else { ExitCode::from(WRONG) }
 }
 

@@ -10,17 +10,11 @@ use octavius_executor::{
     server::{Executor, Place, StartError},
 };
 use octavius_service::{
-    configuration::{Form, InForce, Loaded, Problems, Said, load, said},
+    configuration::{Form, InForce, Loaded, Problems, load, said},
     signals::{End, Signals},
     telemetry::logging,
 };
-use std::{
-    fmt,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{fmt, io, path::PathBuf, process::ExitCode, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How long what has ended may take to reach the controller when the executor ends.
@@ -136,10 +130,7 @@ fn show(file: &File, output: Form) -> ExitCode {
     let beyond = |section: &Configuration| {
         refused(section).map(|refused| refused.to_string()).into_iter().collect()
     };
-    let Said { out, err, is_right } = said(&file.load(), output, beyond);
-    // Where nobody listens any more, the exit code still speaks.
-    let _ = io::stdout().write_all(out.as_bytes());
-    let _ = io::stderr().write_all(err.as_bytes());
+    let is_right = said(&file.load(), output, beyond).tell();
     if is_right { ExitCode::SUCCESS } else { ExitCode::from(Fault::Usage as u8) }
 }
 

@@ -2,7 +2,12 @@
 
 use super::{Loaded, Place, Problem, Problems, Section, Setting};
 use serde_json::{Map, Value, json};
-use std::{fmt, fmt::Write as _, str::FromStr};
+use std::{
+    fmt,
+    fmt::Write as _,
+    io::{self, Write as _},
+    str::FromStr,
+};
 
 /// A key with its value, never a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +101,15 @@ pub struct Said {
     pub err: String,
     /// Whether a server could start with it.
     pub is_right: bool,
+}
+
+impl Said {
+    /// Says it. Whether a server could start with it: where nobody listens any more, the exit code still speaks.
+    pub fn tell(&self) -> bool {
+        let _ = io::stdout().write_all(self.out.as_bytes());
+        let _ = io::stderr().write_all(self.err.as_bytes());
+        self.is_right
+    }
 }
 
 /// Says what is in force, or all that is wrong. `beyond` finds what a server refuses although the section is right.
