@@ -33,6 +33,21 @@ pub struct Chunk {
     pub data: Bytes,
 }
 
+impl Chunk {
+    /// Chunks from this size on are not copied: by far the most of the buffer that they hold is their own.
+    pub(crate) const SHARES_FROM: usize = 4 << 10;
+
+    /// The same bytes, and nothing else with them. Received bytes share the buffer of their whole connection, or of a
+    /// larger chunk: of a small one, which waits for minutes until it is stored, that would be most of what it takes in
+    /// memory.
+    pub(crate) fn of_its_own(self) -> Self {
+        if self.data.len() >= Self::SHARES_FROM {
+            return self;
+        }
+        Self { data: Bytes::copy_from_slice(&self.data), ..self }
+    }
+}
+
 /// How far the controller has a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Appended {

@@ -17,9 +17,6 @@ use std::{collections::VecDeque, time::Duration};
 
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
-/// A message that comes in is received into a buffer of this size at the least, which its chunks keep.
-const RECEIVED: usize = 8 << 10;
-
 /// What a chunk costs beside its bytes, roughly: so that a flood of tiny ones meets the bound, too.
 const CHUNK_OVERHEAD: usize = 64;
 
@@ -213,13 +210,8 @@ impl Log {
         if offset > next.offset || self.closing.is_some() || self.closed.is_some() {
             return Ok(());
         }
-        let (mut fresh, mut until) = behind(&next, offset, chunks);
+        let (fresh, mut until) = behind(&next, offset, chunks);
         let bytes: usize = fresh.iter().map(|placed| placed.chunk.data.len()).sum();
-        if bytes < RECEIVED / 2 {
-            for Placed { chunk, .. } in &mut fresh {
-                chunk.data = Bytes::copy_from_slice(&chunk.data); // a line must not hold kilobytes
-            }
-        }
         if bytes == 0 {
             return Ok(());
         }
@@ -378,6 +370,9 @@ fn behind(next: &Point, offset: u64, chunks: Vec<Chunk>) -> (Vec<Placed>, Point)
             continue;
         }
         let mut chunk = placed.from(until.offset, usize::MAX);
+        if placed.offset < until.offset {
+            chunk = chunk.of_its_own(); // what is left of it
+        }
         chunk.observed_at = whole_milliseconds(chunk.observed_at);
         let offset = until.offset;
         until = until.behind(&chunk.data);

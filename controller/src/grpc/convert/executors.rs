@@ -38,8 +38,6 @@ pub(crate) const MOST_CODE_BYTES: usize = 64;
 pub(crate) const MOST_REASON_BYTES: usize = 4_096;
 /// The most bytes of grants in an answer. Those that are left out are repeated in the next one.
 pub(crate) const MOST_GRANT_BYTES: usize = 3 << 20;
-/// Chunks from this size on are not copied: by far the most of the buffer that they hold is their own.
-const SHARES_FROM: usize = 4 << 10;
 /// How long after a terminate a kill follows.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -323,7 +321,7 @@ pub(in crate::grpc) fn append(given: v1::AppendRequest, check: &mut Check) -> Op
         .map(|(index, v1::AppendChunk { observed_at, data })| {
             let field = format!("chunks[{index}].observed_at");
             let observed_at = time::timestamp(&field, observed_at, check)?;
-            Some(Chunk { observed_at, data: of_its_own(data) })
+            Some(Chunk { observed_at, data }.of_its_own())
         })
         .collect();
     Some(Append {
@@ -333,12 +331,6 @@ pub(in crate::grpc) fn append(given: v1::AppendRequest, check: &mut Check) -> Op
         chunks: chunks.into_iter().collect::<Option<_>>()?,
         cursor: given.cursor.into(),
     })
-}
-
-/// The same bytes, and nothing else with them. Decoded bytes share the buffer of their whole connection: of a small
-/// chunk, which waits for minutes until it is stored, the buffer would be most of what it takes in memory.
-fn of_its_own(data: Bytes) -> Bytes {
-    if data.len() < SHARES_FROM { Bytes::copy_from_slice(&data) } else { data }
 }
 
 /// How far the controller has a log.

@@ -65,6 +65,9 @@ fn a_small_chunk_does_not_hold_the_buffer_that_it_came_in() {
         (data, buffer)
     };
     let shares = |(data, buffer): (Bytes, Bytes)| buffer.as_ptr_range().contains(&data.as_ptr());
-    assert!(!shares(taken(SHARES_FROM - 1)));
-    assert!(shares(taken(SHARES_FROM)), "a copy of a large one costs more than what it saves");
+    assert!(!shares(taken(Chunk::SHARES_FROM - 1)));
+    assert!(
+        shares(taken(Chunk::SHARES_FROM)),
+        "a copy of a large one costs more than what it saves"
+    );
 }
