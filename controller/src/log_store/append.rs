@@ -1,7 +1,8 @@
-//! Appends: answered with what is durable so far, at once unless much of many logs waits for the disk.
+//! Appends: answered with what is durable so far, at once unless much of this log or of all waits for the disk.
 //!
-//! An executor sends no more of a log before it has its answer. So where many write much, answers wait until the bytes
-//! are stored, and what is held in memory does not grow with the speed of the writers.
+//! An executor sends no more of a log before it has its answer. So a log that grows faster than it is stored is
+//! answered at the pace of the disk, and never refused; and where many write much, what is held in memory does not
+//! grow with the speed of the writers.
 
 use super::{Appended, Chunk, Live, LogError, LogStore, Progress, rules::Full};
 use actix::{Context, Handler, Message, ResponseActFuture, fut};
@@ -23,8 +24,22 @@ pub(super) struct Append {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) appended: Appended,
-    /// Tells when it is durable, where that is to be waited for.
-    pub(super) stored: Option<watch::Receiver<Progress>>,
+    /// What is to be waited for before it is answered.
+    pub(super) first: Option<Awaited>,
+}
+
+/// A log's becoming durable up to an offset.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    progress: watch::Receiver<Progress>,
+    until: u64,
+}
+
+impl Awaited {
+    /// Returns when it is durable, or nobody can make it so any more.
+    pub(super) async fn stored(mut self) {
+        let _ = self.progress.wait_for(|progress| progress.durable >= self.until).await;
+    }
 }
 
 impl Handler<Append> for LogStore {
@@ -42,14 +57,15 @@ impl LogStore {
         let Append { attempt, offset, chunks, cursor } = append;
         let (now, limits) = (self.now(), self.limits);
         let room = limits.waiting_in_all.saturating_sub(*self.waiting.borrow());
-        let (taken, bytes, much) = self.change(attempt, |log| {
+        let (taken, bytes, weight) = self.change(attempt, |log| {
             let before = log.next().offset;
             let taken = log.append(offset, chunks, cursor, now, room, &limits);
-            (taken, log.next().offset - before, log.weight() >= limits.segment / 2)
+            (taken, log.next().offset - before, log.weight())
         })?;
         metrics::counter!("octavius_log_bytes_total").increment(bytes);
-        let crowded = much && *self.waiting.borrow() > limits.crowded;
-        self.flush_if_due(attempt, crowded || taken.is_err(), ctx);
+        let crowded = weight >= limits.segment / 2 && *self.waiting.borrow() > limits.crowded;
+        let ahead = weight > limits.waiting / 2;
+        self.flush_if_due(attempt, crowded || ahead || taken.is_err(), ctx);
         taken.map_err(|Full { waiting }| LogError::Full { waiting })?;
         let Live { log, progress, .. } = self.touch(attempt)?;
         let durable = log.durable();
@@ -60,7 +76,10 @@ impl LogStore {
             durable_cursor: durable.cursor.clone(),
             closed: log.is_closed(),
         };
-        let stored = (crowded && bytes > 0).then(|| progress.subscribe());
-        Ok(Taken { appended, stored })
+        // Who is ahead of the disk waits for one segment, so that the next one is on its way meanwhile.
+        let until = if crowded { appended.next } else { log.next_durable() };
+        let waits = bytes > 0 && (crowded || ahead);
+        let first = waits.then(|| Awaited { progress: progress.subscribe(), until });
+        Ok(Taken { appended, first })
     }
 }

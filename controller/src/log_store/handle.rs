@@ -196,8 +196,8 @@ impl LogHandle {
 
     /// Appends at `offset`; a wrong offset changes nothing, and the answer says the right one. Bytes that are here
     /// already are passed over, and what follows them is taken. No chunks: asks how far the log is. Chunks have
-    /// together 1 MiB at the most, a cursor 256 bytes: whoever calls this has checked it. Where much of many logs
-    /// waits for the disk, so does the answer, two seconds at the most.
+    /// together 1 MiB at the most, a cursor 256 bytes: whoever calls this has checked it. Where much of this log or of
+    /// all waits for the disk, so does the answer, two seconds at the most.
     pub async fn append(
         &self,
         attempt: AttemptId,
@@ -207,12 +207,10 @@ impl LogHandle {
     ) -> Result<Appended, LogError> {
         let append = Append { attempt, offset, chunks, cursor };
         // Below reports, which must get through a flood of appends.
-        let Taken { appended, stored } = self.actor.mutate(Priority::Poll, append).await??;
-        if let Some(mut progress) = stored {
-            let next = appended.next;
-            let stored = progress.wait_for(|progress| progress.durable >= next);
+        let Taken { appended, first } = self.actor.mutate(Priority::Poll, append).await??;
+        if let Some(first) = first {
             // A disk that is slower than that, or an actor that is gone: it is with the next append to tell.
-            let _ = tokio::time::timeout(self.limits.crowded_wait, stored).await;
+            let _ = tokio::time::timeout(self.limits.disk_wait, first.stored()).await;
         }
         Ok(appended)
     }

@@ -13,12 +13,13 @@ pub struct LogLimits {
     pub flush_after_when_old: Duration,
     /// A log is old when its last byte is so much younger than its first.
     pub old_after: Duration,
-    /// The most of one log that is held until it is durable, in bytes.
+    /// The most of one log that is held until it is durable, in bytes. From half of it on, who writes waits for the disk
+    /// after each append.
     pub waiting: usize,
     /// When all logs together hold more than this, who writes much waits for the disk after each append, in bytes.
     pub crowded: usize,
-    /// For how long it waits.
-    pub crowded_wait: Duration,
+    /// For how long who writes waits for the disk at the most.
+    pub disk_wait: Duration,
     /// The most of all logs that is held until it is durable, in bytes.
     pub waiting_in_all: usize,
     /// So many bytes of one log are kept on disk, in whole segments: the first half and the last half.
@@ -50,7 +51,7 @@ impl Default for LogLimits {
             old_after: Duration::from_secs(10 * 60),
             waiting: 4 << 20,
             crowded: 4 << 20,
-            crowded_wait: Duration::from_secs(2),
+            disk_wait: Duration::from_secs(2),
             waiting_in_all: 256 << 20,
             kept: 64 << 20,
             keep_for: Duration::from_secs(30 * 24 * 60 * 60),

@@ -180,6 +180,11 @@ impl Log {
         self.pending.back().map_or(&self.durable, |last| &last.until)
     }
 
+    /// How far it will be durable once what is stored next is.
+    pub(super) fn next_durable(&self) -> u64 {
+        self.pending.front().map_or(self.durable.offset, |first| first.until.offset)
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.closed.is_some()
     }

@@ -62,8 +62,8 @@ async fn all_logs_together_are_bounded() {
 
 #[tokio::test]
 async fn where_many_write_much_an_answer_waits_for_the_disk_and_no_longer_than_its_time() {
-    let crowded_wait = Duration::from_secs(3600);
-    let limits = LogLimits { crowded: 900_000, crowded_wait, ..patient() };
+    let disk_wait = Duration::from_secs(3600);
+    let limits = LogLimits { crowded: 900_000, disk_wait, ..patient() };
     let world = World::start(limits).await;
     let data = noise(600_000);
     assert_eq!(world.append(attempt(1), 0, &data).await.durable, 0, "it is alone");
@@ -85,13 +85,35 @@ async fn where_many_write_much_an_answer_waits_for_the_disk_and_no_longer_than_i
         }
     }
 
-    let crowded_wait = Duration::from_millis(300);
-    let world = World::start(LogLimits { crowded: 500_000, crowded_wait, ..patient() }).await;
+    let disk_wait = Duration::from_millis(300);
+    let world = World::start(LogLimits { crowded: 500_000, disk_wait, ..patient() }).await;
     cannot_be_stored(&world, attempt(1));
     let began = Instant::now();
     let taken = tokio::time::timeout(DEADLINE, world.append(attempt(1), 0, &data)).await;
     assert_eq!(taken.expect("it waits for longer than its time").durable, 0);
-    assert!(began.elapsed() >= crowded_wait, "nothing of it could be stored");
+    assert!(began.elapsed() >= disk_wait, "nothing of it could be stored");
+}
+
+#[tokio::test]
+async fn a_log_that_grows_faster_than_the_disk_is_answered_at_its_pace_and_never_refused() {
+    let disk_wait = Duration::from_secs(3600);
+    let limits = LogLimits { segment: 50_000, waiting: 200_000, disk_wait, ..patient() };
+    let world = World::start(limits).await;
+    let (log, data) = (attempt(1), noise(50_000));
+    for number in 0..60 {
+        let offset = number * 50_000;
+        let taken = world.logs.append(log, offset, chunks(&data), cursor(offset + 50_000)).await;
+        let next = taken.expect("it is never full").next;
+        assert_eq!(next, offset + 50_000);
+    }
+    // Bytes that weigh little beside their chunks meet the bound, too, long before they are a segment.
+    let (tiny, mut offset) = (attempt(2), 0);
+    for _ in 0..20 {
+        let lines = (0..500).flat_map(|_| chunks(b"x\n")).collect();
+        let taken = world.logs.append(tiny, offset, lines, cursor(offset + 1000)).await;
+        offset = taken.expect("it is never full").next;
+    }
+    assert_eq!(offset, 20_000);
 }
 
 #[tokio::test]
