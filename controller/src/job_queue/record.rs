@@ -238,6 +238,10 @@ pub struct Record {
     pub identity: Option<String>,
     /// How it ended, once that is known.
     pub ending: Option<Ending>,
+    /// When this controller heard that it ended, by its clock: since then the rest of the log is waited for. Earlier
+    /// versions did not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending_heard: Option<Timestamp>,
     /// The log's size in bytes, once it is over.
     pub log_size: u64,
     /// Why the log is not whole; empty where it is, or is not over.
@@ -270,6 +274,9 @@ impl Record {
             // Wall clocks are set back now and then; what is shown never goes backwards.
             let at = self.history.last().map_or(at, |(_, last)| at.max(*last));
             self.history.push((step, at));
+        }
+        if attempt.ending.is_some() && self.ending_heard.is_none() {
+            self.ending_heard = Some(at);
         }
         self.attempt = attempt;
     }

@@ -9,7 +9,7 @@ use super::{
         record::{Change, Ending, Record, Step},
         terms::{Limit, queue_timeout_key, start_timeout_key, timeout_key},
     },
-    Moment, Ticked, View,
+    Moment, QueueLimits, Ticked, View,
     retry::START_TIMEOUT,
 };
 use jiff::Timestamp;
@@ -33,13 +33,18 @@ pub(super) enum Phase {
     Running,
     /// The time that its holder takes to stop what is late.
     Stopping,
+    /// The time until the rest of its log is here.
+    Ending,
 }
 
 impl Phase {
     pub(super) fn of(record: &Record) -> Self {
         let attempt = record.attempt;
-        if attempt.ending.is_some() || attempt.outcome().is_some() {
+        if attempt.outcome().is_some() {
             return Self::Free;
+        }
+        if attempt.ending.is_some() {
+            return Self::Ending;
         }
         if attempt.late.is_some() {
             return Self::Stopping;
@@ -57,7 +62,7 @@ impl Phase {
     }
 
     /// How long it may take.
-    fn limit(self, record: &Record, stop_within: Duration) -> Option<Duration> {
+    fn limit(self, record: &Record, limits: &QueueLimits) -> Option<Duration> {
         match self {
             Self::Free => None,
             Self::Pausing => {
@@ -67,8 +72,11 @@ impl Phase {
             Self::Queued => record.terms.queue_timeout().map(|limit| limit.time),
             Self::Starting(_) => Some(record.terms.start_timeout(&record.offer).time),
             // Its holder enforces the limit itself. Whoever does not is reminded.
-            Self::Running => record.timeout().map(|limit| limit.time.saturating_add(stop_within)),
-            Self::Stopping => Some(stop_within),
+            Self::Running => {
+                record.timeout().map(|limit| limit.time.saturating_add(limits.stop_within))
+            }
+            Self::Stopping => Some(limits.stop_within),
+            Self::Ending => Some(limits.log_within),
         }
     }
 
@@ -82,6 +90,7 @@ impl Phase {
             Self::Queued => record.retry_at.or_else(|| waits_since(record)),
             Self::Starting(_) => last(Step::Leased).map(|(_, at)| *at),
             Self::Running => last(Step::Running).map(|(_, at)| *at),
+            Self::Ending => record.ending_heard,
         }
     }
 }
@@ -109,7 +118,7 @@ impl Record {
 impl View {
     /// Begins to count what is limited now, if that is something else than before.
     pub(super) fn arm(&mut self, id: ExecutionId, now: Moment) {
-        let stop_within = self.limits.stop_within;
+        let limits = self.limits;
         let Some(live) = self.live.get_mut(&id) else { return };
         let phase = Phase::of(&live.record);
         if phase == live.phase {
@@ -120,13 +129,11 @@ impl View {
             // Who comes back into the queue has waited before.
             (Phase::Queued, Some(due)) => Some(due),
             // Also if that was before the queue was loaded. Never more than the limit: it may come due at once.
-            (Phase::Queued, None) => phase.limit(&live.record, stop_within).map(|limit| {
+            (Phase::Queued, None) => phase.limit(&live.record, &limits).map(|limit| {
                 let waited = phase.since(&live.record).map(|since| between(since, now.at));
                 now.elapsed.saturating_add(limit.saturating_sub(waited.unwrap_or_default()))
             }),
-            _ => phase
-                .limit(&live.record, stop_within)
-                .map(|limit| now.elapsed.saturating_add(limit)),
+            _ => phase.limit(&live.record, &limits).map(|limit| now.elapsed.saturating_add(limit)),
         };
         if phase == Phase::Queued {
             live.queue_due = due;
@@ -174,6 +181,8 @@ impl View {
                 (Phase::Starting(epoch), _) => self.pass(id, epoch, Late::Start, now),
                 (Phase::Running, Some(epoch)) => self.pass(id, epoch, Late::Run, now),
                 (Phase::Stopping, Some(epoch)) => self.give_late_up(id, epoch, now),
+                // Its log is cut with the others that wait for that: see `cut_wanted`.
+                (Phase::Ending, _) => None,
                 (Phase::Running | Phase::Stopping, None) | (Phase::Free, _) => None,
             };
             let stopping = self.live(id).filter(|record| record.attempt.late.is_some());

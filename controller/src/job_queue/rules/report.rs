@@ -163,7 +163,7 @@ impl View {
 
 impl View {
     /// The first end stands. Said again it only brings the rest of the log, or says how much there is of one that is not
-    /// whole: its holder may have found more of it meanwhile, or less.
+    /// whole, or was not: its holder may have found more of it meanwhile, or less.
     fn ended_again(&mut self, id: ExecutionId, known: Ending, ending: Ending) -> Reported {
         if known.outcome != ending.outcome {
             return Reported::superseded(&known.reason);
@@ -172,7 +172,10 @@ impl View {
             return Reported::Seal(Vec::new(), known);
         }
         match self.live.get_mut(&id) {
-            Some(live) if known.log.is_some() && !ending.log_cut.is_empty() => {
+            Some(live)
+                if known.log.is_some()
+                    && !(known.log_cut.is_empty() && ending.log_cut.is_empty()) =>
+            {
                 let ending = Ending { log: ending.log, log_cut: ending.log_cut, ..known };
                 live.record.ending = Some(ending.clone());
                 Reported::Seal(vec![Change::Live(Box::new(live.record.clone()))], ending)

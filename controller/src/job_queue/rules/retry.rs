@@ -70,6 +70,7 @@ impl Record {
         self.attempt = Attempt::NEW;
         self.identity = None;
         self.ending = None;
+        self.ending_heard = None;
         self.history = vec![(Step::Pending, at)];
         self.retry_at = Some(at.saturating_add(pause).unwrap_or(Timestamp::MAX));
     }

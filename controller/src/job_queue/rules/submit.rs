@@ -76,6 +76,7 @@ impl View {
             executor: None,
             identity: None,
             ending: None,
+            ending_heard: None,
             log_size: 0,
             log_cut: String::new(),
             notes,
@@ -133,7 +134,7 @@ impl View {
         let Some(Change::Live(record)) = self.give_up(id, Event::Unconfirmed, &reason, now) else {
             return Some(cancelled);
         };
-        let cut = self.cut_wanted(id, now);
+        let cut = self.cut_wanted(id);
         let changes = vec![Change::Live(record.clone())];
         Some(Cancelled { record: *record, changes, cut, ..cancelled })
     }

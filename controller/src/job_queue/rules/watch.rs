@@ -6,6 +6,7 @@ use super::{
         record::{Change, Ending},
     },
     LeaseName, Moment, View,
+    due::Phase,
 };
 use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
 use std::collections::BTreeSet;
@@ -43,7 +44,7 @@ impl View {
             if let Some(change) = self.stop_waiting_for_silent(id, now) {
                 ticked.changes.push(change);
             }
-            ticked.cuts.extend(self.cut_wanted(id, now));
+            ticked.cuts.extend(self.cut_wanted(id));
         }
         ticked
     }
@@ -129,11 +130,11 @@ impl View {
         Some(Change::Live(Box::new(live.record.clone())))
     }
 
-    pub(super) fn cut_wanted(&self, id: ExecutionId, now: Moment) -> Option<CutWanted> {
+    pub(super) fn cut_wanted(&self, id: ExecutionId) -> Option<CutWanted> {
         let live = self.live.get(&id)?;
         let ending = live.record.ending.as_ref()?;
         let epoch = live.record.attempt.held()?;
-        let late = live.since + self.limits.log_within <= now.elapsed;
+        let late = live.phase == Phase::Ending && live.due.is_none();
         let why = match (ending.log, late) {
             (None, _) => ending.log_cut.clone(),
             (Some(_), true) => {

@@ -17,7 +17,7 @@ use crate::job_queue::{
 use crate::registry::{RetryOn, RetryPolicy};
 use stateright::{Checker, Model, Property};
 use std::collections::VecDeque;
-use system::{Executor, Message, Phase, System, Then, join, name, spec};
+use system::{Executor, Found, Message, Phase, System, Then, join, name, spec};
 
 const NOW: Moment = Moment { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
 /// Every wait is over at once: a tick may come at any time.
@@ -44,6 +44,8 @@ struct Bounds {
     tries: u32,
     /// Whether an attempt may be late to start: else it takes any time.
     late: bool,
+    /// Whether a log arrives later than its end, and may be cut, and its holder find more of it. Else it is there.
+    cut_logs: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +56,11 @@ enum Action {
     Deliver(Message),
     Drop(Message),
     Repeat(usize),
-    Exit(usize, AttemptId, Outcome),
+    Exit(usize, AttemptId, Outcome, Found),
+    /// Its holder finds more of a log that is not whole.
+    Find(usize, AttemptId),
+    /// What its holder has found of a log arrives.
+    Append(usize, AttemptId),
     Cancel(ExecutionId),
     Tick,
     Lose(usize),
@@ -85,6 +91,7 @@ impl Model for Bounds {
             sessions: self.executors as u64,
             executors,
             network: BTreeSet::new(),
+            logs: BTreeMap::new(),
             starts: BTreeMap::new(),
             finals: BTreeMap::new(),
             submitted: 0,
@@ -111,8 +118,16 @@ impl Model for Bounds {
                     let possible = ends
                         .into_iter()
                         .filter(|outcome| *outcome != Outcome::Cancelled || local.stopped);
-                    actions
-                        .extend(possible.map(|outcome| Action::Exit(executor, *attempt, outcome)));
+                    let exit = |outcome, found| Action::Exit(executor, *attempt, outcome, found);
+                    for outcome in possible {
+                        actions.push(exit(outcome, Found::Whole));
+                        actions.extend(self.cut_logs.then(|| exit(outcome, Found::Some)));
+                    }
+                }
+                if let Phase::Ended(_, found) = local.phase {
+                    actions.push(Action::Append(executor, *attempt));
+                    let more = found != Found::Whole;
+                    actions.extend(more.then_some(Action::Find(executor, *attempt)));
                 }
             }
             if system.executors[executor].crashes < self.executor_crashes {
@@ -172,9 +187,23 @@ impl Model for Bounds {
                 let reports = system.reports(executor);
                 system.network.extend(reports);
             }
-            Action::Exit(executor, attempt, outcome) => {
+            Action::Exit(executor, attempt, outcome, found) => {
                 let local = system.executors[executor].local.get_mut(&attempt)?;
-                local.phase = Phase::Ended(outcome);
+                local.phase = Phase::Ended(outcome, found);
+                if !self.cut_logs {
+                    system.logs.insert(attempt, found.size());
+                }
+            }
+            Action::Append(executor, attempt) => {
+                let local = &system.executors[executor].local;
+                let Phase::Ended(_, found) = local.get(&attempt)?.phase else { return None };
+                system.logs.insert(attempt, found.size());
+            }
+            Action::Find(executor, attempt) => {
+                let local = system.executors[executor].local.get_mut(&attempt)?;
+                let Phase::Ended(outcome, found) = local.phase else { return None };
+                let more = if found == Found::Some { Found::More } else { Found::Whole };
+                local.phase = Phase::Ended(outcome, more);
             }
             Action::Cancel(id) => {
                 let cancelled = system.view.cancel(id, "ada", NOW)?;
@@ -346,6 +375,7 @@ const ONE: Bounds = Bounds {
     flying: 1,
     tries: 1,
     late: false,
+    cut_logs: false,
 };
 
 #[test]
@@ -356,6 +386,12 @@ fn a_controller_that_crashes_before_and_after_each_commit_in_every_order() {
 #[test]
 fn an_executor_and_a_controller_that_crash_in_every_order() {
     check(Bounds { flying: 0, ..ONE }, usize::MAX, &USUAL);
+}
+
+#[test]
+fn a_log_that_is_cut_and_of_which_more_is_found_in_every_order() {
+    let bounds = Bounds { executor_crashes: 0, epochs: 1, flying: 0, cut_logs: true, ..ONE };
+    check(bounds, usize::MAX, &["one succeeds", "one is lost"]);
 }
 
 #[test]

@@ -15,7 +15,39 @@ pub(super) struct Local {
 pub(super) enum Phase {
     Prepared,
     Running,
-    Ended(Outcome),
+    /// With the log that its holder has found of it so far.
+    Ended(Outcome, Found),
+}
+
+/// How much of a log its holder says that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Found {
+    /// None: it did not run here.
+    Nothing,
+    /// Not all, as far as it could read at first.
+    Some,
+    /// Not all, but more than that.
+    More,
+    /// All.
+    Whole,
+}
+
+impl Found {
+    pub(super) fn size(self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Some => 1,
+            Self::More => 2,
+            Self::Whole => 3,
+        }
+    }
+
+    fn cut(self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Whole => "",
+            Self::Some | Self::More => "cut",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +65,7 @@ pub(super) enum Message {
     /// To the controller.
     Prepared(usize, Session, LeaseName, String),
     Running(usize, Session, LeaseName),
-    Ended(usize, Session, LeaseName, Outcome),
+    Ended(usize, Session, LeaseName, Outcome, Found),
     /// To an executor: what its report came to.
     PreparedRecorded(usize, LeaseName, String),
     EndRecorded(usize, LeaseName),
@@ -55,8 +87,8 @@ pub(super) enum Then {
     Promise(ExecutionId),
     /// These answers leave.
     Send(Vec<Message>),
-    /// The log is asked for, and with it the execution is over; then the executor is answered.
-    Seal(LeaseName, Message),
+    /// So much of the log is asked for, and with it the execution is over; then the executor is answered.
+    Seal(LeaseName, u64, Message),
     /// An executor hears what it is to do, and what it holds, if its session is this one still.
     Attended(usize, Session, Vec<LeaseName>, Vec<LeaseName>, Vec<Message>),
 }
@@ -72,6 +104,8 @@ pub(super) struct System {
     pub(super) sessions: u64,
     pub(super) executors: Vec<Executor>,
     pub(super) network: BTreeSet<Message>,
+    /// How much the controller has of the log of each attempt that is over.
+    pub(super) logs: BTreeMap<AttemptId, u64>,
     /// How often each attempt's program was started.
     pub(super) starts: BTreeMap<AttemptId, u8>,
     /// What each execution was first said to have ended as.
@@ -141,7 +175,9 @@ impl System {
                 self.promised.insert(id);
             }
             Then::Send(messages) => self.network.extend(messages),
-            Then::Seal(lease, answer) => {
+            // Its holder is told to send the rest, and says it again.
+            Then::Seal(lease, size, _) if self.arrived(lease.attempt) < size => {}
+            Then::Seal(lease, _, answer) => {
                 let done = self.view.sealed(lease, 0, "", NOW);
                 self.commit(done.into_iter().collect(), Then::Send(vec![answer]));
             }
@@ -205,13 +241,15 @@ impl System {
             let lease = LeaseName { attempt: *attempt, epoch: local.epoch };
             match local.phase {
                 Phase::Prepared if local.stopped => {
-                    Message::Ended(executor, *session, lease, Outcome::Cancelled)
+                    Message::Ended(executor, *session, lease, Outcome::Cancelled, Found::Nothing)
                 }
                 Phase::Prepared => {
                     Message::Prepared(executor, *session, lease, local.identity.clone())
                 }
                 Phase::Running => Message::Running(executor, *session, lease),
-                Phase::Ended(outcome) => Message::Ended(executor, *session, lease, outcome),
+                Phase::Ended(outcome, found) => {
+                    Message::Ended(executor, *session, lease, outcome, found)
+                }
             }
         });
         reports.collect()
@@ -227,7 +265,7 @@ impl System {
             return;
         }
         if identity.is_some() {
-            let lost = Message::Ended(executor, *session, lease, Outcome::Lost);
+            let lost = Message::Ended(executor, *session, lease, Outcome::Lost, Found::Nothing);
             self.network.insert(lost);
             return;
         }
@@ -235,6 +273,20 @@ impl System {
         let identity = format!("{executor}-{made}");
         let fresh = Local { epoch: lease.epoch, identity, phase: Phase::Prepared, stopped: false };
         local.insert(lease.attempt, fresh);
+    }
+
+    fn arrived(&self, attempt: AttemptId) -> u64 {
+        self.logs.get(&attempt).copied().unwrap_or(0)
+    }
+
+    /// Whether a report is of an end that stands, whose log only its holder can bring.
+    fn waits_for_the_log_of(&self, lease: LeaseName, report: &Report) -> bool {
+        let Report::Ended(ending) = report else { return false };
+        let live = self.view.live(lease.attempt.execution);
+        live.filter(|record| record.attempt_id() == lease.attempt)
+            .filter(|record| record.attempt.held() == Some(lease.epoch))
+            .and_then(|record| record.ending.as_ref())
+            .is_some_and(|known| known.outcome == ending.outcome && known.log.is_some())
     }
 
     /// The controller takes a report, and answers.
@@ -245,11 +297,17 @@ impl System {
         lease: LeaseName,
         report: Report,
     ) {
+        let waits = self.waits_for_the_log_of(lease, &report);
         let Ok(reported) = self.view.report(session, lease, report.clone(), NOW) else { return };
+        if waits && matches!(reported, Reported::Verdict(_, Verdict::Superseded(_))) {
+            self.broken = Some("who has the log that is waited for was sent away");
+        }
         let (changes, verdict) = match reported {
             Reported::Verdict(changes, verdict) => (changes, verdict),
-            Reported::Seal(changes, _) => {
-                self.commit(changes, Then::Seal(lease, Message::EndRecorded(executor, lease)));
+            Reported::Seal(changes, ending) => {
+                let size = ending.log.map_or(0, |(size, _)| size);
+                let answer = Message::EndRecorded(executor, lease);
+                self.commit(changes, Then::Seal(lease, size, answer));
                 return;
             }
             Reported::NotKnown => {
@@ -284,15 +342,11 @@ impl System {
             Message::Running(executor, session, lease) => {
                 self.take(executor, session, lease, Report::Running);
             }
-            Message::Ended(executor, session, lease, outcome) => {
-                let ending = Ending {
-                    outcome,
-                    code: String::new(),
-                    reason: String::new(),
-                    exit_code: None,
-                    log: Some((0, 0)),
-                    log_cut: String::new(),
-                };
+            Message::Ended(executor, session, lease, outcome, found) => {
+                let log = Some((found.size(), found.size()));
+                let log_cut = found.cut().to_owned();
+                let (code, reason) = (String::new(), String::new());
+                let ending = Ending { outcome, code, reason, exit_code: None, log, log_cut };
                 self.take(executor, session, lease, Report::Ended(ending));
             }
             Message::PreparedRecorded(executor, lease, identity) => {

@@ -175,6 +175,9 @@ fn an_end_may_be_said_again_with_a_log_that_is_cut_and_never_with_another_one() 
     let more = Ending { log: Some((3, 9)), ..cut.clone() };
     let sealing = report(&mut view, lease, Report::Ended(more.clone()));
     assert!(matches!(sealing, Reported::Seal(_, ending) if ending == more), "it found more of it");
+    let all = Ending { log: Some((5, 1)), log_cut: String::new(), ..cut.clone() };
+    let sealing = report(&mut view, lease, Report::Ended(all.clone()));
+    assert!(matches!(sealing, Reported::Seal(_, ending) if ending == all), "and all of it");
     let failed = Ending { outcome: Outcome::Failed, ..cut };
     let refused = report(&mut view, lease, Report::Ended(failed));
     assert!(matches!(refused, Reported::Verdict(_, Verdict::Superseded(_))), "{refused:?}");
@@ -182,16 +185,46 @@ fn an_end_may_be_said_again_with_a_log_that_is_cut_and_never_with_another_one() 
 
 #[test]
 fn a_log_that_does_not_arrive_is_cut_with_the_reason() {
+    let (mut view, lease) = ended();
+    assert_eq!(view.tick(at(300)).cuts, []);
+    let cuts = view.tick(at(301)).cuts;
+    assert_eq!(cuts[0].lease, lease);
+    assert!(cuts[0].why.contains("300s"), "{}", cuts[0].why);
+    assert_eq!(view.tick(at(302)).cuts, cuts, "until it is cut");
+}
+
+/// An executor that is away for good must not keep an execution from ending by the controller's being restarted.
+#[test]
+fn the_wait_for_a_log_goes_on_over_restarts() {
+    let (view, lease) = ended();
+    let record = view.live(id(1)).unwrap().clone();
+    let restarted = |wall: u64| {
+        let now = Moment { elapsed: Duration::ZERO, ..at(wall) };
+        View::load(LIMITS, vec![record.clone()], vec![join(0, 1, 2)], now)
+    };
+    let after = |seconds: u64| Moment { elapsed: Duration::from_secs(seconds), ..at(0) };
+    let mut view = restarted(201);
+    assert_eq!(view.tick(after(99)).cuts, []);
+    assert_eq!(view.tick(after(100)).cuts[0].lease, lease);
+    assert_eq!(restarted(5000).tick(after(0)).cuts.len(), 1, "it was over before");
+    let mut view = restarted(0);
+    assert_eq!(
+        view.tick(after(299)).cuts,
+        [],
+        "a clock that was set back adds nothing to the limit"
+    );
+    assert_eq!(view.tick(after(300)).cuts.len(), 1);
+}
+
+/// A queue with one execution, whose end was reported at the first second and whose log is not here.
+fn ended() -> (View, LeaseName) {
     let mut view = queue();
     submit(&mut view, 1);
     let lease = poll(&mut view, &[], at(0))[0];
     report(&mut view, lease, Report::Prepared("thing".to_owned()));
     report(&mut view, lease, Report::Running);
     report(&mut view, lease, Report::Ended(ending(Outcome::Succeeded)));
-    assert_eq!(view.tick(at(300)).cuts, []);
-    let cuts = view.tick(at(301)).cuts;
-    assert_eq!(cuts[0].lease, lease);
-    assert!(cuts[0].why.contains("300s"), "{}", cuts[0].why);
+    (view, lease)
 }
 
 #[test]
