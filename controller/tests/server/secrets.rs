@@ -213,7 +213,7 @@ async fn a_value_that_was_damaged_on_disk_starts_nothing_and_is_named_with_the_r
     world.stop().await;
 }
 
-/// Case 10: whatever panics while a secret is set, and while it is handed out, nothing of it is said by anybody at any
+/// Whatever panics while a secret is set, and while it is handed out, nothing of it is said by anybody at any
 /// level, or lies anywhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_in_nothing_that_is_said_or_stored_whatever_panics() {

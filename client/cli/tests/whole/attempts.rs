@@ -151,7 +151,6 @@ async fn the_executors_file_says_how_often_and_how_long_where_the_job_does_not()
     assert_eq!(over.reason, format!("stopped after its time limit of 2s {key}"));
 }
 
-/// Case 12a, on the runner `process`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn timed_out_keeps_the_last_lines_and_ignores_that_the_program_exits_with_0_then() {
     let world = World::start().await;
@@ -186,7 +185,6 @@ async fn what_ignores_the_order_to_end_is_killed_after_the_grace() {
     assert_eq!(world.log(&id).await, b"begun\n");
 }
 
-/// Case 31.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn children_outlive_neither_the_command_nor_a_cancel_nor_a_killed_executor() {
     let mut world = World::start().await;
@@ -227,14 +225,13 @@ async fn children_outlive_neither_the_command_nor_a_cancel_nor_a_killed_executor
     }
 }
 
-/// Case 7.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_holds_whatever_it_meets() {
     let mut world = World::start().await;
     let ran = world.path("ran").display().to_string();
     let mark = format!("7{}", std::process::id());
     let hit = format!("echo x >> {ran}; sleep {mark}");
-    // (c) The executor does not hear of it for a while.
+    // The executor does not hear of it for a while.
     let id = run_job(&world, shell("hit", &hit)).await;
     world.reaches(&id, |now| now.state() == ExecutionState::Running).await;
     world.executor.signal(Signal::STOP);
@@ -247,7 +244,7 @@ async fn a_cancel_holds_whatever_it_meets() {
     gone(&mark).await;
     let before = lines(&world, "ran");
 
-    // (b) It was granted to somebody who has not heard of the grant yet.
+    // It was granted to somebody who has not heard of the grant yet.
     world.executor.signal(Signal::STOP);
     let request = ExecuteRequest { job: "hit".to_owned(), ..ExecuteRequest::default() };
     let id = run(&world, request.clone()).await;
@@ -263,7 +260,7 @@ async fn a_cancel_holds_whatever_it_meets() {
     assert!(started <= 1 && (started == 1 || !said), "started {started} times: {over:?}");
     let before = lines(&world, "ran");
 
-    // (a) There is nobody who could take it.
+    // There is nobody who could take it.
     assert!(world.executor.end().await.is_some());
     let id = run(&world, request).await;
     let over = world.client.cancel(&id).await.unwrap();
@@ -272,13 +269,13 @@ async fn a_cancel_holds_whatever_it_meets() {
     world.ready().await;
     assert_eq!(lines(&world, "ran"), before);
 
-    // (d) It comes in the same moment as the end.
+    // It comes in the same moment as the end.
     world.client.create_job(shell("fast", "true")).await.unwrap();
-    let ends = (0..40).map(|number| {
+    let ends = (0..200).map(|number| {
         let client = world.client.clone();
         async move {
             let id = client.execute("fast", [].into()).await.unwrap().id;
-            let wait = SmallRng::seed_from_u64(number).random_range(0..600);
+            let wait = SmallRng::seed_from_u64(number).random_range(0..2000);
             tokio::time::sleep(Duration::from_millis(wait)).await;
             if let Err(late) = client.cancel(&id).await {
                 assert!(late.to_string().contains("is over"), "{late}");
@@ -289,13 +286,15 @@ async fn a_cancel_holds_whatever_it_meets() {
         }
     });
     let ends: Vec<(Execution, Execution)> = futures::future::join_all(ends).await;
+    let cancelled = ends.iter().filter(|(over, _)| over.state() == ExecutionState::Cancelled);
+    assert!((1..ends.len()).contains(&cancelled.count()), "some come too late, and some do not");
     for (over, later) in &ends {
         let state = over.state();
         let right = [ExecutionState::Succeeded, ExecutionState::Cancelled].contains(&state);
         assert!(right && over == later, "{over:?}, and later {later:?}");
     }
 
-    // (e) Twice; once it has ended otherwise; and what was never there.
+    // Twice; once it has ended otherwise; and what was never there.
     let user = User::of(&world);
     let again = user.run(&["cancel", &id]).await;
     assert_eq!((again.status, again.err.as_str()), (Some(0), ""), "{again:?}");

@@ -52,6 +52,11 @@ async fn of_two_executors_with_one_id_at_one_place_the_newer_works_and_the_older
     user.job("once", &script, arguments(&[])).await;
     let first = user.execute(&["once"]).await;
     assert_eq!(world.over(&first).await.state(), ExecutionState::Succeeded);
+    let held = world.path("held");
+    let script = format!("echo x >> {}; sleep 300", held.display());
+    user.job("long", &script, arguments(&[])).await;
+    let long = user.execute(&["long"]).await;
+    world.reaches(&long, |now| now.state() == ExecutionState::Running).await;
 
     world.executor.signal(Signal::STOP);
     let mut newer = world.executor_at("newer");
@@ -75,5 +80,9 @@ async fn of_two_executors_with_one_id_at_one_place_the_newer_works_and_the_older
     let ran = std::fs::read_to_string(&ran).unwrap();
     let here: Vec<_> = ran.lines().map(|folder| folder.contains("/newer/")).collect();
     assert_eq!(here, [false, true, true, true, true, true, true], "{ran}");
+    // What the older one had is not at the newer one's place: nobody knows how it ended, and nobody starts it again.
+    let lost = world.over(&long).await;
+    assert_eq!((lost.state(), lost.attempt), (ExecutionState::Lost, 1), "{lost:?}");
+    assert_eq!(std::fs::read_to_string(&held).unwrap(), "x\n");
     assert_eq!(newer.end().await, Some(0));
 }

@@ -86,7 +86,7 @@ async fn a_log_larger_than_a_message_arrives_once_and_costs_what_it_is_large() {
     world.job("line", "head -c 6291456 /dev/zero | tr '\\0' x", &[]).await;
     let (numbers, line) = (numbers(), vec![b'x'; 6 << 20]);
 
-    // (a) and (b)
+    // Many lines, and one long one.
     for (job, log) in [("count", &numbers), ("line", &line)] {
         let before = sent.load(Relaxed);
         let id = world.execute(job, &[]).await;
@@ -103,7 +103,7 @@ async fn a_log_larger_than_a_message_arrives_once_and_costs_what_it_is_large() {
         assert!(bytes == log[3_000_001..], "{job}: from the middle");
     }
 
-    // (c)
+    // Twenty at once.
     let servers = [world.controller.id(), world.executor.id()];
     let before = servers.map(|id| resident(id, false));
     let (wire, mut ids) = (sent.load(Relaxed), Vec::new());

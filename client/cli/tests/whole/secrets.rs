@@ -88,7 +88,6 @@ fn processes() -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// Case 10, on the embedded store and the runner `process`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_is_nowhere_but_in_the_environment_of_its_program() {
     let mut world = World::traced();
@@ -101,6 +100,7 @@ async fn a_secret_is_nowhere_but_in_the_environment_of_its_program() {
         case "$how" in bad) exit 3;; long) sleep 300;; esac"#;
     let mut job = declares(&["TOP_SECRET_1"]);
     job["env_vars"]["args"] = json!([{ "name": "how", "required": true }]);
+    job["retry"] = json!({ "attempts": 2, "pause": "100ms" });
     user.job("quiet", script, job).await;
     let missing = User::of(&world);
     missing.file(
@@ -144,6 +144,8 @@ async fn a_secret_is_nowhere_but_in_the_environment_of_its_program() {
     assert!(well.text().ends_with(&format!("\n{}\n", PLANTED.len() + 1)), "{well:?}");
     let bad = hear(user.run(&["execute", "quiet", "how=bad", "--follow", "-o", "json"]).await);
     assert_eq!(bad.status, Some(1), "{bad:?}");
+    let tried = hear(user.run(&["status", "@last", "-o", "json"]).await);
+    assert!(tried.text().contains("\"attempt\": 2"), "{tried:?}");
     let lost = hear(user.run(&["execute", "missing", "--follow"]).await);
     assert_eq!(lost.status, Some(1), "{lost:?}");
     let long = user.execute(&["quiet", "how=long"]).await;
@@ -182,7 +184,7 @@ async fn a_secret_is_nowhere_but_in_the_environment_of_its_program() {
     assert_nowhere(&kept);
 }
 
-/// Case 10: logs are not masked in this version, and the documents say so. What is printed is the job's own doing, and
+/// Logs are not masked in this version, and the documents say so. What is printed is the job's own doing, and
 /// stands in its log alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_shows_what_its_job_prints_and_is_the_only_one() {
@@ -205,7 +207,6 @@ async fn a_log_shows_what_its_job_prints_and_is_the_only_one() {
     assert_nowhere(&kept);
 }
 
-/// Case 4, its part on secrets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_arrives_byte_for_byte() {
     let world = World::start().await;
