@@ -16,10 +16,11 @@ async fn jobs_are_registered_listed_and_described_in_the_short_and_the_old_form(
     let written = user.says(&config).await;
     assert!(written.contains("octavius_client.yaml"), "{written}");
 
-    let greet = json!({
+    let mut greet = json!({
         "name": "greet", "description": "Greets", "command": ["sh", "-c", "echo hello $name"],
         "image_name": "busybox", "env_vars": arguments(&["name!", "title"])["env_vars"],
     });
+    greet["env_vars"]["args"][1]["allowed"] = json!(["Dr.", "Prof."]);
     user.file("greet.json", &greet);
     user.file("other.json", &json!({ "name": "other", "command": ["true"] }));
     let created = user.says(&["create", "--job-path", "greet.json"]).await;
@@ -42,7 +43,7 @@ async fn jobs_are_registered_listed_and_described_in_the_short_and_the_old_form(
         "description   Greets",
         "image         busybox",
         "arguments     name   string  required",
-        "              title  string  optional",
+        "              title  string  optional  one of Dr., Prof.",
         "run it with   octavius execute greet name=VALUE --follow",
     ] {
         assert!(described.lines().any(|found| found.trim_end() == line), "{line}\n{described}");
@@ -59,6 +60,12 @@ async fn jobs_are_registered_listed_and_described_in_the_short_and_the_old_form(
     let again = document["definition"].to_string();
     let created = user.run_with_input(&["create", "-f", "-"], &again).await;
     assert!(created.text().contains("equal content"), "{created:?}");
+    let yaml = user.says(&["describe", "greet", "-o", "yaml"]).await;
+    assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&yaml).unwrap(), document);
+    assert!(yaml.contains("\n  name: greet\n"), "{yaml}");
+    let listed = user.says(&["list", "-o", "yaml"]).await;
+    let listed: serde_json::Value = serde_saphyr::from_str(&listed).unwrap();
+    assert_eq!(listed, user.document(&["list"]).await.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
