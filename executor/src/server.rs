@@ -32,8 +32,9 @@ use tokio::{sync::watch, task::JoinError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-/// How long the drivers of attempts may take to end, once their actor is gone.
-const DRIVERS_WITHIN: Duration = Duration::from_secs(2);
+/// How long actors and the drivers of attempts may take to end. With what comes before and after it, less than ten
+/// seconds: many who start and end services wait no longer before they kill.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The reason that jobs are stopped with when their executor ends them.
 const ENDING: &str = "the executor was ended together with its jobs";
@@ -303,15 +304,25 @@ impl Running {
     }
 
     async fn leave(self) {
-        self.system.stop().await;
-        self.drivers.close();
-        // They were told to end with their actor; the place is given up when they have.
-        if tokio::time::timeout(DRIVERS_WITHIN, self.drivers.wait()).await.is_err() {
-            tracing::warn!(left = self.drivers.len(), "drivers of attempts did not end in time");
-        }
-        self.ended.cancel();
-        if let Some(health) = self.health {
-            health.ended().await;
+        let Self { system, drivers, ended, health, .. } = self;
+        ended.cancel();
+        let left = async {
+            system.stop().await;
+            drivers.close();
+            // They were told to end with their actor; the place is given up when they have.
+            drivers.wait().await;
+        };
+        let unseen = async {
+            if let Some(health) = health {
+                health.ended().await;
+            }
+        };
+        let (left, ()) = tokio::join!(tokio::time::timeout(LEAVE_WITHIN, left), unseen);
+        if left.is_err() {
+            tracing::warn!(
+                left = drivers.len(),
+                "actors or drivers of attempts did not end in time"
+            );
         }
         tracing::info!("ended");
     }

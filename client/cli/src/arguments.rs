@@ -1,9 +1,8 @@
 //! The values of an execution: `NAME=VALUE` words, the old `--args a=1,b=2`, and files of them.
 
-use crate::{exit::Failure, render::text::quoted};
+use crate::{exit::Failure, files::standard_input, render::text::quoted};
 use std::{
     collections::BTreeMap,
-    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -57,8 +56,7 @@ fn read(file: &Path) -> Result<BTreeMap<String, String>, Failure> {
     if file.as_os_str() != "-" {
         return Ok(octavius_client::read_values(file)?);
     }
-    let mut text = String::new();
-    std::io::stdin().lock().read_to_string(&mut text)?;
+    let text = standard_input()?;
     let read = octavius_client::parse_values(&text, "standard input");
     read.map_err(|faults| Failure::Client(faults.into()))
 }

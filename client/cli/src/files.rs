@@ -94,10 +94,21 @@ fn folder(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
+/// All of standard input.
+pub(crate) fn standard_input() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::Usage(format!(
+            "standard input is no text in UTF-8 from byte {at} on: give JSON or YAML in UTF-8"
+        ))
+    })
+}
+
 fn file(path: &Path) -> Result<Vec<Written>, Failure> {
     let read = if path.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().lock().read_to_string(&mut text)?;
+        let text = standard_input()?;
         definition::parse_all(&text, "standard input")
             .map_err(|faults| Failure::Client(faults.into()))?
     } else {

@@ -2,12 +2,15 @@
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use octavius_client::duration;
+use octavius_protocol::MAX_TIME;
 use std::time::Duration;
 
-/// A length of time such as `90s`, `5m` or `1h 30m`; a bare number is seconds.
+/// A length of time such as `90s`, `5m` or `1h 30m`, of at most [`MAX_TIME`]; a bare number is seconds.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
-    let span = duration::parse(text).filter(|span| !span.is_zero());
-    span.ok_or_else(|| "write a time such as `90s`, `5m` or `1h 30m`".to_owned())
+    let span = duration::parse(text).filter(|span| !span.is_zero() && *span <= MAX_TIME);
+    span.ok_or_else(|| {
+        "write a time such as `90s`, `5m` or `1h 30m`, of at most 365 days".to_owned()
+    })
 }
 
 /// A moment: how long ago it was, or a time, which is of this machine's zone where it names none.
@@ -59,7 +62,7 @@ mod tests {
         ] {
             assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "0", "0s", "-5s", "soon", "5 apples"] {
+        for text in ["", "0", "0s", "-5s", "soon", "5 apples", "366d"] {
             assert!(span(text).unwrap_err().contains("`1h 30m`"), "{text}");
         }
         assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));

@@ -40,11 +40,11 @@ impl User {
         Ran::new(self.command(words).output().unwrap())
     }
 
-    fn run_with_input(&self, words: &[&str], input: &str) -> Ran {
+    fn run_with_input(&self, words: &[&str], input: impl AsRef<[u8]>) -> Ran {
         let mut command = self.command(words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(input.as_ref()).unwrap();
         Ran::new(child.wait_with_output().unwrap())
     }
 }
@@ -318,6 +318,16 @@ fn wrong_usage_has_status_2_in_words_and_as_a_document() {
     assert_eq!(ran.status, 2, "{ran:?}");
     let violations = ran.document()["error"]["violations"].clone();
     assert_eq!(violations.as_array().map(Vec::len), Some(3), "{violations}");
+}
+
+#[test]
+fn standard_input_that_is_no_text_is_told_as_that() {
+    let user = User::new();
+    for words in [&["create", "-f", "-"][..], &["execute", "greet", "-f", "-"]] {
+        let ran = user.run_with_input(words, b"name: gr\xfc\xdfe\n");
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(ran.err.contains("standard input is no text in UTF-8 from byte 8 on"), "{ran:?}");
+    }
 }
 
 #[test]

@@ -104,17 +104,20 @@ impl Contents {
     /// file is either the old or the new one, never half of it.
     ///
     /// # Errors
-    /// Where the host or the file is not as it should be.
+    /// Where a value is none that could be read again, or the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let host = self.host.as_deref().unwrap_or_default();
         super::address::uri(host)
             .map_err(|problem| Faults::one("--cp-host", Fault::new("CP_HOST", problem)))?;
-        let written = Written {
-            cp_host: host,
-            email_id: self.email.as_deref(),
-            access_token: self.token.as_ref().map(ExposeSecret::expose_secret),
-            connection_timeout_secs: self.timeout.unwrap_or_default().as_secs(),
-        };
+        let email_id = self.email.as_deref();
+        super::sendable("EMAIL_ID", email_id.unwrap_or_default(), "--email-id")?;
+        let access_token = self.token.as_ref().map(ExposeSecret::expose_secret);
+        super::sendable("ACCESS_TOKEN", access_token.unwrap_or_default(), "the token")?;
+        let connection_timeout_secs = self.timeout.unwrap_or_default().as_secs();
+        seconds(&connection_timeout_secs.to_string()).map_err(|problem| {
+            Faults::one("--time-out", Fault::new("CONNECTION_TIMEOUT_SECS", problem))
+        })?;
+        let written = Written { cp_host: host, email_id, access_token, connection_timeout_secs };
         let text = serde_saphyr::to_string(&written)
             .map_err(|error| Error::Settings(format!("the settings cannot be written: {error}")))?;
         replace(path, text.as_bytes()).map_err(|cause| Error::File {

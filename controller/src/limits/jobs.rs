@@ -15,7 +15,7 @@ use crate::{
         terms::USUAL_START_TIMEOUT,
     },
     registry::{
-        MOST_ATTEMPTS,
+        MOST_ATTEMPTS, MOST_VERSIONS,
         delete::MOST_GONE,
         handle::MOST_JOBS,
         rules::{declared, definition, running, value},
@@ -77,6 +77,11 @@ pub(super) fn definitions() -> Vec<Limit> {
             "Jobs of a controller",
             Amount::count(MOST_JOBS),
             "there are {} jobs, the most that one controller keeps",
+        ),
+        instead(
+            "Versions of a job that are kept",
+            Amount::Count(MOST_VERSIONS),
+            "The oldest one is removed. Executions of it have what they were submitted with.",
         ),
         instead(
             "Deleted jobs whose last version is remembered",

@@ -140,6 +140,10 @@ impl Registry {
         if self.gone.remove(&name).is_some() {
             decision.push(Write::Delete(keys::job_gone(&name)));
         }
+        let too_old = job.kept_versions().start().checked_sub(1);
+        if let Some(too_old) = too_old.filter(|version| *version >= job.first_version) {
+            decision.push(Write::Delete(keys::job_version(&job.uid, too_old)));
+        }
         let commit = self.writer.commit(decision).into_actor(self);
         Box::pin(commit.map(move |outcome, registry, context| match outcome {
             Commit::Done => {

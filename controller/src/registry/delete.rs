@@ -1,7 +1,8 @@
 //! The end of a job, in two steps: first it is doomed, so that nobody can execute or change it, and whoever doomed it
 //! finds out whether anything of it is still to run; then it is deleted, or let live again.
 //!
-//! Its versions stay in the store, and its last version's number, so that a later job of its name goes on behind it.
+//! Its last version's number stays in the store, so that a later job of its name goes on behind it. Executions of it have
+//! what they were submitted with.
 
 use super::{DeleteError, Gone, Job, Known, Registry};
 use crate::{
@@ -76,6 +77,10 @@ impl Handler<Delete> for Registry {
         };
         let mut decision =
             vec![Write::Delete(keys::job(&name)), Write::Put(keys::job_gone(&name), value)];
+        let versions = doomed.job.kept_versions();
+        decision.extend(
+            versions.map(|version| Write::Delete(keys::job_version(&doomed.job.uid, version))),
+        );
         let oldest = self.gone.iter().min_by_key(|(_, gone)| gone.deleted_at);
         if let Some((oldest, _)) = oldest.filter(|_| self.gone.len() >= MOST_GONE) {
             let oldest = oldest.clone();

@@ -93,14 +93,14 @@ pub enum LookUpError {
         nearest: Option<JobName>,
     },
     /// It has no such version.
-    #[error("job `{name}` has no version {version}: its versions are {first} to {newest}")]
+    #[error("job `{name}` has no version {version}: its versions are {oldest} to {newest}")]
     NoVersion {
         /// The job's name.
         name: JobName,
         /// What was asked for.
         version: u64,
-        /// Its first one: others belonged to a job of its name that was deleted.
-        first: u64,
+        /// The oldest one of it that is kept: others belonged to a job of its name that was deleted.
+        oldest: u64,
         /// Its newest one.
         newest: u64,
     },

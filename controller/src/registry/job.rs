@@ -163,6 +163,17 @@ pub struct Job {
     pub definition: JobDefinition,
 }
 
+/// So many versions of a job are kept, the newest ones.
+pub(crate) const MOST_VERSIONS: u64 = 100;
+
+impl Job {
+    /// The versions of it that are kept: from the oldest of them to this one, its newest.
+    pub fn kept_versions(&self) -> std::ops::RangeInclusive<u64> {
+        let oldest = (self.version + 1).saturating_sub(MOST_VERSIONS);
+        oldest.max(self.first_version)..=self.version
+    }
+}
+
 /// What the store keeps of a job that was deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gone {

@@ -1,7 +1,7 @@
 //! The registry: which jobs exist, and their versions.
 //!
-//! Owns nothing that the store does not: the newest version of each job is read from it at each start, and older
-//! versions stay there. A decision shows at once and its answer leaves only after the store has confirmed it (P1);
+//! Owns nothing that the store does not: the newest version of each job is read from it at each start, and as many
+//! older ones as are kept stay there. A decision shows at once and its answer leaves only after the store has confirmed it (P1);
 //! who is shown a job waits for that, too. Of two who create one name at once exactly one does. Whether anything of a
 //! job is still to run is the queue's to say, which deletes it here.
 //! Not here: who may run a job, and what becomes of a run.
@@ -22,6 +22,7 @@ pub use change::Changed;
 pub use delete::Doomed;
 pub use error::{ChangeError, DeleteError, LookUpError, PinError};
 pub use handle::RegistryHandle;
+pub(crate) use job::MOST_VERSIONS;
 pub use job::{Argument, ArgumentType, Gone, Job, JobDefinition, Resources, Retry, SecretName};
 pub use pinned::{MOST_ATTEMPTS, NoSuchEnd, Pinned, RetryOn, RetryPolicy};
 pub use read::{Described, ListedJobs};

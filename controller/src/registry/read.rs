@@ -81,10 +81,11 @@ impl Registry {
             if [0, job.version].contains(&version) {
                 return Ok(job);
             }
-            let (first, newest) = (job.first_version, job.version);
+            let kept = job.kept_versions();
+            let (oldest, newest) = (*kept.start(), *kept.end());
             let no_version =
-                || LookUpError::NoVersion { name: job.name.clone(), version, first, newest };
-            if !(first..newest).contains(&version) {
+                || LookUpError::NoVersion { name: job.name.clone(), version, oldest, newest };
+            if !kept.contains(&version) {
                 return Err(no_version());
             }
             let key = keys::job_version(&job.uid, version);

@@ -4,7 +4,7 @@ use super::{rules::Wish, *};
 use crate::{
     caller::Caller,
     store::{
-        Patience,
+        Patience, Range,
         embedded::EmbeddedOpener,
         faulty::{Fault, Faults, FaultyOpener},
     },
@@ -63,6 +63,12 @@ impl World {
     async fn delete(&self, name: &str) -> Result<(), DeleteError> {
         let doomed = self.registry.doom(name.to_owned()).await?;
         self.registry.delete(doomed, ada()).await
+    }
+
+    /// How many versions of jobs are in the store.
+    async fn versions(&self) -> usize {
+        let range = Range::prefix(keys::JOB_VERSIONS, 1_000);
+        self.store.range(range).await.unwrap().entries.len()
     }
 
     /// Describes as soon as the registry serves again.
@@ -270,7 +276,7 @@ fn description(job: &Job) -> &str {
 }
 
 #[tokio::test]
-async fn an_update_is_a_version_and_all_versions_are_kept() {
+async fn an_update_is_a_version_and_the_newest_versions_are_kept() {
     let world = World::start().await;
     let unknown = world.update(job("hello", "one"), 0).await.unwrap_err();
     assert!(matches!(unknown, ChangeError::LookUp(LookUpError::Unknown { .. })), "{unknown}");
@@ -297,6 +303,17 @@ async fn an_update_is_a_version_and_all_versions_are_kept() {
     }
     let none = world.registry.describe("hello".to_owned(), 4).await.unwrap_err();
     assert_eq!(none.to_string(), "job `hello` has no version 4: its versions are 1 to 3");
+
+    for number in 4..=MOST_VERSIONS + 2 {
+        world.update(job("hello", &format!("text {number}")), number - 1).await.unwrap();
+    }
+    let old = world.registry.describe("hello".to_owned(), 2).await.unwrap_err();
+    assert_eq!(old.to_string(), "job `hello` has no version 2: its versions are 3 to 102");
+    let oldest = world.registry.describe("hello".to_owned(), 3).await.unwrap();
+    assert_eq!(description(&oldest.job), "three");
+    assert_eq!(world.versions().await, 100);
+    world.delete("hello").await.unwrap();
+    assert_eq!(world.versions().await, 0, "they go with their job");
     world.system.stop().await;
 }
 

@@ -2,12 +2,15 @@
 
 use super::Running;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    join,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// For how long calls in flight may take once nothing waits any more. All steps together take less than ten seconds:
 /// many who start and end services wait no longer before they kill.
-const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// For how long logs may take to become durable. What is left, executors still have.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
 /// For how long actors may take with what they are at.
@@ -63,12 +66,12 @@ impl Running {
             }
         }
         drop(actors);
-        match timeout(ACTORS_WITHIN, system.stop()).await {
+        ended.cancel();
+        let (stopped, ()) = join!(timeout(ACTORS_WITHIN, system.stop()), health.ended());
+        match stopped {
             Ok(()) => tracing::info!("the actors have ended"),
             Err(_) => tracing::warn!("actors were left: not ended within {ACTORS_WITHIN:?}"),
         }
-        ended.cancel();
-        health.ended().await;
         tracing::info!(after = ?began.elapsed(), "the controller has ended");
     }
 }

@@ -2,6 +2,10 @@ use super::*;
 use crate::commands::execute::{Execute, Wish};
 use clap::CommandFactory;
 use proptest::prelude::*;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(["octavius"].into_iter().chain(words))
@@ -36,6 +40,45 @@ fn help_shows_an_example_of_every_command() {
             command.get_name()
         );
     }
+}
+
+/// Somebody who is told to run `octavius controller start` finds no such command.
+#[test]
+fn every_command_that_is_advised_exists() {
+    let commands = Cli::command();
+    let known: Vec<_> = commands.get_subcommands().map(clap::Command::get_name).collect();
+    let mut advised = 0;
+    for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")) {
+        let text = fs::read_to_string(&source).unwrap();
+        for behind in text.split("`octavius ").skip(1) {
+            let word: String = behind.chars().take_while(char::is_ascii_lowercase).collect();
+            // What stands for any command, and what is the name of something else.
+            if word.is_empty() || behind[word.len()..].starts_with(['.', '_']) {
+                continue;
+            }
+            assert!(known.contains(&&*word), "{}: `octavius {word}`", source.display());
+            advised += 1;
+        }
+    }
+    assert!(advised > 100, "only {advised} were found");
+}
+
+/// The sources and documents that people are told something by.
+fn sources(root: &Path) -> Vec<PathBuf> {
+    let roots =
+        ["client", "controller", "executor", "protocol", "docs"].map(|name| root.join(name));
+    let (mut folders, mut files) = (roots.to_vec(), vec![root.join("README.md")]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension().and_then(|ending| ending.to_str()) {
+                None if path.is_dir() && !path.ends_with("tests") => folders.push(path),
+                Some("rs" | "md" | "proto") if !path.ends_with("tests.rs") => files.push(path),
+                _ => {}
+            }
+        }
+    }
+    files
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl Config {
     }
 
     fn write(self, context: &Context) -> Result<Exit, Failure> {
-        let asks = terminal::can_ask() && !self.token_stdin;
+        let asks =
+            terminal::can_ask() && !self.token_stdin && !context.output.format().is_document();
         if self.cp_host.is_none() && !asks {
             let problem = "no controller is named: write `octavius config --cp-host HOST:PORT`";
             return Err(Failure::Usage(problem.to_owned()));

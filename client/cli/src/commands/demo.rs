@@ -5,6 +5,7 @@ use crate::{
     exit::{Exit, Failure},
     installation::{Installation, Plan},
     log,
+    output::Output,
 };
 use clap::Args;
 use octavius_client::v1::{Argument, Execution, ExecutionState, JobDefinition};
@@ -44,7 +45,7 @@ impl Demo {
             log_level: "warn",
         };
         let output = &context.output;
-        output.note("A controller and an executor start in a temporary folder.");
+        note(output, "A controller and an executor start in a temporary folder.");
         let installation = Installation::start(&plan).await?;
         let told = tokio::select! {
             told = self.tell(context, &installation) => told,
@@ -53,11 +54,15 @@ impl Demo {
         // Whatever came of it, nothing of it goes on.
         installation.stop().await;
         let execution = told?;
-        if execution.state() != ExecutionState::Succeeded {
+        let succeeded = execution.state() == ExecutionState::Succeeded;
+        if output.format().is_document() || !succeeded {
             output.show(&execution)?;
+        }
+        if !succeeded {
             return Ok(Exit::NotSucceeded);
         }
-        output.note(
+        note(
+            output,
             "The execution succeeded, and all of it is gone again. To go on:\n  \
              octavius dev                      the same, until Ctrl-C, with its state in a folder\n  \
              octavius create -f metadata.json  registers a job of your own\n  \
@@ -73,13 +78,22 @@ impl Demo {
     ) -> Result<Execution, Failure> {
         let (output, client) = (&context.output, installation.client());
         client.create_job(example()).await?;
-        output.note("The job `hello` is registered: a command, and one argument, `name`.");
+        note(output, "The job `hello` is registered: a command, and one argument, `name`.");
         let arguments = BTreeMap::from([("name".to_owned(), self.name.clone())]);
         let execution = client.execute("hello", arguments).await?;
-        output
-            .note(&format!("Execution {} is on disk. Its log, as it is written:\n", execution.id));
-        log::pour(output, client.follow_log(&execution.id, 0, 0, true).await?).await?;
-        Ok(client.wait(&execution.id).await?)
+        let id = &execution.id;
+        note(output, &format!("Execution {id} is on disk. Its log, as it is written:\n"));
+        if !output.format().is_document() {
+            log::pour(output, client.follow_log(id, 0, 0, true).await?).await?;
+        }
+        Ok(client.wait(id).await?)
+    }
+}
+
+/// Tells people what happens; where there is to be one document, that alone says it.
+fn note(output: &Output, text: &str) {
+    if !output.format().is_document() {
+        output.note(text);
     }
 }
 

@@ -19,9 +19,7 @@ impl Executors {
         let executors = context.client()?.executors().await?;
         context.output.show(&executors)?;
         if executors.is_empty() {
-            context
-                .output
-                .hint("No executor has registered yet: `octavius executor start` runs one.");
+            context.output.hint("No executor has registered yet: `executor start` runs one.");
         }
         Ok(Exit::Done)
     }

@@ -88,6 +88,9 @@ async fn demo_shows_a_log_says_how_to_go_on_and_leaves_nothing() {
     );
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "something is left");
 
+    let (document, status) = user.document(&["demo"]).await;
+    assert_eq!((document["state"].as_str(), status), (Some("succeeded"), 0), "{document}");
+
     // Interrupted in the middle it leaves nothing, too.
     let mut demo = user.begin(&["demo"]);
     assert_eq!(demo.line().await, "Hello, world!\n");

@@ -99,13 +99,15 @@ pub enum RegisterRefused {
     },
     /// Another one has the id, and has work.
     #[error(
-        "executor {executor} runs at another place ({place}), where it holds work (attempts: {held}), and this place is {ours} (as the file `place` in each `state_dir` says): give this one an `id` of its own, or stop the other and wait until its work is over or lost"
+        "executor {executor} runs at another place ({place}) since {since:.0}, where it holds work (attempts: {held}), and this place is {ours} (as the file `place` in each `state_dir` says): give this one an `id` of its own, or stop the other and wait until its work is over or lost"
     )]
     OtherPlace {
         /// Who asked.
         executor: ExecutorId,
         /// Where the first one is.
         place: Uuid,
+        /// Since when it is registered there.
+        since: Timestamp,
         /// Where who asked is.
         ours: Uuid,
         /// What it holds.
@@ -113,13 +115,15 @@ pub enum RegisterRefused {
     },
     /// A newer process took over.
     #[error(
-        "a newer process of executor {executor} took over from this one (its place is {place}): stop this one, or give it an `id` of its own"
+        "a newer process of executor {executor} took over from this one at {since:.0} (its place is {place}): stop this one, or give it an `id` of its own"
     )]
     Replaced {
         /// Who asked.
         executor: ExecutorId,
         /// Where the newer one is.
         place: Uuid,
+        /// Since when it is registered.
+        since: Timestamp,
     },
     /// There are too many.
     #[error(
@@ -171,12 +175,14 @@ impl Executors {
             return Err(RegisterRefused::Replaced {
                 executor: executor.clone(),
                 place: record.place,
+                since: record.registered_at,
             });
         }
         if !same_place && held > 0 && state != ExecutorState::Lost {
             return Err(RegisterRefused::OtherPlace {
                 executor: executor.clone(),
                 place: record.place,
+                since: record.registered_at,
                 ours: registration.place,
                 held,
             });

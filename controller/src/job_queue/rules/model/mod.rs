@@ -92,6 +92,7 @@ impl Model for Bounds {
             executors,
             network: BTreeSet::new(),
             logs: BTreeMap::new(),
+            closed: BTreeSet::new(),
             starts: BTreeMap::new(),
             finals: BTreeMap::new(),
             submitted: 0,
@@ -126,7 +127,7 @@ impl Model for Bounds {
                 }
                 if let Phase::Ended(_, found) = local.phase {
                     actions.push(Action::Append(executor, *attempt));
-                    let more = found != Found::Whole;
+                    let more = matches!(found, Found::Some | Found::More);
                     actions.extend(more.then_some(Action::Find(executor, *attempt)));
                 }
             }
@@ -195,9 +196,15 @@ impl Model for Bounds {
                 }
             }
             Action::Append(executor, attempt) => {
-                let local = &system.executors[executor].local;
-                let Phase::Ended(_, found) = local.get(&attempt)?.phase else { return None };
-                system.logs.insert(attempt, found.size());
+                let local = system.executors[executor].local.get_mut(&attempt)?;
+                let Phase::Ended(outcome, found) = local.phase else { return None };
+                if system.closed.contains(&attempt) {
+                    // Nothing more of it is taken, and of what is cut nobody here knows more than that.
+                    let found = if found == Found::Whole { found } else { Found::Nothing };
+                    local.phase = Phase::Ended(outcome, found);
+                } else {
+                    system.logs.insert(attempt, found.size());
+                }
             }
             Action::Find(executor, attempt) => {
                 let local = system.executors[executor].local.get_mut(&attempt)?;

@@ -22,7 +22,7 @@ pub(super) enum Phase {
 /// How much of a log its holder says that there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Found {
-    /// None: it did not run here.
+    /// None: it did not run here, or there is nothing more to say of it.
     Nothing,
     /// Not all, as far as it could read at first.
     Some,
@@ -106,6 +106,8 @@ pub(super) struct System {
     pub(super) network: BTreeSet<Message>,
     /// How much the controller has of the log of each attempt that is over.
     pub(super) logs: BTreeMap<AttemptId, u64>,
+    /// Whose log is closed.
+    pub(super) closed: BTreeSet<AttemptId>,
     /// How often each attempt's program was started.
     pub(super) starts: BTreeMap<AttemptId, u8>,
     /// What each execution was first said to have ended as.
@@ -178,6 +180,7 @@ impl System {
             // Its holder is told to send the rest, and says it again.
             Then::Seal(lease, size, _) if self.arrived(lease.attempt) < size => {}
             Then::Seal(lease, _, answer) => {
+                self.closed.insert(lease.attempt);
                 let done = self.view.sealed(lease, 0, "", NOW);
                 self.commit(done.into_iter().collect(), Then::Send(vec![answer]));
             }
