@@ -50,8 +50,10 @@ use record::{Change, Record};
 use rules::{CutWanted, LeaseName, Moment, QueueLimits, View};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
+use terms::SharedTerms;
 use tokio::{
     sync::{oneshot, watch},
     time::Instant,
@@ -81,6 +83,8 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct JobQueue {
     view: View,
+    /// What the executions of the view run under.
+    terms: SharedTerms,
     writer: Writer,
     /// Seals the arguments of all that are submitted in this life.
     key: DataKey,
@@ -123,22 +127,31 @@ impl JobQueue {
     pub(crate) async fn load(parts: Parts) -> anyhow::Result<Self> {
         let store = &parts.store;
         let writer = store.enlist("JobQueue").await.context("could not become the writer")?;
-        let live = store.all(Range::prefix(keys::LIVE, LOAD_PAGE)).await?;
-        let records: Vec<Record> = live.iter().map(storage::decode).collect::<Result<_, _>>()?;
+        let mut terms = SharedTerms::default();
+        let mut records: Vec<Record> = Vec::new();
+        let read = |entry| {
+            let mut record: Record = storage::decode(&entry)?;
+            record.terms = terms.share(Arc::unwrap_or_clone(record.terms));
+            records.push(record);
+            anyhow::Ok(())
+        };
+        store.each(Range::prefix(keys::LIVE, LOAD_PAGE), read).await?;
         let executors = store.all(Range::prefix(keys::EXECUTORS, LOAD_PAGE)).await?;
         let stored = executors.iter().map(storage::decode::<ExecutorRecord>);
         let executors = stored.map(|record| Ok(rules::Join::from(&record?)));
         let executors = executors.collect::<Result<_, storage::Unreadable>>()?;
         let newest_done = store.range(Range::prefix(keys::DONE, 1)).await?.entries;
+        let live = records.len();
         let newest = storage::newest(&records, &newest_done);
         let last_id = newest.unwrap_or(ExecutionId::from_bytes([0; 16]));
         let began = Instant::now();
         let now = moment(began);
         let looks = retention::Looks::new(newest, parts.retention, now);
         let view = View::load(parts.limits, records, executors, now);
-        tracing::info!(live = live.len(), waiting = view.waiting(), "the queue is loaded");
+        tracing::info!(live, waiting = view.waiting(), "the queue is loaded");
         Ok(Self {
             view,
+            terms,
             writer,
             key: parts.secrets.vault().data_key(),
             parts,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 use uuid::Uuid;
 
@@ -215,7 +216,7 @@ pub struct Record {
     pub needs: Needs,
     /// What it runs under.
     #[serde(default)]
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// What the executor of the newest grant adds to that.
     #[serde(default)]
     pub offer: ExecutorTerms,
@@ -237,7 +238,7 @@ pub struct Record {
     /// What its holder prepared, by the name that it has for ever.
     pub identity: Option<String>,
     /// How it ended, once that is known.
-    pub ending: Option<Ending>,
+    pub ending: Option<Box<Ending>>,
     /// When this controller heard that it ended, by its clock: since then the rest of the log is waited for. Earlier
     /// versions did not store it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

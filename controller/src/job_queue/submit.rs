@@ -192,7 +192,7 @@ impl JobQueue {
                 own: request.own,
                 again: request.rerun.map(|rerun| rerun.again),
             },
-            terms,
+            terms: self.terms.share(terms),
             request_id: Some(request.request_id).filter(|id| !id.is_empty()),
             notes: Vec::new(),
         }

@@ -6,7 +6,11 @@
 use crate::registry::RetryPolicy;
 use octavius_protocol::id::ExecutorId;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How long an attempt may take until its program runs, where nobody says.
 pub const USUAL_START_TIMEOUT: Duration = Duration::from_mins(10);
@@ -63,6 +67,30 @@ impl Own {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks with a reference
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// What many executions run under, the same only once: those of a job mostly differ in nothing of it.
+#[derive(Debug, Default)]
+pub(super) struct SharedTerms {
+    shared: HashSet<Arc<Terms>>,
+    /// How many there were after the last look for those that nobody shares any more.
+    looked_at: usize,
+}
+
+impl SharedTerms {
+    /// These terms, shared with all that have the same.
+    pub(super) fn share(&mut self, terms: Terms) -> Arc<Terms> {
+        if let Some(shared) = self.shared.get(&terms) {
+            return shared.clone();
+        }
+        if self.shared.len() >= 2 * self.looked_at.max(32) {
+            self.shared.retain(|terms| Arc::strong_count(terms) > 1);
+            self.looked_at = self.shared.len();
+        }
+        let terms = Arc::new(terms);
+        self.shared.insert(terms.clone());
+        terms
+    }
 }
 
 /// What an executor adds where a job does not say.
@@ -228,6 +256,19 @@ mod tests {
         let nothing = ExecutorTerms::default();
         assert_eq!(terms(None, Some(100)).timeout(&nothing), limit(100, Source::Request));
         assert_eq!(terms(None, None).timeout(&nothing), None);
+    }
+
+    #[test]
+    fn the_same_terms_are_kept_once_and_no_longer_than_somebody_has_them() {
+        let mut terms = SharedTerms::default();
+        let own = |number| Terms { timeout_ms: Some(number), ..Terms::default() };
+        let kept = terms.share(own(0));
+        assert!(Arc::ptr_eq(&kept, &terms.share(own(0))));
+        for number in 1..10_000 {
+            assert_eq!(*terms.share(own(number)), own(number));
+        }
+        assert!(terms.shared.len() <= 64, "{} are kept", terms.shared.len());
+        assert!(Arc::ptr_eq(&kept, &terms.share(own(0))), "what somebody has was forgotten");
     }
 
     #[test]

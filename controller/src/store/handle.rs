@@ -107,13 +107,28 @@ impl StoreHandle {
     /// Reads a whole range, a page of `range.limit` at a time. Each page is of one moment, not the whole.
     pub async fn all(&self, range: Range) -> Result<Vec<Entry>, ReadError> {
         let mut entries = Vec::new();
+        let take = |entry| {
+            entries.push(entry);
+            Ok::<_, ReadError>(())
+        };
+        self.each(range, take).await?;
+        Ok(entries)
+    }
+
+    /// The same, one entry after the other: no more than a page of them is held. Ends with the first error.
+    pub(crate) async fn each<E: From<ReadError>>(
+        &self,
+        range: Range,
+        mut take: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut rest = range;
         loop {
             let page = self.range(rest.clone()).await?;
-            entries.extend(page.entries);
-            match entries.last() {
-                Some(last) if page.more => rest = rest.after(&last.key),
-                Some(_) | None => return Ok(entries),
+            let last = page.entries.last().map(|last| last.key.clone());
+            page.entries.into_iter().try_for_each(&mut take)?;
+            match last {
+                Some(last) if page.more => rest = rest.after(&last),
+                Some(_) | None => return Ok(()),
             }
         }
     }

@@ -213,14 +213,14 @@ impl View {
             queue_timeout_key(limit.from)
         );
         let live = self.live.get_mut(&id)?;
-        live.record.ending = Some(Ending {
+        live.record.ending = Some(Box::new(Ending {
             outcome: Outcome::Failed,
             code: "not_started".to_owned(),
             reason,
             exit_code: None,
             log: None,
             log_cut: String::new(),
-        });
+        }));
         self.apply(id, Event::NotStarted, now).ok()
     }
 
@@ -229,7 +229,7 @@ impl View {
         let change = self.apply(id, Event::Late(epoch, late), now).ok()?;
         let live = self.live.get_mut(&id)?;
         let Some(outcome) = live.record.attempt.ending else { return Some(change) };
-        live.record.ending = Some(late_ending(&live.record, outcome, late, ""));
+        live.record.ending = Some(Box::new(late_ending(&live.record, outcome, late, "")));
         Some(Change::Live(Box::new(live.record.clone())))
     }
 
@@ -239,7 +239,7 @@ impl View {
         let live = self.live.get_mut(&id)?;
         let outcome = live.record.attempt.ending?;
         let unconfirmed = "; the executor was told to stop it, and did not say what came of that";
-        live.record.ending = Some(late_ending(&live.record, outcome, late, unconfirmed));
+        live.record.ending = Some(Box::new(late_ending(&live.record, outcome, late, unconfirmed)));
         Some(Change::Live(Box::new(live.record.clone())))
     }
 }

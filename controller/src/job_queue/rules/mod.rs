@@ -168,7 +168,8 @@ enum NotApplied {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct View {
     limits: QueueLimits,
-    live: BTreeMap<ExecutionId, Live>,
+    /// Boxed: the map keeps room for nearly twice what it holds.
+    live: BTreeMap<ExecutionId, Box<Live>>,
     /// What waits for an executor, by what it asks for, first come first served.
     pending: BTreeMap<Wants, BTreeMap<u64, ExecutionId>>,
     /// What waits until it is tried again.
@@ -322,7 +323,7 @@ impl View {
             due: None,
             queue_due: None,
         };
-        self.live.insert(id, live);
+        self.live.insert(id, Box::new(live));
         self.arm(id, now);
     }
 

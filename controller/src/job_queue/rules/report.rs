@@ -150,13 +150,13 @@ impl View {
         let Some(record) = self.live(id) else { return Reported::AskHistory };
         let ending = in_our_words(record, ending);
         if let Some(known) = record.ending.clone() {
-            return self.ended_again(id, known, ending);
+            return self.ended_again(id, *known, ending);
         }
         if let Err(refused) = self.apply(id, Event::End(lease.epoch, ending.outcome), now) {
             return Reported::superseded(&refused.to_string());
         }
         let Some(live) = self.live.get_mut(&id) else { return Reported::AskHistory };
-        live.record.ending = Some(ending.clone());
+        live.record.ending = Some(Box::new(ending.clone()));
         Reported::Seal(vec![Change::Live(Box::new(live.record.clone()))], ending)
     }
 }
@@ -177,7 +177,7 @@ impl View {
                     && !(known.log_cut.is_empty() && ending.log_cut.is_empty()) =>
             {
                 let ending = Ending { log: ending.log, log_cut: ending.log_cut, ..known };
-                live.record.ending = Some(ending.clone());
+                live.record.ending = Some(Box::new(ending.clone()));
                 Reported::Seal(vec![Change::Live(Box::new(live.record.clone()))], ending)
             }
             _ => Reported::superseded(&known.reason),

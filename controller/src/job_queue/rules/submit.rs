@@ -9,6 +9,7 @@ use super::{
     CutWanted, Moment, View,
 };
 use octavius_protocol::id::{AttemptNumber, ExecutionId, Session};
+use std::sync::Arc;
 
 /// One request to run a job, after it was found to be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Submission {
     /// What is to be run.
     pub spec: Spec,
     /// What it runs under.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// The caller's name for this wish, if it has one.
     pub request_id: Option<String>,
     /// What the user should know besides.

@@ -118,14 +118,14 @@ impl View {
                 Outcome::Cancelled => "cancelled_unconfirmed",
                 Outcome::Succeeded | Outcome::Failed | Outcome::TimedOut => "ended",
             };
-            live.record.ending = Some(Ending {
+            live.record.ending = Some(Box::new(Ending {
                 outcome,
                 code: code.to_owned(),
                 reason: reason.to_owned(),
                 exit_code: None,
                 log: None,
                 log_cut: "the executor was lost: the log ends where it was last heard".to_owned(),
-            });
+            }));
         }
         Some(Change::Live(Box::new(live.record.clone())))
     }

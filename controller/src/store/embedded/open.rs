@@ -28,8 +28,8 @@ const UNFINISHED: &str = "octavius.redb.new";
 /// Says that the store beside it is ours, and of which schema.
 const MARK: &str = "octavius.schema";
 const UNREADABLE: &str = "its file could not be read";
-/// redb's own default is 1 GiB.
-const CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// redb's own default is 1 GiB. What falls out of it is mostly in the kernel's cache of the file.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// For how long a lock is waited for: one that our own former connection, which still closes the file, lets go of.
 const LOCK_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

@@ -160,7 +160,7 @@ impl Model for Bounds {
                 let submission = Submission {
                     id,
                     spec: spec(),
-                    terms: self.terms(),
+                    terms: self.terms().into(),
                     request_id: None,
                     notes: Vec::new(),
                 };

@@ -52,7 +52,7 @@ fn submission(number: u8, needs: Needs) -> Submission {
         again: None,
         own: Default::default(),
     };
-    let terms = Terms::default();
+    let terms = Default::default();
     Submission { id: id(number), spec, terms, request_id: None, notes: Vec::new() }
 }
 

@@ -83,7 +83,7 @@ fn asking(number: u8, needs: Needs, asked: Asked) -> Submission {
         }
     };
     let job = if asked == Asked::Alone { "alone".parse().unwrap() } else { plain.spec.job.clone() };
-    Submission { spec: Spec { job, ..plain.spec }, terms, ..plain }
+    Submission { spec: Spec { job, ..plain.spec }, terms: terms.into(), ..plain }
 }
 
 /// A queue, what its store holds, and a clock.

@@ -4,7 +4,8 @@ use super::*;
 use crate::registry::RetryPolicy;
 
 fn submit_under(view: &mut View, number: u8, terms: Terms) {
-    view.submit(Submission { terms, ..submission(number, Needs::Any) }, at(0)).unwrap();
+    view.submit(Submission { terms: terms.into(), ..submission(number, Needs::Any) }, at(0))
+        .unwrap();
 }
 
 /// An attempt of execution 1 that runs.
