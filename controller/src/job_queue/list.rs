@@ -178,7 +178,7 @@ async fn history(
         let records =
             stream::iter(
                 page.entries.into_iter().filter_map(|entry| {
-                    let id = storage::id_of(&entry.key)?;
+                    let id = keys::id_in_history(&entry.key)?;
                     Some(async move {
                         Ok::<_, QueueError>((id, record(store, search, id, &entry).await?))
                     })

@@ -39,6 +39,7 @@ use crate::{
     registry::RegistryHandle,
     secrets::SecretsHandle,
     store::{Commit, Range, StoreHandle, Writer, keys},
+    timekeeper::Timekeeper,
     vault::DataKey,
 };
 use actix::prelude::*;
@@ -134,7 +135,7 @@ impl JobQueue {
         let last_id = newest.unwrap_or(ExecutionId::from_bytes([0; 16]));
         let began = Instant::now();
         let now = moment(began);
-        let looks = retention::Looks::new(newest, parts.retention, now);
+        let timekeeper = Timekeeper::load(store, keys::TIME_FOR_EXECUTIONS).await?;
         let view = View::load(parts.limits, records, executors, now);
         tracing::info!(live = live.len(), waiting = view.waiting(), "the queue is loaded");
         Ok(Self {
@@ -152,7 +153,7 @@ impl JobQueue {
             submitting: HashMap::new(),
             preparing: delete::Preparing::default(),
             ends: Ends::default(),
-            looks,
+            looks: retention::Looks::new(timekeeper),
         })
     }
 

@@ -80,12 +80,6 @@ pub(super) fn decode_value<T: DeserializeOwned>(key: &str, value: &[u8]) -> Resu
         .map_err(|source| Unreadable::Record { key: key.to_owned(), source })
 }
 
-/// The id at the end of a history key.
-pub(super) fn id_of(key: &str) -> Option<ExecutionId> {
-    let inverse: ExecutionId = key.rsplit('/').next()?.parse().ok()?;
-    Some(ExecutionId::from_bytes(inverse.as_bytes().map(|byte| !byte)))
-}
-
 /// A record that this version cannot read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
@@ -127,5 +121,5 @@ pub(super) fn same_content(spec: &Spec, request: &SubmitRequest) -> bool {
 /// The newest execution that a store's records tell of.
 pub(super) fn newest(live: &[Record], done: &[Entry]) -> Option<ExecutionId> {
     let live = live.iter().map(|record| record.id).max();
-    live.max(done.first().and_then(|entry| id_of(&entry.key)))
+    live.max(done.first().and_then(|entry| keys::id_in_history(&entry.key)))
 }

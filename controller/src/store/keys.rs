@@ -27,7 +27,10 @@ pub const JOB_VERSIONS: &str = "v1/job-version/";
 pub const SECRETS: &str = "v1/secret/";
 /// The values of secrets, sealed. Written by `Secrets`.
 pub const SECRET_VALUES: &str = "v1/secret-value/";
-/// What was submitted, once, by execution. Written by `JobQueue`, as are the next six.
+/// How late it was when it was last looked for executions that were kept long enough. Written by `JobQueue`, as are the
+/// next seven.
+pub const TIME_FOR_EXECUTIONS: &str = "v1/time/executions";
+/// What was submitted, once, by execution.
 pub const SPECS: &str = "v1/spec/";
 /// Values of arguments that nobody may see, sealed, by execution: gone with its end.
 pub const SECRET_ARGUMENTS: &str = "v1/secret-arguments/";
@@ -47,6 +50,8 @@ pub const EXECUTORS: &str = "v1/executor/";
 pub const LAST_SESSION: &str = "v1/session";
 /// Logs: their segments and ends, by attempt. Written by `LogStore`.
 pub const LOGS: &str = "v1/log/";
+/// How late it was when it was last looked for logs that were kept long enough. Written by `LogStore`.
+pub const TIME_FOR_LOGS: &str = "v1/time/logs";
 
 /// The newest version of a job.
 pub fn job(name: &JobName) -> String {
@@ -91,6 +96,12 @@ pub fn live(id: ExecutionId) -> String {
 /// A final execution.
 pub fn done(id: ExecutionId) -> String {
     format!("{DONE}{}", id.inverse())
+}
+
+/// The execution that a key of history names: it ends with the id's complement.
+pub fn id_in_history(key: &str) -> Option<ExecutionId> {
+    let inverse: ExecutionId = key.rsplit('/').next()?.parse().ok()?;
+    Some(ExecutionId::from_bytes(inverse.as_bytes().map(|byte| !byte)))
 }
 
 /// An execution among those of its job.

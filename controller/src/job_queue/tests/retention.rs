@@ -321,29 +321,42 @@ async fn the_steps_of_an_older_chain_of_looks_come_to_nothing() {
     world.system.stop().await;
 }
 
+/// As where the clock jumped ahead: the time that passed is known from an earlier life.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_clock_is_far_ahead_of_the_newest_execution_nothing_is_removed() {
+async fn while_the_clock_is_ahead_of_the_time_that_passed_no_life_removes_what_is_old_by_it_alone()
+{
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     world.job("greet").await;
     world.join(1).await;
-    let ran = world.ran(wish("greet", ""), &[]).await;
-    let record = world.queue.get(ran).await.unwrap().record;
-    let old = Record { id: ExecutionId::first_at(1_000_000_000_000), ..record.clone() };
-    let key = keys::done(old.id);
-    let mut writes = storage::removal(&record);
-    let stored = serde_json::to_vec(&old).unwrap();
-    writes.push(crate::store::Write::Put(key.clone(), stored.into()));
-    world.logs.remove_all(ran).await.unwrap();
+    world.ran(wish("greet", ""), &[]).await;
+    let key = keys::TIME_FOR_EXECUTIONS;
+    let believed = |stored: &[u8]| {
+        let stored: serde_json::Value = serde_json::from_slice(stored).unwrap();
+        stored["believed"].as_str().unwrap().parse::<Timestamp>().unwrap()
+    };
+    let stored = world.store.get(key).await.unwrap().unwrap();
+    let late = believed(&stored);
+    let text = String::from_utf8(stored.to_vec()).unwrap();
+    let day_before = late - Duration::from_hours(24);
+    let earlier = text.replace(&late.to_string(), &day_before.to_string());
+    assert_ne!(earlier, text);
     let writer = world.store.enlist("test").await.unwrap();
-    assert_eq!(writer.commit(writes).await, Commit::Done);
+    let set_back = vec![crate::store::Write::Put(key.to_owned(), earlier.into())];
+    assert_eq!(writer.commit(set_back).await, Commit::Done);
 
-    let world = world.keeping_nothing(folder.path()).await;
-    world.look(LookForOld::FIRST).await;
-    assert_eq!(world.keys().await, [key]);
-    // What is submitted now shows the next life that the clock is right.
-    let newest = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
-    let world = world.keeping_nothing(folder.path()).await;
-    world.until_keys(&[keys::spec(newest), keys::live(newest)]).await;
+    let mut world = world;
+    for _ in 0..2 {
+        // What is submitted says that it is as late as the clock shows, and is not believed, either.
+        let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
+        world.queue.cancel(id, "ada").await.unwrap();
+        let keys = world.keys().await;
+        world = world.keeping_nothing(folder.path()).await;
+        world.look(LookForOld::FIRST).await;
+        assert_eq!(world.keys().await, keys);
+        let stored = world.store.get(key).await.unwrap().unwrap();
+        let age = Timestamp::now().duration_since(believed(&stored));
+        assert!((23..25).contains(&age.as_hours()), "{age:?}");
+    }
     world.system.stop().await;
 }
