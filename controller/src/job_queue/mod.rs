@@ -39,7 +39,6 @@ use crate::{
     registry::RegistryHandle,
     secrets::SecretsHandle,
     store::{Commit, Range, StoreHandle, Writer, keys},
-    timekeeper::Timekeeper,
     vault::DataKey,
 };
 use actix::prelude::*;
@@ -135,7 +134,7 @@ impl JobQueue {
         let last_id = newest.unwrap_or(ExecutionId::from_bytes([0; 16]));
         let began = Instant::now();
         let now = moment(began);
-        let timekeeper = Timekeeper::load(store, keys::TIME_FOR_EXECUTIONS).await?;
+        let looks = retention::Looks::load(store).await?;
         let view = View::load(parts.limits, records, executors, now);
         tracing::info!(live = live.len(), waiting = view.waiting(), "the queue is loaded");
         Ok(Self {
@@ -153,7 +152,7 @@ impl JobQueue {
             submitting: HashMap::new(),
             preparing: delete::Preparing::default(),
             ends: Ends::default(),
-            looks: retention::Looks::new(timekeeper),
+            looks,
         })
     }
 

@@ -14,6 +14,7 @@ use crate::{
 use actix::prelude::*;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
+use octavius_protocol::id::ExecutionId;
 use std::{collections::BTreeSet, time::Duration};
 
 /// How many records are looked at in one step: all that there is of them fits in one transaction.
@@ -48,14 +49,27 @@ pub(super) struct Looks {
     /// The number of the look chain that goes on; steps of older ones come to nothing, so that there is one.
     chain: u64,
     timekeeper: Timekeeper,
+    /// The newest of all executions that were removed.
+    newest_removed: Option<ExecutionId>,
     /// The keys of what could not be removed, and was said to be left.
     said: BTreeSet<String>,
 }
 
 impl Looks {
-    /// None was made yet.
-    pub(super) fn new(timekeeper: Timekeeper) -> Self {
-        Self { chain: 0, timekeeper, said: BTreeSet::new() }
+    /// None was made yet in this life.
+    pub(super) async fn load(store: &StoreHandle) -> anyhow::Result<Self> {
+        let timekeeper = Timekeeper::load(store, keys::TIME_FOR_EXECUTIONS).await?;
+        let key = keys::NEWEST_REMOVED;
+        let newest_removed = match store.get(key).await? {
+            Some(newest) => Some(storage::decode_value(key, &newest)?),
+            None => None,
+        };
+        Ok(Self { chain: 0, timekeeper, newest_removed, said: BTreeSet::new() })
+    }
+
+    /// The newest of all executions that were removed because they were kept long enough.
+    pub(super) fn newest_removed(&self) -> Option<ExecutionId> {
+        self.newest_removed
     }
 
     /// Says what is left, each once.
@@ -172,9 +186,13 @@ impl JobQueue {
             return Box::pin(fut::ready(last));
         }
         let count = over.len();
-        let removed = self.writer.commit(over.iter().flat_map(storage::removal).collect());
-        Box::pin(removed.into_actor(self).map(move |outcome, _, context| {
+        let newest = over.iter().map(|record| record.id).max().max(self.looks.newest_removed);
+        let mut writes: Vec<_> = over.iter().flat_map(storage::removal).collect();
+        writes.extend(newest.map(storage::newest_removed));
+        let removed = self.writer.commit(writes);
+        Box::pin(removed.into_actor(self).map(move |outcome, queue, context| {
             trust(outcome, context).ok()?;
+            queue.looks.newest_removed = queue.looks.newest_removed.max(newest);
             metrics::counter!("octavius_executions_removed_total").increment(count as u64);
             tracing::debug!(count, "removed executions that were kept long enough");
             last
@@ -260,7 +278,9 @@ mod tests {
     }
     #[test]
     fn what_is_left_is_said_once_and_not_of_more_than_the_bound() {
-        let mut looks = Looks::new(Timekeeper::for_tests());
+        let timekeeper = Timekeeper::for_tests();
+        let said = BTreeSet::new();
+        let mut looks = Looks { chain: 0, timekeeper, newest_removed: None, said };
         let left = |number: usize| Left { key: number.to_string(), why: String::new() };
         for number in (0..2 * SAID).chain(0..3) {
             looks.say(vec![left(number)]);

@@ -65,6 +65,11 @@ pub(super) fn removal(record: &Record) -> Vec<Write> {
     all.into_iter().chain(request).map(Write::Delete).collect()
 }
 
+/// The write that says up to which execution those were removed that were kept long enough.
+pub(super) fn newest_removed(id: ExecutionId) -> Write {
+    Write::Put(keys::NEWEST_REMOVED.to_owned(), format!("\"{id}\"").into())
+}
+
 fn put(key: String, value: &impl Serialize) -> serde_json::Result<Write> {
     Ok(Write::Put(key, serde_json::to_vec(value)?.into()))
 }

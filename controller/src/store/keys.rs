@@ -28,8 +28,10 @@ pub const SECRETS: &str = "v1/secret/";
 /// The values of secrets, sealed. Written by `Secrets`.
 pub const SECRET_VALUES: &str = "v1/secret-value/";
 /// How late it was when it was last looked for executions that were kept long enough. Written by `JobQueue`, as are the
-/// next seven.
+/// next eight.
 pub const TIME_FOR_EXECUTIONS: &str = "v1/time/executions";
+/// The newest of all executions that were removed because they were kept long enough.
+pub const NEWEST_REMOVED: &str = "v1/newest-removed";
 /// What was submitted, once, by execution.
 pub const SPECS: &str = "v1/spec/";
 /// Values of arguments that nobody may see, sealed, by execution: gone with its end.

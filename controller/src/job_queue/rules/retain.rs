@@ -1,6 +1,9 @@
 //! Which final executions were kept long enough.
 
-use super::super::record::{Record, Step};
+use super::{
+    super::record::{Record, Step},
+    Report, Verdict,
+};
 use jiff::Timestamp;
 use octavius_protocol::id::ExecutionId;
 use std::time::Duration;
@@ -21,6 +24,28 @@ pub fn newest_that_may_be_over(keep_for: Duration, now: Timestamp) -> Option<Exe
     let oldest = now.checked_sub(keep_for).ok()?;
     let milliseconds = u64::try_from(oldest.as_millisecond()).ok()?;
     Some(ExecutionId::first_at(milliseconds.saturating_add(1)))
+}
+
+impl Verdict {
+    /// What is said to the holder of an execution of which there is no record; none: nothing, it is not known.
+    ///
+    /// What is not newer than the newest that was removed was final, and was removed, too: its holder may forget it. But
+    /// a store that was restored from a backup has forgotten what was submitted since then, and removes younger ones in
+    /// time: nothing that may run is let go of, however old it is.
+    pub fn without_record(
+        id: ExecutionId,
+        report: &Report,
+        newest_removed: Option<ExecutionId>,
+    ) -> Option<Self> {
+        let may_run = match report {
+            Report::Running => true,
+            Report::Prepared(_) | Report::Ended(_) => false,
+        };
+        let removed = newest_removed.is_some_and(|newest| id <= newest);
+        let over =
+            || Self::Superseded("this execution is over, and was kept long enough".to_owned());
+        (removed && !may_run).then(over)
+    }
 }
 
 /// Whether an execution of this id may have been kept long enough and be gone: it was submitted so long ago.
