@@ -28,7 +28,7 @@ pub const SECRETS: &str = "v1/secret/";
 /// The values of secrets, sealed. Written by `Secrets`.
 pub const SECRET_VALUES: &str = "v1/secret-value/";
 /// How late it was when it was last looked for executions that were kept long enough. Written by `JobQueue`, as are the
-/// next eight.
+/// next ten.
 pub const TIME_FOR_EXECUTIONS: &str = "v1/time/executions";
 /// The newest of all executions that were removed because they were kept long enough.
 pub const NEWEST_REMOVED: &str = "v1/newest-removed";
@@ -44,6 +44,10 @@ pub const DONE: &str = "v1/done/";
 pub const BY_JOB: &str = "v1/by-job/";
 /// Executions by who submitted them, the newest first.
 pub const BY_USER: &str = "v1/by-user/";
+/// Executions by the end of their ids: by the ids' characters from the last to the first.
+pub const BY_ENDING: &str = "v1/by-ending/";
+/// Says that all of history is in that index.
+pub const ENDINGS_INDEXED: &str = "v1/endings-indexed";
 /// Executions by their caller's request id.
 pub const REQUESTS: &str = "v1/request/";
 /// Executors. Written by `LivenessWatcher`.
@@ -124,6 +128,21 @@ pub fn by_user(user: &str, id: ExecutionId) -> String {
 /// All executions that a user submitted begin with this.
 pub fn by_user_prefix(user: &str) -> String {
     format!("{BY_USER}{}/", escaped(user))
+}
+
+/// An execution among those whose ids end alike.
+pub fn by_ending(id: ExecutionId) -> String {
+    by_ending_prefix(&id.to_string())
+}
+
+/// All executions whose ids end so begin with this.
+pub fn by_ending_prefix(ending: &str) -> String {
+    BY_ENDING.chars().chain(ending.chars().rev()).collect()
+}
+
+/// The execution that a key of the index of endings names.
+pub fn id_by_ending(key: &str) -> Option<ExecutionId> {
+    key.strip_prefix(BY_ENDING)?.chars().rev().collect::<String>().parse().ok()
 }
 
 /// A caller's request id.

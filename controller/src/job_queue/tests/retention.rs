@@ -8,13 +8,14 @@ use crate::{
 use octavius_service::actor::Priority;
 
 /// Everything that may lie in the store of an execution.
-const PREFIXES: [&str; 8] = [
+const PREFIXES: [&str; 9] = [
     keys::SPECS,
     keys::SECRET_ARGUMENTS,
     keys::LIVE,
     keys::DONE,
     keys::BY_JOB,
     keys::BY_USER,
+    keys::BY_ENDING,
     keys::REQUESTS,
     keys::LOGS,
 ];
@@ -35,7 +36,7 @@ impl World {
     }
 
     /// Waits until it is known that the disk is full.
-    async fn until_full(store: &StoreHandle) {
+    pub(super) async fn until_full(store: &StoreHandle) {
         let until = Instant::now() + SOON;
         while store.full().is_none() {
             assert!(Instant::now() < until, "the gate stays open");
@@ -125,7 +126,7 @@ async fn what_was_kept_long_enough_goes_with_all_that_there_is_of_it_and_nothing
     world.queue.cancel(cancelled, "ada").await.unwrap();
     let keys = world.keys().await;
     let of_ran = keys.iter().filter(|key| key.contains(&ran.to_string())).count();
-    assert!(of_ran >= 2 && keys.len() >= 4 + 5 + 4, "{keys:?}");
+    assert!(of_ran >= 2 && keys.len() >= 4 + 6 + 5, "{keys:?}");
     world.look(LookForOld::FIRST).await;
     assert_eq!(world.keys().await, keys, "kept until its time");
     assert_eq!(world.step_of(ran).await, Step::Ended(Outcome::Succeeded));
