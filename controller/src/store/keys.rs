@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 /// The layout's version: checked by whoever opens the store.
 pub const SCHEMA: &str = "v1/schema";
+/// The store's own id, a UUID: what lies beside it counts only if it names the same. Written by the backend.
+pub const STORE_ID: &str = "v1/store-id";
 /// The last committed batch: `<number> <life>`, its number in decimal and which life of which store's actor sent it,
 /// so that two controllers never take each other's batch for their own. Written by the store's actor.
 pub const SEQUENCE: &str = "v1/seq";
