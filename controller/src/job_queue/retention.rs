@@ -276,6 +276,7 @@ mod tests {
         assert_eq!(every(3_600), Duration::from_mins(6));
         assert_eq!(every(30 * 86_400), Duration::from_mins(10));
     }
+
     #[test]
     fn what_is_left_is_said_once_and_not_of_more_than_the_bound() {
         let timekeeper = Timekeeper::for_tests();

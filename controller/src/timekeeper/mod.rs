@@ -19,12 +19,18 @@ use octavius_service::configuration::Setting;
 use rules::Belief;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 /// How often what is believed is stored, at the most.
 const STORED_EVERY: Duration = Duration::from_secs(60);
 /// A clock that is further ahead is said to be.
 const SAID: Duration = Duration::from_hours(1);
+
+/// Which boot of which machine this is; empty where nobody can tell.
+static BOOT: LazyLock<String> = LazyLock::new(|| {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot.trim().to_owned()
+});
 
 /// Says how late it is.
 #[derive(Debug)]
@@ -145,9 +151,8 @@ impl Timekeeper {
 
 impl Clocks {
     fn now() -> Self {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         // Before the wall clock: whoever is held up in between finds that ahead, which passes.
         let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
-        Self { boot: boot.trim().to_owned(), since_boot, shown: Timestamp::now() }
+        Self { boot: BOOT.clone(), since_boot, shown: Timestamp::now() }
     }
 }

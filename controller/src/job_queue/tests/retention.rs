@@ -22,7 +22,7 @@ const PREFIXES: [&str; 9] = [
 
 impl World {
     /// The same world, in a life that keeps nothing that is final.
-    async fn keeping_nothing(self, folder: &std::path::Path) -> Self {
+    pub(super) async fn keeping_nothing(self, folder: &std::path::Path) -> Self {
         self.system.stop().await;
         let retention = Retention::of(Duration::ZERO);
         let world = Self::start_keeping(folder, QueueLimits::default(), retention).await;
@@ -60,7 +60,7 @@ impl World {
     }
 
     /// Waits until there are these keys of executions, and no others.
-    async fn until_keys(&self, wanted: &[String]) {
+    pub(super) async fn until_keys(&self, wanted: &[String]) {
         let until = Instant::now() + SOON;
         loop {
             let keys = self.keys().await;
@@ -89,7 +89,7 @@ impl World {
     }
 
     /// An execution that ran, and said something.
-    async fn ran(&self, request: SubmitRequest, held: &[LeaseName]) -> ExecutionId {
+    pub(super) async fn ran(&self, request: SubmitRequest, held: &[LeaseName]) -> ExecutionId {
         let id = self.queue.submit(request).await.unwrap().execution.record.id;
         let leased = self.queue.poll(Session(1), 1, held.to_vec(), SOON).await.unwrap();
         let lease = leased[0].grant.lease;
@@ -253,96 +253,6 @@ async fn while_the_disk_is_full_nothing_is_removed_and_then_it_is() {
     world.system.stop().await;
 }
 
-fn lease(execution: ExecutionId) -> LeaseName {
-    let attempt = octavius_protocol::id::AttemptNumber(1);
-    let epoch = octavius_protocol::id::Epoch(1);
-    LeaseName { attempt: AttemptId { execution, attempt }, epoch }
-}
-
-/// What an executor says of it, from the first to the last.
-fn reports() -> [Report; 3] {
-    [Report::Prepared("thing".into()), Report::Running, Report::Ended(succeeded(b"hello\n"))]
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_executor_holds_of_an_execution_that_is_gone_is_over_once_nothing_of_it_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let world = World::start(folder.path()).await;
-    world.job("greet").await;
-    world.join(1).await;
-    let gone = lease(world.ran(wish("greet", ""), &[]).await);
-    let world = world.keeping_nothing(folder.path()).await;
-    world.until_keys(&[]).await;
-    // The next life knows, too.
-    let world = world.keeping_nothing(folder.path()).await;
-
-    let stranger = lease(ExecutionId::from_bytes([7; 16]));
-    let held = vec![gone, stranger];
-    let orders = world.queue.attend(Session(1), held, Duration::ZERO).await.unwrap().orders;
-    assert_eq!(orders, [], "their programs may run");
-    for (report, over) in reports().into_iter().zip([true, false, true]) {
-        let verdict = world.queue.report(Session(1), gone, report.clone()).await;
-        match verdict {
-            Ok(rules::Verdict::Superseded(_)) => assert!(over, "{report:?}"),
-            Err(QueueError::NotKnown(_)) => assert!(!over, "{report:?}"),
-            other => panic!("{other:?}"),
-        }
-        let verdict = world.queue.report(Session(1), stranger, report).await;
-        assert!(matches!(verdict, Err(QueueError::NotKnown(_))), "{verdict:?}");
-    }
-    for lease in [gone, stranger] {
-        let held = world.queue.holds(Session(1), lease).await;
-        assert!(matches!(held, Err(QueueError::NotKnown(_))), "it may append to no log: {held:?}");
-    }
-    was_never_built_again(&world).await;
-    world.system.stop().await;
-}
-
-/// As where a backup is older than the time for which executions are kept: the life after it keeps nothing.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_restored_store_has_forgotten_is_left_alone_however_old_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("octavius.redb");
-    let backup = folder.path().join("backup");
-    let world = World::start(folder.path()).await;
-    world.job("greet").await;
-    world.join(1).await;
-    world.ran(wish("greet", ""), &[]).await;
-    world.system.stop().await;
-    std::fs::copy(&file, &backup).unwrap();
-    let world = World::start(folder.path()).await;
-    world.join(1).await;
-    let forgotten = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
-    let held = world.poll(1).await[0];
-    assert_eq!(held, lease(forgotten));
-    world.system.stop().await;
-
-    std::fs::copy(&backup, &file).unwrap();
-    let retention = Retention::of(Duration::ZERO);
-    let world = World::start_keeping(folder.path(), QueueLimits::default(), retention).await;
-    world.join(1).await;
-    // What the backup knew is removed, and that does not make the forgotten one old.
-    world.until_keys(&[]).await;
-    let orders = world.queue.attend(Session(1), vec![held], Duration::ZERO).await.unwrap().orders;
-    assert_eq!(orders, []);
-    for report in reports() {
-        let verdict = world.queue.report(Session(1), held, report).await;
-        assert!(matches!(verdict, Err(QueueError::NotKnown(_))), "{verdict:?}");
-    }
-    let holds = world.queue.holds(Session(1), held).await;
-    assert!(matches!(holds, Err(QueueError::NotKnown(_))), "{holds:?}");
-    // A younger one is removed, and still nothing that may run is let go of.
-    let younger = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
-    world.queue.cancel(younger, "ada").await.unwrap();
-    world.until_keys(&[]).await;
-    let orders = world.queue.attend(Session(1), vec![held], Duration::ZERO).await.unwrap().orders;
-    assert_eq!(orders, []);
-    let verdict = world.queue.report(Session(1), held, Report::Running).await;
-    assert!(matches!(verdict, Err(QueueError::NotKnown(_))), "{verdict:?}");
-    was_never_built_again(&world).await;
-    world.system.stop().await;
-}
-
 /// What was submitted is still there when the request id is looked up, and the record of its end is not when it is shown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_whose_first_execution_goes_while_it_is_looked_up_is_a_new_one() {
@@ -376,6 +286,30 @@ async fn the_steps_of_an_older_chain_of_looks_come_to_nothing() {
     assert_eq!(world.keys().await, keys);
     world.look(LookForOld::of(2)).await;
     assert_eq!(world.keys().await, [""; 0]);
+    world.system.stop().await;
+}
+
+/// As after an upgrade: history alone tells of the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_does_not_say_how_late_it_is_is_as_late_as_its_newest_final_execution() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    let ran = world.ran(wish("greet", ""), &[]).await;
+    let record = world.queue.get(ran).await.unwrap().record;
+    world.logs.remove_all(ran).await.unwrap();
+    let old = Record { id: ExecutionId::first_at(1_000_000_000_000), ..record.clone() };
+    let key = keys::done(old.id);
+    let mut writes = storage::removal(&record);
+    writes.push(crate::store::Write::Put(key.clone(), serde_json::to_vec(&old).unwrap().into()));
+    writes.push(crate::store::Write::Delete(keys::TIME_FOR_EXECUTIONS.to_owned()));
+    let writer = world.store.enlist("test").await.unwrap();
+    assert_eq!(writer.commit(writes).await, Commit::Done);
+
+    let world = world.keeping_nothing(folder.path()).await;
+    world.look(LookForOld::FIRST).await;
+    assert_eq!(world.keys().await, [key]);
     world.system.stop().await;
 }
 
