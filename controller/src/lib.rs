@@ -15,6 +15,7 @@ pub mod registry;
 pub mod secrets;
 pub mod server;
 pub mod store;
+mod timekeeper;
 pub mod vault;
 
 /// The controller's version.

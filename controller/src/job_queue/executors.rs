@@ -4,13 +4,12 @@ use super::{
     JobQueue, Leased, Orders, QueueError, Wake,
     hand_out::handed_out,
     rules::{Join, LeaseName, SessionUnknown},
-    show::{Past, past},
+    show::stored_record,
 };
 use crate::store::StoreHandle;
 use actix::prelude::*;
 use jiff::Timestamp;
 use octavius_protocol::id::{ExecutorId, Session};
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The most attempts of one beat that are looked up in history; the next beat brings the others.
@@ -163,8 +162,7 @@ impl Handler<Attend> for JobQueue {
         // What was named when the call began may have ended since: it is looked up at the beginning only.
         let mut unknown = if last { Vec::new() } else { std::mem::take(&mut attended.unknown) };
         unknown.retain(|lease| !self.strangers.contains(&lease.attempt));
-        let keep_for = self.parts.retention.keep_for;
-        let looked_up = async move { (looked_up(&store, unknown, keep_for).await, store) };
+        let looked_up = async move { (looked_up(&store, unknown).await, store) };
         Box::pin(looked_up.into_actor(self).then(move |((over, strangers), store), queue, _| {
             queue.keep_strangers(strangers);
             for lease in over {
@@ -214,18 +212,18 @@ impl JobQueue {
     }
 }
 
-/// Which of these are known to be over, and which are not known. Those are left alone: a store that was restored
-/// from a backup must not end what it has forgotten.
+/// Which of these are known to be over, and which are not known. Those are left alone, however old they are: their
+/// programs may run, and a store that was restored from a backup must not end what it has forgotten. What was kept long
+/// enough and removed is not known any more, either; its executor is told when it says that nothing of it runs.
 async fn looked_up(
     store: &StoreHandle,
     unknown: Vec<LeaseName>,
-    keep_for: Duration,
 ) -> (Vec<LeaseName>, Vec<LeaseName>) {
     let (mut over, mut strangers) = (Vec::new(), Vec::new());
     for lease in unknown.into_iter().take(LOOKED_UP) {
-        match past(store, lease.attempt.execution, keep_for).await {
-            Ok(Past::Over(_) | Past::Gone) => over.push(lease),
-            Ok(Past::NotKnown) => strangers.push(lease),
+        match stored_record(store, lease.attempt.execution).await {
+            Ok(Some(_)) => over.push(lease),
+            Ok(None) => strangers.push(lease),
             Err(error) => tracing::debug!(%error, "history could not be asked"),
         }
     }
@@ -246,11 +244,10 @@ impl Handler<Holds> for JobQueue {
             Err(unknown) => Box::pin(fut::err(unknown.into())),
             Ok(None) => {
                 let (store, execution) = (self.parts.store.clone(), lease.attempt.execution);
-                let keep_for = self.parts.retention.keep_for;
                 let over = async move {
-                    match past(&store, execution, keep_for).await? {
-                        Past::Over(_) | Past::Gone => Ok(false),
-                        Past::NotKnown => Err(QueueError::NotKnown(execution)),
+                    match stored_record(&store, execution).await? {
+                        Some(_) => Ok(false),
+                        None => Err(QueueError::NotKnown(execution)),
                     }
                 };
                 Box::pin(over.into_actor(self))

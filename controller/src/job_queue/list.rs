@@ -12,7 +12,10 @@ use actix::prelude::*;
 use futures::{StreamExt, TryStreamExt, stream};
 use octavius_protocol::id::ExecutionId;
 use octavius_service::actor::Priority;
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// The most executions that one call looks at, of the live ones and of the final ones each.
 pub const LOOKED_AT: usize = 10_000;
@@ -50,6 +53,19 @@ struct Found {
     /// The last one that was looked at, where there may be more; none: there is no more.
     stopped: Option<ExecutionId>,
     looked_at: usize,
+}
+
+impl Found {
+    /// Takes what was found at a final execution that was looked at; whether the look ends with it.
+    fn is_enough_with(&mut self, id: ExecutionId, record: Option<Record>, most: usize) -> bool {
+        self.looked_at += 1;
+        self.executions.extend(record.map(shown_from_history));
+        let enough = self.executions.len() >= most || self.looked_at >= LOOKED_AT;
+        if enough {
+            self.stopped = Some(id);
+        }
+        enough
+    }
 }
 
 impl QueueHandle {
@@ -96,9 +112,13 @@ impl QueueHandle {
         // belongs to a later page.
         let before = newest.successor();
         let span = search.span.and(Span { before, from: live.stopped });
-        let done = match wanted.may_be_final() && !span.is_empty() {
-            true => history(&self.store, wanted, &Search { span, ..search }, most + 1).await?,
-            false => Found::default(),
+        let done = match &search.ending {
+            _ if !wanted.may_be_final() || span.is_empty() => Found::default(),
+            None => history(&self.store, wanted, span, most + 1).await?,
+            Some(ending) => {
+                let search = Search { span, ..search.clone() };
+                by_ending(&self.store, wanted, &search, ending, most + 1).await?
+            }
         };
         let looked_at = live.looked_at + done.looked_at;
         let mut stopped = live.stopped.max(done.stopped);
@@ -135,6 +155,11 @@ impl Handler<LookThrough> for JobQueue {
 
     fn handle(&mut self, look: LookThrough, _: &mut Self::Context) -> Self::Result {
         let LookThrough { wanted, search, most } = look;
+        if search.ending.is_some()
+            && let Err(error) = self.has_endings()
+        {
+            return Box::pin(fut::err(error));
+        }
         let mut found = Found::default();
         let live = wanted.may_be_live().then(|| self.view.newest_first(search.span));
         for record in live.into_iter().flatten() {
@@ -156,7 +181,7 @@ impl Handler<LookThrough> for JobQueue {
 async fn history(
     store: &StoreHandle,
     wanted: &Wanted,
-    search: &Search,
+    span: Span,
     most: usize,
 ) -> Result<Found, QueueError> {
     let prefix = match (&wanted.job, &wanted.user) {
@@ -165,33 +190,23 @@ async fn history(
         (None, None) => keys::DONE.to_owned(),
     };
     let mut range = Range::prefix(&prefix, most.min(READ));
-    if let Some(before) = search.span.before {
+    if let Some(before) = span.before {
         range = range.after(&format!("{prefix}{}", before.inverse()));
     }
-    if let Some(from) = search.span.from {
+    if let Some(from) = span.from {
         range.end = format!("{prefix}{}\0", from.inverse());
     }
     let mut found = Found::default();
     loop {
         let page = store.range(range.clone()).await?;
         let last = page.entries.last().map(|entry| entry.key.clone());
-        let records =
-            stream::iter(
-                page.entries.into_iter().filter_map(|entry| {
-                    let id = storage::id_of(&entry.key)?;
-                    Some(async move {
-                        Ok::<_, QueueError>((id, record(store, search, id, &entry).await?))
-                    })
-                }),
-            );
+        let records = stream::iter(page.entries.into_iter().filter_map(|entry| {
+            let id = keys::id_in_history(&entry.key)?;
+            Some(async move { Ok::<_, QueueError>((id, record(store, id, &entry).await?)) })
+        }));
         let mut records = records.buffered(AT_ONCE);
         while let Some((id, record)) = records.try_next().await? {
-            found.looked_at += 1;
-            found
-                .executions
-                .extend(record.filter(|record| wanted.takes(record)).map(shown_from_history));
-            if found.executions.len() >= most || found.looked_at >= LOOKED_AT {
-                found.stopped = Some(id);
+            if found.is_enough_with(id, record.filter(|record| wanted.takes(record)), most) {
                 return Ok(found);
             }
         }
@@ -200,16 +215,53 @@ async fn history(
     }
 }
 
-/// The record that an entry of history is or names. None: it is not looked for, or was removed since.
+/// Final executions whose ids end so, the newest first, by the index of endings. It is in the order of those, so that
+/// all that end alike are looked at: by chance one of 268 million has the same six characters.
+async fn by_ending(
+    store: &StoreHandle,
+    wanted: &Wanted,
+    search: &Search,
+    ending: &str,
+    most: usize,
+) -> Result<Found, QueueError> {
+    let mut range = Range::prefix(&keys::by_ending_prefix(ending), READ);
+    let (mut newest, mut left_out) = (BTreeSet::new(), false);
+    loop {
+        let page = store.range(range.clone()).await?;
+        let ids = page.entries.iter().filter_map(|entry| keys::id_by_ending(&entry.key));
+        for id in ids.filter(|id| search.span.has(*id) && search.takes(*id)) {
+            newest.insert(id);
+            if newest.len() > LOOKED_AT {
+                left_out = newest.pop_first().is_some();
+            }
+        }
+        match page.entries.last() {
+            Some(last) if page.more => range = range.after(&last.key),
+            Some(_) | None => break,
+        }
+    }
+    let mut found = Found::default();
+    let oldest = newest.first().copied();
+    let records = newest
+        .into_iter()
+        .rev()
+        .map(|id| async move { Ok::<_, QueueError>((id, stored_record(store, id).await?)) });
+    let mut records = stream::iter(records).buffered(AT_ONCE);
+    while let Some((id, record)) = records.try_next().await? {
+        if found.is_enough_with(id, record.filter(|record| wanted.takes(record)), most) {
+            return Ok(found);
+        }
+    }
+    found.stopped = oldest.filter(|_| left_out);
+    Ok(found)
+}
+
+/// The record that an entry of history is or names. None: it was removed since.
 async fn record(
     store: &StoreHandle,
-    search: &Search,
     id: ExecutionId,
     entry: &Entry,
 ) -> Result<Option<Record>, QueueError> {
-    if !search.takes(id) {
-        return Ok(None);
-    }
     if entry.value.is_empty() {
         return stored_record(store, id).await;
     }

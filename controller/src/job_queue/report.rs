@@ -4,7 +4,7 @@ use super::{
     JobQueue, QueueError,
     record::Ending,
     rules::{LeaseName, Report, Reported, Verdict},
-    show::{Past, past},
+    show::stored_record,
 };
 use crate::log_store::{LogError, Sealed};
 use actix::prelude::*;
@@ -56,15 +56,14 @@ impl Handler<TakeReport> for JobQueue {
             }
             Reported::AskHistory => {
                 let (store, execution) = (self.parts.store.clone(), lease.attempt.execution);
-                let keep_for = self.parts.retention.keep_for;
+                let removed = self.looks.newest_removed();
                 let verdict = async move {
-                    match past(&store, execution, keep_for).await? {
-                        Past::Over(record) => Ok(Verdict::from_history(&record, lease, &report)),
-                        Past::Gone => Ok(Verdict::Superseded(
-                            "this execution is over, and was kept long enough".to_owned(),
-                        )),
-                        Past::NotKnown => Err(QueueError::NotKnown(execution)),
-                    }
+                    let record = stored_record(&store, execution).await?;
+                    let verdict = match &record {
+                        Some(record) => Some(Verdict::from_history(record, lease, &report)),
+                        None => Verdict::without_record(execution, &report, removed),
+                    };
+                    verdict.ok_or(QueueError::NotKnown(execution))
                 };
                 Box::pin(verdict.into_actor(self))
             }

@@ -3,26 +3,18 @@
 //!
 //! First their logs go, which are `LogStore`'s, and then everything else in one transaction. Whatever happens in between,
 //! what is left is an execution that is final and still whole but for its logs, and the next look finds it again. Only
-//! what lies in history is looked at: what is not final is not there.
+//! what lies in history is looked at: what is not final is not there. How late it is says the [`Timekeeper`].
 
-use super::{
-    JobQueue,
-    record::Record,
-    rules::{
-        Moment,
-        retain::{self, Belief, Clock},
-    },
-    storage, trust,
-};
+use super::{JobQueue, record::Record, rules::retain, storage, trust};
 use crate::{
     log_store::LogHandle,
-    store::{Entry, Range, ReadError, StoreHandle, keys},
+    store::{Commit, Entry, Range, ReadError, StoreHandle, keys},
+    timekeeper::{Timekeeper, Told},
 };
 use actix::prelude::*;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use octavius_protocol::id::ExecutionId;
-use octavius_service::configuration::Setting;
 use std::{collections::BTreeSet, time::Duration};
 
 /// How many records are looked at in one step: all that there is of them fits in one transaction.
@@ -37,7 +29,7 @@ const SAID: usize = 1_000;
 /// For how long final executions are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retention {
-    /// For how long after their end, by this machine's clock.
+    /// For how long after their end.
     pub(crate) keep_for: Duration,
     /// How often it is looked for those that were kept so long.
     pub(crate) every: Duration,
@@ -56,30 +48,28 @@ impl Retention {
 pub(super) struct Looks {
     /// The number of the look chain that goes on; steps of older ones come to nothing, so that there is one.
     chain: u64,
-    clock: Clock,
+    timekeeper: Timekeeper,
+    /// The newest of all executions that were removed.
+    newest_removed: Option<ExecutionId>,
     /// The keys of what could not be removed, and was said to be left.
     said: BTreeSet<String>,
 }
 
 impl Looks {
-    /// None was made yet; `newest` is the newest execution that there is.
-    pub(super) fn new(newest: Option<ExecutionId>, retention: Retention, now: Moment) -> Self {
-        let clock = Clock::new(newest, retention.keep_for, now);
-        Self { chain: 0, clock, said: BTreeSet::new() }
+    /// None was made yet in this life.
+    pub(super) async fn load(store: &StoreHandle) -> anyhow::Result<Self> {
+        let timekeeper = Timekeeper::load(store, keys::TIME_FOR_EXECUTIONS).await?;
+        let key = keys::NEWEST_REMOVED;
+        let newest_removed = match store.get(key).await? {
+            Some(newest) => Some(storage::decode_value(key, &newest)?),
+            None => None,
+        };
+        Ok(Self { chain: 0, timekeeper, newest_removed, said: BTreeSet::new() })
     }
 
-    /// The time at which history is looked at. None: the wall clock is not believed, and nothing is to be removed.
-    fn time(&mut self, now: Moment) -> Option<Timestamp> {
-        match self.clock.look(now) {
-            Belief::Right => return Some(now.at),
-            Belief::WentAhead(by) => tracing::warn!(
-                ahead_by = %by.shown(),
-                now = %now.at,
-                "this machine's clock went ahead of the time that passed: no execution is removed until it has stayed there for a day; set it right if it is wrong"
-            ),
-            Belief::Ahead => {}
-        }
-        None
+    /// The newest of all executions that were removed because they were kept long enough.
+    pub(super) fn newest_removed(&self) -> Option<ExecutionId> {
+        self.newest_removed
     }
 
     /// Says what is left, each once.
@@ -146,17 +136,26 @@ impl Handler<LookForOld> for JobQueue {
         }
         let (store, logs) = (self.parts.store.clone(), self.parts.logs.clone());
         let keep_for = self.parts.retention.keep_for;
-        let time = self.looks.time(self.now());
+        let Told { time, write } = self.looks.timekeeper.look();
+        // A store that is full takes it later.
+        let write = write.filter(|_| store.full().is_none());
+        let noted = write.map(|write| self.writer.commit(vec![write]));
         let first = behind.is_none();
         let looking = async move {
             let pause = if first { Duration::ZERO } else { PAUSE };
             tokio::time::sleep(pause).await;
-            match time {
-                Some(now) => step(&store, &logs, keep_for, now, behind).await,
-                None => Ok(Step::default()),
-            }
+            let noted = match noted {
+                Some(noted) => noted.await,
+                None => Commit::Done,
+            };
+            (noted, step(&store, &logs, keep_for, time, behind).await)
         };
-        let removed = looking.into_actor(self).then(|step, queue, _| queue.remove(step));
+        let removed = looking.into_actor(self).then(|(noted, step), queue, context| {
+            match trust(noted, context) {
+                Ok(()) => queue.remove(step),
+                Err(_) => Box::pin(fut::ready(None)),
+            }
+        });
         Box::pin(removed.map(move |next, queue, context| match next {
             _ if chain != queue.looks.chain => {}
             Some(behind) => context.notify(LookForOld { chain: Some(chain), behind: Some(behind) }),
@@ -187,9 +186,13 @@ impl JobQueue {
             return Box::pin(fut::ready(last));
         }
         let count = over.len();
-        let removed = self.writer.commit(over.iter().flat_map(storage::removal).collect());
-        Box::pin(removed.into_actor(self).map(move |outcome, _, context| {
+        let newest = over.iter().map(|record| record.id).max().max(self.looks.newest_removed);
+        let mut writes: Vec<_> = over.iter().flat_map(storage::removal).collect();
+        writes.extend(newest.map(storage::newest_removed));
+        let removed = self.writer.commit(writes);
+        Box::pin(removed.into_actor(self).map(move |outcome, queue, context| {
             trust(outcome, context).ok()?;
+            queue.looks.newest_removed = queue.looks.newest_removed.max(newest);
             metrics::counter!("octavius_executions_removed_total").increment(count as u64);
             tracing::debug!(count, "removed executions that were kept long enough");
             last
@@ -276,8 +279,9 @@ mod tests {
 
     #[test]
     fn what_is_left_is_said_once_and_not_of_more_than_the_bound() {
-        let now = Moment { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
-        let mut looks = Looks::new(None, Retention::of(Duration::ZERO), now);
+        let timekeeper = Timekeeper::for_tests();
+        let said = BTreeSet::new();
+        let mut looks = Looks { chain: 0, timekeeper, newest_removed: None, said };
         let left = |number: usize| Left { key: number.to_string(), why: String::new() };
         for number in (0..2 * SAID).chain(0..3) {
             looks.say(vec![left(number)]);

@@ -3,7 +3,7 @@
 use super::{
     JobQueue, QueueError, Shown,
     record::{Record, Spec},
-    rules::{View, retain::may_be_gone},
+    rules::View,
     storage,
 };
 use crate::{
@@ -11,13 +11,12 @@ use crate::{
     vault::Vault,
 };
 use actix::prelude::*;
-use jiff::Timestamp;
 use octavius_protocol::{
     id::{ExecutionId, VariableName},
     secret::SecretValues,
 };
 use serde::Deserialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A live execution, shown once what is shown is on disk. None: it is not live.
@@ -58,33 +57,6 @@ pub(super) async fn stored_record(
     id: ExecutionId,
 ) -> Result<Option<Record>, QueueError> {
     read(store, &keys::done(id)).await
-}
-
-/// What is known of an execution that is not in the view.
-pub(super) enum Past {
-    /// It is over, and this is its record.
-    Over(Box<Record>),
-    /// It is over, and was kept long enough: nothing is left of it.
-    Gone,
-    /// This store never knew of it, or has forgotten it.
-    NotKnown,
-}
-
-/// What is known of an execution that is not in the view.
-///
-/// Without a record it is over where it is so old that retention may have removed it: what is not final is in the view
-/// however old it is. A store that was put back from a backup has forgotten only what was submitted after that backup
-/// was made, which is younger than `keep_for` while the backup is: it stays not known, and is left alone.
-pub(super) async fn past(
-    store: &StoreHandle,
-    id: ExecutionId,
-    keep_for: Duration,
-) -> Result<Past, QueueError> {
-    Ok(match stored_record(store, id).await? {
-        Some(record) => Past::Over(Box::new(record)),
-        None if may_be_gone(id, keep_for, Timestamp::now()) => Past::Gone,
-        None => Past::NotKnown,
-    })
 }
 
 /// What was submitted, of an execution that is on disk.

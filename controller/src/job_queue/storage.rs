@@ -44,6 +44,7 @@ pub(super) fn writes(changes: &[Change], key: &DataKey) -> serde_json::Result<Ve
                 writes.push(put(keys::done(id), &**record)?);
                 writes.push(Write::Put(keys::by_job(&record.job, id), Bytes::new()));
                 writes.push(Write::Put(keys::by_user(&record.user, id), Bytes::new()));
+                writes.push(by_ending(id));
             }
         }
     }
@@ -59,10 +60,21 @@ pub(super) fn removal(record: &Record) -> Vec<Write> {
         keys::done(id),
         keys::by_job(&record.job, id),
         keys::by_user(&record.user, id),
+        keys::by_ending(id),
         keys::spec(id),
         keys::secret_arguments(id),
     ];
     all.into_iter().chain(request).map(Write::Delete).collect()
+}
+
+/// The write that has a final execution found by the end of its id.
+pub(super) fn by_ending(id: ExecutionId) -> Write {
+    Write::Put(keys::by_ending(id), Bytes::new())
+}
+
+/// The write that says up to which execution those were removed that were kept long enough.
+pub(super) fn newest_removed(id: ExecutionId) -> Write {
+    Write::Put(keys::NEWEST_REMOVED.to_owned(), format!("\"{id}\"").into())
 }
 
 fn put(key: String, value: &impl Serialize) -> serde_json::Result<Write> {
@@ -78,12 +90,6 @@ pub(super) fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Unreadable
 pub(super) fn decode_value<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(value)
         .map_err(|source| Unreadable::Record { key: key.to_owned(), source })
-}
-
-/// The id at the end of a history key.
-pub(super) fn id_of(key: &str) -> Option<ExecutionId> {
-    let inverse: ExecutionId = key.rsplit('/').next()?.parse().ok()?;
-    Some(ExecutionId::from_bytes(inverse.as_bytes().map(|byte| !byte)))
 }
 
 /// A record that this version cannot read.
@@ -127,5 +133,5 @@ pub(super) fn same_content(spec: &Spec, request: &SubmitRequest) -> bool {
 /// The newest execution that a store's records tell of.
 pub(super) fn newest(live: &[Record], done: &[Entry]) -> Option<ExecutionId> {
     let live = live.iter().map(|record| record.id).max();
-    live.max(done.first().and_then(|entry| id_of(&entry.key)))
+    live.max(done.first().and_then(|entry| keys::id_in_history(&entry.key)))
 }

@@ -4,6 +4,7 @@ mod delete;
 mod ends;
 mod lists;
 mod retention;
+mod strangers;
 
 use super::{
     attempt::Outcome,

@@ -1,7 +1,10 @@
 //! Logs that were kept long enough: they are looked for now and then, the oldest executions first.
 
 use super::{LogError, LogStore, index, remove::Remove};
-use crate::store::{StoreHandle, keys};
+use crate::{
+    store::{Commit, StoreHandle, Writer, keys},
+    timekeeper::{Timekeeper, Told},
+};
 use actix::Addr;
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptId, ExecutionId};
@@ -19,8 +22,16 @@ pub(super) async fn now_and_then(
     keep_for: Duration,
     every: Duration,
 ) {
+    let mut ages = None;
     loop {
-        match sweep(&store, &logs, keep_for, Timestamp::now()).await {
+        let swept = match how_late(&store, ages.take()).await {
+            Ok((now, known)) => {
+                ages = Some(known);
+                sweep(&store, &logs, keep_for, now).await
+            }
+            Err(error) => Err(error),
+        };
+        match swept {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "removed logs that were kept long enough"),
             Err(error) => {
@@ -29,6 +40,31 @@ pub(super) async fn now_and_then(
         }
         tokio::time::sleep(every.mul_f64(rand::random_range(0.9..1.1))).await;
     }
+}
+
+/// Says how late it is, and stores that.
+#[derive(Debug)]
+struct Ages {
+    timekeeper: Timekeeper,
+    writer: Writer,
+}
+
+/// How late it is. What is not known, or could not be stored, is loaded the next time.
+async fn how_late(store: &StoreHandle, known: Option<Ages>) -> Result<(Timestamp, Ages), LogError> {
+    let mut ages = match known {
+        Some(known) => known,
+        None => Ages {
+            writer: store.enlist("LogStore (ages)").await?,
+            timekeeper: Timekeeper::load(store, keys::TIME_FOR_LOGS).await?,
+        },
+    };
+    let Told { time, write } = ages.timekeeper.look();
+    if let Some(write) = write.filter(|_| store.full().is_none())
+        && let Commit::Refused(why) | Commit::Unknown(why) = ages.writer.commit(vec![write]).await
+    {
+        return Err(LogError::Away(why));
+    }
+    Ok((time, ages))
 }
 
 /// Removes the logs that were closed more than `keep_for` before `now`, and says how many.

@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 /// The layout's version: checked by whoever opens the store.
 pub const SCHEMA: &str = "v1/schema";
+/// The store's own id, a UUID: what lies beside it counts only if it names the same. Written by the backend.
+pub const STORE_ID: &str = "v1/store-id";
 /// The last committed batch: `<number> <life>`, its number in decimal and which life of which store's actor sent it,
 /// so that two controllers never take each other's batch for their own. Written by the store's actor.
 pub const SEQUENCE: &str = "v1/seq";
@@ -27,7 +29,12 @@ pub const JOB_VERSIONS: &str = "v1/job-version/";
 pub const SECRETS: &str = "v1/secret/";
 /// The values of secrets, sealed. Written by `Secrets`.
 pub const SECRET_VALUES: &str = "v1/secret-value/";
-/// What was submitted, once, by execution. Written by `JobQueue`, as are the next six.
+/// How late it was when it was last looked for executions that were kept long enough. Written by `JobQueue`, as are the
+/// next ten.
+pub const TIME_FOR_EXECUTIONS: &str = "v1/time/executions";
+/// The newest of all executions that were removed because they were kept long enough.
+pub const NEWEST_REMOVED: &str = "v1/newest-removed";
+/// What was submitted, once, by execution.
 pub const SPECS: &str = "v1/spec/";
 /// Values of arguments that nobody may see, sealed, by execution: gone with its end.
 pub const SECRET_ARGUMENTS: &str = "v1/secret-arguments/";
@@ -39,6 +46,10 @@ pub const DONE: &str = "v1/done/";
 pub const BY_JOB: &str = "v1/by-job/";
 /// Executions by who submitted them, the newest first.
 pub const BY_USER: &str = "v1/by-user/";
+/// Executions by the end of their ids: by the ids' characters from the last to the first.
+pub const BY_ENDING: &str = "v1/by-ending/";
+/// Says that all of history is in that index.
+pub const ENDINGS_INDEXED: &str = "v1/endings-indexed";
 /// Executions by their caller's request id.
 pub const REQUESTS: &str = "v1/request/";
 /// Executors. Written by `LivenessWatcher`.
@@ -47,6 +58,8 @@ pub const EXECUTORS: &str = "v1/executor/";
 pub const LAST_SESSION: &str = "v1/session";
 /// Logs: their segments and ends, by attempt. Written by `LogStore`.
 pub const LOGS: &str = "v1/log/";
+/// How late it was when it was last looked for logs that were kept long enough. Written by `LogStore`.
+pub const TIME_FOR_LOGS: &str = "v1/time/logs";
 
 /// The newest version of a job.
 pub fn job(name: &JobName) -> String {
@@ -93,6 +106,12 @@ pub fn done(id: ExecutionId) -> String {
     format!("{DONE}{}", id.inverse())
 }
 
+/// The execution that a key of history names: it ends with the id's complement.
+pub fn id_in_history(key: &str) -> Option<ExecutionId> {
+    let inverse: ExecutionId = key.rsplit('/').next()?.parse().ok()?;
+    Some(ExecutionId::from_bytes(inverse.as_bytes().map(|byte| !byte)))
+}
+
 /// An execution among those of its job.
 pub fn by_job(job: &JobName, id: ExecutionId) -> String {
     format!("{}{}", by_job_prefix(job), id.inverse())
@@ -111,6 +130,21 @@ pub fn by_user(user: &str, id: ExecutionId) -> String {
 /// All executions that a user submitted begin with this.
 pub fn by_user_prefix(user: &str) -> String {
     format!("{BY_USER}{}/", escaped(user))
+}
+
+/// An execution among those whose ids end alike.
+pub fn by_ending(id: ExecutionId) -> String {
+    by_ending_prefix(&id.to_string())
+}
+
+/// All executions whose ids end so begin with this.
+pub fn by_ending_prefix(ending: &str) -> String {
+    BY_ENDING.chars().chain(ending.chars().rev()).collect()
+}
+
+/// The execution that a key of the index of endings names.
+pub fn id_by_ending(key: &str) -> Option<ExecutionId> {
+    key.strip_prefix(BY_ENDING)?.chars().rev().collect::<String>().parse().ok()
 }
 
 /// A caller's request id.

@@ -2,7 +2,7 @@
 
 use super::{
     super::record::{Record, Step},
-    Moment,
+    Report, Verdict,
 };
 use jiff::Timestamp;
 use octavius_protocol::id::ExecutionId;
@@ -26,72 +26,29 @@ pub fn newest_that_may_be_over(keep_for: Duration, now: Timestamp) -> Option<Exe
     Some(ExecutionId::first_at(milliseconds.saturating_add(1)))
 }
 
+impl Verdict {
+    /// What is said to the holder of an execution of which there is no record; none: nothing, it is not known.
+    ///
+    /// What is not newer than the newest that was removed was final, and was removed, too: its holder may forget it. But
+    /// a store that was restored from a backup has forgotten what was submitted since then, and removes younger ones in
+    /// time: nothing that may run is let go of, however old it is.
+    pub fn without_record(
+        id: ExecutionId,
+        report: &Report,
+        newest_removed: Option<ExecutionId>,
+    ) -> Option<Self> {
+        let may_run = match report {
+            Report::Running => true,
+            Report::Prepared(_) | Report::Ended(_) => false,
+        };
+        let removed = newest_removed.is_some_and(|newest| id <= newest);
+        let over =
+            || Self::Superseded("this execution is over, and was kept long enough".to_owned());
+        (removed && !may_run).then(over)
+    }
+}
+
 /// Whether an execution of this id may have been kept long enough and be gone: it was submitted so long ago.
 pub fn may_be_gone(id: ExecutionId, keep_for: Duration, now: Timestamp) -> bool {
     newest_that_may_be_over(keep_for, now).is_some_and(|newest| id < newest)
-}
-
-/// How far the wall clock may run ahead of the time that passed, and be believed at once.
-const JUMP: Duration = Duration::from_hours(1);
-/// For how long it has to stay where it went ahead to, until it is believed.
-const HELD: Duration = Duration::from_hours(24);
-
-/// Whether the wall clock is believed where it says that history is old: what is removed never comes back, and a clock
-/// that went ahead by mistake would make all of it old at once. Time that this machine slept does not pass on the other
-/// clock, and looks the same: nothing is lost by waiting.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    /// The last moment at which it was believed.
-    right: Moment,
-    /// How far it may be ahead of what passed since then.
-    leeway: Duration,
-    /// Where it went ahead to.
-    ahead: Option<Moment>,
-}
-
-/// Whether the wall clock is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Belief {
-    /// It is.
-    Right,
-    /// It is not; it was, or went ahead once more: by so much.
-    WentAhead(Duration),
-    /// It still is not.
-    Ahead,
-}
-
-impl Clock {
-    /// The clock at the beginning of a life. What was submitted last shows how late it is at least: who was away for
-    /// `keep_for` since then finds all of history old, which is right, or a wrong clock.
-    pub fn new(newest: Option<ExecutionId>, keep_for: Duration, now: Moment) -> Self {
-        let at = newest.and_then(submitted_at).unwrap_or(now.at);
-        Self { right: Moment { at, ..now }, leeway: keep_for.max(JUMP), ahead: None }
-    }
-
-    /// Whether it is believed now.
-    pub fn look(&mut self, now: Moment) -> Belief {
-        let ahead_by = ahead(self.right, now);
-        let stays = self.ahead.filter(|there| ahead(*there, now) <= JUMP);
-        let held = stays.is_some_and(|there| now.elapsed.saturating_sub(there.elapsed) >= HELD);
-        if ahead_by <= self.leeway || held {
-            *self = Self { right: now, leeway: JUMP, ahead: None };
-            return Belief::Right;
-        }
-        if stays.is_some() {
-            return Belief::Ahead;
-        }
-        self.ahead = Some(now);
-        Belief::WentAhead(ahead_by)
-    }
-}
-
-/// How far the wall clock ran ahead of the other one between two moments.
-fn ahead(from: Moment, to: Moment) -> Duration {
-    let shown = Duration::try_from(to.at.duration_since(from.at)).unwrap_or_default();
-    shown.saturating_sub(to.elapsed.saturating_sub(from.elapsed))
-}
-
-/// When an execution was submitted, as its id says.
-fn submitted_at(id: ExecutionId) -> Option<Timestamp> {
-    Timestamp::from_millisecond(id.made_at().cast_signed()).ok()
 }

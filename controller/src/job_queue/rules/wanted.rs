@@ -20,6 +20,11 @@ impl Span {
         Self { before, from: self.from.max(other.from) }
     }
 
+    /// Whether this one is in it.
+    pub fn has(&self, id: ExecutionId) -> bool {
+        self.before.is_none_or(|before| id < before) && self.from.is_none_or(|from| id >= from)
+    }
+
     /// Whether nothing can be in it.
     pub fn is_empty(self) -> bool {
         let newest_of_all = ExecutionId::from_bytes([u8::MAX; 16]);
@@ -101,7 +106,7 @@ impl Wanted {
     }
 }
 
-/// A walk over one stretch of executions.
+/// A look for executions in one stretch.
 #[derive(Clone, Debug)]
 pub struct Search {
     /// Which stretch.
@@ -179,10 +184,7 @@ mod tests {
             let found = |id: ExecutionId| {
                 let searches = wanted.searches(Place::Start);
                 let finds = |search: &&Search| {
-                    let span = search.span;
-                    let inside = span.before.is_none_or(|before| id < before)
-                        && span.from.is_none_or(|from| id >= from);
-                    inside && search.takes(id)
+                    search.span.has(id) && search.takes(id)
                 };
                 searches.iter().filter(finds).count()
             };

@@ -8,20 +8,21 @@ use crate::{
 use octavius_service::actor::Priority;
 
 /// Everything that may lie in the store of an execution.
-const PREFIXES: [&str; 8] = [
+const PREFIXES: [&str; 9] = [
     keys::SPECS,
     keys::SECRET_ARGUMENTS,
     keys::LIVE,
     keys::DONE,
     keys::BY_JOB,
     keys::BY_USER,
+    keys::BY_ENDING,
     keys::REQUESTS,
     keys::LOGS,
 ];
 
 impl World {
     /// The same world, in a life that keeps nothing that is final.
-    async fn keeping_nothing(self, folder: &std::path::Path) -> Self {
+    pub(super) async fn keeping_nothing(self, folder: &std::path::Path) -> Self {
         self.system.stop().await;
         let retention = Retention::of(Duration::ZERO);
         let world = Self::start_keeping(folder, QueueLimits::default(), retention).await;
@@ -35,7 +36,7 @@ impl World {
     }
 
     /// Waits until it is known that the disk is full.
-    async fn until_full(store: &StoreHandle) {
+    pub(super) async fn until_full(store: &StoreHandle) {
         let until = Instant::now() + SOON;
         while store.full().is_none() {
             assert!(Instant::now() < until, "the gate stays open");
@@ -59,7 +60,7 @@ impl World {
     }
 
     /// Waits until there are these keys of executions, and no others.
-    async fn until_keys(&self, wanted: &[String]) {
+    pub(super) async fn until_keys(&self, wanted: &[String]) {
         let until = Instant::now() + SOON;
         loop {
             let keys = self.keys().await;
@@ -88,7 +89,7 @@ impl World {
     }
 
     /// An execution that ran, and said something.
-    async fn ran(&self, request: SubmitRequest, held: &[LeaseName]) -> ExecutionId {
+    pub(super) async fn ran(&self, request: SubmitRequest, held: &[LeaseName]) -> ExecutionId {
         let id = self.queue.submit(request).await.unwrap().execution.record.id;
         let leased = self.queue.poll(Session(1), 1, held.to_vec(), SOON).await.unwrap();
         let lease = leased[0].grant.lease;
@@ -125,7 +126,7 @@ async fn what_was_kept_long_enough_goes_with_all_that_there_is_of_it_and_nothing
     world.queue.cancel(cancelled, "ada").await.unwrap();
     let keys = world.keys().await;
     let of_ran = keys.iter().filter(|key| key.contains(&ran.to_string())).count();
-    assert!(of_ran >= 2 && keys.len() >= 4 + 5 + 4, "{keys:?}");
+    assert!(of_ran >= 2 && keys.len() >= 4 + 6 + 5, "{keys:?}");
     world.look(LookForOld::FIRST).await;
     assert_eq!(world.keys().await, keys, "kept until its time");
     assert_eq!(world.step_of(ran).await, Step::Ended(Outcome::Succeeded));
@@ -252,39 +253,6 @@ async fn while_the_disk_is_full_nothing_is_removed_and_then_it_is() {
     world.system.stop().await;
 }
 
-fn lease(execution: ExecutionId) -> LeaseName {
-    let attempt = octavius_protocol::id::AttemptNumber(1);
-    let epoch = octavius_protocol::id::Epoch(1);
-    LeaseName { attempt: AttemptId { execution, attempt }, epoch }
-}
-
-/// As after a restore: what a store may have forgotten is left alone, and what it kept long enough is over.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_executor_holds_of_an_execution_that_is_gone_is_over_and_of_a_young_stranger_is_not()
- {
-    let folder = tempfile::tempdir().unwrap();
-    let world = World::start(folder.path()).await;
-    world.job("greet").await;
-    world.join(1).await;
-    let gone = lease(world.ran(wish("greet", ""), &[]).await);
-    let world = world.keeping_nothing(folder.path()).await;
-    world.until_keys(&[]).await;
-
-    let stranger = lease(ExecutionId::from_bytes([7; 16]));
-    let orders = world.queue.attend(Session(1), vec![gone, stranger], SOON).await.unwrap().orders;
-    let orders: Vec<_> = orders.into_iter().map(|order| (order.lease, order.kind)).collect();
-    assert_eq!(orders, [(gone, rules::OrderKind::Release)]);
-    for report in [Report::Running, Report::Ended(succeeded(b"hello\n"))] {
-        let verdict = world.report(gone, report.clone()).await;
-        assert!(matches!(verdict, rules::Verdict::Superseded(_)), "{verdict:?}");
-        let verdict = world.queue.report(Session(1), stranger, report).await;
-        assert!(matches!(verdict, Err(QueueError::NotKnown(_))), "{verdict:?}");
-    }
-    assert!(!world.queue.holds(Session(1), gone).await.unwrap(), "it may append to no log");
-    was_never_built_again(&world).await;
-    world.system.stop().await;
-}
-
 /// What was submitted is still there when the request id is looked up, and the record of its end is not when it is shown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_whose_first_execution_goes_while_it_is_looked_up_is_a_new_one() {
@@ -321,29 +289,66 @@ async fn the_steps_of_an_older_chain_of_looks_come_to_nothing() {
     world.system.stop().await;
 }
 
+/// As after an upgrade: history alone tells of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_clock_is_far_ahead_of_the_newest_execution_nothing_is_removed() {
+async fn a_store_that_does_not_say_how_late_it_is_is_as_late_as_its_newest_final_execution() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     world.job("greet").await;
     world.join(1).await;
     let ran = world.ran(wish("greet", ""), &[]).await;
     let record = world.queue.get(ran).await.unwrap().record;
+    world.logs.remove_all(ran).await.unwrap();
     let old = Record { id: ExecutionId::first_at(1_000_000_000_000), ..record.clone() };
     let key = keys::done(old.id);
     let mut writes = storage::removal(&record);
-    let stored = serde_json::to_vec(&old).unwrap();
-    writes.push(crate::store::Write::Put(key.clone(), stored.into()));
-    world.logs.remove_all(ran).await.unwrap();
+    writes.push(crate::store::Write::Put(key.clone(), serde_json::to_vec(&old).unwrap().into()));
+    writes.push(crate::store::Write::Delete(keys::TIME_FOR_EXECUTIONS.to_owned()));
     let writer = world.store.enlist("test").await.unwrap();
     assert_eq!(writer.commit(writes).await, Commit::Done);
 
     let world = world.keeping_nothing(folder.path()).await;
     world.look(LookForOld::FIRST).await;
     assert_eq!(world.keys().await, [key]);
-    // What is submitted now shows the next life that the clock is right.
-    let newest = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
-    let world = world.keeping_nothing(folder.path()).await;
-    world.until_keys(&[keys::spec(newest), keys::live(newest)]).await;
+    world.system.stop().await;
+}
+
+/// As where the clock jumped ahead: the time that passed is known from an earlier life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_clock_is_ahead_of_the_time_that_passed_no_life_removes_what_is_old_by_it_alone()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    world.ran(wish("greet", ""), &[]).await;
+    let key = keys::TIME_FOR_EXECUTIONS;
+    let believed = |stored: &[u8]| {
+        let stored: serde_json::Value = serde_json::from_slice(stored).unwrap();
+        stored["believed"].as_str().unwrap().parse::<Timestamp>().unwrap()
+    };
+    let stored = world.store.get(key).await.unwrap().unwrap();
+    let late = believed(&stored);
+    let text = String::from_utf8(stored.to_vec()).unwrap();
+    let day_before = late - Duration::from_hours(24);
+    let earlier = text.replace(&late.to_string(), &day_before.to_string());
+    assert_ne!(earlier, text);
+    let writer = world.store.enlist("test").await.unwrap();
+    let set_back = vec![crate::store::Write::Put(key.to_owned(), earlier.into())];
+    assert_eq!(writer.commit(set_back).await, Commit::Done);
+
+    let mut world = world;
+    for _ in 0..2 {
+        // What is submitted says that it is as late as the clock shows, and is not believed, either.
+        let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
+        world.queue.cancel(id, "ada").await.unwrap();
+        let keys = world.keys().await;
+        world = world.keeping_nothing(folder.path()).await;
+        world.look(LookForOld::FIRST).await;
+        assert_eq!(world.keys().await, keys);
+        let stored = world.store.get(key).await.unwrap().unwrap();
+        let age = Timestamp::now().duration_since(believed(&stored));
+        assert!((23..25).contains(&age.as_hours()), "{age:?}");
+    }
     world.system.stop().await;
 }

@@ -1,7 +1,11 @@
 //! Logs that go: when their time is over, or with their execution.
 
-use super::world::{DEADLINE, World, attempt, eager, noise};
-use crate::log_store::{LogError, LogLimits, Wanted};
+use super::world::{DEADLINE, World, attempt, crc, eager, noise};
+use crate::{
+    log_store::{LogError, LogLimits, Wanted, end::End, index},
+    store::{Commit, Write, keys},
+};
+use jiff::Timestamp;
 use octavius_protocol::id::{AttemptId, AttemptNumber};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -86,4 +90,45 @@ async fn a_log_goes_when_it_was_kept_long_enough_and_an_open_one_stays() {
     world.logs.open(closed, Wanted::default(), 50_000).await.unwrap_err();
     close(&world, open).await;
     assert_eq!(world.read(open, 0).await.0, noise(50_000));
+}
+
+#[tokio::test]
+async fn while_the_clock_is_ahead_of_the_time_that_passed_no_log_goes_for_that() {
+    let (keep_for, expire_every) = (Duration::ZERO, Duration::from_millis(20));
+    let world = World::start(LogLimits { keep_for, expire_every, ..eager() }).await;
+    let (young, old) = (attempt(0), attempt(1));
+    for log in [young, old] {
+        write(&world, log, 50_000).await;
+    }
+    let began = Instant::now();
+    let stored = loop {
+        if let Some(stored) = world.store.get(keys::TIME_FOR_LOGS).await.unwrap() {
+            break stored;
+        }
+        assert!(began.elapsed() < DEADLINE, "it is not stored how late it is");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    // As if the clock had jumped ahead by a day since it was looked at.
+    let mut stored: serde_json::Value = serde_json::from_slice(&stored).unwrap();
+    let day_before = Timestamp::now() - Duration::from_hours(24);
+    stored["believed"] = day_before.to_string().into();
+    let put = async |world: &World, write| {
+        let writer = world.store.enlist("test").await.unwrap();
+        assert_eq!(writer.commit(vec![write]).await, Commit::Done);
+    };
+    let earlier = stored.to_string().into();
+    put(&world, Write::Put(keys::TIME_FOR_LOGS.to_owned(), earlier)).await;
+    let world = world.restart().await;
+    close(&world, young).await;
+    let (cut, left_out) = (String::new(), None);
+    let end = End { size: 50_000, crc: crc(&noise(50_000)), cut, left_out };
+    let two_days_before = day_before - Duration::from_hours(24);
+    put(&world, index::closed(old, end, two_days_before)).await;
+    // The young one is looked at before the old one, which goes.
+    while world.objects().len() > 1 {
+        assert!(began.elapsed() < DEADLINE, "{:?}", world.objects());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.read(young, 0).await.0, noise(50_000));
+    world.logs.open(old, Wanted::default(), 50_000).await.unwrap_err();
 }

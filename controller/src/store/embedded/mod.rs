@@ -4,6 +4,7 @@
 //! blocking threads. After an I/O error redb answers nothing more until the file is opened again; that is for the
 //! store's actor, which drops this and asks [`EmbeddedOpener`] for another.
 
+mod mark;
 mod open;
 mod overlay;
 pub(crate) mod room;

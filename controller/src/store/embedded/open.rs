@@ -3,7 +3,7 @@
 //! A new file is made under another name and renamed when it is whole, so that a crash on the first start leaves
 //! nothing that the second would have to refuse. Who makes it holds its lock all the while.
 
-use super::{super::backend, ENTRIES, Embedded, overlay::Overlay, room};
+use super::{super::backend, ENTRIES, Embedded, mark, overlay::Overlay, room};
 use crate::store::{
     backend::{Backend, OpenError, Opener, SCHEMA_VERSION},
     keys,
@@ -22,11 +22,10 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
 const FILE: &str = "octavius.redb";
 const UNFINISHED: &str = "octavius.redb.new";
-/// Says that the store beside it is ours, and of which schema.
-const MARK: &str = "octavius.schema";
 const UNREADABLE: &str = "its file could not be read";
 /// redb's own default is 1 GiB. What falls out of it is mostly in the kernel's cache of the file.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -134,28 +133,18 @@ fn open_existing(folder: &Path, file: &Path) -> Result<Database, OpenError> {
     match builder(folder).open_read_only(file) {
         Ok(database) => check_schema(folder, &database)?,
         // It was not closed properly, and the check of a large one takes its time: once is enough for one that is ours.
-        Err(DatabaseError::RepairAborted) if is_marked(folder) => {}
+        Err(DatabaseError::RepairAborted) if mark::counts_for(folder, file) => {}
         Err(DatabaseError::RepairAborted) => check_in_memory(folder, file)?,
         Err(error) => return Err(refused(folder, error)),
     }
     let database = builder(folder).open(file).map_err(|error| refused(folder, error))?;
     check_schema(folder, &database)?; // whoever put another file there meanwhile
-    mark(folder);
-    Ok(database)
-}
-
-/// Whether the store here was opened by us before. Without the mark it only takes longer to know whose it is.
-fn is_marked(folder: &Path) -> bool {
-    let mark = std::fs::read_to_string(folder.join(MARK));
-    mark.is_ok_and(|schema| schema == SCHEMA_VERSION.to_string())
-}
-
-fn mark(folder: &Path) {
-    if !is_marked(folder)
-        && let Err(error) = std::fs::write(folder.join(MARK), SCHEMA_VERSION.to_string())
-    {
-        tracing::warn!(file = MARK, %error, "the store is not marked: after a crash its start takes longer");
+    match identify(&database, || room::full(folder, false).is_none()) {
+        Ok(Some(id)) => mark::put(folder, id),
+        Ok(None) => {}
+        Err(error) => return Err(refused_table(folder, error)),
     }
+    Ok(database)
 }
 
 /// Tells whose a store is that was not closed properly. That can be told after a repair alone: of what is here in memory.
@@ -197,10 +186,11 @@ fn create(folder: &Path, file: &Path) -> Result<Database, OpenError> {
     let made = redb::backends::FileBackend::new(made).map_err(|error| refused(folder, error))?;
     let database =
         builder(folder).create_with_backend(made).map_err(|error| refused(folder, error))?;
-    write_schema(&database).map_err(|error| away(folder, "its first write failed", &error))?;
+    let first = write_schema(&database);
+    let id = first.map_err(|error| away(folder, "its first write failed", &error))?;
     std::fs::rename(&unfinished, file).map_err(failed("its file could not be renamed"))?;
     sync_folder(folder).map_err(failed("its folder could not be synced"))?;
-    mark(folder);
+    mark::put(folder, id);
     Ok(database)
 }
 
@@ -220,11 +210,34 @@ fn read_schema(database: &impl ReadableDatabase) -> Result<Option<Vec<u8>>, redb
     Ok(entries.get(keys::SCHEMA)?.map(|found| found.value().to_vec()))
 }
 
-fn write_schema(database: &Database) -> Result<(), redb::Error> {
+/// Makes a store of nothing; its id.
+fn write_schema(database: &Database) -> Result<Uuid, redb::Error> {
     let first = database.begin_write()?;
-    let version = SCHEMA_VERSION.to_string();
-    first.open_table(ENTRIES)?.insert(keys::SCHEMA, version.as_bytes())?;
-    Ok(first.commit()?)
+    let (version, id) = (SCHEMA_VERSION.to_string(), Uuid::new_v4());
+    let mut entries = first.open_table(ENTRIES)?;
+    entries.insert(keys::SCHEMA, version.as_bytes())?;
+    entries.insert(keys::STORE_ID, id.to_string().as_bytes())?;
+    drop(entries);
+    first.commit()?;
+    Ok(id)
+}
+
+/// The store's id. One of an earlier version gets one where there is room; none: not yet.
+fn identify(
+    database: &Database,
+    has_room: impl FnOnce() -> bool,
+) -> Result<Option<Uuid>, redb::Error> {
+    let known = {
+        let entries = database.begin_read()?.open_table(ENTRIES)?;
+        entries.get(keys::STORE_ID)?.and_then(|id| Uuid::try_parse_ascii(id.value()).ok())
+    };
+    if known.is_some() || !has_room() {
+        return Ok(known);
+    }
+    let (write, id) = (database.begin_write()?, Uuid::new_v4());
+    write.open_table(ENTRIES)?.insert(keys::STORE_ID, id.to_string().as_bytes())?;
+    write.commit()?;
+    Ok(Some(id))
 }
 
 fn in_use(folder: &Path) -> OpenError {

@@ -59,19 +59,76 @@ async fn a_new_store_is_for_its_owner_alone_and_has_its_schema_version() {
 
 #[tokio::test]
 async fn a_store_that_was_killed_is_opened_with_its_mark_and_without() {
-    const FILES: [&str; 2] = ["octavius.redb", "octavius.schema"];
     let folder = tempfile::tempdir().unwrap();
     let _running = open(folder.path()).await.unwrap();
-    for files in [&FILES[..], &FILES[..1]] {
-        let killed = tempfile::tempdir().unwrap();
-        for name in files {
-            fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
-        }
+    for files in [&[STORE, MARK][..], &[STORE]] {
+        let killed = killed(folder.path(), files);
+        let counts = super::mark::counts_for(killed.path(), &file(&killed));
+        assert_eq!(counts, files.len() == 2);
         let opened = open(killed.path()).await.unwrap();
         let schema = opened.range(Range::key(keys::SCHEMA)).await.unwrap();
         assert_eq!(schema.entries[0].value, Bytes::from("1"));
-        assert!(killed.path().join(FILES[1]).exists(), "it is not marked");
+        assert!(super::mark::counts_for(killed.path(), &file(&killed)), "it is not marked");
     }
+}
+
+const STORE: &str = "octavius.redb";
+const MARK: &str = "octavius.schema";
+
+/// What is in a folder after its process was killed: the files as they are, never closed.
+fn killed(folder: &Path, files: &[&str]) -> TempDir {
+    let killed = tempfile::tempdir().unwrap();
+    for name in files {
+        fs::copy(folder.join(name), killed.path().join(name)).unwrap();
+    }
+    killed
+}
+
+/// A redb store of another program, in a folder of its own, that is open.
+fn of_another_program() -> (TempDir, redb::Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let other = redb::Database::create(file(&folder)).unwrap();
+    let write = other.begin_write().unwrap();
+    let table = redb::TableDefinition::<u64, u64>::new("theirs");
+    write.open_table(table).unwrap().insert(1, 1).unwrap();
+    write.commit().unwrap();
+    (folder, other)
+}
+
+#[tokio::test]
+async fn the_mark_of_one_store_does_not_count_for_another_which_is_left_alone() {
+    let ours = tempfile::tempdir().unwrap();
+    let _running = open(ours.path()).await.unwrap();
+    let (theirs, _open) = of_another_program();
+    let mark = fs::read_to_string(ours.path().join(MARK)).unwrap();
+    // That of our own store, and that of an earlier version.
+    for mark in [mark.as_str(), "1", "1 ", ""] {
+        let folder = killed(theirs.path(), &[STORE]);
+        fs::write(folder.path().join(MARK), mark).unwrap();
+        let error = refusal(&folder).await;
+        assert!(error.to_string().contains("another program made it"), "`{mark}`: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_gets_an_id_and_a_mark_that_counts_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = open(folder.path()).await.unwrap();
+    let mark = || fs::read_to_string(folder.path().join(MARK)).unwrap();
+    let first = mark();
+    let id = running.range(Range::key(keys::STORE_ID)).await.unwrap().entries[0].value.clone();
+    assert_eq!(first.as_bytes(), [b"1 ", &id[..]].concat());
+    let gone = Write::Delete(keys::STORE_ID.to_owned());
+    let deleted = running.commit(Transaction::new(vec![], vec![gone]).unwrap()).await;
+    assert_eq!(deleted, Ok(Outcome::Done));
+    drop(running);
+    let running = open(folder.path()).await.unwrap();
+    let second = mark();
+    assert_ne!(second, first);
+    assert!(super::mark::counts_for(folder.path(), &file(&folder)));
+    drop(running);
+    drop(open(folder.path()).await.unwrap());
+    assert_eq!(mark(), second, "it is the same store");
 }
 
 #[tokio::test]
@@ -143,12 +200,7 @@ async fn a_store_that_is_gone_is_not_replaced_by_an_empty_one() {
 
 #[tokio::test]
 async fn a_redb_file_of_another_program_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let other = redb::Database::create(file(&folder)).unwrap();
-    let write = other.begin_write().unwrap();
-    let table = redb::TableDefinition::<u64, u64>::new("theirs");
-    write.open_table(table).unwrap().insert(1, 1).unwrap();
-    write.commit().unwrap();
+    let (folder, other) = of_another_program();
     drop(other);
     let text = open(folder.path()).await.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("octavius.redb` is not a usable store of Octavius"), "{text}");

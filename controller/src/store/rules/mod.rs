@@ -155,7 +155,7 @@ impl<R> Queue<R> {
         for write in decision {
             match write.key() {
                 "" => return Err(Refusal::EmptyKey),
-                key @ (keys::SEQUENCE | keys::SCHEMA) => {
+                key @ (keys::SEQUENCE | keys::SCHEMA | keys::STORE_ID) => {
                     return Err(Refusal::Reserved(key.to_owned()));
                 }
                 _ => writes.add(write),
