@@ -29,7 +29,7 @@ pub use supervisor::supervise;
 
 use self::{
     clock::Pauses,
-    folder::{Allowed, During, Folder},
+    folder::{Allowed, During, Folder, Kept},
     looks::{Followed, looks, looks_at_logs},
     removal::TRASH,
     rules::ending::Wish,
@@ -357,21 +357,21 @@ fn prepare(
         }
         made.during(|| format!("preparing `{}`", folder.path().display()))?;
     }
-    let (mut kept, allowed) = folder.work()?;
-    if work.epoch < kept.epoch {
+    let mut kept: Kept = folder.kept()?;
+    if work.epoch < kept.work.epoch {
         return Err(RunnerError::Refused(format!(
             "attempt {} is held under epoch {}, and {} is older: its lease has ended",
-            work.attempt, kept.epoch, work.epoch
+            work.attempt, kept.work.epoch, work.epoch
         )));
     }
-    if work.epoch > kept.epoch {
-        kept.epoch = work.epoch;
-        folder.replace_work(&kept, allowed)?;
+    if work.epoch > kept.work.epoch {
+        kept.work.epoch = work.epoch;
+        folder.replace_work(&kept)?;
     }
     // Each time: the one who renamed it may have died before it was synced.
     let parent = folder.path().parent().unwrap_or(folder.path());
     durable::sync_folder(parent).during(|| format!("syncing `{}`", parent.display()))?;
-    folder.identity()
+    Ok(kept.identity)
 }
 
 /// What [`Runner::find`] does with the files. One damaged folder does not hide the others.

@@ -13,7 +13,7 @@ mod program;
 
 use super::{
     clock::{self, Pauses},
-    folder::{During, Folder, Started},
+    folder::{During, Folder, Kept, Started},
     hidden, processes,
     rules::ending::{Ending, Order, Seen, Status, Wish},
 };
@@ -114,8 +114,8 @@ impl Supervisor {
             return folder.write_exit(never_ran(ExitCause::Stopped));
         }
         set_child_subreaper(Some(getpid())).during(|| "becoming the subreaper".to_owned())?;
-        let (work, allowed) = folder.work()?;
-        let log = Log::create(&folder, allowed.spool_max)?;
+        let Kept { work, allowed, .. } = folder.kept()?;
+        let log = Log::new(&folder, allowed.spool_max);
         let control = open_control(&folder)?;
         let start = clock::since_boot();
         if !folder.mark_started(&this_process(start))? {
