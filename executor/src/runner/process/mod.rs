@@ -213,7 +213,11 @@ impl Runner for ProcessRunner {
         let deadline = Instant::now() + START_PATIENCE;
         for pause in Pauses::new(Duration::from_millis(2), Duration::from_millis(50)) {
             let ended = child.try_wait().during(|| "looking at a supervisor".to_owned())?;
-            let state = self.with(attempt, |f| Ok((f.is_started() || f.has_exit(), f.is_kept()?)));
+            let state = self.with(attempt, move |folder| {
+                let began = folder.is_started() || folder.has_exit();
+                // Whether another one is there counts only once this one has left.
+                Ok((began, ended.is_some() && folder.is_kept()?))
+            });
             match (state.await?, ended) {
                 ((true, _), _) => break,
                 // It left because another one was there already: that one says it soon.
