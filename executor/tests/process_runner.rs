@@ -17,6 +17,7 @@ use std::{
     fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
+    process::Stdio,
     sync::Arc,
     time::Duration,
 };
@@ -221,6 +222,19 @@ async fn a_second_supervisor_of_one_attempt_does_nothing() {
         assert_eq!(runner.look(attempt).await.unwrap(), before);
         assert_eq!(suite::whole_log(&runner, attempt, 99).await, b"ran\n");
     }
+}
+
+/// Once it is about to start the program, and once it has: who listens looks into the folder then.
+#[tokio::test]
+async fn a_supervisor_says_when_there_is_something_to_see() {
+    let machine = Machine::new();
+    let (runner, work) = (machine.real(), suite::script("echo ran"));
+    runner.prepare(&work).await.unwrap();
+    let mut supervisor = tokio::process::Command::new(env!("CARGO_BIN_EXE_executor"));
+    supervisor.arg("supervise").arg(machine.folder(work.attempt)).stdin(Stdio::null());
+    let said = supervisor.output().await.unwrap();
+    assert_eq!((said.status.code(), &said.stdout[..]), (Some(0), &b".."[..]));
+    assert_eq!(suite::whole_log(&runner, work.attempt, 99).await, b"ran\n");
 }
 
 #[tokio::test]

@@ -23,16 +23,17 @@ mod processes;
 mod removal;
 mod rules;
 mod supervisor;
+mod wakes;
 
 pub(crate) use rules::chunks::SPAN as LOG_PIECE_SPAN;
 pub use supervisor::supervise;
 
 use self::{
-    clock::Pauses,
     folder::{Allowed, During, Folder, Kept},
-    looks::{Followed, looks, looks_at_logs},
+    looks::{Followed, looks_at_logs},
     removal::TRASH,
     rules::ending::Wish,
+    wakes::Wakes,
 };
 use super::{Found, Identity, LogPiece, Phase, Runner, RunnerError, Work};
 use crate::configuration::LEAST_SPOOL;
@@ -65,6 +66,9 @@ const MAKING: &str = ".making-";
 /// How long a supervisor may take until it says that it is about to start the program.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long until its folder is looked at, if nothing is heard of a supervisor that was just started.
+const UNHEARD_START: Duration = Duration::from_millis(50);
+
 /// How a supervisor is started: our own binary, with the arguments that make it call [`supervise`]. The attempt's
 /// folder is added as the last one.
 #[derive(Clone, Debug)]
@@ -88,6 +92,7 @@ pub struct ProcessRunner {
     preparing: [Arc<Mutex<()>>; 64],
     /// So many logs are followed at present.
     followed: AtomicU32,
+    wakes: Wakes,
 }
 
 impl ProcessRunner {
@@ -128,6 +133,7 @@ impl ProcessRunner {
             instance: Uuid::new_v4(),
             preparing: std::array::from_fn(|_| Arc::default()),
             followed: AtomicU32::new(0),
+            wakes: Wakes::default(),
         })
     }
 
@@ -209,26 +215,24 @@ impl Runner for ProcessRunner {
                 spawn(&command, folder, &secrets).map(Some)
             })
             .await?;
-        let Some(mut child) = child else { return Ok(()) };
+        let Some(child) = child else { return Ok(()) };
+        let mut wake = self.wakes.listen(attempt, child);
         let deadline = Instant::now() + START_PATIENCE;
-        for pause in Pauses::new(Duration::from_millis(2), Duration::from_millis(50)) {
-            let ended = child.try_wait().during(|| "looking at a supervisor".to_owned())?;
+        loop {
+            wake.pause(UNHEARD_START).await;
+            let ended = wake.ended();
             let state = self.with(attempt, move |folder| {
                 let began = folder.is_started() || folder.has_exit();
                 // Whether another one is there counts only once this one has left.
                 Ok((began, ended.is_some() && folder.is_kept()?))
             });
             match (state.await?, ended) {
-                ((true, _), _) => break,
+                ((true, _), _) => return Ok(()),
                 // It left because another one was there already: that one says it soon.
                 ((false, true), Some(_)) | ((false, _), None) if Instant::now() < deadline => {}
                 ((false, _), ended) => return Err(self.not_started(attempt, ended)),
             }
-            tokio::time::sleep(pause).await;
         }
-        // So that the system forgets it when it ends.
-        tokio::spawn(async move { child.wait().await });
-        Ok(())
     }
 
     async fn wait(
@@ -238,13 +242,14 @@ impl Runner for ProcessRunner {
         within: Duration,
     ) -> Result<Phase, RunnerError> {
         let deadline = Instant::now() + within;
-        for pause in looks() {
+        let mut wake = self.wakes.of(attempt); // before the first look
+        for pause in wake.pauses() {
             let phase = self.with(attempt, Folder::phase).await?;
             let left = deadline.saturating_duration_since(Instant::now());
             if phase != *seen || left.is_zero() {
                 return Ok(phase);
             }
-            tokio::time::sleep(pause.min(left)).await;
+            wake.pause(pause.min(left)).await;
         }
         Ok(seen.clone())
     }
@@ -412,6 +417,6 @@ fn spawn(
     let mut supervisor = tokio::process::Command::new(&command.program);
     supervisor.args(&command.arguments).arg(folder.path());
     supervisor.env_clear().current_dir("/");
-    supervisor.stdin(hidden::input(secrets)?).stdout(Stdio::null()).stderr(errors);
+    supervisor.stdin(hidden::input(secrets)?).stdout(Stdio::piped()).stderr(errors);
     supervisor.spawn().during(|| format!("starting the supervisor `{}`", command.program.display()))
 }

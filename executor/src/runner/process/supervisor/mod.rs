@@ -82,6 +82,12 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{} {text}", clock::wall());
 }
 
+/// Wakes the executor, if that is still there: there is something to see in the folder.
+fn say() {
+    // A hint, which nothing hangs on.
+    let _ = rustix::io::write(io::stdout(), b".");
+}
+
 /// A program that runs.
 struct Supervisor {
     folder: Folder,
@@ -121,6 +127,7 @@ impl Supervisor {
         if !folder.mark_started(&this_process(start))? {
             return Ok(());
         }
+        say();
         // From here on nobody starts the program again: whatever fails has to be written down.
         let program::Started { pid, output, way } = match program::start(&folder) {
             Ok(started) => started,
@@ -216,6 +223,7 @@ impl Supervisor {
         if runs && let Err(error) = self.folder.mark_running() {
             complain(&error.to_string());
         }
+        say();
     }
 
     /// Takes what the pipe holds, in a bounded number of reads.
