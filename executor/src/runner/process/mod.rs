@@ -268,10 +268,12 @@ impl Runner for ProcessRunner {
         let (place, most) = (follow::place(cursor)?, most.max(1));
         let deadline = Instant::now() + within;
         let _followed = Followed::new(&self.followed);
+        let mut wake = self.wakes.of(attempt);
         for pause in looks_at_logs(self.followed.load(Relaxed)) {
+            let is_kept = wake.is_kept();
             let look = self.with(attempt, move |folder| {
                 // In this order: what is over before a look at the log is over with all of its log.
-                let over = matches!(folder.phase()?, Phase::Ended(_) | Phase::Vanished);
+                let over = !is_kept && matches!(folder.phase()?, Phase::Ended(_) | Phase::Vanished);
                 Ok((over, follow::read(folder, place, most)?))
             });
             let (over, piece) = look.await?;
@@ -279,7 +281,7 @@ impl Runner for ProcessRunner {
             if piece.is_some() || over || left.is_zero() {
                 return Ok(piece);
             }
-            tokio::time::sleep(pause.min(left)).await;
+            wake.pause(pause.min(left)).await;
         }
         Ok(None)
     }

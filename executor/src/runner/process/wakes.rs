@@ -70,6 +70,11 @@ impl Wake {
         if self.0.is_some() { Pauses::new(UNHEARD, UNHEARD) } else { looks() }
     }
 
+    /// Whether the supervisor is heard and has not ended: then its attempt is not over, or this is woken once more.
+    pub(super) fn is_kept(&self) -> bool {
+        self.0.is_some() && self.ended().is_none()
+    }
+
     /// How the supervisor has ended, if that was heard.
     pub(super) fn ended(&self) -> Option<ExitStatus> {
         *self.0.as_ref()?.borrow()
@@ -111,12 +116,13 @@ mod tests {
         let begun = tokio::time::Instant::now();
         stdin.write_all(b"go on\n").await.unwrap();
         first.pause(LONG).await;
-        assert_eq!(first.ended(), None);
+        assert!(first.is_kept());
         let mut second = wakes.of(attempt);
         stdin.write_all(b"end\n").await.unwrap();
         for wake in [&mut first, &mut second] {
             wake.pause(LONG).await;
             assert_eq!(wake.ended().unwrap().code(), Some(3));
+            assert!(!wake.is_kept());
         }
         assert!(begun.elapsed() < LONG, "nobody was woken");
         assert!(wakes.of(attempt).0.is_none(), "what has ended is kept");
