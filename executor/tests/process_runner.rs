@@ -11,9 +11,16 @@ use octavius_executor::runner::{
     process::{ProcessRunner, SupervisorCommand},
     suite::{self, Place},
 };
-use octavius_protocol::id::AttemptId;
+use octavius_protocol::id::{AttemptId, Epoch};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -217,6 +224,19 @@ async fn a_second_supervisor_of_one_attempt_does_nothing() {
     }
 }
 
+/// Once it is about to start the program, and once it has: who listens looks into the folder then.
+#[tokio::test]
+async fn a_supervisor_says_when_there_is_something_to_see() {
+    let machine = Machine::new();
+    let (runner, work) = (machine.real(), suite::script("echo ran"));
+    runner.prepare(&work).await.unwrap();
+    let mut supervisor = tokio::process::Command::new(env!("CARGO_BIN_EXE_executor"));
+    supervisor.arg("supervise").arg(machine.folder(work.attempt)).stdin(Stdio::null());
+    let said = supervisor.output().await.unwrap();
+    assert_eq!((said.status.code(), &said.stdout[..]), (Some(0), &b".."[..]));
+    assert_eq!(suite::whole_log(&runner, work.attempt, 99).await, b"ran\n");
+}
+
 #[tokio::test]
 async fn its_time_is_up_though_no_executor_is_there() {
     let machine = Machine::new();
@@ -349,6 +369,37 @@ async fn a_prepare_that_fails_leaves_nothing_behind() {
     // And nothing stands in the way of the next one.
     fs::remove_file(machine.folder(work.attempt)).unwrap();
     runner.prepare(&work).await.unwrap();
+}
+
+/// It kept the name and the lock in files of their own.
+#[tokio::test]
+async fn what_the_version_before_prepared_is_gone_on_with() {
+    let machine = Machine::new();
+    let (runner, work) = (machine.real(), suite::script("echo ran; exec sleep 300"));
+    runner.prepare(&work).await.unwrap();
+    let folder = machine.folder(work.attempt);
+    let json = fs::read(folder.join("work.json")).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    json.as_object_mut().unwrap().remove("identity").unwrap();
+    json["format"] = 1.into();
+    fs::write(folder.join("work.json"), json.to_string()).unwrap();
+    fs::write(folder.join("identity"), "its name").unwrap();
+    let lock = File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let found = runner.look(work.attempt).await.unwrap();
+    assert_eq!((&found.identity.0[..], found.phase), ("its name", Phase::Going));
+    lock.unlock().unwrap();
+    assert_eq!(runner.look(work.attempt).await.unwrap().phase, Phase::Prepared);
+    let newer = Work { epoch: Epoch(work.epoch.0 + 1), ..work.clone() };
+    assert_eq!(runner.prepare(&newer).await.unwrap().0, "its name");
+    fs::remove_file(folder.join("identity")).unwrap(); // by now it is where it belongs
+    suite::start(&runner, &newer).await;
+    suite::log_with(&runner, work.attempt, "ran").await;
+    assert!(lock.try_lock().is_err(), "its supervisor holds another lock than who looks for it");
+    machine.destroy_keeper(work.attempt).await;
+    let gone = runner.wait(work.attempt, &Phase::Running, suite::SOON).await.unwrap();
+    assert_eq!(gone, Phase::Vanished);
+    runner.remove(work.attempt).await.unwrap();
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ pub(super) struct Driver {
     wishes: watch::Receiver<Wishes>,
     moved: mpsc::Sender<Moved>,
     lease: watch::Sender<LeaseName>,
+    is_new: bool,
     told: Option<(LeaseName, HeldPhase)>,
     stop_reason: Option<String>,
     arrived: Option<WholeLog>,
@@ -81,6 +82,11 @@ impl Begin {
         self.facts().held()
     }
 
+    /// Whether the controller has nothing of its log, because as far as it knows nothing of it was prepared before.
+    fn is_new(&self) -> bool {
+        matches!(self, Self::Granted(grant) if grant.identity.is_none())
+    }
+
     fn facts(&self) -> Facts {
         match self {
             Self::Granted(grant) => Facts::granted(grant),
@@ -104,6 +110,7 @@ impl Driver {
             wishes,
             moved,
             lease: watch::Sender::new(begin.lease()),
+            is_new: begin.is_new(),
             told: None,
             stop_reason: None,
             arrived: None,
@@ -115,7 +122,8 @@ impl Driver {
 
     /// Goes on until the attempt is no longer held here.
     pub(super) async fn run(mut self) {
-        let (shipper, mut shipping) = Shipper::new(self.tools.clone(), self.lease.subscribe());
+        let (shipper, mut shipping) =
+            Shipper::new(self.tools.clone(), self.lease.subscribe(), self.is_new);
         tokio::select! {
             () = self.steps(&mut shipping) => {}
             never = shipper.run() => match never {},

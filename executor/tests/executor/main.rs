@@ -34,6 +34,15 @@ async fn a_grant_is_run_told_shown_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_a_program_that_says_nothing_costs_no_call() {
+    let world = World::start().await;
+    let id = world.controller.grant(world.shell(":")).await;
+    world.ends_with_success(&id, "").await;
+    let callers = world.controller.with(|state| state.callers.clone()).await;
+    assert!(callers.contains_key("Attend") && !callers.contains_key("Append"), "{callers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_may_be_lost_and_each_byte_arrives_once() {
     let world = World::start().await;
     let all = ["Register", "Attend", "Poll", "Prepared", "Running", "Append", "Ended"];

@@ -3,6 +3,7 @@
 //! One append is in flight at a time; what is written meanwhile goes with the next, and there is at least
 //! `COALESCE` between two, so that a program that writes line by line does not cost a call for each. Nothing is
 //! kept here: the runner has the bytes until they are acknowledged, and each restart asks the controller where it is.
+//! Of a log that is new nothing is there, and nothing is asked.
 
 pub mod rules;
 
@@ -118,6 +119,7 @@ pub(super) struct Shipper {
     backoff: Backoff,
     missing: u32,
     last_append: Option<Instant>,
+    is_new: bool,
 }
 
 /// What came of sending.
@@ -139,8 +141,13 @@ enum Passed {
 }
 
 impl Shipper {
-    /// A shipper that waits for its first wish.
-    pub(super) fn new(tools: Arc<Tools>, lease: watch::Receiver<LeaseName>) -> (Self, Shipping) {
+    /// A shipper that waits for its first wish, of a log of which the controller has nothing if it `is_new`. Where it has
+    /// something after all, its answer to the first append says so.
+    pub(super) fn new(
+        tools: Arc<Tools>,
+        lease: watch::Receiver<LeaseName>,
+        is_new: bool,
+    ) -> (Self, Shipping) {
         let (target, wanted) = watch::channel(None);
         let (shipped, seen) = watch::channel(None);
         let (reached, last) = watch::channel((0, 0)); // the CRC-64/XZ of no bytes is 0
@@ -154,13 +161,14 @@ impl Shipper {
             backoff: Backoff::default(),
             missing: 0,
             last_append: None,
+            is_new,
         };
         (shipper, Shipping { target, shipped: seen, reached: last })
     }
 
     /// Sends for ever: it ends by being dropped.
     pub(super) async fn run(mut self) -> Infallible {
-        let mut round = None;
+        let mut round = self.is_new.then_some(0);
         loop {
             let target = present(&mut self.target, |_| true).await;
             let mut closed = false;

@@ -2,23 +2,25 @@
 //!
 //! | name | what |
 //! | --- | --- |
-//! | `work.json` | what to run, and under which epoch |
+//! | the folder itself | locked by the supervisor as long as it lives; that and nothing else says that it does |
+//! | `work.json` | what to run, under which epoch, and the name that the attempt's folder has for ever: a UUID |
 //! | `secrets` | the names of its secrets, a line each, if it has any; their values are in no file |
-//! | `identity` | the name that the attempt's folder has for ever: a UUID |
-//! | `lock` | held by the supervisor as long as it lives; that and nothing else says that it does |
 //! | `started` | the program was, or is about to be, started: it never will be again |
-//! | `running` | the program was started: what runs is it. For who looks, nothing is decided by it |
+//! | `running` | another name of `started`: the program was started, what runs is it. For who looks, nothing is decided by it |
 //! | `stop` | somebody wants it to end |
 //! | `control` | a FIFO that wakes the supervisor; what it is to do stands in `stop` |
 //! | `not_started` | why the program could not be started |
 //! | `exit` | how it ended; the last that the supervisor writes |
-//! | `log`, `log.times` | what the program wrote, and when |
+//! | `log`, `log.times` | what the program wrote, and when, if it wrote anything |
 //! | `supervisor.log` | what the supervisor has to say about itself |
 //! | `work/` | the program's working folder |
+//!
+//! So few files, because making and deleting them is a good part of what a short attempt costs. The version before kept
+//! the name in a file `identity`, and locked a file `lock`: an attempt that it prepared is gone on with so.
 
 mod work;
 
-pub(super) use work::Allowed;
+pub(super) use work::{Allowed, Kept};
 
 use super::{
     durable,
@@ -28,7 +30,7 @@ use crate::runner::{Exit, ExitCause, Found, Identity, Phase, RunnerError, Work};
 use octavius_protocol::secret::SecretValues;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -136,9 +138,9 @@ impl Folder {
     pub(super) fn fill(&self, work: &Work, allowed: Allowed) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(&self.path)?;
         DirBuilder::new().mode(0o700).create(self.work_path())?;
-        durable::put(&self.path, IDENTITY, Uuid::new_v4().to_string().as_bytes())?;
-        durable::put(&self.path, LOCK, b"")?;
-        durable::put(&self.path, WORK, &encode(work, allowed)?)?;
+        let identity = Identity(Uuid::new_v4().to_string());
+        let kept = Kept { work: work.clone(), allowed, identity };
+        durable::put(&self.path, WORK, &encode(&kept)?)?;
         let names: String = work
             .secrets
             .iter()
@@ -153,12 +155,15 @@ impl Folder {
         durable::sync_folder(&self.path)
     }
 
-    /// What to run, and what it may have.
-    pub(super) fn work(&self) -> Result<(Work, Allowed), RunnerError> {
+    /// What to run, what it may have, and the folder's name.
+    pub(super) fn kept(&self) -> Result<Kept, RunnerError> {
         let file: WorkFile = self.read_json(WORK)?;
-        let (work, allowed) = file.decoded(&self.path.join(WORK))?;
-        let secrets = self.secrets()?.is_empty().then(SecretValues::default);
-        Ok((Work { secrets, ..work }, allowed))
+        let mut kept = file.decoded(&self.path.join(WORK), || {
+            let text = fs::read_to_string(self.path.join(IDENTITY));
+            Ok(Identity(text.during(|| self.doing("reading", IDENTITY))?))
+        })?;
+        kept.work.secrets = self.secrets()?.is_empty().then(SecretValues::default);
+        Ok(kept)
     }
 
     /// The names of the secrets that the program wants: the same under every epoch.
@@ -173,21 +178,15 @@ impl Folder {
     }
 
     /// Puts other work in place of the one that is kept.
-    pub(super) fn replace_work(&self, work: &Work, allowed: Allowed) -> Result<(), RunnerError> {
-        let bytes = encode(work, allowed).during(|| self.doing("encoding", WORK))?;
+    pub(super) fn replace_work(&self, kept: &Kept) -> Result<(), RunnerError> {
+        let bytes = encode(kept).during(|| self.doing("encoding", WORK))?;
         durable::replace(&self.path, WORK, &bytes).during(|| self.doing("writing", WORK))
-    }
-
-    /// The name that the folder has for ever.
-    pub(super) fn identity(&self) -> Result<Identity, RunnerError> {
-        let text = fs::read_to_string(self.path.join(IDENTITY));
-        Ok(Identity(text.during(|| self.doing("reading", IDENTITY))?))
     }
 
     /// All that is known of the attempt.
     pub(super) fn found(&self) -> Result<Found, RunnerError> {
-        let (work, _) = self.work()?;
-        Ok(Found { work, identity: self.identity()?, phase: self.phase()? })
+        let Kept { work, identity, .. } = self.kept()?;
+        Ok(Found { work, identity, phase: self.phase()? })
     }
 
     /// How far the attempt is. The order of the looks is explained at [`Facts`].
@@ -211,30 +210,39 @@ impl Folder {
 
     /// Whether somebody holds the lock: a supervisor, or for a moment somebody who makes sure that none comes.
     pub(super) fn is_kept(&self) -> Result<bool, RunnerError> {
-        let file = File::open(self.path.join(LOCK)).during(|| self.doing("opening", LOCK))?;
+        let file = self.at_lock(|path| File::open(path)).during(|| self.locking())?;
         match file.try_lock_shared() {
             // Closing the file is not enough: a process that is just being forked holds it, too.
-            Ok(()) => file.unlock().during(|| self.doing("unlocking", LOCK)).map(|()| false),
+            Ok(()) => file.unlock().during(|| self.locking()).map(|()| false),
             Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(error)) => Err(error).during(|| self.doing("locking", LOCK)),
+            Err(TryLockError::Error(error)) => Err(error).during(|| self.locking()),
         }
     }
 
     /// Takes the lock, if nobody has it. None also if the folder is another one by now.
     pub(super) fn try_lock(&self) -> Result<Option<File>, RunnerError> {
-        let path = self.path.join(LOCK);
-        let file = File::open(&path).during(|| self.doing("opening", LOCK))?;
+        let file = self.at_lock(|path| File::open(path)).during(|| self.locking())?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => {
-                return Err(error).during(|| self.doing("locking", LOCK));
-            }
+            Err(TryLockError::Error(error)) => return Err(error).during(|| self.locking()),
         }
-        let named = fs::metadata(&path).during(|| self.doing("looking at", LOCK))?;
-        let held = file.metadata().during(|| self.doing("looking at", LOCK))?;
-        let same = (named.dev(), named.ino()) == (held.dev(), held.ino());
-        Ok(same.then_some(file))
+        let place = |seen: &Metadata| (seen.dev(), seen.ino());
+        let named = self.at_lock(|path| fs::metadata(path)).during(|| self.locking())?;
+        let held = file.metadata().during(|| self.locking())?;
+        Ok((place(&named) == place(&held)).then_some(file))
+    }
+
+    /// Does something with what is locked: the folder, or the file of one that the version before prepared.
+    fn at_lock<T>(&self, look: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+        match look(&self.path.join(LOCK)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => look(&self.path),
+            looked => looked,
+        }
+    }
+
+    fn locking(&self) -> String {
+        format!("locking `{}`", self.path.display())
     }
 
     /// Writes that the program is started now, by the supervisor that is `keeper`. False: it was already, and must not
@@ -253,9 +261,8 @@ impl Folder {
     /// Writes that the process that was started is the program by now.
     pub(super) fn mark_running(&self) -> Result<(), RunnerError> {
         // Not made to last: after a crash of the machine nothing runs.
-        let mut options = OpenOptions::new();
-        let made = options.write(true).create(true).mode(0o600).open(self.path.join(RUNNING));
-        made.map(drop).during(|| self.doing("writing", RUNNING))
+        let made = fs::hard_link(self.path.join(STARTED), self.path.join(RUNNING));
+        made.during(|| self.doing("writing", RUNNING))
     }
 
     /// Writes why the program could not be started.

@@ -23,16 +23,17 @@ mod processes;
 mod removal;
 mod rules;
 mod supervisor;
+mod wakes;
 
 pub(crate) use rules::chunks::SPAN as LOG_PIECE_SPAN;
 pub use supervisor::supervise;
 
 use self::{
-    clock::Pauses,
-    folder::{Allowed, During, Folder},
-    looks::{Followed, looks, looks_at_logs},
+    folder::{Allowed, During, Folder, Kept},
+    looks::{Followed, looks_at_logs},
     removal::TRASH,
     rules::ending::Wish,
+    wakes::Wakes,
 };
 use super::{Found, Identity, LogPiece, Phase, Runner, RunnerError, Work};
 use crate::configuration::LEAST_SPOOL;
@@ -65,6 +66,9 @@ const MAKING: &str = ".making-";
 /// How long a supervisor may take until it says that it is about to start the program.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long until its folder is looked at, if nothing is heard of a supervisor that was just started.
+const UNHEARD_START: Duration = Duration::from_millis(50);
+
 /// How a supervisor is started: our own binary, with the arguments that make it call [`supervise`]. The attempt's
 /// folder is added as the last one.
 #[derive(Clone, Debug)]
@@ -88,6 +92,7 @@ pub struct ProcessRunner {
     preparing: [Arc<Mutex<()>>; 64],
     /// So many logs are followed at present.
     followed: AtomicU32,
+    wakes: Wakes,
 }
 
 impl ProcessRunner {
@@ -128,6 +133,7 @@ impl ProcessRunner {
             instance: Uuid::new_v4(),
             preparing: std::array::from_fn(|_| Arc::default()),
             followed: AtomicU32::new(0),
+            wakes: Wakes::default(),
         })
     }
 
@@ -209,22 +215,24 @@ impl Runner for ProcessRunner {
                 spawn(&command, folder, &secrets).map(Some)
             })
             .await?;
-        let Some(mut child) = child else { return Ok(()) };
+        let Some(child) = child else { return Ok(()) };
+        let mut wake = self.wakes.listen(attempt, child);
         let deadline = Instant::now() + START_PATIENCE;
-        for pause in Pauses::new(Duration::from_millis(2), Duration::from_millis(50)) {
-            let ended = child.try_wait().during(|| "looking at a supervisor".to_owned())?;
-            let state = self.with(attempt, |f| Ok((f.is_started() || f.has_exit(), f.is_kept()?)));
+        loop {
+            wake.pause(UNHEARD_START).await;
+            let ended = wake.ended();
+            let state = self.with(attempt, move |folder| {
+                let began = folder.is_started() || folder.has_exit();
+                // Whether another one is there counts only once this one has left.
+                Ok((began, ended.is_some() && folder.is_kept()?))
+            });
             match (state.await?, ended) {
-                ((true, _), _) => break,
+                ((true, _), _) => return Ok(()),
                 // It left because another one was there already: that one says it soon.
                 ((false, true), Some(_)) | ((false, _), None) if Instant::now() < deadline => {}
                 ((false, _), ended) => return Err(self.not_started(attempt, ended)),
             }
-            tokio::time::sleep(pause).await;
         }
-        // So that the system forgets it when it ends.
-        tokio::spawn(async move { child.wait().await });
-        Ok(())
     }
 
     async fn wait(
@@ -234,13 +242,14 @@ impl Runner for ProcessRunner {
         within: Duration,
     ) -> Result<Phase, RunnerError> {
         let deadline = Instant::now() + within;
-        for pause in looks() {
+        let mut wake = self.wakes.of(attempt); // before the first look
+        for pause in wake.pauses() {
             let phase = self.with(attempt, Folder::phase).await?;
             let left = deadline.saturating_duration_since(Instant::now());
             if phase != *seen || left.is_zero() {
                 return Ok(phase);
             }
-            tokio::time::sleep(pause.min(left)).await;
+            wake.pause(pause.min(left)).await;
         }
         Ok(seen.clone())
     }
@@ -259,10 +268,12 @@ impl Runner for ProcessRunner {
         let (place, most) = (follow::place(cursor)?, most.max(1));
         let deadline = Instant::now() + within;
         let _followed = Followed::new(&self.followed);
+        let mut wake = self.wakes.of(attempt);
         for pause in looks_at_logs(self.followed.load(Relaxed)) {
+            let is_kept = wake.is_kept();
             let look = self.with(attempt, move |folder| {
                 // In this order: what is over before a look at the log is over with all of its log.
-                let over = matches!(folder.phase()?, Phase::Ended(_) | Phase::Vanished);
+                let over = !is_kept && matches!(folder.phase()?, Phase::Ended(_) | Phase::Vanished);
                 Ok((over, follow::read(folder, place, most)?))
             });
             let (over, piece) = look.await?;
@@ -270,7 +281,7 @@ impl Runner for ProcessRunner {
             if piece.is_some() || over || left.is_zero() {
                 return Ok(piece);
             }
-            tokio::time::sleep(pause.min(left)).await;
+            wake.pause(pause.min(left)).await;
         }
         Ok(None)
     }
@@ -357,21 +368,21 @@ fn prepare(
         }
         made.during(|| format!("preparing `{}`", folder.path().display()))?;
     }
-    let (mut kept, allowed) = folder.work()?;
-    if work.epoch < kept.epoch {
+    let mut kept: Kept = folder.kept()?;
+    if work.epoch < kept.work.epoch {
         return Err(RunnerError::Refused(format!(
             "attempt {} is held under epoch {}, and {} is older: its lease has ended",
-            work.attempt, kept.epoch, work.epoch
+            work.attempt, kept.work.epoch, work.epoch
         )));
     }
-    if work.epoch > kept.epoch {
-        kept.epoch = work.epoch;
-        folder.replace_work(&kept, allowed)?;
+    if work.epoch > kept.work.epoch {
+        kept.work.epoch = work.epoch;
+        folder.replace_work(&kept)?;
     }
     // Each time: the one who renamed it may have died before it was synced.
     let parent = folder.path().parent().unwrap_or(folder.path());
     durable::sync_folder(parent).during(|| format!("syncing `{}`", parent.display()))?;
-    folder.identity()
+    Ok(kept.identity)
 }
 
 /// What [`Runner::find`] does with the files. One damaged folder does not hide the others.
@@ -408,6 +419,6 @@ fn spawn(
     let mut supervisor = tokio::process::Command::new(&command.program);
     supervisor.args(&command.arguments).arg(folder.path());
     supervisor.env_clear().current_dir("/");
-    supervisor.stdin(hidden::input(secrets)?).stdout(Stdio::null()).stderr(errors);
+    supervisor.stdin(hidden::input(secrets)?).stdout(Stdio::piped()).stderr(errors);
     supervisor.spawn().during(|| format!("starting the supervisor `{}`", command.program.display()))
 }

@@ -60,7 +60,7 @@ pub(super) fn stop(folder: &Folder, attempt: AttemptId, wish: Wish) -> Result<()
         clock::pause(pause);
     }
     let source = io::Error::from(ErrorKind::TimedOut);
-    Err(source).during(|| folder.doing("waiting for", "lock"))
+    Err(source).during(|| format!("waiting for the lock of `{}`", folder.path().display()))
 }
 
 /// Removes an attempt, whatever state it is in.

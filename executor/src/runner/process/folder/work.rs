@@ -1,12 +1,15 @@
-//! `work.json`: what is to be run, and what the executor that prepared it allows.
+//! `work.json`: what is to be run, the folder's name, and what the executor that prepared it allows.
 
-use crate::runner::{RunnerError, Work};
+use crate::runner::{Identity, RunnerError, Work};
 use octavius_protocol::id::{AttemptId, Epoch};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 /// The version of what this code writes. One that it does not know is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The version before, of which attempts may still run: the identity is in a file of its own.
+const WITHOUT_IDENTITY: u32 = 1;
 
 /// What an attempt may have of its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +20,21 @@ pub(in crate::runner::process) struct Allowed {
     pub(in crate::runner::process) open_files: Option<u64>,
 }
 
+/// What an attempt's folder was prepared with.
+pub(in crate::runner::process) struct Kept {
+    /// What to run; its secrets are known only if it has none.
+    pub(in crate::runner::process) work: Work,
+    /// What it may have.
+    pub(in crate::runner::process) allowed: Allowed,
+    /// The name that the folder has for ever.
+    pub(in crate::runner::process) identity: Identity,
+}
+
 /// What the file holds. Not to be shown: arguments may be secrets.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WorkFile {
     format: u32,
+    identity: Option<String>,
     attempt: AttemptId,
     epoch: Epoch,
     job: String,
@@ -35,9 +49,13 @@ pub(super) struct WorkFile {
 }
 
 impl WorkFile {
-    /// What the file `path` said. It says nothing of secrets.
-    pub(super) fn decoded(self, path: &Path) -> Result<(Work, Allowed), RunnerError> {
-        if self.format != FORMAT {
+    /// What the file `path` said, which knows nothing of secrets. `beside` is the identity where the file does not have it.
+    pub(super) fn decoded(
+        self,
+        path: &Path,
+        beside: impl FnOnce() -> Result<Identity, RunnerError>,
+    ) -> Result<Kept, RunnerError> {
+        if ![FORMAT, WITHOUT_IDENTITY].contains(&self.format) {
             return Err(RunnerError::Refused(format!(
                 "`{}` has the format {}, and this executor reads {FORMAT}: run it with the version that wrote it",
                 path.display(),
@@ -56,15 +74,19 @@ impl WorkFile {
             timeout: self.timeout_ms.map(Duration::from_millis),
             grace: Duration::from_millis(self.grace_ms),
         };
-        Ok((work, Allowed { spool_max: self.spool_max, open_files: self.open_files }))
+        let allowed = Allowed { spool_max: self.spool_max, open_files: self.open_files };
+        let identity = self.identity.map_or_else(beside, |identity| Ok(Identity(identity)))?;
+        Ok(Kept { work, allowed, identity })
     }
 }
 
 /// The file's bytes.
-pub(super) fn encode(work: &Work, allowed: Allowed) -> io::Result<Vec<u8>> {
+pub(super) fn encode(kept: &Kept) -> io::Result<Vec<u8>> {
+    let Kept { work, allowed, identity } = kept;
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let file = WorkFile {
         format: FORMAT,
+        identity: Some(identity.0.clone()),
         attempt: work.attempt,
         epoch: work.epoch,
         job: work.job.clone(),

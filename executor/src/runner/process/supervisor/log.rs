@@ -3,10 +3,9 @@
 //! A fault of the disk does not stop the program. The file ends where it was full, the last bytes are kept in memory,
 //! tried again at the end, and what is missing is told.
 
-use crate::runner::RunnerError;
 use crate::runner::process::{
     clock,
-    folder::{During, Folder},
+    folder::Folder,
     rules::{
         bound::{Bound, marker, too_long},
         chunks::{Record, record_is_due},
@@ -17,7 +16,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -25,9 +24,11 @@ static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
 /// The log of an attempt while its program runs.
 pub(super) struct Log {
-    file: File,
-    /// None once a record was cut in its middle: none behind it would be found.
-    times: Option<File>,
+    /// What the program wrote.
+    file: Lazy,
+    /// When; not written any more once a record was cut in its middle: none behind it would be found.
+    times: Lazy,
+    times_end: bool,
     most: u64,
     bound: Bound,
     digest: Digest<'static, u64, Table<16>>,
@@ -36,6 +37,33 @@ pub(super) struct Log {
     /// When the last record was due: since boot, and wall clock.
     stamp: Option<(Duration, i64)>,
     fault: Option<io::Error>,
+}
+
+/// A file that is made when it is first written.
+struct Lazy {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Lazy {
+    fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    fn open(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true).mode(0o600).open(&self.path)?
+            }
+        };
+        Ok(self.file.insert(file))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), File::sync_all)
+    }
 }
 
 /// What became of a log.
@@ -50,15 +78,11 @@ pub(super) struct Written {
 
 impl Log {
     /// An empty log that will hold `most` bytes.
-    pub(super) fn create(folder: &Folder, most: u64) -> Result<Self, RunnerError> {
-        let create = |path: &Path| {
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-        };
-        Ok(Self {
-            file: create(&folder.log_path()).during(|| folder.doing("creating", "log"))?,
-            times: Some(
-                create(&folder.times_path()).during(|| folder.doing("creating", "log.times"))?,
-            ),
+    pub(super) fn new(folder: &Folder, most: u64) -> Self {
+        Self {
+            file: Lazy::new(folder.log_path()),
+            times: Lazy::new(folder.times_path()),
+            times_end: false,
             most,
             bound: Bound::new(most),
             digest: CRC.digest(),
@@ -66,7 +90,7 @@ impl Log {
             newline_last: true,
             stamp: None,
             fault: None,
-        })
+        }
     }
 
     /// Takes bytes that the program has just written.
@@ -125,7 +149,7 @@ impl Log {
     fn write(&mut self, bytes: &[u8]) -> usize {
         let mut written = 0;
         while written < bytes.len() && self.fault.is_none() {
-            match self.file.write(&bytes[written..]) {
+            match self.file.open().and_then(|file| file.write(&bytes[written..])) {
                 Ok(0) => self.fault = Some(io::ErrorKind::WriteZero.into()),
                 Ok(more) => written += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -143,16 +167,15 @@ impl Log {
     /// The next bytes were written at `wall`. Before the bytes themselves, so that who sees them sees their time.
     fn record(&mut self, wall: i64) {
         let record = Record { offset: self.size, wall }.to_bytes();
-        if self.times.as_mut().is_some_and(|times| times.write_all(&record).is_err()) {
-            self.times = None;
+        if !self.times_end {
+            let written = self.times.open().and_then(|file| file.write_all(&record));
+            self.times_end = written.is_err();
         }
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.size == 0 {
-            return Ok(()); // the name alone is synced with its folder, by whoever writes `exit`
-        }
-        self.file.sync_all()?;
-        self.times.as_ref().map_or(Ok(()), File::sync_all)
+        // Their names are synced with the folder, by whoever writes `exit`.
+        self.file.sync()?;
+        if self.times_end { Ok(()) } else { self.times.sync() }
     }
 }

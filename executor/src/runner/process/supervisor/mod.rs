@@ -13,7 +13,7 @@ mod program;
 
 use super::{
     clock::{self, Pauses},
-    folder::{During, Folder, Started},
+    folder::{During, Folder, Kept, Started},
     hidden, processes,
     rules::ending::{Ending, Order, Seen, Status, Wish},
 };
@@ -82,6 +82,12 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{} {text}", clock::wall());
 }
 
+/// Wakes the executor, if that is still there: there is something to see in the folder.
+fn say() {
+    // A hint, which nothing hangs on.
+    let _ = rustix::io::write(io::stdout(), b".");
+}
+
 /// A program that runs.
 struct Supervisor {
     folder: Folder,
@@ -114,13 +120,14 @@ impl Supervisor {
             return folder.write_exit(never_ran(ExitCause::Stopped));
         }
         set_child_subreaper(Some(getpid())).during(|| "becoming the subreaper".to_owned())?;
-        let (work, allowed) = folder.work()?;
-        let log = Log::create(&folder, allowed.spool_max)?;
+        let Kept { work, allowed, .. } = folder.kept()?;
+        let log = Log::new(&folder, allowed.spool_max);
         let control = open_control(&folder)?;
         let start = clock::since_boot();
         if !folder.mark_started(&this_process(start))? {
             return Ok(());
         }
+        say();
         // From here on nobody starts the program again: whatever fails has to be written down.
         let program::Started { pid, output, way } = match program::start(&folder) {
             Ok(started) => started,
@@ -216,6 +223,7 @@ impl Supervisor {
         if runs && let Err(error) = self.folder.mark_running() {
             complain(&error.to_string());
         }
+        say();
     }
 
     /// Takes what the pipe holds, in a bounded number of reads.

@@ -5,7 +5,7 @@
 //! that for a program with the set-user-id bit, and it does not hold for the program's own children.)
 
 use crate::runner::process::{
-    folder::{During, Folder},
+    folder::{During, Folder, Kept},
     hidden,
 };
 use crate::runner::{RunnerError, Work};
@@ -146,7 +146,7 @@ fn prepare_process(folder: &Folder) -> Result<Ready, RunnerError> {
     let way = PipeWriter::from(doubled(io::stdout().as_fd())?);
     let output = doubled(io::stderr().as_fd())?;
     let secrets = hidden::take().during(|| "taking the secrets".to_owned())?;
-    let (work, allowed) = folder.work()?;
+    let Kept { work, allowed, .. } = folder.kept()?;
     if let Some(open_files) = allowed.open_files {
         limit_open_files(open_files).during(|| "limiting open files".to_owned())?;
     }
