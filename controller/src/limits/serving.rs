@@ -5,7 +5,7 @@ use crate::{
     configuration::{LEAST_LOG_LIMIT, SHORTEST_PING_DEADLINE},
     grpc::{
         MOST_BYTES, MOST_CALLS, MOST_FOLLOWERS,
-        bound::MESSAGE_WITHIN,
+        bound::{MESSAGE_WITHIN, NOTHING_FOR},
         convert::{USUAL_PAGE, executors as reports},
         executors::LONGEST_POLL,
         peer::{FIRST_CALL_WITHIN, IDLE_FOR, MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE},
@@ -173,11 +173,16 @@ pub(super) fn calls() -> Vec<Limit> {
             "The call is refused by HTTP/2 itself, before anything of it is looked at.",
         ),
         Limit::fixed(
-            "The time that the message of a call takes to come",
+            "The time in which nothing comes of the message of a call",
+            Amount::Time(NOTHING_FOR),
+            Refused("DEADLINE_EXCEEDED", "nothing more of the request came for {}: send it again"),
+        ),
+        Limit::fixed(
+            "The time that the message of a call takes to come, however steadily",
             Amount::Time(MESSAGE_WITHIN),
             Refused(
                 "DEADLINE_EXCEEDED",
-                "the request did not come within {}: send it again, less at a time",
+                "the request did not come within …: send it again, less at a time",
             ),
         ),
         instead(
