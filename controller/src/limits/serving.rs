@@ -5,10 +5,11 @@ use crate::{
     configuration::{LEAST_LOG_LIMIT, SHORTEST_PING_DEADLINE},
     grpc::{
         MOST_BYTES, MOST_CALLS, MOST_FOLLOWERS,
+        answers::{MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE, STILL_FOR},
         bound::{MESSAGE_WITHIN, NOTHING_FOR},
         convert::{USUAL_PAGE, executors as reports},
         executors::LONGEST_POLL,
-        peer::{FIRST_CALL_WITHIN, IDLE_FOR, MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE},
+        peer::{FIRST_CALL_WITHIN, IDLE_FOR},
         status::MOST_TEXT_BYTES,
     },
     job_queue::{LOOKED_AT, executors::POLLS_OF_ONE, handle::PARKED, rules::QueueLimits},
@@ -166,6 +167,11 @@ pub(super) fn calls() -> Vec<Limit> {
             "Answers that wait to be written to all connections",
             Amount::bytes(MOST_UNWRITTEN),
             "Logs are read on when some were taken.",
+        ),
+        instead(
+            "While that is exceeded, the time that a connection may take nothing of its answers",
+            Amount::Time(STILL_FOR),
+            "Those that have taken nothing for the longest are closed until a quarter is free; who reads a log comes back where it was.",
         ),
         instead(
             "The metadata of a call",
