@@ -58,8 +58,8 @@ mod tests {
     #[test]
     fn what_an_ending_controller_did_not_take_may_work_later() {
         // CANCELLED is what a call gets that was not sent any more, UNAVAILABLE what was refused or had no connection.
-        for code in [tonic::Code::Cancelled, tonic::Code::Unavailable, tonic::Code::Unknown] {
-            assert_eq!(meaning(code as i32), Meaning::Later, "{code:?}");
+        for code in [1, 14] {
+            assert_eq!(meaning(code), Meaning::Later, "{code}");
         }
     }
 
