@@ -14,7 +14,7 @@ pub const METRICS: &[Metric] = &[
         kind: Counter,
         unit: Unit::Count,
         labels: &["reason"],
-        help: "Connections that were closed because there are too many (`full`), because they did not call (`silent`), or because nobody read at their other end (`stuck`).",
+        help: "Connections that were closed because there are too many (`full`), because they did not call (`silent`), because nobody read at their other end (`stuck`), or because they took none of their answers while those of all were too many (`paused`).",
     },
     Metric {
         name: "octavius_executors",

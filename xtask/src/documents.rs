@@ -27,6 +27,7 @@ pub(crate) fn all_limits() -> Vec<Section> {
     let parts = [
         octavius_controller::limits::limits(),
         octavius_executor::limits::limits(),
+        limits::limits(),
         octavius_cli::limits(),
     ];
     parts.concat()
@@ -105,8 +106,12 @@ mod tests {
         for file in ["## `controller_config.json`", "## `executor_config.json`"] {
             assert!(keys.contains(file), "{file}");
         }
-        for section in ["## Job definitions", "## An executor and its file", "## The command line"]
-        {
+        for section in [
+            "## Job definitions",
+            "## An executor and its file",
+            "## Metrics and health",
+            "## The command line",
+        ] {
             assert!(limits.contains(section), "{section}");
         }
         // The same text on every machine: what depends on one is no default.

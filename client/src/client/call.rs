@@ -7,7 +7,7 @@ use crate::{
     settings::Settings,
 };
 use secrecy::ExposeSecret;
-use std::{future::Future, time::Duration};
+use std::{error::Error as _, future::Future, time::Duration};
 use tokio::time::Instant;
 use tonic::{
     Code, Request, Response, Status,
@@ -62,10 +62,10 @@ impl Interceptor for Credentials {
 /// When a call that nobody answered is made again, until its time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// Never: done twice, it would be answered otherwise the second time.
+    /// Never, once it was sent: done twice, it would be answered otherwise the second time.
     Never,
-    /// Where a controller is there: it was busy starting an actor again, or went away in the middle. Where there is
-    /// none, the caller wants to know at once.
+    /// Where a controller is there: it was busy starting an actor again, or went away in the middle, and the next one
+    /// may come. Where there was none from the beginning, the caller wants to know at once.
     IfBroken,
     /// Where a controller says that it cannot answer at present: a second try may not find what the first one did.
     IfUnavailable,
@@ -74,15 +74,24 @@ pub(super) enum Repeat {
 }
 
 impl Repeat {
-    fn covers(self, silence: &Silence) -> bool {
+    /// Whether a call that met with `silence` is made again; `met`: a try before this one met a controller.
+    fn covers(self, silence: &Silence, met: bool) -> bool {
         match silence {
+            // What was not sent did not happen, whatever it is.
+            Silence::NoConnection(_) => met || self == Repeat::Always,
             _ if self == Repeat::Never => false,
             Silence::Unavailable(_) => true,
             Silence::Broken(_) => self != Repeat::IfUnavailable,
-            Silence::NoConnection(_) => self == Repeat::Always,
             Silence::Late(_) => false,
         }
     }
+}
+
+/// Whether a call ended before anything of it was sent: its connection was about to be closed when it came. A controller
+/// that ends tells so on each of its connections.
+fn was_not_sent(status: &Status) -> bool {
+    let mut chain = std::iter::successors(status.source(), |&error| error.source());
+    chain.any(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
 }
 
 impl Client {
@@ -132,7 +141,8 @@ impl Client {
                     return Err(before.unwrap_or(error));
                 }
                 Error::Unanswered { silence, .. }
-                    if repeat.covers(silence) && Instant::now() + pause < deadline =>
+                    if (repeat.covers(silence, before.is_some()) || was_not_sent(&status))
+                        && Instant::now() + pause < deadline =>
                 {
                     tokio::time::sleep(pause).await;
                 }
@@ -147,6 +157,27 @@ impl Client {
                 _ => return Err(error),
             }
             before = Some(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_happen_is_asked_again_and_what_may_have_happened_only_where_that_does_no_harm()
+    {
+        use Repeat::{Always, IfBroken, IfUnavailable, Never};
+        let text = || "x".to_owned();
+        let again = |silence: Silence, met| {
+            [Never, IfUnavailable, IfBroken, Always].map(|repeat| repeat.covers(&silence, met))
+        };
+        for met in [false, true] {
+            assert_eq!(again(Silence::NoConnection(text()), met), [met, met, met, true]);
+            assert_eq!(again(Silence::Broken(text()), met), [false, false, true, true]);
+            assert_eq!(again(Silence::Unavailable(text()), met), [false, true, true, true]);
+            assert_eq!(again(Silence::Late(Duration::ZERO), met), [false; 4]);
         }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! A call ends within the settings' time-out. What is safe to repeat is repeated inside it: everything here is, because
 //! reading changes nothing, a job is created once for equal content, a cancel is a wish that holds, a secret is set to the same
-//! value, and `execute` and `rerun` carry a request id of their own; but that a secret is not set any more is asked once. Waiting and following outlive an outage of the controller of up to [`Client::PATIENCE`].
+//! value, and `execute` and `rerun` carry a request id of their own; but that a secret is not set any more is asked once, and
+//! that a job is deleted until the question may have been heard. What was never sent, because the controller was ending, is
+//! sent to the next one. Waiting and following outlive an outage of the controller of up to [`Client::PATIENCE`].
 
 mod call;
 mod jobs;

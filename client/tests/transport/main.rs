@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
 
+mod ending;
 mod following;
 mod scripted;
 mod wire;

@@ -5,7 +5,11 @@
 use octavius_client::{Client, Settings, v1};
 use secrecy::SecretString;
 use std::{collections::VecDeque, future::pending, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
@@ -39,6 +43,8 @@ pub(crate) enum Asked {
     Get(String),
     List(v1::ListExecutionsRequest),
     Read(v1::ReadLogRequest),
+    /// Is always answered with yes, and not in the script.
+    Unset(v1::UnsetSecretRequest),
 }
 
 #[derive(Default)]
@@ -149,12 +155,42 @@ impl v1::executions_server::Executions for Service {
     }
 }
 
+#[tonic::async_trait]
+impl v1::secrets_server::Secrets for Service {
+    async fn set_secret(
+        &self,
+        _request: Request<v1::SetSecretRequest>,
+    ) -> Result<Response<v1::SetSecretResponse>, Status> {
+        off_script()
+    }
+
+    async fn list_secrets(
+        &self,
+        _request: Request<v1::ListSecretsRequest>,
+    ) -> Result<Response<v1::ListSecretsResponse>, Status> {
+        off_script()
+    }
+
+    async fn unset_secret(
+        &self,
+        request: Request<v1::UnsetSecretRequest>,
+    ) -> Result<Response<v1::UnsetSecretResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        self.0.lock().await.asked.push((Asked::Unset(message), metadata));
+        Ok(Response::new(v1::UnsetSecretResponse::default()))
+    }
+}
+
 /// A controller with a script, and what it was asked so far. Ends with the test.
 pub(crate) struct Controller {
     pub(crate) address: SocketAddr,
     service: Service,
+    ending: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
+
+/// What a real one takes of one connection at a time.
+const MOST_STREAMS: u32 = 1_024;
 
 impl Controller {
     pub(crate) async fn start(script: impl IntoIterator<Item = Say>) -> Self {
@@ -164,16 +200,34 @@ impl Controller {
 
     /// Serves whoever connects from now on.
     pub(crate) fn serve(listener: TcpListener, script: impl IntoIterator<Item = Say>) -> Self {
+        Self::serve_some(listener, script, MOST_STREAMS)
+    }
+
+    /// The same, and takes so many calls at a time on a connection.
+    pub(crate) fn serve_some(
+        listener: TcpListener,
+        script: impl IntoIterator<Item = Say>,
+        streams: u32,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let state = State { script: script.into_iter().collect(), ..State::default() };
         let service = Service(Arc::new(Mutex::new(state)));
-        let server = v1::executions_server::ExecutionsServer::new(service.clone());
+        let executions = v1::executions_server::ExecutionsServer::new(service.clone());
+        let secrets = v1::secrets_server::SecretsServer::new(service.clone());
+        let (ending, mut ends) = watch::channel(false);
         let serving = tokio::spawn(async move {
             let connections = TcpListenerStream::new(listener);
-            let server = tonic::transport::Server::builder().add_service(server);
-            server.serve_with_incoming(connections).await.unwrap();
+            let mut server = tonic::transport::Server::builder().max_concurrent_streams(streams);
+            let server = server.add_service(executions).add_service(secrets);
+            let end = async move { drop(ends.wait_for(|ends| *ends).await) };
+            server.serve_with_incoming_shutdown(connections, end).await.unwrap();
         });
-        Self { address, service, serving }
+        Self { address, service, ending, serving }
+    }
+
+    /// Takes no more calls, and goes on with those that it has.
+    pub(crate) fn end(&self) {
+        self.ending.send_replace(true);
     }
 
     pub(crate) async fn asked(&self) -> Vec<Asked> {

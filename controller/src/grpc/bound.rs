@@ -4,7 +4,8 @@
 //! Two bounds. Calls that are not answered yet: [`MOST_CALLS`]. Bytes that came and are not decoded yet, of all
 //! connections together: [`MOST_BYTES`]; what a connection itself may buffer is its window. A call over one of them is
 //! refused with `RESOURCE_EXHAUSTED`; one whose message says that it is too large, at once with `INVALID_ARGUMENT`; one
-//! whose message does not come, after [`MESSAGE_WITHIN`]. Readers of logs are counted here only until their stream begins.
+//! of whose message nothing comes for [`NOTHING_FOR`], or not all within [`MESSAGE_WITHIN`], with `DEADLINE_EXCEEDED`.
+//! Readers of logs are counted here only until their stream begins.
 
 use super::{door::Rpc, status::RequestError};
 use http::{Request, Response};
@@ -13,12 +14,12 @@ use octavius_protocol::MAX_MESSAGE;
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
@@ -29,9 +30,11 @@ pub const MOST_CALLS: usize = 98_304;
 /// The most bytes of requests that came and are not decoded yet: some fifty messages of the largest size, and a hundred
 /// thousand of the usual ones.
 pub const MOST_BYTES: usize = 256 << 20;
-/// For how long a message may take to come: the largest over a line of 2 Mbit/s. Else a call that sends none would
-/// keep its place for ever.
-pub(crate) const MESSAGE_WITHIN: Duration = Duration::from_secs(20);
+/// For how long nothing of a message may come. Else a call that sends none would keep its place for ever.
+pub(crate) const NOTHING_FOR: Duration = Duration::from_secs(20);
+/// For how long a message may take to come, however steadily it does: the largest over a line of 350 kbit/s, and what
+/// an executor appends over one of 70.
+pub(crate) const MESSAGE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Bounds the calls, and the bytes, of all services inside together.
 #[derive(Clone, Debug)]
@@ -94,7 +97,7 @@ where
         let in_time = Rpc::from_path(request.uri().path()).is_some();
         let (held, head) = (None, Head::default());
         let request = request
-            .map(|inner| Body::new(Counted { inner, bounds, held, head, in_time, late: None }));
+            .map(|inner| Body::new(Counted { inner, bounds, held, head, in_time, wait: None }));
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
@@ -114,8 +117,39 @@ struct Counted {
     head: Head,
     /// Whether it is one message, and not a conversation.
     in_time: bool,
-    /// Once it is waited for: until when.
-    late: Option<Pin<Box<Sleep>>>,
+    /// Once it is waited for.
+    wait: Option<Wait>,
+}
+
+/// Until when a message is waited for.
+#[derive(Debug)]
+struct Wait {
+    /// For what comes next of it.
+    next: Pin<Box<Sleep>>,
+    /// For all of it.
+    whole: Instant,
+}
+
+impl Wait {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { next: Box::pin(sleep_until(now + NOTHING_FOR)), whole: now + MESSAGE_WITHIN }
+    }
+
+    /// Something of it came.
+    fn goes_on(&mut self) {
+        let next = Instant::now() + NOTHING_FOR;
+        self.next.as_mut().reset(next.min(self.whole));
+    }
+
+    /// Whether that is over, and why.
+    fn is_over(&mut self, context: &mut Context<'_>) -> Poll<RequestError> {
+        ready!(self.next.as_mut().poll(context));
+        Poll::Ready(match self.next.deadline() < self.whole {
+            true => RequestError::Stopped { after: NOTHING_FOR },
+            false => RequestError::Slow { within: MESSAGE_WITHIN },
+        })
+    }
 }
 
 /// What comes before a message: a byte that says whether it is compressed, and its size in four.
@@ -163,16 +197,19 @@ impl http_body::Body for Counted {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
-            let within = MESSAGE_WITHIN;
-            let late = self.late.get_or_insert_with(|| Box::pin(sleep(within)));
-            if late.as_mut().poll(context).is_ready() && self.in_time {
-                return Poll::Ready(Some(Err(RequestError::Slow { within }.into())));
+            if !self.in_time {
+                return Poll::Pending;
             }
-            return Poll::Pending;
+            let over = self.wait.get_or_insert_with(Wait::begin).is_over(context);
+            return over.map(|refused| Some(Err(refused.into())));
         };
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
+            && !data.is_empty()
         {
+            if let Some(wait) = &mut self.wait {
+                wait.goes_on();
+            }
             let size = data.len();
             let looked = self.head.take(data);
             if let Err(refused) = looked.and_then(|()| self.count(size)) {
@@ -195,7 +232,10 @@ impl http_body::Body for Counted {
 mod tests {
     use super::*;
     use std::{convert::Infallible, future::poll_fn};
-    use tokio::sync::{mpsc, watch};
+    use tokio::{
+        sync::{mpsc, watch},
+        time::sleep,
+    };
     use tonic::Code;
     use tower::{ServiceExt, service_fn};
 
@@ -204,18 +244,35 @@ mod tests {
         Some(Code::from_bytes(status.as_bytes()))
     }
 
-    /// A body of which nothing comes.
-    struct Silence;
+    /// A body of which so many bytes come, one after each pause, and then nothing.
+    struct Trickle {
+        left: u32,
+        pause: Duration,
+        next: Pin<Box<Sleep>>,
+    }
 
-    impl http_body::Body for Silence {
+    impl Trickle {
+        fn body(left: u32, pause: Duration) -> Body {
+            Body::new(Self { left, pause, next: Box::pin(sleep(pause)) })
+        }
+    }
+
+    impl http_body::Body for Trickle {
         type Data = bytes::Bytes;
         type Error = Status;
 
         fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-            Poll::Pending
+            if self.left == 0 {
+                return Poll::Pending;
+            }
+            ready!(self.next.as_mut().poll(context));
+            self.left -= 1;
+            let pause = self.pause;
+            self.next.set(sleep(pause));
+            Poll::Ready(Some(Ok(Frame::data(bytes::Bytes::from_static(b"\0")))))
         }
     }
 
@@ -262,23 +319,56 @@ mod tests {
         assert_eq!(code(&call().await.unwrap()), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_message_that_never_comes_is_not_waited_for_and_a_conversation_is() {
-        let receiving = service_fn(|request: Request<Body>| async move {
+    /// What comes of a call whose message is whole with so many bytes, and after how long; none: it is still waited for
+    /// when it should long be over.
+    async fn received(path: &str, whole: u32, body: Body) -> Option<(Option<Status>, Duration)> {
+        let receiving = service_fn(move |request: Request<Body>| async move {
             let mut body = request.into_body();
-            let frame =
-                poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context));
-            let status = frame.await.unwrap().unwrap_err();
-            Ok::<_, Infallible>(status.into_http())
+            for _ in 0..whole {
+                let frame =
+                    poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context));
+                if let Err(refused) = frame.await.unwrap() {
+                    return Ok(refused.into_http());
+                }
+            }
+            Ok::<_, Infallible>(Response::new(Body::default()))
         });
         let service = BoundLayer::new(2, 1_000).layer(receiving);
-        let call = |path: &str| {
-            let request = Request::builder().uri(path).body(Body::new(Silence)).unwrap();
-            tokio::time::timeout(3 * MESSAGE_WITHIN, service.clone().oneshot(request))
-        };
-        let ours = call("/octavius.v1.Jobs/ListJobs").await.unwrap();
-        assert_eq!(code(&ours.unwrap()), Some(Code::DeadlineExceeded));
-        assert!(call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").await.is_err());
+        let request = Request::builder().uri(path).body(body).unwrap();
+        let began = Instant::now();
+        let answer = tokio::time::timeout(3 * MESSAGE_WITHIN, service.oneshot(request)).await;
+        let answer = answer.ok()?.unwrap();
+        Some((Status::from_header_map(answer.headers()), began.elapsed()))
+    }
+
+    const OURS: &str = "/octavius.v1.Jobs/ListJobs";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_comes_steadily_is_waited_for_and_one_that_stops_is_not() {
+        let pause = NOTHING_FOR * 3 / 4;
+        let (refused, after) = received(OURS, 6, Trickle::body(6, pause)).await.unwrap();
+        assert!(refused.is_none(), "{refused:?}");
+        assert_eq!(after, 6 * pause);
+        for came in [0, 3] {
+            let (refused, after) = received(OURS, 6, Trickle::body(came, pause)).await.unwrap();
+            let refused = refused.unwrap();
+            assert_eq!(refused.code(), Code::DeadlineExceeded);
+            assert!(refused.message().contains("for 20s"), "{refused:?}");
+            assert_eq!(after, came * pause + NOTHING_FOR);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_comes_for_ever_is_refused_and_a_conversation_is_not() {
+        let trickle = || Trickle::body(1_000_000, NOTHING_FOR / 10);
+        let (refused, after) = received(OURS, 1_000_000, trickle()).await.unwrap();
+        let refused = refused.unwrap();
+        assert_eq!(refused.code(), Code::DeadlineExceeded);
+        assert!(refused.message().contains("within 120s"), "{refused:?}");
+        assert_eq!(after, MESSAGE_WITHIN);
+        let conversation = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+        assert!(received(conversation, 1_000_000, trickle()).await.is_none());
+        assert!(received(conversation, 1, Trickle::body(0, NOTHING_FOR)).await.is_none());
     }
 
     #[tokio::test]

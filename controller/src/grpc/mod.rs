@@ -5,6 +5,7 @@
 //! when the controller does, and with its caller.
 
 mod accompany;
+pub(crate) mod answers;
 pub(crate) mod bound;
 pub(crate) mod convert;
 pub mod door;
@@ -21,10 +22,13 @@ pub(crate) mod status;
 mod system;
 
 pub use accompany::With;
+pub use answers::Answers;
+#[cfg(feature = "fault-injection")]
+pub use answers::TakenRoom;
 pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};
 pub use health::watch_health;
 pub use meter::Meter;
-pub use peer::{Answers, Peer, Peers};
+pub use peer::{Peer, Peers};
 
 use crate::{
     job_queue::QueueHandle, liveness::LivenessHandle, log_store::LogHandle,

@@ -4,7 +4,10 @@
 //! calls, and the bytes of answers from when they are made until they are written. Readers of logs, who could be answered
 //! without end, wait while too much is not written, of their connection or of all; nobody else does.
 
-use super::accompany::{Accompany, Companion, Part};
+use super::{
+    accompany::{Accompany, Companion, Part},
+    answers::{Answers, Waiting},
+};
 use http::Request;
 use std::{
     sync::{
@@ -14,41 +17,16 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
+    task::{Context, Poll},
     time::Duration,
 };
-use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit},
-    time::Instant,
-};
+use tokio::{sync::SemaphorePermit, time::Instant};
 
 /// For how long a connection may be there before its first call: our own clients call at once.
 pub(crate) const FIRST_CALL_WITHIN: Duration = Duration::from_secs(10);
 /// For how long a connection may be there without a call after one: longer than anybody waits between two looks. Who
 /// calls later connects again, and notices nothing.
 pub(crate) const IDLE_FOR: Duration = Duration::from_secs(10 * 60);
-/// The most bytes of answers that wait to be written to one connection before its logs are read on: several pieces of
-/// a log, which keep a far client busy.
-pub(crate) const MOST_UNWRITTEN_OF_ONE: usize = 1 << 20;
-/// The same of all connections together: of those who do not read, 256 have to take all that one may.
-pub(crate) const MOST_UNWRITTEN: usize = 256 << 20;
-/// The most readers of logs that fetch their next piece at the same time: by so many pieces the bounds above may be
-/// exceeded.
-pub(super) const MOST_FETCHING: usize = 128;
-
-/// What all connections share.
-#[derive(Debug)]
-pub struct Answers {
-    unwritten: Unwritten,
-    fetching: Semaphore,
-}
-
-impl Default for Answers {
-    fn default() -> Self {
-        let unwritten = Unwritten::new(MOST_UNWRITTEN);
-        Self { unwritten, fetching: Semaphore::new(MOST_FETCHING) }
-    }
-}
-
 /// One connection, as the calls on it see it.
 #[derive(Clone, Debug)]
 pub struct Peer(Arc<State>);
@@ -61,49 +39,8 @@ struct State {
     asked: AtomicBool,
     /// When the last call ended, in milliseconds after it began.
     last: AtomicU64,
-    unwritten: Unwritten,
+    waiting: Arc<Waiting>,
     all: Arc<Answers>,
-}
-
-/// Bytes that wait to be written.
-#[derive(Debug)]
-struct Unwritten {
-    bytes: AtomicUsize,
-    most: usize,
-    less: Notify,
-}
-
-impl Unwritten {
-    fn new(most: usize) -> Self {
-        Self { bytes: AtomicUsize::new(0), most, less: Notify::new() }
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes.load(Acquire) >= self.most
-    }
-
-    fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, AcqRel);
-    }
-
-    fn remove(&self, bytes: usize) {
-        let before = self.bytes.fetch_sub(bytes, AcqRel);
-        if before >= self.most && before - bytes < self.most {
-            self.less.notify_waiters();
-        }
-    }
-
-    async fn room(&self) {
-        let mut less = std::pin::pin!(self.less.notified());
-        while self.is_full() {
-            less.as_mut().enable(); // what is written from here on is not missed
-            if !self.is_full() {
-                return;
-            }
-            less.as_mut().await;
-            less.set(self.less.notified());
-        }
-    }
 }
 
 impl Peer {
@@ -114,7 +51,7 @@ impl Peer {
             calls: AtomicUsize::new(0),
             asked: AtomicBool::new(false),
             last: AtomicU64::new(0),
-            unwritten: Unwritten::new(MOST_UNWRITTEN_OF_ONE),
+            waiting: all.connection(),
             all,
         }))
     }
@@ -134,18 +71,20 @@ impl Peer {
         *began + Duration::from_millis(last.load(Acquire)) + patience
     }
 
+    /// Whether it has to give way to others because it takes nothing; who polls is woken when it has to, and by
+    /// [`Peer::wake`].
+    pub fn poll_gives_way(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.waiting.poll_gives_way(context)
+    }
+
+    /// Has its connection look again.
+    pub fn wake(&self) {
+        self.0.waiting.wake();
+    }
+
     /// Waits until this connection and all together have room for more, and for a turn to fetch it.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        let State { unwritten, all, .. } = &*self.0;
-        loop {
-            unwritten.room().await;
-            all.unwritten.room().await;
-            let turn = all.fetching.acquire().await.ok()?;
-            // Those before it may have filled what was free.
-            if !unwritten.is_full() && !all.unwritten.is_full() {
-                return Some(turn);
-            }
-        }
+        self.0.all.turn(&self.0.waiting).await
     }
 }
 
@@ -179,8 +118,7 @@ struct Counted {
 
 impl Counted {
     fn new(data: bytes::Bytes, peer: Peer) -> Self {
-        peer.0.unwritten.add(data.len());
-        peer.0.all.unwritten.add(data.len());
+        peer.0.all.add(&peer.0.waiting, data.len());
         Self { data, peer }
     }
 }
@@ -193,8 +131,7 @@ impl AsRef<[u8]> for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.peer.0.unwritten.remove(self.data.len());
-        self.peer.0.all.unwritten.remove(self.data.len());
+        self.peer.0.all.remove(&self.peer.0.waiting, self.data.len());
     }
 }
 
@@ -233,23 +170,5 @@ mod tests {
         assert!(peer.silent_at() > Instant::now());
         drop(call);
         assert_eq!(peer.silent_at(), Instant::now() + IDLE_FOR);
-    }
-
-    #[tokio::test]
-    async fn a_reader_gets_no_turn_while_too_much_is_unwritten_of_its_connection_or_of_all() {
-        let all: Arc<Answers> = Arc::default();
-        let [one, other] = [(); 2].map(|()| Peer::new(all.clone()));
-        let bytes = |size: usize| bytes::Bytes::from(vec![0; size]);
-        let full = Counted::new(bytes(MOST_UNWRITTEN_OF_ONE), one.clone());
-        let mut waits = Box::pin(one.turn());
-        assert!(futures::poll!(&mut waits).is_pending());
-        assert!(futures::poll!(Box::pin(other.turn())).is_ready(), "the other one pays for it");
-        drop(full);
-        assert!(futures::poll!(&mut waits).is_ready());
-        all.unwritten.add(MOST_UNWRITTEN);
-        let mut waits = Box::pin(other.turn());
-        assert!(futures::poll!(&mut waits).is_pending());
-        all.unwritten.remove(1);
-        assert!(futures::poll!(&mut waits).is_ready());
     }
 }

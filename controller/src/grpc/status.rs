@@ -52,11 +52,17 @@ pub(crate) enum RequestError {
         /// The bound.
         limit: usize,
     },
-    /// One message does not come.
+    /// One message comes too slowly.
     #[error("the request did not come within {within:?}: send it again, less at a time")]
     Slow {
         /// How long it was waited for.
         within: Duration,
+    },
+    /// One message does not come, or not to its end.
+    #[error("nothing more of the request came for {after:?}: send it again")]
+    Stopped {
+        /// How long it was waited for more.
+        after: Duration,
     },
     /// One message is too large.
     #[error("the request has {size} bytes, and at most {limit} are taken: send less at a time")]
@@ -259,6 +265,7 @@ statuses! {
         RequestError::Invalid(faults) => Meaning::invalid("INVALID_REQUEST", faults),
         RequestError::TooLarge { .. } => Meaning::new(Code::InvalidArgument, "TOO_LARGE"),
         RequestError::Slow { .. } => Meaning::new(Code::DeadlineExceeded, "SLOW"),
+        RequestError::Stopped { .. } => Meaning::new(Code::DeadlineExceeded, "STOPPED"),
         RequestError::Ending => Meaning::unavailable("ENDING"),
         RequestError::Calls { .. } | RequestError::Bytes { .. } => {
             let help = "More is asked than can be answered: call less often, or from fewer clients.";

@@ -2,6 +2,7 @@
 
 mod delete;
 mod ends;
+mod full;
 mod lists;
 mod retention;
 mod strangers;

@@ -5,10 +5,11 @@ use crate::{
     configuration::{LEAST_LOG_LIMIT, SHORTEST_PING_DEADLINE},
     grpc::{
         MOST_BYTES, MOST_CALLS, MOST_FOLLOWERS,
-        bound::MESSAGE_WITHIN,
+        answers::{MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE, STILL_FOR},
+        bound::{MESSAGE_WITHIN, NOTHING_FOR},
         convert::{USUAL_PAGE, executors as reports},
         executors::LONGEST_POLL,
-        peer::{FIRST_CALL_WITHIN, IDLE_FOR, MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE},
+        peer::{FIRST_CALL_WITHIN, IDLE_FOR},
         status::MOST_TEXT_BYTES,
     },
     job_queue::{LOOKED_AT, executors::POLLS_OF_ONE, handle::PARKED, rules::QueueLimits},
@@ -168,16 +169,26 @@ pub(super) fn calls() -> Vec<Limit> {
             "Logs are read on when some were taken.",
         ),
         instead(
+            "While that is exceeded, the time that a connection may take nothing of its answers",
+            Amount::Time(STILL_FOR),
+            "Those that have taken nothing for the longest are closed until a quarter is free; who reads a log comes back where it was.",
+        ),
+        instead(
             "The metadata of a call",
             Amount::bytes(MOST_HEADER_BYTES as usize),
             "The call is refused by HTTP/2 itself, before anything of it is looked at.",
         ),
         Limit::fixed(
-            "The time that the message of a call takes to come",
+            "The time in which nothing comes of the message of a call",
+            Amount::Time(NOTHING_FOR),
+            Refused("DEADLINE_EXCEEDED", "nothing more of the request came for {}: send it again"),
+        ),
+        Limit::fixed(
+            "The time that the message of a call takes to come, however steadily",
             Amount::Time(MESSAGE_WITHIN),
             Refused(
                 "DEADLINE_EXCEEDED",
-                "the request did not come within {}: send it again, less at a time",
+                "the request did not come within …: send it again, less at a time",
             ),
         ),
         instead(

@@ -6,7 +6,7 @@
 
 use super::MOST_EXECUTORS;
 use crate::grpc::{Answers, MOST_FOLLOWERS, Peer};
-use futures::{Stream, stream, task::AtomicWaker};
+use futures::{Stream, stream};
 use rustix::process::{Resource, getrlimit};
 use std::{
     collections::VecDeque,
@@ -52,8 +52,11 @@ fn most(files: Option<u64>) -> usize {
 }
 
 /// The connections that are let in. It never ends.
-pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
-    let entrance = Entrance::new(listener, most(getrlimit(Resource::Nofile).current));
+pub(super) fn incoming(
+    listener: TcpListener,
+    answers: Arc<Answers>,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let entrance = Entrance::new(listener, most(getrlimit(Resource::Nofile).current), answers);
     stream::unfold(entrance, async |mut entrance| Some((Ok(entrance.next().await), entrance)))
 }
 
@@ -70,13 +73,13 @@ struct Entrance {
 }
 
 impl Entrance {
-    fn new(listener: TcpListener, most: usize) -> Self {
+    fn new(listener: TcpListener, most: usize, answers: Arc<Answers>) -> Self {
         Self {
             listener,
             places: Arc::new(Semaphore::new(most)),
             most,
             silent: VecDeque::new(),
-            answers: Arc::default(),
+            answers,
             told: None,
             untold: 0,
         }
@@ -103,7 +106,6 @@ impl Entrance {
             let seat = Arc::new(Seat {
                 peer: Peer::new(self.answers.clone()),
                 gives_way: AtomicBool::new(false),
-                wakes: AtomicWaker::new(),
                 _place: place,
             });
             self.make_room();
@@ -128,7 +130,7 @@ impl Entrance {
         }
         if let Some(first) = self.silent.pop_front().and_then(|first| first.upgrade()) {
             first.gives_way.store(true, Release);
-            first.wakes.wake();
+            first.peer.wake();
             self.tell(&format!("{MOST_SILENT} connections never called, and give way to others"));
         }
     }
@@ -157,8 +159,8 @@ fn closed(why: &'static str) {
 #[derive(Debug)]
 struct Seat {
     peer: Peer,
+    /// Because it never called.
     gives_way: AtomicBool,
-    wakes: AtomicWaker,
     _place: OwnedSemaphorePermit,
 }
 
@@ -173,8 +175,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Why it has to be closed while nothing comes of it; none: it has not.
+    fn is_over(&mut self, context: &mut Context<'_>) -> Option<&'static str> {
+        // Before anything else is looked at: whoever changes it wakes.
+        let gives_way = self.seat.peer.poll_gives_way(context);
+        if self.is_silent(context) {
+            return Some("silent");
+        }
+        gives_way.is_ready().then_some("paused")
+    }
+
     fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
-        self.seat.wakes.register(context.waker());
         if self.seat.gives_way.load(Acquire) && !self.seat.peer.has_asked() {
             return true;
         }
@@ -198,10 +209,16 @@ impl Connection {
             self.stuck = None;
             return written;
         }
+        let gave_up =
+            || Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads at the other end"));
+        if self.seat.peer.poll_gives_way(context).is_ready() {
+            closed("paused");
+            return Poll::Ready(gave_up());
+        }
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(STUCK_FOR)));
         ready!(stuck.as_mut().poll(context));
         closed("stuck");
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads at the other end")))
+        Poll::Ready(gave_up())
     }
 }
 
@@ -219,13 +236,14 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match pin!(&mut self.stream).poll_read(context, buffer) {
-            Poll::Pending if self.is_silent(context) => {
-                closed("silent");
-                Poll::Ready(Ok(())) // as if it had ended
-            }
-            read => read,
+        let read = pin!(&mut self.stream).poll_read(context, buffer);
+        if read.is_pending()
+            && let Some(why) = self.is_over(context)
+        {
+            closed(why);
+            return Poll::Ready(Ok(())); // as if it had ended
         }
+        read
     }
 }
 
@@ -278,7 +296,7 @@ mod tests {
     async fn what_is_closed_leaves_its_place_to_others() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut entrance = Entrance::new(listener, 2);
+        let mut entrance = Entrance::new(listener, 2, Arc::default());
         for _ in 0..5 {
             let _caller = TcpStream::connect(address).await.unwrap();
             let next = tokio::time::timeout(Duration::from_secs(20), entrance.next());

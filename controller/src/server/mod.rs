@@ -16,7 +16,7 @@ pub use faults::Faults;
 
 use crate::{
     configuration::{Configuration, StoreKind},
-    grpc::{self, BoundLayer, Meter, Peers, With, door},
+    grpc::{self, Answers, BoundLayer, Meter, Peers, With, door},
     job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
     liveness::{self, LivenessHandle, LivenessLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
@@ -25,6 +25,8 @@ use crate::{
     secrets::SecretsHandle,
     store::{Leadership, Opener, Patience, StoreHandle, begin_term, embedded::EmbeddedOpener},
 };
+use connections::Connection;
+use futures::Stream;
 use octavius_service::{
     actor::ActorSystem,
     raise_open_files,
@@ -34,6 +36,7 @@ use octavius_service::{
     },
 };
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -85,6 +88,8 @@ pub struct Running {
     health: HealthServer,
     /// A place for each reader of a log.
     followers: Arc<Semaphore>,
+    #[cfg(feature = "fault-injection")]
+    answers: Arc<Answers>,
     /// Ends all calls that wait, and takes no new ones.
     ending: CancellationToken,
     /// Ends the port for metrics and health.
@@ -129,6 +134,7 @@ impl Controller {
             }
         };
         let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
+        let answers = Arc::<Answers>::default();
         let serves = Arc::new(AtomicBool::new(false));
         let (is_serving, is_ending) = (serves.clone(), ending.clone());
         let store = actors.store.clone();
@@ -157,7 +163,8 @@ impl Controller {
                 door: door::Door::new(door::Policy::Open),
                 followers: followers.clone(),
             };
-            let serving = serve(listen(socket, address)?, parts, &system, ending.clone())?;
+            let connections = connections::incoming(listen(socket, address)?, answers.clone());
+            let serving = serve(connections, parts, &system, ending.clone())?;
             Ok::<_, StartError>((health, serving))
         };
         let (health, serving) = match started.await {
@@ -180,6 +187,8 @@ impl Controller {
             serving: Some(serving),
             health,
             followers,
+            #[cfg(feature = "fault-injection")]
+            answers,
             ending,
             ended,
             _undo: undo,
@@ -196,7 +205,7 @@ impl Running {
     /// Ways to break it on purpose.
     #[cfg(feature = "fault-injection")]
     pub fn faults(&self) -> Faults {
-        Faults::new(&self.actors, &self.followers)
+        Faults::new(&self.actors, &self.followers, &self.answers)
     }
 }
 
@@ -284,7 +293,7 @@ fn listen(socket: TcpSocket, address: SocketAddr) -> Result<TcpListener, StartEr
 
 /// Serves gRPC until `ending`, and then until the calls in flight are answered.
 fn serve(
-    listener: TcpListener,
+    connections: impl Stream<Item = io::Result<Connection>> + Send + 'static,
     parts: grpc::Parts,
     system: &ActorSystem,
     ending: CancellationToken,
@@ -304,6 +313,6 @@ fn serve(
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .http2_max_header_list_size(MOST_HEADER_BYTES)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(connections::incoming(listener), ending.cancelled_owned());
+        .serve_with_incoming_shutdown(connections, ending.cancelled_owned());
     Ok(tokio::spawn(server))
 }

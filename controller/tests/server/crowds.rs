@@ -34,8 +34,11 @@ fn header(name: &str, value: &str) -> Vec<u8> {
     [vec![0], part(name), part(value)].concat()
 }
 
-/// Calls to read this log from its beginning, on streams that may be answered without end.
-fn reads(execution: &str, streams: u32) -> Vec<u8> {
+/// Any number of bytes.
+const NO_END: u32 = 0x7fff_ffff;
+
+/// Calls to read this log from its beginning, on streams each of which may be answered with so many bytes.
+fn reads(execution: &str, streams: u32, each: u32) -> Vec<u8> {
     let request = v1::ReadLogRequest { execution: execution.to_owned(), ..Default::default() };
     let request = request.encode_to_vec();
     let size = u32::try_from(request.len()).unwrap().to_be_bytes();
@@ -49,7 +52,7 @@ fn reads(execution: &str, streams: u32) -> Vec<u8> {
         ("te", "trailers"),
     ];
     let headers = headers.map(|(name, value)| header(name, value)).concat();
-    let window = [&4u16.to_be_bytes()[..], &0x7fff_ffff_u32.to_be_bytes()].concat();
+    let window = [&4u16.to_be_bytes()[..], &each.to_be_bytes()].concat();
     let mut sent = [PREFACE, &frame(SETTINGS, 0, 0, &window)].concat();
     sent.extend(frame(WINDOW_UPDATE, 0, 0, &0x7ff0_0000_u32.to_be_bytes()));
     for stream in (1..2 * streams).step_by(2) {
@@ -112,9 +115,8 @@ async fn of_thousands_who_never_call_the_first_give_way_and_who_calls_is_served(
     world.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_reads_of_a_log_does_not_fill_the_memory() {
-    let world = World::start().await;
+/// An execution whose log has 8 MiB, and goes on.
+async fn with_a_long_log(world: &World) -> String {
     world.create(job("hello")).await;
     let execution = world.execute("hello").await.id;
     let mut executor = world.executor("e", 1).await;
@@ -128,8 +130,15 @@ async fn what_nobody_reads_of_a_log_does_not_fill_the_memory() {
         };
         until("appended", append, Result::is_ok).await.unwrap();
     }
+    execution
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_reads_of_a_log_does_not_fill_the_memory() {
+    let world = World::start().await;
+    let execution = with_a_long_log(&world).await;
     let before = resident();
-    let (mut slow, calls) = (Vec::new(), reads(&execution, 20));
+    let (mut slow, calls) = (Vec::new(), reads(&execution, 20, NO_END));
     for _ in 0..50 {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
@@ -148,5 +157,47 @@ async fn what_nobody_reads_of_a_log_does_not_fill_the_memory() {
     until("watched", growing, |over| *over).await;
     let most = most.into_inner();
     assert!(most < 200 << 20, "the memory grew by {most} bytes");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_paused_gives_way_to_who_reads_when_all_hold_too_much() {
+    let world = World::start().await;
+    let execution = with_a_long_log(&world).await;
+    let room = world.running.faults().take_room_of_answers(4 << 20);
+    // Each wants ten logs, and takes one byte of each: the rest waits here.
+    let (mut paused, calls) = (Vec::new(), reads(&execution, 10, 1));
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(world.running.address).await.unwrap();
+        stream.write_all(&calls).await.unwrap();
+        paused.push(stream);
+    }
+    let full = || async {
+        let open = paused.iter().filter(|stream| !is_closed(stream)).count();
+        (room.is_full(), open)
+    };
+    until("full", full, |(full, open)| *full && *open == 8).await;
+    let read = v1::ReadLogRequest { execution, ..Default::default() };
+    let mut log = world.executions().await.read_log(read).await.unwrap().into_inner();
+    let reading = async {
+        let mut bytes = 0;
+        loop {
+            match log.message().await.unwrap().unwrap().part.unwrap() {
+                v1::read_log_response::Part::Chunk(chunk) => bytes += chunk.data.len(),
+                v1::read_log_response::Part::End(_) => return bytes,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    // Before the controller finds out that they do not answer its pings, either.
+    let bytes = timeout(SOON * 3 / 2, reading).await.expect("who reads does not get on");
+    assert_eq!(bytes, 8 << 20);
+    until("closed", full, |(_, open)| *open == 0).await;
+    let followers = || async { world.running.followers() };
+    until("left", followers, |followers| *followers == 0).await;
+    let (_, metrics) = world.look("/metrics").await;
+    let closed = r#"octavius_connections_closed_total{reason="paused"} "#;
+    assert!(metrics.lines().any(|line| line.starts_with(closed)), "{metrics}");
+    drop(room);
     world.stop().await;
 }

@@ -55,6 +55,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn what_an_ending_controller_did_not_take_may_work_later() {
+        // CANCELLED is what a call gets that was not sent any more, UNAVAILABLE what was refused or had no connection.
+        for code in [1, 14] {
+            assert_eq!(meaning(code), Meaning::Later, "{code}");
+        }
+    }
+
     fn terms() -> impl Strategy<Value = Vec<(u64, u64)>> {
         prop::collection::vec((0u64..4, 0u64..4), 1..40)
     }

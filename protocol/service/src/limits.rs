@@ -3,7 +3,10 @@
 //! A row takes its number from the constant that the code compares with, and quotes what the code says beyond it: a
 //! check of the project looks for the words. Not here: the defaults of keys, which `docs/configuration.md` has.
 
-use crate::configuration::{Bytes, Setting};
+use crate::{
+    configuration::{Bytes, Setting},
+    telemetry::places::{IDLE, MOST_CONNECTIONS},
+};
 use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 /// How much.
@@ -122,6 +125,23 @@ pub struct Section {
     pub title: &'static str,
     /// The bounds, in the order of the document.
     pub limits: Vec<Limit>,
+}
+
+/// The bounds that every server has.
+pub fn limits() -> Vec<Section> {
+    let limits = vec![
+        Limit::fixed(
+            "Connections to one `metrics_address`",
+            Amount::count(MOST_CONNECTIONS),
+            Beyond::Instead("Further ones are closed at once."),
+        ),
+        Limit::fixed(
+            "The time that nothing comes or goes on one of them",
+            Amount::Time(IDLE),
+            Beyond::Instead("It is closed."),
+        ),
+    ];
+    vec![Section { title: "Metrics and health", limits }]
 }
 
 /// Rows that say nothing, say it twice, or could not be printed.

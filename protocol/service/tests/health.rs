@@ -261,7 +261,8 @@ async fn is_closed(mut stream: TcpStream) {
 #[tokio::test]
 async fn who_comes_after_too_many_is_closed_and_gets_in_when_one_of_them_leaves() {
     let cancel = CancellationToken::new();
-    let health = Health::new(installed(&cancel), &[]);
+    let metrics = installed(&cancel);
+    let health = Health::new(metrics.clone(), &[]);
     let server = health.serve(loopback(), cancel.clone()).await.unwrap();
     let address = server.address();
     let mut standing = Vec::new();
@@ -278,6 +279,10 @@ async fn who_comes_after_too_many_is_closed_and_gets_in_when_one_of_them_leaves(
     for _ in 0..200 {
         is_closed(TcpStream::connect(address).await.unwrap()).await;
     }
+    // The recorder is one for all tests of this process, and no other one fills the places of a port.
+    let counted = metrics.render();
+    let full = "octavius_metrics_connections_closed_total{reason=\"full\"} 200";
+    assert!(counted.lines().any(|line| line == full), "{counted}");
     standing.pop();
     let began = Instant::now();
     loop {

@@ -237,6 +237,76 @@ async fn with_o_json_each_command_writes_one_document_also_where_it_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_a_job_and_of_its_secrets_are_one_document_each_and_no_value_is_in_them() {
+    let mut world = World::new(1);
+    world.controller.start();
+    world.serves().await;
+    let user = User::of(&world);
+    let job = |name: &str, command: &str| {
+        let secrets = json!([{ "name": "TOKEN", "description": "for the registry" }]);
+        json!({ "name": name, "command": [command], "env_vars": { "secrets": secrets } })
+    };
+    user.file("one.json", &job("deploy", "true"));
+    user.file("two.json", &job("deploy", "false"));
+    user.file("new.json", &job("fresh", "true"));
+    std::fs::write(user.path("token"), "the value of it").unwrap();
+    user.says(&["create", "-f", "one.json"]).await;
+    let mut documents = String::new();
+    for words in [
+        &["update", "-f", "two.json", "--dry-run"][..],
+        &["update", "-f", "two.json"],
+        &["update", "-f", "two.json"],
+        &["update", "-f", "new.json", "--create"],
+        &["secret", "list", "deploy"],
+        &["secret", "set", "deploy", "TOKEN", "--from-file", "token"],
+        &["secret", "list", "deploy"],
+        &["secret", "unset", "deploy", "TOKEN"],
+    ] {
+        let (mut document, status) = user.document(words).await;
+        assert_eq!(status, 0, "{words:?}: {document}");
+        hide_what_differs(&mut document);
+        documents.push_str(&format!("{}: {document}\n", words.join(" ")));
+    }
+    insta::assert_snapshot!(documents, @r#"
+    update -f two.json --dry-run: {"dry_run":true,"jobs":[{"changed":true,"created":false,"created_at":"TIME","created_by":"ada@example.com","definition":{"command":["false"],"env_vars":{"args":[],"secrets":[{"description":"for the registry","name":"TOKEN"}]},"name":"deploy"},"file":"two.json","uid":"UID","version":2}]}
+    update -f two.json: {"dry_run":false,"jobs":[{"changed":true,"created":false,"created_at":"TIME","created_by":"ada@example.com","definition":{"command":["false"],"env_vars":{"args":[],"secrets":[{"description":"for the registry","name":"TOKEN"}]},"name":"deploy"},"file":"two.json","uid":"UID","version":2}]}
+    update -f two.json: {"dry_run":false,"jobs":[{"changed":false,"created":false,"created_at":"TIME","created_by":"ada@example.com","definition":{"command":["false"],"env_vars":{"args":[],"secrets":[{"description":"for the registry","name":"TOKEN"}]},"name":"deploy"},"file":"two.json","uid":"UID","version":2}]}
+    update -f new.json --create: {"dry_run":false,"jobs":[{"changed":true,"created":true,"created_at":"TIME","created_by":"ada@example.com","definition":{"command":["true"],"env_vars":{"args":[],"secrets":[{"description":"for the registry","name":"TOKEN"}]},"name":"fresh"},"file":"new.json","uid":"UID","version":1}]}
+    secret list deploy: {"secrets":[{"name":"TOKEN","set":false,"set_at":null,"set_by":null}]}
+    secret set deploy TOKEN --from-file token: {"job":"deploy","name":"TOKEN","set":true,"set_at":"TIME","set_by":"ada@example.com"}
+    secret list deploy: {"secrets":[{"name":"TOKEN","set":true,"set_at":"TIME","set_by":"ada@example.com"}]}
+    secret unset deploy TOKEN: {"job":"deploy","name":"TOKEN","set":false}
+    "#);
+    for words in [
+        &["update", "-f", "one.json", "--expected-version", "1"][..],
+        &["secret", "set", "deploy", "OTHER", "--from-file", "token"],
+        &["secret", "unset", "deploy", "TOKEN"],
+        &["secret", "list", "nobody"],
+    ] {
+        let (document, status) = user.document(words).await;
+        assert_eq!((status, &document["error"]["kind"]), (3, &json!("refused")), "{words:?}");
+        assert!(!document.to_string().contains("the value of it"), "{document}");
+    }
+}
+
+/// Puts a word in the place of what is another one each time.
+fn hide_what_differs(document: &mut serde_json::Value) {
+    match document {
+        serde_json::Value::Object(members) => {
+            for (key, value) in members {
+                match key.as_str() {
+                    "set_at" | "created_at" if value.is_string() => *value = json!("TIME"),
+                    "uid" if value.is_string() => *value = json!("UID"),
+                    _ => hide_what_differs(value),
+                }
+            }
+        }
+        serde_json::Value::Array(elements) => elements.iter_mut().for_each(hide_what_differs),
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_jobs_that_are_created_at_the_same_moment_under_one_name_one_is() {
     let mut world = World::new(1);
     world.controller.start();

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Values that were cut, joined or expanded on their way once, by somebody.
-const VALUES: [(&str, &str); 12] = [
+const VALUES: [(&str, &str); 13] = [
     ("a", "x=y=="),
     ("b", "one,two,three"),
     ("c", "it's \"q\""),
@@ -22,10 +22,11 @@ const VALUES: [(&str, &str); 12] = [
     ("j", "$(a) $a ${a} $$ `echo no` %s \\"),
     ("k", "--"),
     ("l", "=,"),
+    ("m", "; touch \"$ran\"; $(touch \"$ran\") && exit 1 | cat > /dev/null #"),
 ];
 /// Writes each value, and an end of line behind it.
-const SHOW: &str = "for n in a b c d e f g h i j k l; do printenv $n; done; true";
-const NAMES: [&str; 12] = ["a!", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+const SHOW: &str = "for n in a b c d e f g h i j k l m; do printenv $n; done; true";
+const NAMES: [&str; 13] = ["a!", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"];
 
 fn printed() -> String {
     VALUES.iter().map(|(_, value)| format!("{value}\n")).collect()
@@ -68,6 +69,32 @@ async fn any_value_arrives_byte_for_byte() {
     ] {
         assert!(status.lines().any(|found| found == line), "{line}\n{status}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_words_of_a_command_reach_its_program_byte_for_byte_and_no_shell_reads_them() {
+    let world = World::start().await;
+    let user = User::of(&world);
+    let ran = world.path("ran").display().to_string();
+    let words = [
+        "$(date)".to_owned(),
+        format!("; touch {ran}"),
+        format!("`touch {ran}`"),
+        "a b  c".to_owned(),
+        String::new(),
+        "*".to_owned(),
+        "'\"\\".to_owned(),
+        "line1\nline2\n".to_owned(),
+        "${NAME} --help -rf".to_owned(),
+    ];
+    let mut command = vec!["printf".to_owned(), "<%s>".to_owned()];
+    command.extend(words.clone());
+    user.file("show.json", &json!({ "name": "show", "command": command }));
+    user.says(&["create", "-f", "show.json"]).await;
+    let ran_with = user.run(&["execute", "show", "--follow"]).await;
+    let shown: String = words.iter().map(|word| format!("<{word}>")).collect();
+    assert_eq!((ran_with.status, ran_with.text()), (Some(0), shown), "{ran_with:?}");
+    assert!(!world.path("ran").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

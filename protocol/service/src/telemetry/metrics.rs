@@ -101,6 +101,13 @@ pub const METRICS: &[Metric] = &[
         labels: &["actor", "cause"],
         help: "How often the actor began to be built again, after its pause, because of a `panic`, a `stop` of its own, or a failed `build`.",
     },
+    Metric {
+        name: "octavius_metrics_connections_closed_total",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        labels: &["reason"],
+        help: "Connections to `metrics_address` that were closed because there are too many (`full`), or because nothing came or went on them (`idle`).",
+    },
 ];
 
 const SECONDS: [f64; 18] = [

@@ -3,5 +3,5 @@
 pub mod health;
 pub mod logging;
 pub mod metrics;
-mod places;
+pub(crate) mod places;
 mod rolling_file;

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
@@ -18,9 +18,9 @@ use tokio::{
 };
 
 /// The most connections; each further one is closed at once.
-const MOST_CONNECTIONS: usize = 64;
+pub(crate) const MOST_CONNECTIONS: usize = 64;
 /// A connection on which nothing comes or goes for so long is closed.
-const IDLE: Duration = Duration::from_secs(90);
+pub(crate) const IDLE: Duration = Duration::from_secs(90);
 /// How often the log tells that connections were closed, at the most.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -46,6 +46,7 @@ impl Listener for Places {
             if let Ok(place) = self.free.clone().try_acquire_owned() {
                 return (Placed::new(stream, place), peer);
             }
+            closed("full");
             if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
                 tracing::warn!(
                     "{MOST_CONNECTIONS} connections ask for metrics, and no more are taken"
@@ -60,16 +61,22 @@ impl Listener for Places {
     }
 }
 
+fn closed(why: &'static str) {
+    metrics::counter!("octavius_metrics_connections_closed_total", "reason" => why).increment(1);
+}
+
 /// A connection that has a place, and ends when it is idle.
 pub(super) struct Placed<S> {
     stream: S,
     idle: Pin<Box<Sleep>>,
+    /// Whether it was idle for too long.
+    is_over: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl<S: Unpin> Placed<S> {
     fn new(stream: S, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, idle: Box::pin(sleep(IDLE)), _place: place }
+        Self { stream, idle: Box::pin(sleep(IDLE)), is_over: false, _place: place }
     }
 
     /// What came of reading or writing; an error if it is idle.
@@ -82,7 +89,11 @@ impl<S: Unpin> Placed<S> {
             self.idle.as_mut().reset(Instant::now() + IDLE);
             return moved;
         }
-        self.idle.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        ready!(self.idle.as_mut().poll(context));
+        if !std::mem::replace(&mut self.is_over, true) {
+            closed("idle");
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
