@@ -94,7 +94,8 @@ section! {
     log_format: Format = Format::Text;
     /// The file that is logged to; without it standard error.
     log_file_path: Option<PathBuf>;
-    /// How large that file may grow, in mebibytes, before it is set aside, compressed, and a new one begun.
+    /// How large that file may grow, in mebibytes, before it is set aside, compressed, and a new one begun. How many of
+    /// those are kept is in [limits.md](limits.md).
     log_file_max_size_in_mb: u64 = 100;
 }
 

@@ -37,6 +37,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves until it is told to end (SIGINT or SIGTERM; a second one leaves at once).
+    #[command(after_help = START)]
     Start {
         #[command(flatten)]
         file: File,
@@ -45,7 +46,7 @@ enum Command {
         check_config: bool,
     },
     /// Shows the configuration in force: each key, its value, and where that comes from. Starts and touches nothing.
-    #[command(after_help = EXAMPLE)]
+    #[command(after_help = CONFIG)]
     Config {
         #[command(flatten)]
         file: File,
@@ -55,7 +56,15 @@ enum Command {
     },
 }
 
-const EXAMPLE: &str = "\
+const START: &str = "\
+Examples:
+  OCTAVIUS_CONTROLLER_STORE=embedded controller start
+  controller start --config controller.yaml --check-config
+
+Exit status: 0 it was told to end, or the configuration is right; 2 the configuration has to be
+changed, or somebody else has what it needs; 4 it may work later as it is.";
+
+const CONFIG: &str = "\
 Example:
   OCTAVIUS_CONTROLLER_APP_PORT=4000 controller config --config controller.yaml
 

@@ -55,6 +55,24 @@ async fn the_old_file_is_read_and_the_missing_etcd_is_named_with_its_remedy() {
 }
 
 #[tokio::test]
+async fn help_shows_an_example_of_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, help, _) = run(&mut controller(folder.path(), &["--help"])).await;
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let commands = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands: Vec<&str> = commands.filter(|name| !["", "help"].contains(name)).collect();
+    assert_eq!((code, &commands[..]), (0, &["start", "config"][..]), "{help}");
+    for command in commands {
+        let (code, help, _) = run(&mut controller(folder.path(), &[command, "--help"])).await;
+        assert_eq!(code, 0, "{help}");
+        let (_, example) = help.split_once("\nExample").unwrap_or_else(|| panic!("{help}"));
+        assert!(example.contains(&format!("controller {command}")), "{help}");
+        assert!(example.contains("\nExit status: 0 "), "{help}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_configuration_ends_with_2_and_all_its_faults() {
     let folder = folder_with(r#"{"app_prot": 3000, "executor_lost_after": "1s"}"#);
     let (code, out, err) = run(&mut controller(folder.path(), &["start"])).await;

@@ -22,7 +22,8 @@ section! {
     id: String;
     /// Proves to the controller who this executor is.
     access_token: Option<SecretString>;
-    /// How long a call to the controller may take; a call that waits for work or orders asks for half of it.
+    /// How long a call to the controller may take; a call that waits for work or orders asks for
+    /// half of it at the most.
     conn_time_out: Duration = Duration::from_secs(10);
     /// The longest time between two signs of life; a controller that wants them more often gets them.
     ping_interval: Duration = Duration::from_secs(2);
@@ -31,7 +32,7 @@ section! {
     runner: RunnerKind = RunnerKind::Kubernetes;
     /// How many attempts this executor takes at once: 5000 at the most. Unless it is given: as many as there are cores.
     capacity: Option<u32>;
-    /// Names and values that jobs can select executors by.
+    /// Names and values that jobs can select executors by. `executor` is this executor's `id`, whatever is written here.
     labels: BTreeMap<String, String> = BTreeMap::new();
     /// The folder of what must outlive this process: which place this is, and with the runner `process` all attempts.
     /// One executor at a time.
@@ -46,7 +47,8 @@ section! {
     log_format: Format = Format::Text;
     /// The log's file. Unless it is given: standard error.
     log_file_path: Option<PathBuf>;
-    /// How large the log's file may grow, in mebibytes, before it is set aside and compressed.
+    /// How large the log's file may grow, in mebibytes, before it is set aside and compressed. How many of those are kept
+    /// is in [limits.md](limits.md).
     log_file_max_size_in_mb: u64 = 100;
     /// Where `/metrics`, `/healthz` and `/readyz` answer. Unless it is given: nowhere.
     metrics_address: Option<SocketAddr>;

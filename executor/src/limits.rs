@@ -1,14 +1,17 @@
 //! The bounds that whoever runs an executor meets: a part of `docs/limits.md`.
 
 use crate::{
-    attempts::ending::MOST_TEXT_BYTES,
+    attempts::{LOG_WAIT, ending::MOST_TEXT_BYTES},
     configuration::{LEAST_SPOOL, LONGEST_CALL, MOST_LOG_FILE_MIB, MOST_PLACES, SHORTEST_CALL},
     runner::process::LOG_PIECE_SPAN,
 };
-use octavius_service::limits::{
-    Amount,
-    Beyond::{Instead, Stops},
-    Limit, Section,
+use octavius_service::{
+    limits::{
+        Amount,
+        Beyond::{Instead, Stops},
+        Limit, Section,
+    },
+    telemetry::KEPT_LOG_FILES,
 };
 
 /// All of them.
@@ -47,6 +50,16 @@ pub fn limits() -> Vec<Section> {
             "`log_file_max_size_in_mb`",
             Amount::Bytes(MOST_LOG_FILE_MIB << 20),
             Stops("give a number from 1 to"),
+        ),
+        Limit::fixed(
+            "Log files that are kept beside the one that is written, of an executor and of a controller",
+            Amount::count(KEPT_LOG_FILES),
+            Instead("The oldest is deleted."),
+        ),
+        Limit::fixed(
+            "The wait of an end for a log of which nobody knows how much there is, while nothing of it can be stored",
+            Amount::Time(LOG_WAIT),
+            Instead("The log is cut, and says why."),
         ),
         Limit::fixed(
             "The time between the first and the last byte that share one time in a log",

@@ -45,6 +45,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the executor until it is told to end. Jobs that run then go on without it.
+    #[command(after_help = START)]
     Start {
         #[command(flatten)]
         file: File,
@@ -53,12 +54,13 @@ enum Command {
         check_config: bool,
     },
     /// Registers once, and says what the controller answered.
+    #[command(after_help = REGISTER)]
     Register {
         #[command(flatten)]
         file: File,
     },
     /// Shows the configuration in force: each key, its value, and where that comes from. Starts and touches nothing.
-    #[command(after_help = EXAMPLE)]
+    #[command(after_help = CONFIG)]
     Config {
         #[command(flatten)]
         file: File,
@@ -68,7 +70,24 @@ enum Command {
     },
 }
 
-const EXAMPLE: &str = "\
+const START: &str = "\
+Examples:
+  OCTAVIUS_EXECUTOR_RUNNER=process executor start
+  executor start --config executor.yaml --check-config
+
+Exit status: 0 it was told to end, or the configuration is right; 2 configuration or machine have
+to be changed.";
+
+const REGISTER: &str = "\
+Example:
+  executor register --config executor.yaml
+
+  Executor berlin-1 is registered with the controller at localhost:3000: session 7; ...
+
+Exit status: 0 it is registered; 2 configuration or machine have to be changed;
+3 the controller refused; 4 nobody answered in time.";
+
+const CONFIG: &str = "\
 Example:
   OCTAVIUS_EXECUTOR_LABELS='zone=eu' executor config --config executor.yaml
 

@@ -107,6 +107,24 @@ async fn wrong_usage_is_told_with_its_remedy() {
 }
 
 #[tokio::test]
+async fn help_shows_an_example_of_every_command() {
+    let place = Place::new("localhost:1");
+    let help = String::from_utf8(place.run(&["--help"]).await.stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let commands = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands: Vec<&str> = commands.filter(|name| !["", "help"].contains(name)).collect();
+    assert_eq!(commands, ["start", "register", "config"], "{help}");
+    for command in commands {
+        let output = place.run(&[command, "--help"]).await;
+        ended(&output, 0, "\nExit status: 0 ");
+        let help = String::from_utf8(output.stdout).unwrap();
+        let (_, example) = help.split_once("\nExample").unwrap_or_else(|| panic!("{help}"));
+        assert!(example.contains(&format!("executor {command}")), "{help}");
+    }
+}
+
+#[tokio::test]
 async fn a_place_is_for_one_executor_and_a_signal_ends_it() {
     let controller = Controller::start().await;
     let place = Place::new(&controller.address.to_string());

@@ -17,9 +17,9 @@ use tonic::Code;
 const METRICS: &[&[Metric]] =
     &[metrics::METRICS, octavius_controller::metrics::METRICS, octavius_executor::metrics::METRICS];
 
-/// The configuration files of each server.
+/// The configuration files of each server, and the client's.
 fn configurations() -> Vec<Table> {
-    vec![table::<Controller>(), table::<Executor>()]
+    vec![table::<Controller>(), table::<Executor>(), octavius_cli::client_file()]
 }
 
 /// The bounds that each crate's callers meet.
@@ -96,15 +96,18 @@ mod tests {
     }
 
     #[test]
-    fn every_server_is_in_the_documents() {
+    fn every_server_and_the_client_are_in_the_documents() {
         let [(_, commands), (_, metrics), (_, keys), (_, limits)] = documents();
         assert!(commands.contains("## octavius execute"), "{commands}");
         for metric in ["octavius_actor_up", "octavius_queue_pending", "octavius_executor_attempts"]
         {
             assert!(metrics.contains(metric), "{metric}");
         }
-        for file in ["## `controller_config.json`", "## `executor_config.json`"] {
-            assert!(keys.contains(file), "{file}");
+        for file in ["controller_config.json", "executor_config.json", "octavius_client.yaml"] {
+            assert!(keys.contains(&format!("\n## `{file}`\n")), "{file}");
+        }
+        for key in ["CP_HOST", "EMAIL_ID", "ACCESS_TOKEN", "CONNECTION_TIMEOUT_SECS"] {
+            assert!(keys.contains(&format!("\n| `{key}` |")), "{key}");
         }
         for section in [
             "## Job definitions",

@@ -1,7 +1,7 @@
 //! The bounds that whoever types a command meets before a controller does: a part of `docs/limits.md`.
 
 use crate::commands::{executions, secret};
-use octavius_client::Client;
+use octavius_client::{Client, Contents};
 use octavius_protocol::{LEAST_ID_PART, MAX_ARGUMENTS, MAX_TIME, MAX_VARIABLE};
 use octavius_service::limits::{
     Amount,
@@ -12,6 +12,11 @@ use octavius_service::limits::{
 /// All of them.
 pub fn limits() -> Vec<Section> {
     let limits = vec![
+        Limit::fixed(
+            "`CONNECTION_TIMEOUT_SECS`",
+            Amount::Count(Contents::LONGEST_TIMEOUT.as_secs()),
+            Stops("write a number of seconds from 0 to {}, where 0 means"),
+        ),
         Limit::fixed(
             "An argument, as `NAME=value`",
             Amount::bytes(MAX_VARIABLE),
@@ -45,6 +50,11 @@ pub fn limits() -> Vec<Section> {
             "What is read of a secret's value",
             Amount::Bytes(secret::MOST),
             Instead("The rest is not read, and the controller refuses what is that large."),
+        ),
+        Limit::fixed(
+            "The pause that a full controller may ask for, so that a command asks again by itself",
+            Amount::Time(Client::LONGEST_TURN),
+            Instead("The command ends with 3."),
         ),
         Limit::fixed(
             "The outage that waiting and following last through",

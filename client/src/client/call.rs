@@ -15,10 +15,6 @@ use tonic::{
     service::Interceptor,
 };
 
-/// A controller that is busy and says that it has room after this time at the most is asked again then; a longer pause is
-/// the caller's to decide.
-const LONGEST_TURN: Duration = Duration::from_secs(2);
-
 /// What goes with each call: who asks, and what proves it.
 #[derive(Clone)]
 pub(crate) struct Credentials {
@@ -149,7 +145,7 @@ impl Client {
                 // What was refused for want of room certainly did not happen.
                 Error::Refused(refusal)
                     if refusal.code == Code::ResourceExhausted
-                        && hint.is_some_and(|hint| hint <= LONGEST_TURN)
+                        && hint.is_some_and(|hint| hint <= Client::LONGEST_TURN)
                         && Instant::now() + pause < deadline =>
                 {
                     tokio::time::sleep(pause).await;

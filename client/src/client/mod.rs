@@ -62,6 +62,9 @@ pub struct Client {
 impl Client {
     /// How long an outage may last before waiting and following give up, if nothing else was asked for.
     pub const PATIENCE: Duration = Duration::from_secs(300);
+    /// A controller that is full and says that it has room after this time at the most is asked again then; a longer pause
+    /// is the caller's to decide.
+    pub const LONGEST_TURN: Duration = Duration::from_secs(2);
 
     /// A client for the controller that `settings` name. Nothing is sent yet: the first call connects. Has to be called
     /// within a tokio runtime.

@@ -31,8 +31,14 @@ pub(super) fn job(collector: &mut Collector, level: &Level<'_>) -> JobDefinition
         author: collector.text(level, "author"),
         contributors: collector.text(level, "contributors"),
         organization: collector.text(level, "organization"),
-        timeout: limit(collector, level, "timeout", "how long the program may run", "for no limit")
-            .and_then(wire),
+        timeout: limit(
+            collector,
+            level,
+            "timeout",
+            "how long the program may run",
+            "for what the executor says",
+        )
+        .and_then(wire),
         start_timeout: limit(
             collector,
             level,

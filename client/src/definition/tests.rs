@@ -168,7 +168,7 @@ fn all_faults_are_told_at_once() {
       `env_vars.args[2].nam` is not known: the nearest known key is `name`
       `env_vars.args[2].name` is missing: write the environment variable that the job reads
       `author` is 5: write a text, in quotes
-      `timeout` is "soon": write how long the program may run, for example `"90s"`, `"1h30m"` or a number of seconds from 1 to a year's, or leave it out for no limit
+      `timeout` is "soon": write how long the program may run, for example `"90s"`, `"1h30m"` or a number of seconds from 1 to a year's, or leave it out for what the executor says
       `retry.attemps` is not known: the nearest known key is `attempts`
       `retry.factor` is 0: write by how much each pause is longer than the one before, for example `2` or `1.5`
       `retry.pause` is "long": write a length of time, for example `"10s"` or `"5m"`, or a number of seconds
@@ -182,7 +182,7 @@ fn all_faults_are_told_at_once() {
 
 #[test]
 fn one_fault_is_one_line() {
-    insta::assert_snapshot!(faults(r#"{"name": "a", "image_name": "b", "timeout": 0}"#), @r#"metadata.json: `timeout` is 0: write how long the program may run, for example `"90s"`, `"1h30m"` or a number of seconds from 1 to a year's, or leave it out for no limit"#);
+    insta::assert_snapshot!(faults(r#"{"name": "a", "image_name": "b", "timeout": 0}"#), @r#"metadata.json: `timeout` is 0: write how long the program may run, for example `"90s"`, `"1h30m"` or a number of seconds from 1 to a year's, or leave it out for what the executor says"#);
     insta::assert_snapshot!(faults(r#"{"name": "a"}"#), @"metadata.json: `image_name` is missing, and so is `command`: write the image, or the program to run, or both");
     insta::assert_snapshot!(faults(r#"{"name": "a", "command": []}"#), @r#"metadata.json: `command` is an empty list: write a list of texts, for example `["sh", "-c", "echo hello"]`, or leave it out"#);
     insta::assert_snapshot!(faults(r#"{"image_name": "b"}"#), @"metadata.json: `name` is missing: write what the job is called, for example `hello-friend`");

@@ -15,7 +15,18 @@ use std::{
     time::Duration,
 };
 
-const KEYS: [&str; 4] = ["CP_HOST", "EMAIL_ID", "ACCESS_TOKEN", "CONNECTION_TIMEOUT_SECS"];
+/// A key of the file, which is the name of a variable as well.
+#[derive(Clone, Copy, Debug)]
+pub struct FileKey {
+    /// Its name.
+    pub name: &'static str,
+    /// What a value looks like.
+    pub wanted: &'static str,
+    /// What holds if nobody gives it; none if somebody must.
+    pub default: Option<&'static str>,
+    /// What it does.
+    pub meaning: &'static str,
+}
 
 /// What a file says.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +54,37 @@ struct Written<'a> {
 }
 
 impl Contents {
+    /// The longest time that `CONNECTION_TIMEOUT_SECS` may say.
+    pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
+
+    /// All keys, in the order of the documents.
+    pub const KEYS: [FileKey; 4] = [
+        FileKey {
+            name: "CP_HOST",
+            wanted: "`host:port`, or `http://host:port`",
+            default: None,
+            meaning: "Where the controller is.",
+        },
+        FileKey {
+            name: "EMAIL_ID",
+            wanted: "text, of ASCII",
+            default: Some("anonymous"),
+            meaning: "Who asks.",
+        },
+        FileKey {
+            name: "ACCESS_TOKEN",
+            wanted: "text, of ASCII, never shown",
+            default: Some("none"),
+            meaning: "Proves it. It is sent only to a host that comes from the same source: both from the file, or both from variables. The variable, empty, takes the file's away.",
+        },
+        FileKey {
+            name: "CONNECTION_TIMEOUT_SECS",
+            wanted: "a whole number up to 86400",
+            default: Some("10"),
+            meaning: "How many seconds a call may take that neither follows nor waits; 0 means the default.",
+        },
+    ];
+
     /// Reads the file at `path`.
     ///
     /// # Errors
@@ -58,6 +100,7 @@ impl Contents {
 
     /// Reads `text`, which came from `source`.
     pub(super) fn parse(text: &str, source: &str) -> Result<Self, Faults> {
+        let keys = Self::KEYS.map(|key| key.name);
         let text = text.trim_start_matches('\u{feff}');
         // As texts, so that a token of digits stays as it was written. A file of comments alone holds nothing.
         let read: Result<Option<BTreeMap<String, Option<String>>>, _> =
@@ -69,7 +112,7 @@ impl Contents {
                 let place = place.unwrap_or_default();
                 let problem = format!(
                     "is not a YAML file of `KEY: value` lines{place}: write each of {} at most once, and a value with special characters in quotes",
-                    KEYS.join(", ")
+                    keys.join(", ")
                 );
                 Faults::one(source, Fault::new("", problem))
             })?
@@ -87,8 +130,8 @@ impl Contents {
                 })
             }),
         };
-        for unknown in found.keys().filter(|key| !KEYS.contains(&key.as_str())) {
-            let nearest = nearest(unknown, &KEYS).unwrap_or_default();
+        for unknown in found.keys().filter(|key| !keys.contains(&key.as_str())) {
+            let nearest = nearest(unknown, &keys).unwrap_or_default();
             list.push(Fault::new(
                 unknown,
                 format!("is not known: the nearest known key is `{nearest}`"),
@@ -130,7 +173,7 @@ impl Contents {
 
 /// Reads a number of seconds. The error continues a sentence that begins with the key.
 pub(super) fn seconds(text: &str) -> Result<Option<Duration>, String> {
-    let most = 86_400;
+    let most = Contents::LONGEST_TIMEOUT.as_secs();
     match text.trim().parse::<u64>() {
         Ok(seconds) if seconds <= most => Ok(Some(Duration::from_secs(seconds))),
         _ => Err(format!(

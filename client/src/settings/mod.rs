@@ -10,7 +10,7 @@ mod contexts;
 mod file;
 
 pub use contexts::{Choice, ContextName, Listed};
-pub use file::Contents;
+pub use file::{Contents, FileKey};
 
 use crate::{
     error::Error,

@@ -52,6 +52,23 @@ fn the_sample_loads_and_a_timeout_of_0_is_10_seconds() {
 }
 
 #[test]
+fn each_key_is_taken_and_documented_with_the_numbers_that_hold() {
+    let [host, email, token, timeout] = Contents::KEYS;
+    let file =
+        format!("{}: a:1\n{}: b\n{}: c\n{}: 7", host.name, email.name, token.name, timeout.name);
+    let settings = World::new(&[]).write(NEW, &file).load().unwrap();
+    assert_eq!((&*settings.address, settings.email.as_deref()), ("http://a:1", Some("b")));
+    assert_eq!(settings.token.unwrap().expose_secret(), "c");
+    assert_eq!(settings.timeout, Duration::from_secs(7));
+    for key in Contents::KEYS {
+        assert!(Surroundings::VARIABLES.contains(&key.name), "{} is no variable", key.name);
+    }
+    let seconds = |time: Duration| time.as_secs().to_string();
+    assert_eq!(timeout.default, Some(&*seconds(DEFAULT_TIMEOUT)));
+    assert!(timeout.wanted.ends_with(&seconds(Contents::LONGEST_TIMEOUT)), "{}", timeout.wanted);
+}
+
+#[test]
 fn the_first_file_of_the_search_order_is_the_one() {
     let host =
         |world: &World, asked: &Choice| Settings::load_in(&world.around, asked).unwrap().address;

@@ -42,7 +42,7 @@ pub struct Spec {
     /// Which arguments were not given: their values are the job's defaults. Earlier versions did not store it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub defaulted: BTreeSet<VariableName>,
-    /// How long the job lets the program run, in milliseconds; none: no limit.
+    /// How long the job lets the program run, in milliseconds; none: what the executor says.
     pub timeout_ms: Option<u64>,
     /// What the request said besides.
     #[serde(default, skip_serializing_if = "Own::is_empty")]

@@ -4,7 +4,7 @@ use super::{SHORTEN, full, instead, wrong};
 use crate::{
     configuration::SHORTEST_HISTORY,
     grpc::{
-        convert::{executions::LONGEST_WAIT, listing::MOST_USER_BYTES},
+        convert::{executions::LONGEST_WAIT, executors::GRACE, listing::MOST_USER_BYTES},
         door::MOST_NAME_BYTES,
     },
     job_queue::{
@@ -168,6 +168,7 @@ pub(super) fn definitions() -> Vec<Limit> {
 }
 
 pub(super) fn executions() -> Vec<Limit> {
+    let numbers = QueueLimits::default();
     vec![
         wrong(
             "An argument, as `NAME=value`",
@@ -196,7 +197,7 @@ pub(super) fn executions() -> Vec<Limit> {
         ),
         full(
             "Executions that wait for an executor",
-            Amount::count(QueueLimits::default().pending),
+            Amount::count(numbers.pending),
             "{} executions wait for an executor, the most that the queue takes",
         ),
         wrong(
@@ -214,6 +215,31 @@ pub(super) fn executions() -> Vec<Limit> {
             Amount::Time(USUAL_START_TIMEOUT),
             "start_timeout",
             Instead("The attempt is stopped, and ends as `failed`."),
+        ),
+        instead(
+            "The time between the terminate and the kill of what is stopped",
+            Amount::Time(GRACE),
+            "What is left of the program is killed.",
+        ),
+        instead(
+            "The time beyond its `timeout` that an executor may take to end what is late",
+            Amount::Time(numbers.stop_within),
+            "It is told to stop it.",
+        ),
+        instead(
+            "The wait for what comes of the order to stop what is late",
+            Amount::Time(numbers.stop_within),
+            "The attempt ends as `failed` where its program did not run as far as is known, and else as `lost`.",
+        ),
+        instead(
+            "The wait of a cancel for the word of an executor that is silent",
+            Amount::Time(numbers.cancel_within),
+            "It ends as `cancelled`, unconfirmed: what runs there may go on. `octavius cancel --force` waits for nobody.",
+        ),
+        instead(
+            "The wait of an end for the rest of its log",
+            Amount::Time(numbers.log_within),
+            "The log is cut, and says why.",
         ),
         Limit::key(
             "The time that a final execution is kept",

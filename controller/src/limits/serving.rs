@@ -241,6 +241,11 @@ pub(super) fn executors() -> Vec<Limit> {
             Amount::count(QueueLimits::default().grants),
             "The others are in the next one.",
         ),
+        instead(
+            "The time until an executor names what it was granted",
+            Amount::Time(QueueLimits::default().acknowledge_within),
+            "The execution is `pending` again.",
+        ),
         full(
             "Calls for work that are parked, of all executors; calls for orders the same",
             Amount::count(PARKED),

@@ -1,8 +1,9 @@
 //! Appends: answered with what is durable so far, at once unless much of this log or of all waits for the disk.
 //!
 //! An executor sends no more of a log before it has its answer. So a log that grows faster than it is stored is
-//! answered at the pace of the disk, and never refused; and where many write much, what is held in memory does not
-//! grow with the speed of the writers.
+//! answered at the pace of the disk; and where many write much, what is held in memory does not grow with the speed of
+//! the writers. Nobody waits longer than `disk_wait`: a disk that takes longer for a segment lets a log run into its
+//! bound, and what is beyond that is refused ([`LogError::Full`]), and comes again.
 
 use super::{Appended, Chunk, Live, LogError, LogStore, Progress, rules::Full};
 use actix::{Context, Handler, Message, ResponseActFuture, fut};

@@ -31,7 +31,7 @@ pub struct JobDefinition {
     pub contributors: String,
     /// Which organization it belongs to.
     pub organization: String,
-    /// How long the job's program may run; none: no limit.
+    /// How long the job's program may run; none: what the executor says.
     pub timeout: Option<SignedDuration>,
     /// How long an attempt may take until its program runs; none: what the executor says.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -27,7 +27,7 @@ pub struct Pinned {
     pub image_name: String,
     /// The program and its arguments; empty: the image's own.
     pub command: Vec<String>,
-    /// How long the program may run; none: no limit.
+    /// How long the program may run; none: what the executor says.
     pub timeout: Option<Duration>,
     /// How long an attempt may take until its program runs; none: what the executor says.
     pub start_timeout: Option<Duration>,

@@ -14,6 +14,7 @@ use crate::{
     link::{Event, Failure, Verdict, backoff::Backoff},
     runner::{Found, Phase, RunnerError, Work},
 };
+use octavius_service::configuration::Setting as _;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -324,7 +325,8 @@ impl Driver {
                 if (size, crc) != before || sessions.sessions().borrow().is_none() {
                     return; // it gets on, or cannot: it is waited for anew
                 }
-                let cut = format!("the log is not whole: the rest was not stored within {wait:?}");
+                let within = wait.shown();
+                let cut = format!("the log is not whole: the rest was not stored within {within}");
                 self.arrived = Some(WholeLog { size, crc, cut });
                 self.facts.shipped();
             }

@@ -1,7 +1,7 @@
 //! How an attempt ended, in the controller's words: a pure function of what the runner and the controller said.
 
 use crate::runner::{Exit, ExitCause};
-use octavius_service::text::cut;
+use octavius_service::{configuration::Setting as _, text::cut};
 use std::time::Duration;
 
 /// The most bytes of a text in a report: the controller refuses longer ones, again and again.
@@ -151,7 +151,7 @@ fn exited(
             (Outcome::Failed, "exit_code", "the program ended without an exit code".to_owned())
         }
         (ExitCause::TimedOut, ..) => {
-            let limit = timeout.map_or_else(String::new, |limit| format!(" of {limit:?}"));
+            let limit = timeout.map_or_else(String::new, |limit| format!(" of {}", limit.shown()));
             (Outcome::TimedOut, "timeout", format!("stopped after its time limit{limit}"))
         }
         (ExitCause::Stopped, ..) => (Outcome::Cancelled, "cancelled", stopped(stop, "")),
@@ -209,7 +209,7 @@ mod tests {
         check(&ended(Some(3), None), Outcome::Failed, "exit_code", "the program exited with 3");
         let killed = "the program was ended by signal 9 (SIGKILL)";
         check(&ended(None, Some(9)), Outcome::Failed, "signal", killed);
-        let late = "stopped after its time limit of 300s";
+        let late = "stopped after its time limit of 5m";
         check(&exit(TimedOut, Some(0), None), Outcome::TimedOut, "timeout", late);
         let cancelled = "stopped: a cancel was asked for";
         check(&exit(Stopped, Some(143), None), Outcome::Cancelled, "cancelled", cancelled);

@@ -28,17 +28,23 @@ fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
 }
 
+fn look_at_help_of(command: &clap::Command, name: &str, found: &mut Vec<String>) {
+    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+        let name = format!("{name} {}", inner.get_name());
+        let help = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains(&format!("  {name}")), "`{name}` has no example");
+        assert!(inner.get_about().is_some(), "`{name}` does not say what it does");
+        look_at_help_of(inner, &name, found);
+        found.push(name);
+    }
+}
+
 #[test]
 fn help_shows_an_example_of_every_command() {
-    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let example = format!("  octavius {}", command.get_name());
-        assert!(help.contains(&example), "`{}` has no example", command.get_name());
-        assert!(
-            command.get_about().is_some(),
-            "`{}` does not say what it does",
-            command.get_name()
-        );
+    let mut found = Vec::new();
+    look_at_help_of(&Cli::command(), "octavius", &mut found);
+    for inner in ["octavius execute", "octavius config use", "octavius secret set"] {
+        assert!(found.iter().any(|name| name == inner), "{inner} is not in {found:?}");
     }
 }
 

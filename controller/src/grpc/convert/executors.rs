@@ -39,7 +39,7 @@ pub(crate) const MOST_REASON_BYTES: usize = 4_096;
 /// The most bytes of grants in an answer. Those that are left out are repeated in the next one.
 pub(crate) const MOST_GRANT_BYTES: usize = 3 << 20;
 /// How long after a terminate a kill follows.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// What an executor says of itself.
 pub(in crate::grpc) fn registration(

@@ -14,6 +14,7 @@ use super::{
 };
 use jiff::Timestamp;
 use octavius_protocol::id::{Epoch, ExecutionId};
+use octavius_service::configuration::Setting as _;
 use std::time::Duration;
 
 /// The most executions that come due in one tick: the others come due in the next.
@@ -208,8 +209,8 @@ impl View {
         let limit = self.live(id)?.terms.queue_timeout()?;
         let why = self.why(self.live(id)?);
         let reason = format!(
-            "no executor began it within {:?} ({}): {why}",
-            limit.time,
+            "no executor began it within {} ({}): {why}",
+            limit.time.shown(),
             queue_timeout_key(limit.from)
         );
         let live = self.live.get_mut(&id)?;
@@ -264,8 +265,8 @@ fn late_words(record: &Record, late: Late) -> (&'static str, String) {
     match late {
         Late::Start => {
             let Limit { time, from } = record.terms.start_timeout(&record.offer);
-            let key = start_timeout_key(from, executor);
-            (START_TIMEOUT, format!("its program did not run within {time:?} of the grant ({key})"))
+            let (time, key) = (time.shown(), start_timeout_key(from, executor));
+            (START_TIMEOUT, format!("its program did not run within {time} of the grant ({key})"))
         }
         Late::Run => ("timeout", timed_out(record)),
     }
@@ -276,8 +277,8 @@ fn timed_out(record: &Record) -> String {
     record.timeout().map_or_else(
         || "stopped after its time limit".to_owned(),
         |Limit { time, from }| {
-            let key = timeout_key(from, record.executor.as_ref());
-            format!("stopped after its time limit of {time:?} ({key})")
+            let (time, key) = (time.shown(), timeout_key(from, record.executor.as_ref()));
+            format!("stopped after its time limit of {time} ({key})")
         },
     )
 }

@@ -9,6 +9,7 @@ use super::{
     due::Phase,
 };
 use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
+use octavius_service::configuration::Setting as _;
 use std::collections::BTreeSet;
 
 /// A log that is to be closed as it is.
@@ -138,7 +139,8 @@ impl View {
         let why = match (ending.log, late) {
             (None, _) => ending.log_cut.clone(),
             (Some(_), true) => {
-                format!("the rest of the log did not arrive within {:?}", self.limits.log_within)
+                let within = self.limits.log_within.shown();
+                format!("the rest of the log did not arrive within {within}")
             }
             (Some(_), false) => return None,
         };

@@ -25,7 +25,7 @@ pub(crate) const MOST_TEMPLATE_BYTES: usize = 64 * 1024;
 pub(super) fn check_running(definition: &JobDefinition, violations: &mut Violations) {
     let JobDefinition { timeout, start_timeout, queue_timeout, .. } = definition;
     for (field, span, absent) in [
-        ("timeout", timeout, "no limit"),
+        ("timeout", timeout, "the executor's"),
         ("start_timeout", start_timeout, "the executor's"),
         ("queue_timeout", queue_timeout, "no limit"),
     ] {

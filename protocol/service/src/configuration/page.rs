@@ -8,7 +8,7 @@ pub fn page(tables: &[Table]) -> String {
     let mut page = String::from(
         "# Configuration\n\n\
          <!-- Made by `cargo xtask docs` from the tables in the code: change them there. -->\n\n\
-         One file for each server. It holds a JSON object, or, where its name ends with `.yaml` or `.yml`, the same keys \
+         One file for each server; the client's is [the last one here](#octavius_clientyaml). A server's holds a JSON object, or, where its name ends with `.yaml` or `.yml`, the same keys \
          in YAML; without `--config FILE` a server looks in its working folder for the name below, and else for that \
          name with one of these endings (two of them there are an error that names both). Every key can be overridden by an environment variable, whose \
          name is the key in upper case behind the server's prefix. A variable's value is read as JSON if that gives \
@@ -32,7 +32,10 @@ pub fn page(tables: &[Table]) -> String {
 fn section(page: &mut String, table: &Table) {
     // Writing to a string cannot fail.
     let _ = writeln!(page, "\n## `{}`\n\n{}\n", table.file, line(table.about));
-    let _ = writeln!(page, "Variables: `{}` and the key in upper case.\n", table.prefix);
+    let _ = match table.prefix {
+        "" => writeln!(page, "Variables have the names of the keys.\n"),
+        prefix => writeln!(page, "Variables: `{prefix}` and the key in upper case.\n"),
+    };
     let _ = writeln!(page, "| key | value | default | meaning |\n| --- | --- | --- | --- |");
     for key in &table.keys {
         let _ = writeln!(
@@ -123,6 +126,15 @@ mod tests {
              | `number` | a whole number | must be given | Its number. |\n\
              \nAccepted for old files, without effect:\n\n\
              - `colour`: doors are grey\n"
+        );
+    }
+
+    #[test]
+    fn variables_without_a_prefix_have_the_names_of_the_keys() {
+        let page = page(&[Table { prefix: "", ..table::<Door>() }]);
+        assert!(
+            page.contains("told.\n\nVariables have the names of the keys.\n\n| key "),
+            "{page}"
         );
     }
 }

@@ -5,3 +5,5 @@ pub mod logging;
 pub mod metrics;
 pub(crate) mod places;
 mod rolling_file;
+
+pub use rolling_file::KEPT as KEPT_LOG_FILES;

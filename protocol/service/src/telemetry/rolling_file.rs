@@ -13,7 +13,7 @@ use std::{
 };
 
 /// How many full files are kept.
-pub(super) const KEPT: usize = 5;
+pub const KEPT: usize = 5;
 
 /// Fast, and a tenth of the size for lines of a log.
 const COMPRESSION_LEVEL: i32 = 3;

@@ -186,14 +186,14 @@ fn a_holder_that_never_stops_what_is_late_does_not_hold_it_up() {
 #[test]
 fn a_time_limit_is_named_with_who_set_it() {
     let mut view = queue();
-    let offer = ExecutorTerms { timeout_ms: Some(60_000), ..ExecutorTerms::default() };
+    let offer = ExecutorTerms { timeout_ms: Some(5_400_000), ..ExecutorTerms::default() };
     view.join(Join { offer, ..join(0, 1, 2) }, at(0));
     submit_under(&mut view, 1, Terms::default());
     let lease = running(&mut view, 0);
-    let done = end(&mut view, lease, Outcome::TimedOut, 60);
+    let done = end(&mut view, lease, Outcome::TimedOut, 5400);
     assert_eq!(
         done.why_ended().1,
-        "stopped after its time limit of 60s (`job_active_deadline_seconds` of executor executor-0)"
+        "stopped after its time limit of 90m (`job_active_deadline_seconds` of executor executor-0)"
     );
 }
 
