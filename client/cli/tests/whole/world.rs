@@ -224,6 +224,17 @@ impl World {
         Server::new("executor", &files, &config)
     }
 
+    /// An executor of its own, with this id and these labels.
+    pub(crate) fn other_executor(&self, id: &str, labels: serde_json::Value) -> Server {
+        let mut config = self.executor_config.clone();
+        config["id"] = id.into();
+        config["labels"] = labels;
+        config["state_dir"] = self.path(&format!("{id}-state")).to_str().unwrap().into();
+        let files = self.path(id);
+        std::fs::create_dir(&files).unwrap();
+        Server::new("executor", &files, &config)
+    }
+
     /// Waits until the controller answers.
     pub(crate) async fn serves(&self) {
         let ask = || async { self.client.version().await.map_err(|error| error.to_string()) };
