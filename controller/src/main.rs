@@ -13,6 +13,7 @@ use octavius_service::{
 };
 use std::{
     io::{self, Write as _},
+    net::IpAddr,
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -172,11 +173,7 @@ async fn run(configuration: &Configuration) -> ExitCode {
 /// Says where it listens, who can reach that, and how to change it.
 fn announce(running: &Running, configuration: &Configuration) {
     let Running { address, metrics_address, .. } = running;
-    let reach = if address.ip().is_loopback() {
-        "only this machine reaches it; for others set `listen_address` (for example `0.0.0.0`, variable OCTAVIUS_CONTROLLER_LISTEN_ADDRESS), in a network that you trust: nobody has to prove who they are"
-    } else {
-        "whoever reaches it may do everything, because nobody has to prove who they are: keep it in a network that you trust"
-    };
+    let reach = reach(address.ip());
     let state = configuration.data_dir.display();
     tell(
         0,
@@ -186,9 +183,37 @@ fn announce(running: &Running, configuration: &Configuration) {
     );
 }
 
+/// Who can reach what listens at `address`.
+fn reach(address: IpAddr) -> &'static str {
+    if address.to_canonical().is_loopback() {
+        "only this machine reaches it; for others set `listen_address` (for example `0.0.0.0`, variable OCTAVIUS_CONTROLLER_LISTEN_ADDRESS), in a network that you trust: nobody has to prove who they are"
+    } else {
+        "whoever reaches it may do everything, because nobody has to prove who they are: keep it in a network that you trust"
+    }
+}
+
 /// Writes to standard error, for whoever started it. The log may be a file.
 fn tell(code: u8, text: std::fmt::Arguments<'_>) -> ExitCode {
     // Where nobody listens any more, the exit code still speaks.
     let _ = writeln!(io::stderr(), "{text}");
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No test listens where others could reach it: what is said of such an address is looked at here.
+    #[test]
+    fn an_address_that_others_reach_comes_with_a_warning() {
+        for address in ["0.0.0.0", "::", "192.0.2.7", "2001:db8::7", "::ffff:192.0.2.7"] {
+            let told = reach(address.parse().unwrap());
+            assert!(told.starts_with("whoever reaches it may do everything"), "{address}: {told}");
+            assert!(told.contains("a network that you trust"), "{address}: {told}");
+        }
+        for address in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+            let told = reach(address.parse().unwrap());
+            assert!(told.starts_with("only this machine reaches it"), "{address}: {told}");
+        }
+    }
 }

@@ -206,4 +206,11 @@ async fn config_shows_what_is_in_force_and_never_a_token() {
             "{err}"
         );
     }
+    std::fs::write(folder.path().join("executor_config.yml"), "id: e\ncapacty: 2\n").unwrap();
+    for command in [&["config"][..], &["start", "--check-config"], &["start"], &["register"]] {
+        let (code, out, err) = run(command, &[process]).await;
+        assert_eq!(code, 2, "{command:?}: {out}{err}");
+        let told = "executor_config.yml: `capacty` is not a known key: did you mean `capacity`?";
+        assert!(format!("{out}{err}").contains(told), "{command:?}: {out}{err}");
+    }
 }

@@ -15,7 +15,7 @@ fn span(seconds: i64) -> Option<Span> {
     Some(Span { seconds, nanos: 0 })
 }
 
-fn shell(name: &str, script: &str) -> JobDefinition {
+pub(crate) fn shell(name: &str, script: &str) -> JobDefinition {
     JobDefinition {
         name: name.to_owned(),
         image_name: "busybox".to_owned(),
@@ -28,18 +28,18 @@ async fn run(world: &World, request: ExecuteRequest) -> String {
     world.client.execute_with(request).await.unwrap().id
 }
 
-async fn run_job(world: &World, definition: JobDefinition) -> String {
+pub(crate) async fn run_job(world: &World, definition: JobDefinition) -> String {
     let job = definition.name.clone();
     world.client.create_job(definition).await.unwrap();
     run(world, ExecuteRequest { job, ..ExecuteRequest::default() }).await
 }
 
-fn lines(world: &World, file: &str) -> usize {
+pub(crate) fn lines(world: &World, file: &str) -> usize {
     std::fs::read_to_string(world.path(file)).unwrap_or_default().lines().count()
 }
 
 /// The ids of the processes whose command line holds `mark`.
-fn with_mark(mark: &str) -> Vec<String> {
+pub(crate) fn with_mark(mark: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().into_string().ok());
     let marked = ids.filter(|id| {
@@ -49,7 +49,7 @@ fn with_mark(mark: &str) -> Vec<String> {
     marked.collect()
 }
 
-async fn gone(mark: &str) {
+pub(crate) async fn gone(mark: &str) {
     let left = || async {
         let left = with_mark(mark);
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
@@ -251,9 +251,11 @@ async fn a_cancel_holds_whatever_it_meets() {
     world.reaches(&id, |now| now.state() == ExecutionState::Leased).await;
     world.client.cancel(&id).await.unwrap();
     world.executor.signal(Signal::CONT);
+    let heard = Instant::now();
     let over = world.over(&id).await;
     assert_eq!(over.state(), ExecutionState::Cancelled, "{over:?}");
     gone(&mark).await;
+    assert!(heard.elapsed() < Duration::from_secs(10), "gone after {:?}", heard.elapsed());
     // The order to stop may come just too late, and the end before anybody saw that it ran.
     let said = over.history.iter().any(|step| step.state() == ExecutionState::Running);
     let started = lines(&world, "ran") - before;

@@ -2,7 +2,7 @@
 
 use crate::{
     user::{User, arguments},
-    world::{World, lives},
+    world::{World, eventually, lives},
 };
 use octavius_client::v1::ExecutionState;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -36,6 +36,31 @@ async fn who_waits_for_an_execution_that_fails_ends_with_1_and_who_reads_its_log
         assert_eq!((ran.status, ran.out.len()), (Some(4), 0), "{words:?}: {ran:?}");
         assert!(ran.err.contains(&world.address), "{ran:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_what_is_pending_waits_for_a_late_executor_and_gets_the_log_once() {
+    let mut world = World::new(1);
+    world.controller.start();
+    world.serves().await;
+    let user = User::of(&world);
+    user.job("late", "echo one; echo two >&2; printf three", json!({})).await;
+    let following = user.begin(&["execute", "late", "--follow"]);
+    // The executor comes only once somebody follows what is pending.
+    let pending = || async {
+        let metrics = world.metrics().await;
+        let follows = metrics.lines().any(|line| line == "octavius_log_followers 1");
+        if follows { Ok(()) } else { Err(metrics) }
+    };
+    eventually(pending).await.unwrap();
+    let id = user.says(&["executions", "-o", "name"]).await.trim_end().to_owned();
+    let waits = world.client.execution(&id).await.unwrap();
+    assert_eq!(waits.state(), ExecutionState::Pending, "{waits:?}");
+    world.executor.start();
+    let ran = following.end().await;
+    assert_eq!((ran.status, ran.text().as_str()), (Some(0), "one\ntwo\nthree"), "{ran:?}");
+    assert!(ran.err.contains(&format!("execution {id} of `late`")), "{ran:?}");
+    assert_eq!(world.over(&id).await.state(), ExecutionState::Succeeded);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,9 @@
 //! Jobs over time: many at once, new versions, deletion, and what is refused.
 
 use crate::{user::User, world::World};
-use octavius_client::v1::{self, ExecutionState};
+use octavius_client::v1::{self, ExecutionState, executions_client::ExecutionsClient};
 use serde_json::json;
+use tonic::{Code, transport::Channel};
 
 async fn controller() -> (World, User) {
     let mut world = World::new(1);
@@ -169,11 +170,28 @@ async fn values_over_a_limit_are_refused_by_name_and_many_large_ones_are_all_tak
     let all: Vec<_> = names.iter().map(|name| (name.as_str(), 120_000)).collect();
     let refused = world.client.execute("wc", with(&all)).await.unwrap_err().to_string();
     assert!(refused.contains("524288"), "{refused}");
-    // 2.4 MB at once: none fails its neighbours.
-    let wishes = (0..40).map(|_| world.client.execute("wc", with(&[("v00", 60_000)])));
-    let accepted = futures::future::join_all(wishes).await;
-    for execution in accepted {
-        let id = execution.unwrap().id;
-        assert_eq!(world.over(&id).await.state(), ExecutionState::Succeeded);
+    // 2.4 MB at once on one connection, and what is too large among them, past the client that would not send it: none
+    // fails its neighbours.
+    let channel = Channel::from_shared(format!("http://{}", world.address)).unwrap();
+    let executions = ExecutionsClient::new(channel.connect().await.unwrap());
+    let execute = |size| {
+        let (job, arguments) = ("wc".to_owned(), with(&[("v00", size)]));
+        let request = v1::ExecuteRequest { job, arguments, ..v1::ExecuteRequest::default() };
+        let mut executions = executions.clone();
+        async move { (size, executions.execute(request).await) }
+    };
+    let mut sizes = vec![60_000; 40];
+    sizes.extend([fits + 1, 8 << 20, fits + 1, 8 << 20]);
+    sizes.rotate_right(22);
+    for (size, end) in futures::future::join_all(sizes.into_iter().map(execute)).await {
+        if size > fits {
+            let refused = end.unwrap_err();
+            let told = if size == fits + 1 { "do not fit" } else { "at most 5242880 are taken" };
+            assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+            assert!(refused.message().contains(told), "{refused}");
+        } else {
+            let id = end.unwrap().into_inner().execution.unwrap().id;
+            assert_eq!(world.over(&id).await.state(), ExecutionState::Succeeded);
+        }
     }
 }

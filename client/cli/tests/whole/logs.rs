@@ -1,6 +1,7 @@
 //! Logs of any size and shape, through real servers: what arrives, what it costs, and what is left out.
 
 use crate::{
+    proxy::Proxy,
     user::User,
     world::{PATIENCE, World, eventually},
 };
@@ -10,49 +11,17 @@ use octavius_client::{
     v1::{self, ExecutionState, executions_client::ExecutionsClient},
 };
 use serde_json::json;
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
+    time::Instant,
 };
+use tonic::{Streaming, transport::Channel};
 
 /// `seq 1 700000`, as the case has it.
 fn numbers() -> Vec<u8> {
     (1..=700_000).flat_map(|number| format!("{number}\n").into_bytes()).collect()
-}
-
-/// A way to `address` that counts what goes there.
-async fn counted(address: String) -> (String, Arc<AtomicU64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (here, count) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicU64::new(0)));
-    let counter = count.clone();
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect(&address).await else { continue };
-            let (mut near_in, mut near_out) = near.into_split();
-            let (mut far_in, mut far_out) = far.into_split();
-            let counter = counter.clone();
-            tokio::spawn(async move { tokio::io::copy(&mut far_in, &mut near_out).await });
-            tokio::spawn(async move {
-                let mut buffer = vec![0; 64 << 10];
-                while let Ok(read @ 1..) = near_in.read(&mut buffer).await {
-                    counter.fetch_add(read as u64, Relaxed);
-                    if far_out.write_all(&buffer[..read]).await.is_err() {
-                        return;
-                    }
-                }
-                let _ = far_out.shutdown().await;
-            });
-        }
-    });
-    (here, count)
 }
 
 /// What a process holds in memory, in bytes; `most`: the most that it ever held.
@@ -77,9 +46,9 @@ fn on_disk(folder: &Path) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_larger_than_a_message_arrives_once_and_costs_what_it_is_large() {
     let mut world = World::new(24);
-    let (proxy, sent) = counted(world.address.clone()).await;
+    let way = Proxy::to(world.address.clone()).await;
     world.controller.start();
-    world.configure_executor("cp_host", proxy.into());
+    world.configure_executor("cp_host", way.address.clone().into());
     world.executor.start();
     world.ready().await;
     world.job("count", "seq 1 700000", &[]).await;
@@ -88,12 +57,12 @@ async fn a_log_larger_than_a_message_arrives_once_and_costs_what_it_is_large() {
 
     // Many lines, and one long one.
     for (job, log) in [("count", &numbers), ("line", &line)] {
-        let before = sent.load(Relaxed);
+        let before = way.sent();
         let id = world.execute(job, &[]).await;
         assert!(followed(&world, &id).await == *log, "{job}: followed");
         assert_eq!(world.over(&id).await.state(), ExecutionState::Succeeded);
         assert!(world.log(&id).await == *log, "{job}: again after its end");
-        let wire = sent.load(Relaxed) - before;
+        let wire = way.sent() - before;
         assert!(wire * 10 < log.len() as u64 * 12, "{wire} bytes went for {}", log.len());
         let mut rest = world.client.follow_log(&id, 0, 3_000_001, false).await.unwrap();
         let mut bytes = Vec::new();
@@ -106,7 +75,7 @@ async fn a_log_larger_than_a_message_arrives_once_and_costs_what_it_is_large() {
     // Twenty at once.
     let servers = [world.controller.id(), world.executor.id()];
     let before = servers.map(|id| resident(id, false));
-    let (wire, mut ids) = (sent.load(Relaxed), Vec::new());
+    let (wire, mut ids) = (way.sent(), Vec::new());
     for _ in 0..20 {
         ids.push(world.execute("count", &[]).await);
     }
@@ -121,7 +90,7 @@ async fn a_log_larger_than_a_message_arrives_once_and_costs_what_it_is_large() {
     for id in &ids {
         assert_eq!(world.over(id).await.state(), ExecutionState::Succeeded);
     }
-    let wire = sent.load(Relaxed) - wire;
+    let wire = way.sent() - wire;
     assert!(wire * 10 < 20 * numbers.len() as u64 * 12, "{wire} bytes went for 20 logs");
     for (id, before) in servers.into_iter().zip(before) {
         let grown = resident(id, true).saturating_sub(before);
@@ -205,6 +174,14 @@ async fn a_log_beyond_its_limit_is_shown_with_a_marker_and_costs_no_more_than_it
         "{shown} and {left_out}"
     );
     assert!((4 << 20..8 << 20).contains(&shown), "{shown} bytes are kept");
+    // What is kept is compressed: three characters of it say one byte.
+    let small = || async {
+        let kept = on_disk(&folder);
+        let right = (shown / 4..shown * 2 / 3).contains(&kept);
+        if right { Ok(kept) } else { Err(format!("{kept} of {shown} bytes")) }
+    };
+    let kept = eventually(small).await.unwrap_or_else(|kept| panic!("on disk are {kept}"));
+    println!("{shown} bytes of it have {kept} on disk");
     let (document, _) = user.document(&["getlogs", &id]).await;
     assert_eq!(document["gaps"][0]["size"], left_out);
     let last = user.run(&["getlogs", &id, "--tail", "3"]).await;
@@ -253,18 +230,10 @@ async fn followers_who_never_read_hold_up_nobody_and_cost_little() {
     let id = world.execute("write", &[("go", go.to_str().unwrap())]).await;
     world.reaches(&id, |execution| execution.state() == ExecutionState::Running).await;
     let before = resident(world.controller.id(), false);
-    let address = format!("http://{}", world.address);
-    let follow = async || {
-        let channel = tonic::transport::Channel::from_shared(address.clone()).unwrap();
-        let mut executions = ExecutionsClient::new(channel.connect().await.unwrap());
-        let rest = v1::ReadLogRequest::default();
-        let request = v1::ReadLogRequest { execution: id.clone(), follow: true, ..rest };
-        executions.read_log(request).await.unwrap().into_inner()
-    };
     let (mut silent, mut reading) = (Vec::new(), Vec::new());
     for _ in 0..EACH {
-        silent.push(follow().await);
-        let mut log = follow().await;
+        silent.push(follow(&world, &id).await);
+        let mut log = follow(&world, &id).await;
         reading.push(tokio::spawn(async move {
             let mut bytes = 0;
             loop {
@@ -313,6 +282,52 @@ async fn followers_who_never_read_hold_up_nobody_and_cost_little() {
         }
     };
     eventually(gone).await.unwrap();
+}
+
+/// Follows a log on a connection of its own.
+async fn follow(world: &World, id: &str) -> Streaming<v1::ReadLogResponse> {
+    let channel = Channel::from_shared(format!("http://{}", world.address)).unwrap();
+    let mut executions = ExecutionsClient::new(channel.connect().await.unwrap());
+    let rest = v1::ReadLogRequest::default();
+    let request = v1::ReadLogRequest { execution: id.to_owned(), follow: true, ..rest };
+    executions.read_log(request).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_says_much_is_not_slowed_by_followers_who_never_read() {
+    const WRITTEN: u64 = 30 << 20;
+    let world = World::start().await;
+    let script =
+        format!("while [ ! -e \"$go\" ]; do sleep 0.02; done; head -c {WRITTEN} /dev/urandom",);
+    world.job("write", &script, &["go"]).await;
+    let mut times = Vec::new();
+    for followers in [0, 100] {
+        let go = world.path(&format!("go-{followers}"));
+        let id = world.execute("write", &[("go", go.to_str().unwrap())]).await;
+        world.reaches(&id, |execution| execution.state() == ExecutionState::Running).await;
+        let mut silent = Vec::new();
+        for _ in 0..followers {
+            silent.push(follow(&world, &id).await);
+        }
+        let began = Instant::now();
+        std::fs::write(&go, "").unwrap();
+        let over = world.over(&id).await;
+        times.push(began.elapsed());
+        assert_eq!((over.state(), over.log_size), (ExecutionState::Succeeded, WRITTEN), "{over:?}");
+        assert_eq!(over.log_cut, "", "{over:?}");
+        // One of them begins to read: they were there, and had not read.
+        if let Some(mut late) = silent.pop() {
+            let mut read = 0;
+            while let Some(message) = late.message().await.unwrap() {
+                if let Some(v1::read_log_response::Part::Chunk(chunk)) = message.part {
+                    read += chunk.data.len() as u64;
+                }
+            }
+            assert_eq!(read, WRITTEN);
+        }
+    }
+    println!("alone and with followers: {times:?}");
+    assert!(times[1] <= times[0] * 2 + Duration::from_secs(2), "{times:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

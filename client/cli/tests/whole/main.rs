@@ -4,6 +4,7 @@
 
 mod attempts;
 mod commands;
+mod cut_off;
 mod definitions;
 mod desk;
 mod dev;
@@ -16,6 +17,7 @@ mod jobs;
 mod kills;
 mod logs;
 mod outages;
+mod proxy;
 mod pty;
 mod readme;
 mod refusals;

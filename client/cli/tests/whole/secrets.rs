@@ -10,43 +10,43 @@ use std::{
 };
 
 const PLANTED: &str = "S3cr3t-7f1c-Zq/ä?&=";
+const USERS_TOKEN: &str = "T0ken-of-the-user-5b0d/+==";
+const EXECUTORS_TOKEN: &str = "T0ken-of-the-executor-9e4a/+==";
 
 fn declares(names: &[&str]) -> Value {
     let secret = |name: &&str| json!({ "name": name });
     json!({ "env_vars": { "secrets": names.iter().map(secret).collect::<Vec<_>>() } })
 }
 
-/// The forms in which the value could stand somewhere.
-fn forms() -> Vec<String> {
-    let bytes: Vec<String> = PLANTED.bytes().map(|byte| byte.to_string()).collect();
-    let hex: String = PLANTED.bytes().map(|byte| format!("{byte:02x}")).collect();
+/// The forms in which a value could stand somewhere.
+fn forms(value: &str) -> Vec<String> {
+    let bytes: Vec<String> = value.bytes().map(|byte| byte.to_string()).collect();
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
     let url = |byte: u8| {
         let plain = byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
         if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
     };
-    let mut forms = vec![
-        PLANTED.to_owned(),
-        "S3cr3t-7f1c".to_owned(),
-        PLANTED.bytes().map(url).collect(),
-        bytes.join(", "),
-        hex,
-    ];
+    let mut forms = vec![value.to_owned(), value.bytes().map(url).collect(), bytes.join(", "), hex];
     // In its three alignments, without the characters that depend on what stands beside it.
     for before in 0..3 {
-        let padded = [&vec![b' '; before][..], PLANTED.as_bytes()].concat();
+        let padded = [&vec![b' '; before][..], value.as_bytes()].concat();
         let encoded = data_encoding::BASE64_NOPAD.encode(&padded);
         forms.push(encoded[(before * 8).div_ceil(6)..encoded.len() - 2].to_owned());
     }
+    // A part that says enough.
+    forms.push(value[..11].to_owned());
     forms
 }
 
-/// Asserts that the value stands in none of these in any form.
+/// Asserts that no secret and no token stands in any of these in any form.
 fn assert_nowhere(places: &[(String, Vec<u8>)]) {
     assert!(places.iter().any(|(_, bytes)| !bytes.is_empty()));
+    let forms: Vec<_> =
+        [PLANTED, USERS_TOKEN, EXECUTORS_TOKEN].into_iter().flat_map(forms).collect();
     for (place, bytes) in places {
-        for form in forms() {
-            let found = bytes.windows(form.len()).any(|part| part == form.as_bytes());
-            assert!(!found, "`{form}` stands in {place}");
+        let text = String::from_utf8_lossy(bytes);
+        for form in &forms {
+            assert!(!text.contains(form), "`{form}` stands in {place}");
         }
     }
 }
@@ -91,10 +91,10 @@ fn processes() -> Vec<(String, Vec<u8>)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_is_nowhere_but_in_the_environment_of_its_program() {
     let mut world = World::traced();
-    world.controller.start();
-    world.executor.start();
+    world.configure_executor("access_token", EXECUTORS_TOKEN.into());
+    world.start_all();
     world.ready().await;
-    let user = User::of(&world);
+    let user = User::of(&world).with("ACCESS_TOKEN", USERS_TOKEN);
     // What it says of the value shows that it has it, and not what it is.
     let script = r#"printf %s "$TOP_SECRET_1" | cksum; printenv TOP_SECRET_1 | wc -c
         case "$how" in bad) exit 3;; long) sleep 300;; esac"#;
@@ -178,7 +178,11 @@ async fn a_secret_is_nowhere_but_in_the_environment_of_its_program() {
     said.push(("what the executor says".to_owned(), world.executor.said().into_bytes()));
     assert_nowhere(&said);
     assert_nowhere(&processes());
-    let kept = files(&world.path(""));
+    let mut kept = files(&world.path(""));
+    // The one place where its token has to stand.
+    let (_, file) =
+        kept.extract_if(.., |(path, _)| path.ends_with("executor_config.json")).next().unwrap();
+    assert!(String::from_utf8(file).unwrap().contains(EXECUTORS_TOKEN));
     let trace = kept.iter().find(|(path, _)| path.ends_with("controller.log")).unwrap();
     assert!(String::from_utf8_lossy(&trace.1).contains("TRACE"), "nothing is traced");
     assert_nowhere(&kept);

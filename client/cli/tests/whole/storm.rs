@@ -41,7 +41,7 @@ const CLIENTS: usize = 20;
 /// How many attempts run, two for each executor.
 const ATTEMPTS: usize = 2 * EXECUTORS;
 /// How long the controller is away.
-const AWAY: Duration = Duration::from_secs(8);
+const AWAY: Duration = Duration::from_secs(30);
 
 /// Runs what does nothing and never ends.
 #[derive(Debug)]

@@ -134,6 +134,10 @@ async fn wrong_arguments_are_refused_all_at_once_and_nothing_is_stored() {
     let nul = world.client.execute("show", with("x\0y".to_owned())).await.unwrap_err();
     assert_eq!(nul.kind(), Kind::Usage, "{nul}");
     assert!(nul.to_string().contains("`a`"), "{nul}");
+    user.file("values.json", &json!({ "a": "x\0y", "b": "" }));
+    let ran = user.run(&["execute", "show", "-f", "values.json"]).await;
+    assert_eq!((ran.status, ran.out.len()), (Some(2), 0), "{ran:?}");
+    assert!(ran.err.contains("`a` holds") && !ran.err.contains('\0'), "{ran:?}");
     // With `a=` and its end one byte more than the environment of a program takes.
     let large = world.client.execute("show", with("x".repeat(131_070))).await.unwrap_err();
     assert!(large.to_string().contains("`a`") && large.to_string().contains("131"), "{large}");
