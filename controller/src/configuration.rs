@@ -1,5 +1,6 @@
 //! `controller_config.json`, or the same in YAML: what the controller is told.
 
+use octavius_protocol::MAX_TIME;
 use octavius_service::{
     choice,
     configuration::{Bounds, Bytes, Derived, Fault, Setting, private::Value},
@@ -106,6 +107,15 @@ impl Bounds for Configuration {
             let least = SHORTEST_PING_DEADLINE.shown();
             let remedy = format!("give a time of at least `{least}`, for example `9s`");
             faults.push(Fault::new("executor_ping_deadline", remedy));
+        }
+        for (key, time) in [
+            ("executor_ping_deadline", self.executor_ping_deadline),
+            ("executor_lost_after", self.executor_lost_after),
+        ] {
+            if time > MAX_TIME {
+                let remedy = format!("give a time of at most `{}`", MAX_TIME.shown());
+                faults.push(Fault::new(key, remedy));
+            }
         }
         if self.executor_lost_after <= self.executor_ping_deadline {
             let remedy = format!(

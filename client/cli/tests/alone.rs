@@ -197,7 +197,7 @@ fn a_mistyped_command_line_is_told_with_what_was_meant() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(told(&["execute", "greet", "--wait", "--wait-timeout", "soon"]), @r"
-    error: invalid value 'soon' for '--wait-timeout <TIME>': write a time such as `90s`, `5m` or `1h 30m`
+    error: invalid value 'soon' for '--wait-timeout <TIME>': write a time such as `90s`, `5m` or `1h 30m`, of at most 365 days
 
     For more information, try '--help'.
     ");

@@ -194,7 +194,6 @@ impl JobQueue {
             },
             terms: self.terms.share(terms),
             request_id: Some(request.request_id).filter(|id| !id.is_empty()),
-            notes: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The queue on its real parts: the embedded store, the logs and the registry, in a temporary folder.
 
+mod cost;
 mod delete;
 mod ends;
 mod full;

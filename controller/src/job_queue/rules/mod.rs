@@ -18,7 +18,7 @@ mod why;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use place::{Attended, Grant, Join, Order, OrderKind, Polled, SessionUnknown};
 pub use report::{Report, Reported, Verdict};

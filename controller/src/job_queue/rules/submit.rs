@@ -22,8 +22,6 @@ pub struct Submission {
     pub terms: Arc<Terms>,
     /// The caller's name for this wish, if it has one.
     pub request_id: Option<String>,
-    /// What the user should know besides.
-    pub notes: Vec<String>,
 }
 
 /// Why nothing was accepted.
@@ -59,7 +57,7 @@ impl View {
         if self.waiting() + self.pausing() >= self.limits.pending {
             return Err(SubmitRefused::Full { limit: self.limits.pending });
         }
-        let Submission { id, spec, terms, request_id, notes } = submission;
+        let Submission { id, spec, terms, request_id } = submission;
         let record = Record {
             id,
             order: self.next_order,
@@ -80,7 +78,7 @@ impl View {
             ending_heard: None,
             log_size: 0,
             log_cut: String::new(),
-            notes,
+            notes: Vec::new(),
             request_id: request_id.clone(),
             rerun_of: spec.again.as_ref().map(|again| again.of),
             has_secret_arguments: !spec.hidden.arguments.is_empty(),

@@ -90,7 +90,7 @@ fn another_place_is_refused_while_the_first_has_work_and_is_not_lost() {
         for place in [1, 2] {
             assert!(refused.contains(&Uuid::from_u128(place).to_string()), "{refused}");
         }
-        for told in ["attempts: 2", "`id` of its own"] {
+        for told in ["since 1970-01-01T00:00:00Z", "attempts: 2", "`id` of its own"] {
             assert!(refused.contains(told), "{refused}");
         }
     }

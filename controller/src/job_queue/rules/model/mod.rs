@@ -157,13 +157,8 @@ impl Model for Bounds {
             Action::Submit => {
                 system.submitted += 1;
                 let id = ExecutionId::from_bytes([system.submitted; 16]);
-                let submission = Submission {
-                    id,
-                    spec: spec(),
-                    terms: self.terms().into(),
-                    request_id: None,
-                    notes: Vec::new(),
-                };
+                let submission =
+                    Submission { id, spec: spec(), terms: self.terms().into(), request_id: None };
                 let (_, changes) = system.view.submit(submission, NOW).ok()?;
                 system.commit(changes, Then::Nothing);
             }

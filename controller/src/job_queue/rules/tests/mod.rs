@@ -11,7 +11,7 @@ use crate::job_queue::{
     terms::{Own, Terms},
 };
 
-const LIMITS: QueueLimits = QueueLimits {
+pub(in crate::job_queue) const LIMITS: QueueLimits = QueueLimits {
     pending: 6,
     grants: 3,
     acknowledge_within: Duration::from_secs(30),
@@ -20,7 +20,7 @@ const LIMITS: QueueLimits = QueueLimits {
     stop_within: Duration::from_secs(70),
 };
 
-fn at(seconds: u64) -> Moment {
+pub(in crate::job_queue) fn at(seconds: u64) -> Moment {
     let elapsed = Duration::from_secs(seconds);
     Moment { at: Timestamp::UNIX_EPOCH + elapsed, elapsed }
 }
@@ -29,11 +29,11 @@ fn name(executor: u8) -> ExecutorId {
     format!("executor-{executor}").parse().unwrap()
 }
 
-fn id(number: u8) -> ExecutionId {
+pub(in crate::job_queue) fn id(number: u8) -> ExecutionId {
     ExecutionId::from_bytes([number; 16])
 }
 
-fn submission(number: u8, needs: Needs) -> Submission {
+pub(in crate::job_queue) fn submission(number: u8, needs: Needs) -> Submission {
     let command = match needs {
         Needs::Any => vec!["true".to_owned()],
         Needs::Images => Vec::new(),
@@ -53,10 +53,10 @@ fn submission(number: u8, needs: Needs) -> Submission {
         own: Default::default(),
     };
     let terms = Default::default();
-    Submission { id: id(number), spec, terms, request_id: None, notes: Vec::new() }
+    Submission { id: id(number), spec, terms, request_id: None }
 }
 
-fn join(executor: u8, session: u64, capacity: usize) -> Join {
+pub(in crate::job_queue) fn join(executor: u8, session: u64, capacity: usize) -> Join {
     let runner = if executor == 0 { RunnerKind::Process } else { RunnerKind::Kubernetes };
     let (labels, offer) = (BTreeMap::new(), ExecutorTerms::default());
     Join { executor: name(executor), session: Session(session), runner, capacity, labels, offer }
@@ -84,7 +84,11 @@ fn submit(view: &mut View, number: u8) {
     view.submit(submission(number, Needs::Any), at(0)).unwrap();
 }
 
-fn poll(view: &mut View, held: &[LeaseName], now: Moment) -> Vec<LeaseName> {
+pub(in crate::job_queue) fn poll(
+    view: &mut View,
+    held: &[LeaseName],
+    now: Moment,
+) -> Vec<LeaseName> {
     let polled = view.poll(Session(1), 5, held, now).unwrap();
     polled.grants.into_iter().map(|grant| grant.lease).collect()
 }
@@ -107,41 +111,6 @@ fn a_grant_is_repeated_until_it_is_named() {
     assert_eq!(view.attend(Session(1), &[]).unwrap().grants.len(), 1);
     assert_eq!(poll(&mut view, &granted, at(2)), []);
     assert!(view.attend(Session(1), &granted).unwrap().grants.is_empty());
-}
-
-/// How long the fastest of many polls takes, each with the look whether there is work for it at all.
-fn fastest_poll(view: &mut View) -> Duration {
-    let mut one = || {
-        let began = tokio::time::Instant::now();
-        assert!(!view.has_work_for(Session(1)));
-        assert_eq!(poll(view, &[], at(1)), []);
-        began.elapsed()
-    };
-    (0..500).map(|_| one()).min().unwrap()
-}
-
-#[test]
-fn a_poll_does_not_look_at_all_that_waits() {
-    const WAITING: u32 = 100_000;
-    let limits = QueueLimits { pending: 2 * WAITING as usize, ..LIMITS };
-    let mut view = View::load(limits, Vec::new(), Vec::new(), at(0));
-    view.join(join(0, 1, 2), at(0));
-    let idle = fastest_poll(&mut view);
-    for number in 0..WAITING {
-        let mut bytes = [0; 16];
-        bytes[..4].copy_from_slice(&number.to_be_bytes());
-        let id = ExecutionId::from_bytes(bytes);
-        view.submit(Submission { id, ..submission(0, Needs::Images) }, at(0)).unwrap();
-    }
-    assert_eq!(view.waiting(), WAITING as usize);
-    let crowded = fastest_poll(&mut view);
-    println!("a poll takes {idle:?} where nothing waits, and {crowded:?} behind {WAITING}");
-    // To look at each takes a thousand times as long as to look at none.
-    assert!(crowded < 20 * idle + Duration::from_micros(20), "{crowded:?}, and {idle:?} before");
-    // What it can run is found behind all of them.
-    view.submit(submission(255, Needs::Any), at(0)).unwrap();
-    assert!(view.has_work_for(Session(1)));
-    assert_eq!(poll(&mut view, &[], at(1))[0].attempt.execution, id(255));
 }
 
 #[test]
