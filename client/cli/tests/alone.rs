@@ -323,6 +323,7 @@ fn wrong_usage_has_status_2_in_words_and_as_a_document() {
 #[test]
 fn standard_input_that_is_no_text_is_told_as_that() {
     let user = User::new();
+    assert_eq!(user.run(&["config", "--cp-host", &nobody()]).status, 0);
     for words in [&["create", "-f", "-"][..], &["execute", "greet", "-f", "-"]] {
         let ran = user.run_with_input(words, b"name: gr\xfc\xdfe\n");
         assert_eq!(ran.status, 2, "{ran:?}");

@@ -21,6 +21,7 @@ use crate::{
         Patience,
         embedded::EmbeddedOpener,
         faulty::{Faults, FaultyOpener},
+        keys,
     },
     vault::Vault,
 };
@@ -90,6 +91,10 @@ impl World {
         logs.up(SOON).await.unwrap();
         registry.up(SOON).await.unwrap();
         queue.actor().up(SOON).await.unwrap();
+        if store.full().is_none() {
+            let written = [keys::TIME_FOR_LOGS, keys::TIME_FOR_EXECUTIONS, keys::ENDINGS_INDEXED];
+            assert!(store.has_all(&written).await);
+        }
         Self { system, queue, registry, logs, store, faults }
     }
 

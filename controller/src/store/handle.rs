@@ -156,6 +156,20 @@ impl StoreHandle {
         self.gate.borrow().clone()
     }
 
+    /// Waits until all of these keys are there: what actors write by themselves when they start would else take the
+    /// faults that a test has in mind for something else.
+    #[cfg(test)]
+    pub(crate) async fn has_all(&self, keys: &[&str]) -> bool {
+        let all = async {
+            for key in keys {
+                while self.get(key).await.is_ok_and(|value| value.is_none()) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), all).await.is_ok()
+    }
+
     /// The actor's own handle: to wait until it serves, and for tests that make it panic.
     pub fn handle(&self) -> &Handle<Store> {
         &self.store

@@ -6,6 +6,7 @@ use crate::{
         Patience, StoreHandle,
         embedded::EmbeddedOpener,
         faulty::{Faults, FaultyOpener},
+        keys,
     },
 };
 use bytes::Bytes;
@@ -55,6 +56,7 @@ impl World {
         let logs =
             LogHandle::start(&mut system, store.clone(), folder.clone(), term, limits).unwrap();
         logs.up(DEADLINE).await.unwrap();
+        assert!(store.has_all(&[keys::TIME_FOR_LOGS]).await);
         Self { place, system, store, faults, folder, logs, term, limits }
     }
 
