@@ -173,6 +173,7 @@ async fn with_o_json_each_command_writes_one_document_also_where_it_fails() {
     let user = User::of(&world);
     user.file("job.json", &json!({ "name": "fail", "command": ["sh", "-c", "echo é; exit 3"] }));
     user.file("bad.json", &json!({ "name": "A b", "comand": [] }));
+    user.file("long.json", &json!({ "name": "long", "command": ["sleep", "300"] }));
 
     let (created, status) = user.document(&["create", "-f", "job.json"]).await;
     assert_eq!((created["jobs"][0]["created"].as_bool(), status), (Some(true), 0));
@@ -193,9 +194,18 @@ async fn with_o_json_each_command_writes_one_document_also_where_it_fails() {
         (&["execute", "fail"], "id"),
         (&["version"], "controller"),
         (&["config", "--cp-host", "h:1", "--config", "c.yaml"], "file"),
+        (&["rerun", id], "id"),
+        (&["create", "-f", "long.json"], "jobs"),
+        (&["execute", "long"], "id"),
+        (&["cancel", "@last"], "id"),
+        (&["wait", "@last", "--any"], "executions"),
+        (&["delete", "long"], "jobs"),
+        (&["config", "--context", "other", "--cp-host", &world.address], "file"),
+        (&["config", "use", "other"], "context"),
     ] {
         let (document, status) = user.document(words).await;
-        assert!(!document[key].is_null() && status == 0, "{words:?}: {document}");
+        let done = status == 0 || words[0] == "wait";
+        assert!(!document[key].is_null() && done, "{words:?}: {document}");
     }
     for (words, expected, kind, code) in [
         (&["describe", "nobody"][..], 3, "refused", json!("NOT_FOUND")),

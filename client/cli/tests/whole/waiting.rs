@@ -108,8 +108,14 @@ async fn a_second_executor_of_one_id_is_refused_while_the_first_has_work_and_bot
     user.job("wait", "while [ ! -e \"$go\" ]; do sleep 0.02; done; echo done", arguments(&["go!"]))
         .await;
     let go = world.path("go");
-    let id = user.execute(&["wait", &format!("go={}", go.display())]).await;
-    world.reaches(&id, |execution| execution.state() == ExecutionState::Running).await;
+    let wait = ["wait".to_owned(), format!("go={}", go.display())];
+    let wait = wait.each_ref().map(String::as_str);
+    // More than its places: some run, and some wait for it.
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(user.execute(&wait).await);
+    }
+    world.reaches(&ids[0], |execution| execution.state() == ExecutionState::Running).await;
 
     let mut rival = world.executor_at("rival");
     rival.start();
@@ -123,18 +129,23 @@ async fn a_second_executor_of_one_id_is_refused_while_the_first_has_work_and_bot
         let place = std::fs::read_to_string(world.path(folder).join("place")).unwrap();
         place.trim().to_owned()
     };
-    for named in ["test-executor".to_owned(), place("state"), place("rival")] {
+    for named in ["test-executor".to_owned(), place("state"), place("rival"), " since ".to_owned()]
+    {
         assert!(refused.contains(&named), "no {named} in {refused}");
     }
     // The first is not disturbed: it goes on, and ends what it began.
     std::fs::write(&go, "").unwrap();
-    assert_eq!(world.over(&id).await.state(), ExecutionState::Succeeded, "{}", rival.said());
-    assert_eq!(user.says(&["getlogs", &id]).await, "done\n");
+    for id in &ids {
+        let over = world.over(id).await;
+        let told = (over.state(), over.attempt);
+        assert_eq!(told, (ExecutionState::Succeeded, 1), "{over:?}: {}", rival.said());
+        assert_eq!(user.says(&["getlogs", id]).await, "done\n");
+    }
     assert_eq!(rival.end().await, Some(0), "{}", rival.said());
     // It holds nothing any more: now the id may move.
     world.executor.end().await;
     rival.start();
     world.ready().await;
-    let id = user.execute(&["wait", &format!("go={}", go.display())]).await;
+    let id = user.execute(&wait).await;
     assert_eq!(world.over(&id).await.state(), ExecutionState::Succeeded, "{}", rival.said());
 }
