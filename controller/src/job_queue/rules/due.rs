@@ -19,6 +19,10 @@ use std::time::Duration;
 
 /// The most executions that come due in one tick: the others come due in the next.
 const MOST_DUE: usize = 1_000;
+/// For how long the rest of a log is waited for at the least after the queue was loaded: its holder could not bring it
+/// while nobody served, and comes back within its own pauses.
+const BACK_WITHIN: Duration = Duration::from_secs(60);
+
 /// What of an execution is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
@@ -150,8 +154,11 @@ impl View {
             return; // what it has waited before counts already
         }
         let (Some(due), Some(since)) = (live.due, live.phase.since(&live.record)) else { return };
+        // A log that is cut is cut for good, and whether its holder was away or this controller is not known here.
+        let least = if live.phase == Phase::Ending { BACK_WITHIN } else { Duration::ZERO };
         // Never more than the limit: it may come due at once, and nothing earlier.
-        let due = due.saturating_sub(between(since, now.at)).max(now.elapsed);
+        let earliest = now.elapsed.saturating_add(least).min(due);
+        let due = due.saturating_sub(between(since, now.at)).max(earliest);
         self.set_due(id, Some(due));
     }
 

@@ -15,8 +15,7 @@
 //! | `supervisor.log` | what the supervisor has to say about itself |
 //! | `work/` | the program's working folder |
 //!
-//! So few files, because making and deleting them is a good part of what a short attempt costs. The version before kept
-//! the name in a file `identity`, and locked a file `lock`: an attempt that it prepared is gone on with so.
+//! So few files, because making and deleting them is a good part of what a short attempt costs.
 
 mod work;
 
@@ -40,8 +39,6 @@ use work::{WorkFile, encode};
 
 const WORK: &str = "work.json";
 const SECRETS: &str = "secrets";
-const IDENTITY: &str = "identity";
-const LOCK: &str = "lock";
 const STARTED: &str = "started";
 const RUNNING: &str = "running";
 const STOP: &str = "stop";
@@ -158,10 +155,7 @@ impl Folder {
     /// What to run, what it may have, and the folder's name.
     pub(super) fn kept(&self) -> Result<Kept, RunnerError> {
         let file: WorkFile = self.read_json(WORK)?;
-        let mut kept = file.decoded(&self.path.join(WORK), || {
-            let text = fs::read_to_string(self.path.join(IDENTITY));
-            Ok(Identity(text.during(|| self.doing("reading", IDENTITY))?))
-        })?;
+        let mut kept = file.decoded(&self.path.join(WORK))?;
         kept.work.secrets = self.secrets()?.is_empty().then(SecretValues::default);
         Ok(kept)
     }
@@ -210,7 +204,7 @@ impl Folder {
 
     /// Whether somebody holds the lock: a supervisor, or for a moment somebody who makes sure that none comes.
     pub(super) fn is_kept(&self) -> Result<bool, RunnerError> {
-        let file = self.at_lock(|path| File::open(path)).during(|| self.locking())?;
+        let file = File::open(&self.path).during(|| self.locking())?;
         match file.try_lock_shared() {
             // Closing the file is not enough: a process that is just being forked holds it, too.
             Ok(()) => file.unlock().during(|| self.locking()).map(|()| false),
@@ -221,24 +215,16 @@ impl Folder {
 
     /// Takes the lock, if nobody has it. None also if the folder is another one by now.
     pub(super) fn try_lock(&self) -> Result<Option<File>, RunnerError> {
-        let file = self.at_lock(|path| File::open(path)).during(|| self.locking())?;
+        let file = File::open(&self.path).during(|| self.locking())?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error).during(|| self.locking()),
         }
         let place = |seen: &Metadata| (seen.dev(), seen.ino());
-        let named = self.at_lock(|path| fs::metadata(path)).during(|| self.locking())?;
+        let named = fs::metadata(&self.path).during(|| self.locking())?;
         let held = file.metadata().during(|| self.locking())?;
         Ok((place(&named) == place(&held)).then_some(file))
-    }
-
-    /// Does something with what is locked: the folder, or the file of one that the version before prepared.
-    fn at_lock<T>(&self, look: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
-        match look(&self.path.join(LOCK)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => look(&self.path),
-            looked => looked,
-        }
     }
 
     fn locking(&self) -> String {

@@ -1,5 +1,5 @@
-//! Who waits for an attempt is woken when its supervisor gets on: so its folder is looked at when there is something
-//! to see, and not again and again.
+//! Who waits for an attempt is woken when its supervisor gets on: so its folder is looked at as soon as there is
+//! something to see, and otherwise seldom.
 //!
 //! A supervisor writes a byte to its standard output each time, and the system says when it has ended. That is a hint, and
 //! nothing else: what holds stands in the folder. Of a supervisor that an earlier executor started nothing is heard; there
@@ -11,8 +11,8 @@ use octavius_protocol::id::AttemptId;
 use std::{collections::BTreeMap, future::pending, process::ExitStatus, sync::Arc, time::Duration};
 use tokio::{io::AsyncReadExt as _, process::Child, sync::watch};
 
-/// A hint may be lost: then the folder is looked at after this long.
-const UNHEARD: Duration = Duration::from_millis(200);
+/// A hint may be lost: then the folder is looked at after this long. Of thousands that run, each is looked at so often.
+const UNHEARD: Duration = Duration::from_secs(1);
 
 /// Changes whenever there is something to see, and says at last how the supervisor has ended.
 type Heard = watch::Receiver<Option<ExitStatus>>;

@@ -8,9 +8,6 @@ use std::{collections::BTreeMap, io, path::Path, time::Duration};
 /// The version of what this code writes. One that it does not know is refused.
 const FORMAT: u32 = 2;
 
-/// The version before, of which attempts may still run: the identity is in a file of its own.
-const WITHOUT_IDENTITY: u32 = 1;
-
 /// What an attempt may have of its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runner::process) struct Allowed {
@@ -34,7 +31,7 @@ pub(in crate::runner::process) struct Kept {
 #[derive(Serialize, Deserialize)]
 pub(super) struct WorkFile {
     format: u32,
-    identity: Option<String>,
+    identity: String,
     attempt: AttemptId,
     epoch: Epoch,
     job: String,
@@ -49,13 +46,9 @@ pub(super) struct WorkFile {
 }
 
 impl WorkFile {
-    /// What the file `path` said, which knows nothing of secrets. `beside` is the identity where the file does not have it.
-    pub(super) fn decoded(
-        self,
-        path: &Path,
-        beside: impl FnOnce() -> Result<Identity, RunnerError>,
-    ) -> Result<Kept, RunnerError> {
-        if ![FORMAT, WITHOUT_IDENTITY].contains(&self.format) {
+    /// What the file `path` said, which knows nothing of secrets.
+    pub(super) fn decoded(self, path: &Path) -> Result<Kept, RunnerError> {
+        if self.format != FORMAT {
             return Err(RunnerError::Refused(format!(
                 "`{}` has the format {}, and this executor reads {FORMAT}: run it with the version that wrote it",
                 path.display(),
@@ -75,8 +68,7 @@ impl WorkFile {
             grace: Duration::from_millis(self.grace_ms),
         };
         let allowed = Allowed { spool_max: self.spool_max, open_files: self.open_files };
-        let identity = self.identity.map_or_else(beside, |identity| Ok(Identity(identity)))?;
-        Ok(Kept { work, allowed, identity })
+        Ok(Kept { work, allowed, identity: Identity(self.identity) })
     }
 }
 
@@ -86,7 +78,7 @@ pub(super) fn encode(kept: &Kept) -> io::Result<Vec<u8>> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let file = WorkFile {
         format: FORMAT,
-        identity: Some(identity.0.clone()),
+        identity: identity.0.clone(),
         attempt: work.attempt,
         epoch: work.epoch,
         job: work.job.clone(),
