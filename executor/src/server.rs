@@ -309,7 +309,7 @@ impl Running {
         let left = async {
             system.stop().await;
             drivers.close();
-            // They were told to end with their actor; the place is given up when they have.
+            // They were told to end with their actor; the place is given up when they have, or with the process.
             drivers.wait().await;
         };
         let unseen = async {

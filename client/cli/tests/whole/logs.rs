@@ -325,7 +325,8 @@ async fn a_job_that_says_much_is_not_slowed_by_followers_who_never_read() {
         }
     }
     println!("alone and with followers: {times:?}");
-    assert!(times[1] <= times[0] * 2 + Duration::from_secs(2), "{times:?}");
+    // Who waited for them would never end.
+    assert!(times[1] <= times[0] * 3 + Duration::from_secs(5), "{times:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
