@@ -72,8 +72,8 @@ pub(crate) struct Told {
 }
 
 impl Timekeeper {
-    /// Goes on with what is stored at `key`, one of those of [`keys`]. A store that holds nothing there is new, or of an
-    /// earlier version: then it is as late as the newest of its final executions says.
+    /// Goes on with what is stored at `key`, one of those of [`keys`]. Where nothing is there that can be read, as in a new
+    /// store, or in one that was full whenever it was to be stored, it is as late as the newest of its final executions says.
     pub(crate) async fn load(store: &StoreHandle, key: &'static str) -> Result<Self, ReadError> {
         let stored = store.get(key).await?;
         let known = stored.and_then(|stored| match serde_json::from_slice(&stored) {

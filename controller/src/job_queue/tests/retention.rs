@@ -289,7 +289,7 @@ async fn the_steps_of_an_older_chain_of_looks_come_to_nothing() {
     world.system.stop().await;
 }
 
-/// As after an upgrade: history alone tells of the time.
+/// As where the disk was full whenever it was to be stored: history alone tells of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_does_not_say_how_late_it_is_is_as_late_as_its_newest_final_execution() {
     let folder = tempfile::tempdir().unwrap();

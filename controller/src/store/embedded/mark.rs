@@ -26,7 +26,7 @@ pub(super) fn put(folder: &Path, id: Uuid) {
     }
 }
 
-/// Whether the mark in `folder` is that of the store in `file`. Marks of earlier versions, which name no store, are none.
+/// Whether the mark in `folder` is that of the store in `file`. One that names no store is none.
 pub(super) fn counts_for(folder: &Path, file: &Path) -> bool {
     let mark = std::fs::read_to_string(folder.join(FILE)).unwrap_or_default();
     let id = mark.split_once(' ').and_then(|(_, id)| Uuid::parse_str(id).ok());

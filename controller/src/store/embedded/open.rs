@@ -139,10 +139,10 @@ fn open_existing(folder: &Path, file: &Path) -> Result<Database, OpenError> {
     }
     let database = builder(folder).open(file).map_err(|error| refused(folder, error))?;
     check_schema(folder, &database)?; // whoever put another file there meanwhile
-    match identify(&database, || room::full(folder, false).is_none()) {
-        Ok(Some(id)) => mark::put(folder, id),
-        Ok(None) => {}
-        Err(error) => return Err(refused_table(folder, error)),
+    let id = read(&database, keys::STORE_ID).map_err(|error| refused_table(folder, error))?;
+    // No mark counts for a store without an id.
+    if let Some(id) = id.and_then(|id| Uuid::try_parse_ascii(&id).ok()) {
+        mark::put(folder, id);
     }
     Ok(database)
 }
@@ -162,7 +162,7 @@ fn check_in_memory(folder: &Path, file: &Path) -> Result<(), OpenError> {
 }
 
 fn check_schema(folder: &Path, database: &impl ReadableDatabase) -> Result<(), OpenError> {
-    let schema = read_schema(database).map_err(|error| refused_table(folder, error))?;
+    let schema = read(database, keys::SCHEMA).map_err(|error| refused_table(folder, error))?;
     backend::check_schema(&file_name(folder), schema.as_deref())
 }
 
@@ -205,9 +205,9 @@ fn builder(folder: &Path) -> redb::Builder {
     builder
 }
 
-fn read_schema(database: &impl ReadableDatabase) -> Result<Option<Vec<u8>>, redb::Error> {
+fn read(database: &impl ReadableDatabase, key: &str) -> Result<Option<Vec<u8>>, redb::Error> {
     let entries = database.begin_read()?.open_table(ENTRIES)?;
-    Ok(entries.get(keys::SCHEMA)?.map(|found| found.value().to_vec()))
+    Ok(entries.get(key)?.map(|found| found.value().to_vec()))
 }
 
 /// Makes a store of nothing; its id.
@@ -220,24 +220,6 @@ fn write_schema(database: &Database) -> Result<Uuid, redb::Error> {
     drop(entries);
     first.commit()?;
     Ok(id)
-}
-
-/// The store's id. One of an earlier version gets one where there is room; none: not yet.
-fn identify(
-    database: &Database,
-    has_room: impl FnOnce() -> bool,
-) -> Result<Option<Uuid>, redb::Error> {
-    let known = {
-        let entries = database.begin_read()?.open_table(ENTRIES)?;
-        entries.get(keys::STORE_ID)?.and_then(|id| Uuid::try_parse_ascii(id.value()).ok())
-    };
-    if known.is_some() || !has_room() {
-        return Ok(known);
-    }
-    let (write, id) = (database.begin_write()?, Uuid::new_v4());
-    write.open_table(ENTRIES)?.insert(keys::STORE_ID, id.to_string().as_bytes())?;
-    write.commit()?;
-    Ok(Some(id))
 }
 
 fn in_use(folder: &Path) -> OpenError {

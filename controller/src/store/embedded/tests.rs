@@ -101,7 +101,7 @@ async fn the_mark_of_one_store_does_not_count_for_another_which_is_left_alone() 
     let _running = open(ours.path()).await.unwrap();
     let (theirs, _open) = of_another_program();
     let mark = fs::read_to_string(ours.path().join(MARK)).unwrap();
-    // That of our own store, and that of an earlier version.
+    // That of our own store, and those that name none.
     for mark in [mark.as_str(), "1", "1 ", ""] {
         let folder = killed(theirs.path(), &[STORE]);
         fs::write(folder.path().join(MARK), mark).unwrap();
@@ -111,24 +111,25 @@ async fn the_mark_of_one_store_does_not_count_for_another_which_is_left_alone() 
 }
 
 #[tokio::test]
-async fn a_store_of_an_earlier_version_gets_an_id_and_a_mark_that_counts_for_it() {
+async fn a_store_is_marked_with_its_id_again_and_one_without_an_id_is_not_marked() {
     let folder = tempfile::tempdir().unwrap();
+    let mark = || fs::read_to_string(folder.path().join(MARK)).ok();
+    let unmark = || fs::remove_file(folder.path().join(MARK)).unwrap();
     let running = open(folder.path()).await.unwrap();
-    let mark = || fs::read_to_string(folder.path().join(MARK)).unwrap();
-    let first = mark();
     let id = running.range(Range::key(keys::STORE_ID)).await.unwrap().entries[0].value.clone();
-    assert_eq!(first.as_bytes(), [b"1 ", &id[..]].concat());
+    let named = String::from_utf8([b"1 ", &id[..]].concat()).unwrap();
+    assert_eq!(mark().as_ref(), Some(&named));
+    drop(running);
+    unmark();
+    let running = open(folder.path()).await.unwrap();
+    assert_eq!(mark(), Some(named), "it is the same store");
     let gone = Write::Delete(keys::STORE_ID.to_owned());
     let deleted = running.commit(Transaction::new(vec![], vec![gone]).unwrap()).await;
     assert_eq!(deleted, Ok(Outcome::Done));
     drop(running);
-    let running = open(folder.path()).await.unwrap();
-    let second = mark();
-    assert_ne!(second, first);
-    assert!(super::mark::counts_for(folder.path(), &file(&folder)));
-    drop(running);
+    unmark();
     drop(open(folder.path()).await.unwrap());
-    assert_eq!(mark(), second, "it is the same store");
+    assert_eq!(mark(), None);
 }
 
 #[tokio::test]
