@@ -202,7 +202,6 @@ fn queue(error: &QueueError) -> Meaning {
         QueueError::Over { .. } => Meaning::new(Code::FailedPrecondition, "EXECUTION_OVER"),
         QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
         QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
-        QueueError::EndingsNotIndexed => Meaning::unavailable("ENDINGS_NOT_INDEXED"),
         QueueError::PageToken(_) => Meaning::page_token(error),
         QueueError::ParkedOfOne { .. } => {
             Meaning::full("TOO_MANY_PARKED", SOON, "An executor parks one call for work.")

@@ -146,11 +146,6 @@ pub enum QueueError {
     /// The session is not open.
     #[error("session {0} is not open: register again")]
     Session(Session),
-    /// An ending of an id is looked for, and not all of history is in the index yet.
-    #[error(
-        "executions are not found by a part of their ids yet: the index of those that an earlier version stored is made at present; try again in a moment, or give the whole id"
-    )]
-    EndingsNotIndexed,
     /// A page token that nobody gave out.
     #[error("`{0}` is no page token: begin with an empty one")]
     PageToken(String),

@@ -7,7 +7,6 @@
 
 pub mod attempt;
 mod delete;
-mod endings;
 mod error;
 pub(crate) mod executors;
 mod hand_out;
@@ -110,8 +109,6 @@ pub(crate) struct JobQueue {
     ends: Ends,
     /// The looks for what was kept long enough.
     looks: retention::Looks,
-    /// Whether all of history is found by the ends of its ids.
-    endings_indexed: bool,
 }
 
 octavius_service::panics_when_told!(JobQueue);
@@ -121,10 +118,7 @@ impl Actor for JobQueue {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(TICK, Self::tick);
-        match self.endings_indexed {
-            true => self.history_is_indexed(context),
-            false => context.notify(endings::IndexEndings::FIRST),
-        }
+        context.notify(retention::LookForOld::FIRST);
     }
 }
 
@@ -153,7 +147,6 @@ impl JobQueue {
         let began = Instant::now();
         let now = moment(began);
         let looks = retention::Looks::load(store).await?;
-        let endings_indexed = store.get(keys::ENDINGS_INDEXED).await?.is_some();
         let view = View::load(parts.limits, records, executors, now);
         tracing::info!(live, waiting = view.waiting(), "the queue is loaded");
         Ok(Self {
@@ -173,7 +166,6 @@ impl JobQueue {
             preparing: delete::Preparing::default(),
             ends: Ends::default(),
             looks,
-            endings_indexed,
         })
     }
 

@@ -44,7 +44,7 @@ pub(super) fn writes(changes: &[Change], key: &DataKey) -> serde_json::Result<Ve
                 writes.push(put(keys::done(id), &**record)?);
                 writes.push(Write::Put(keys::by_job(&record.job, id), Bytes::new()));
                 writes.push(Write::Put(keys::by_user(&record.user, id), Bytes::new()));
-                writes.push(by_ending(id));
+                writes.push(Write::Put(keys::by_ending(id), Bytes::new()));
             }
         }
     }
@@ -65,11 +65,6 @@ pub(super) fn removal(record: &Record) -> Vec<Write> {
         keys::secret_arguments(id),
     ];
     all.into_iter().chain(request).map(Write::Delete).collect()
-}
-
-/// The write that has a final execution found by the end of its id.
-pub(super) fn by_ending(id: ExecutionId) -> Write {
-    Write::Put(keys::by_ending(id), Bytes::new())
 }
 
 /// The write that says up to which execution those were removed that were kept long enough.

@@ -30,7 +30,7 @@ pub const SECRETS: &str = "v1/secret/";
 /// The values of secrets, sealed. Written by `Secrets`.
 pub const SECRET_VALUES: &str = "v1/secret-value/";
 /// How late it was when it was last looked for executions that were kept long enough. Written by `JobQueue`, as are the
-/// next ten.
+/// next nine.
 pub const TIME_FOR_EXECUTIONS: &str = "v1/time/executions";
 /// The newest of all executions that were removed because they were kept long enough.
 pub const NEWEST_REMOVED: &str = "v1/newest-removed";
@@ -48,8 +48,6 @@ pub const BY_JOB: &str = "v1/by-job/";
 pub const BY_USER: &str = "v1/by-user/";
 /// Executions by the end of their ids: by the ids' characters from the last to the first.
 pub const BY_ENDING: &str = "v1/by-ending/";
-/// Says that all of history is in that index.
-pub const ENDINGS_INDEXED: &str = "v1/endings-indexed";
 /// Executions by their caller's request id.
 pub const REQUESTS: &str = "v1/request/";
 /// Executors. Written by `LivenessWatcher`.
