@@ -143,10 +143,12 @@ impl JobQueue {
         let newest_done = store.range(Range::prefix(keys::DONE, 1)).await?.entries;
         let live = records.len();
         let newest = storage::newest(&records, &newest_done);
+        let looks = retention::Looks::load(store).await?;
+        // All that are left may be older than one that was removed, and the clock was set back since.
+        let newest = newest.max(looks.newest_removed());
         let last_id = newest.unwrap_or(ExecutionId::from_bytes([0; 16]));
         let began = Instant::now();
         let now = moment(began);
-        let looks = retention::Looks::load(store).await?;
         let view = View::load(parts.limits, records, executors, now);
         tracing::info!(live, waiting = view.waiting(), "the queue is loaded");
         Ok(Self {

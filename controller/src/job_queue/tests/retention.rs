@@ -352,3 +352,22 @@ async fn while_the_clock_is_ahead_of_the_time_that_passed_no_life_removes_what_i
     }
     world.system.stop().await;
 }
+
+/// As where all that is left is older, and the clock was set back since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_life_gives_out_no_id_that_is_not_newer_than_all_that_were_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    let tomorrow = Timestamp::now() + Duration::from_hours(24);
+    let removed = ExecutionId::first_at(u64::try_from(tomorrow.as_millisecond()).unwrap());
+    let writer = world.store.enlist("test").await.unwrap();
+    let written = writer.commit(vec![storage::newest_removed(removed)]).await;
+    assert_eq!(written, Commit::Done);
+    world.system.stop().await;
+
+    let world = World::start(folder.path()).await;
+    let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
+    assert!(id > removed, "{id} and {removed}");
+    world.system.stop().await;
+}
