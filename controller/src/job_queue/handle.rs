@@ -9,14 +9,13 @@ use super::{
     report::TakeReport,
     rerun::Rerun,
     retention::Retention,
-    rules::{Grant, Join, LeaseName, Order, Report, Verdict, retain::may_be_gone},
-    show::{Look, stored, stored_spec},
+    rules::{Grant, Join, LeaseName, Order, Report, Verdict, retain::may_be_removed},
+    show::{Look, newest_removed, stored, stored_spec},
     submit::{Cancel, Submit, Submitted},
     terms::Own,
     waiting::AwaitEnd,
 };
 use crate::{caller::Caller, store::StoreHandle, vault::Vault};
-use jiff::Timestamp;
 use octavius_protocol::{
     id::{ExecutionId, ExecutorId, Session},
     secret::SecretValues,
@@ -161,22 +160,22 @@ impl QueueHandle {
         let spec = stored_spec(&self.store, &self.vault, id).await?;
         let shown = match live {
             Some(shown) => shown,
-            None => {
-                let found = stored(&self.store, id).await;
-                found.map_err(|error| self.why_unknown(error))?
-            }
+            None => match stored(&self.store, id).await {
+                Ok(found) => found,
+                Err(error) => return Err(self.why_unknown(error).await),
+            },
         };
         Ok(Shown { spec, ..shown })
     }
 
-    /// Says of an execution that is not known that it may have been, where that is so.
-    pub(super) fn why_unknown(&self, error: QueueError) -> QueueError {
+    /// Says of an execution that is not known that it may have been removed, where that is so.
+    pub(super) async fn why_unknown(&self, error: QueueError) -> QueueError {
+        let QueueError::Unknown(id) = error else { return error };
         let Retention { keep_for, .. } = self.retention;
-        match error {
-            QueueError::Unknown(id) if may_be_gone(id, keep_for, Timestamp::now()) => {
-                QueueError::NotKept { id, keep_for }
-            }
-            other => other,
+        match newest_removed(&self.store).await {
+            Ok(newest) if may_be_removed(id, newest) => QueueError::NotKept { id, keep_for },
+            Ok(_) => error,
+            Err(unread) => unread,
         }
     }
 

@@ -68,10 +68,12 @@ impl QueueHandle {
     /// Accepts a wish that what an execution ran be run again. The answer comes after the new one is on disk.
     pub async fn rerun(&self, request: RerunRequest) -> Result<Accepted, SubmitError> {
         let first = stored_spec(&self.store, &self.vault, request.id).await?;
-        self.submit(of(request, first)).await.map_err(|error| match error {
-            SubmitError::NoFirst(why) => SubmitError::NoFirst(self.why_unknown(why)),
-            other => other,
-        })
+        match self.submit(of(request, first)).await {
+            Err(SubmitError::NoFirst(why)) => {
+                Err(SubmitError::NoFirst(self.why_unknown(why).await))
+            }
+            submitted => submitted,
+        }
     }
 }
 

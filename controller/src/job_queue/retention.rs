@@ -5,7 +5,7 @@
 //! what is left is an execution that is final and still whole but for its logs, and the next look finds it again. Only
 //! what lies in history is looked at: what is not final is not there. How late it is says the [`Timekeeper`].
 
-use super::{JobQueue, record::Record, rules::retain, storage, trust};
+use super::{JobQueue, record::Record, rules::retain, show::newest_removed, storage, trust};
 use crate::{
     log_store::LogHandle,
     store::{Commit, Entry, Range, ReadError, StoreHandle, keys},
@@ -59,11 +59,7 @@ impl Looks {
     /// None was made yet in this life.
     pub(super) async fn load(store: &StoreHandle) -> anyhow::Result<Self> {
         let timekeeper = Timekeeper::load(store, keys::TIME_FOR_EXECUTIONS).await?;
-        let key = keys::NEWEST_REMOVED;
-        let newest_removed = match store.get(key).await? {
-            Some(newest) => Some(storage::decode_value(key, &newest)?),
-            None => None,
-        };
+        let newest_removed = newest_removed(store).await?;
         Ok(Self { chain: 0, timekeeper, newest_removed, said: BTreeSet::new() })
     }
 

@@ -84,6 +84,11 @@ pub(super) async fn stored_secret_arguments(
     Ok(values.map_err(|unreadable| unreadable.to_string()))
 }
 
+/// The newest of all executions that were removed because they were kept long enough.
+pub(super) async fn newest_removed(store: &StoreHandle) -> Result<Option<ExecutionId>, QueueError> {
+    read(store, keys::NEWEST_REMOVED).await
+}
+
 /// Which values of which secrets an execution has pinned.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Pins {

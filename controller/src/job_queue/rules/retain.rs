@@ -26,6 +26,12 @@ pub fn newest_that_may_be_over(keep_for: Duration, now: Timestamp) -> Option<Exe
     Some(ExecutionId::first_at(milliseconds.saturating_add(1)))
 }
 
+/// Whether an execution of which there is no record may have been removed because it was kept long enough: only where one
+/// that is not older was.
+pub fn may_be_removed(id: ExecutionId, newest_removed: Option<ExecutionId>) -> bool {
+    newest_removed.is_some_and(|newest| id <= newest)
+}
+
 impl Verdict {
     /// What is said to the holder of an execution of which there is no record; none: nothing, it is not known.
     ///
@@ -41,14 +47,8 @@ impl Verdict {
             Report::Running => true,
             Report::Prepared(_) | Report::Ended(_) => false,
         };
-        let removed = newest_removed.is_some_and(|newest| id <= newest);
         let over =
             || Self::Superseded("this execution is over, and was kept long enough".to_owned());
-        (removed && !may_run).then(over)
+        (may_be_removed(id, newest_removed) && !may_run).then(over)
     }
-}
-
-/// Whether an execution of this id may have been kept long enough and be gone: it was submitted so long ago.
-pub fn may_be_gone(id: ExecutionId, keep_for: Duration, now: Timestamp) -> bool {
-    newest_that_may_be_over(keep_for, now).is_some_and(|newest| id < newest)
 }

@@ -130,10 +130,16 @@ async fn what_was_kept_long_enough_goes_with_all_that_there_is_of_it_and_nothing
     world.look(LookForOld::FIRST).await;
     assert_eq!(world.keys().await, keys, "kept until its time");
     assert_eq!(world.step_of(ran).await, Step::Ended(Outcome::Succeeded));
+    let old = ExecutionId::first_at(1_000_000_000_000);
+    let never = world.queue.get(old).await;
+    assert!(matches!(never, Err(QueueError::Unknown(id)) if id == old), "{never:?}");
 
     let world = world.keeping_nothing(folder.path()).await;
     world.until_keys(&live).await;
-    for id in [ran, cancelled] {
+    let newer = cancelled.successor().unwrap();
+    let never = world.queue.get(newer).await;
+    assert!(matches!(never, Err(QueueError::Unknown(id)) if id == newer), "{never:?}");
+    for id in [ran, cancelled, old] {
         let gone = world.queue.get(id).await.unwrap_err().to_string();
         assert!(gone.contains(&id.to_string()) && gone.contains("keep_executions_for"), "{gone}");
         let gone = world.queue.rerun(wish_again(id, "")).await.unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! Which final executions were kept long enough.
 
 use super::{
-    super::retain::{is_over, may_be_gone, newest_that_may_be_over},
+    super::retain::{is_over, newest_that_may_be_over},
     *,
 };
 
@@ -32,7 +32,6 @@ fn it_is_looked_at_as_soon_as_it_may_be_over_and_not_before() {
     let id = first_at_0();
     let is_looked_at = |now| newest_that_may_be_over(HOUR, time(now)).is_some_and(|end| id < end);
     assert!(!is_looked_at(3_599) && is_looked_at(3_600));
-    assert!(!may_be_gone(id, HOUR, time(3_599)) && may_be_gone(id, HOUR, time(3_600)));
     for longer_than_time in [Duration::MAX, Duration::from_secs(2_000_000_000)] {
         assert_eq!(newest_that_may_be_over(longer_than_time, time(0)), None);
     }
