@@ -35,9 +35,9 @@ pub fn may_be_removed(id: ExecutionId, newest_removed: Option<ExecutionId>) -> b
 impl Verdict {
     /// What is said to the holder of an execution of which there is no record; none: nothing, it is not known.
     ///
-    /// What is not newer than the newest that was removed was final, and was removed, too: its holder may forget it. But
-    /// a store that was restored from a backup has forgotten what was submitted since then, and removes younger ones in
-    /// time: nothing that may run is let go of, however old it is.
+    /// What is not newer than the newest that was removed was most likely final, and removed, too: its holder may forget it.
+    /// But it may also be what a store that was restored from a backup has forgotten, once that has removed something
+    /// younger. So nothing that may run is let go of, however old it is; of what does not run, what became of it is lost.
     pub fn without_record(
         id: ExecutionId,
         report: &Report,
@@ -47,8 +47,9 @@ impl Verdict {
             Report::Running => true,
             Report::Prepared(_) | Report::Ended(_) => false,
         };
-        let over =
-            || Self::Superseded("this execution is over, and was kept long enough".to_owned());
+        let over = || {
+            Self::Superseded("it is not known any more, and younger ones were removed".to_owned())
+        };
         (may_be_removed(id, newest_removed) && !may_run).then(over)
     }
 }

@@ -13,6 +13,18 @@ fn reports() -> [Report; 3] {
     [Report::Prepared("thing".into()), Report::Running, Report::Ended(succeeded(b"hello\n"))]
 }
 
+/// Its holder may forget what does not run, and nothing else.
+async fn verdicts_where_younger_ones_were_removed(world: &World, held: LeaseName) {
+    for (report, over) in reports().into_iter().zip([true, false, true]) {
+        let verdict = world.queue.report(Session(1), held, report.clone()).await;
+        match verdict {
+            Ok(rules::Verdict::Superseded(_)) => assert!(over, "{report:?}"),
+            Err(QueueError::NotKnown(_)) => assert!(!over, "{report:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_executor_holds_of_an_execution_that_is_gone_is_over_once_nothing_of_it_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -29,13 +41,8 @@ async fn what_an_executor_holds_of_an_execution_that_is_gone_is_over_once_nothin
     let held = vec![gone, stranger];
     let orders = world.queue.attend(Session(1), held, Duration::ZERO).await.unwrap().orders;
     assert_eq!(orders, [], "their programs may run");
-    for (report, over) in reports().into_iter().zip([true, false, true]) {
-        let verdict = world.queue.report(Session(1), gone, report.clone()).await;
-        match verdict {
-            Ok(rules::Verdict::Superseded(_)) => assert!(over, "{report:?}"),
-            Err(QueueError::NotKnown(_)) => assert!(!over, "{report:?}"),
-            other => panic!("{other:?}"),
-        }
+    verdicts_where_younger_ones_were_removed(&world, gone).await;
+    for report in reports() {
         let verdict = world.queue.report(Session(1), stranger, report).await;
         assert!(matches!(verdict, Err(QueueError::NotKnown(_))), "{verdict:?}");
     }
@@ -49,7 +56,7 @@ async fn what_an_executor_holds_of_an_execution_that_is_gone_is_over_once_nothin
 
 /// As where a backup is older than the time for which executions are kept: the life after it keeps nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_restored_store_has_forgotten_is_left_alone_however_old_it_is() {
+async fn what_may_run_and_a_restored_store_has_forgotten_is_left_alone_however_old_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("octavius.redb");
     let backup = folder.path().join("backup");
@@ -80,14 +87,13 @@ async fn what_a_restored_store_has_forgotten_is_left_alone_however_old_it_is() {
     }
     let holds = world.queue.holds(Session(1), held).await;
     assert!(matches!(holds, Err(QueueError::NotKnown(_))), "{holds:?}");
-    // A younger one is removed, and still nothing that may run is let go of.
+    // A younger one is removed. Still nothing that may run is let go of; what does not run is taken for removed, too.
     let younger = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
     world.queue.cancel(younger, "ada").await.unwrap();
     world.until_keys(&[]).await;
     let orders = world.queue.attend(Session(1), vec![held], Duration::ZERO).await.unwrap().orders;
     assert_eq!(orders, []);
-    let verdict = world.queue.report(Session(1), held, Report::Running).await;
-    assert!(matches!(verdict, Err(QueueError::NotKnown(_))), "{verdict:?}");
+    verdicts_where_younger_ones_were_removed(&world, held).await;
     was_never_built_again(&world).await;
     world.system.stop().await;
 }
