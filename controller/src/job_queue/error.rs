@@ -138,9 +138,9 @@ pub enum QueueError {
         /// How it ended.
         outcome: &'static str,
     },
-    /// An executor holds an attempt that this store does not know. Nothing is stopped for that.
+    /// An executor holds an attempt that this store does not know. Nothing is stopped or removed for that.
     #[error(
-        "execution {0} is not known here, as after a restore from a backup: it is left to run, and a person decides about it"
+        "execution {0} is not known here, as after a restore from a backup: its executor keeps what it has of it, and if it runs, it goes on; who does not want that removes it there by hand"
     )]
     NotKnown(ExecutionId),
     /// The session is not open.
