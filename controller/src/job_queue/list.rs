@@ -211,7 +211,9 @@ async fn history(
 }
 
 /// Final executions whose ids end so, the newest first, by the index of endings. It is in the order of those, so that
-/// all that end alike are looked at: by chance one of 268 million has the same six characters.
+/// the keys of all that end alike are read before it is known which are the newest. No bound is set to that, because chance
+/// sets one: ids are made here, and one of 268 million has the same six characters, the fewest that are asked for. Records
+/// are read of as many as a call may look at.
 async fn by_ending(
     store: &StoreHandle,
     wanted: &Wanted,

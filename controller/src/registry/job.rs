@@ -163,7 +163,9 @@ pub struct Job {
     pub definition: JobDefinition,
 }
 
-/// So many versions of a job are kept, the newest ones.
+/// So many versions of a job are kept, the newest ones: each update removes the one that is too old then, so that there
+/// are never others in the store. With a lower number those in between would stay, also when their job is deleted: it
+/// takes a migration.
 pub(crate) const MOST_VERSIONS: u64 = 100;
 
 impl Job {
