@@ -5,7 +5,6 @@
 //! when the controller does, and with its caller.
 
 mod accompany;
-pub(crate) mod answers;
 pub(crate) mod bound;
 pub(crate) mod convert;
 pub mod door;
@@ -20,15 +19,16 @@ mod secrets;
 mod spread;
 pub(crate) mod status;
 mod system;
+pub(crate) mod unwritten;
 
 pub use accompany::With;
-pub use answers::Answers;
-#[cfg(feature = "fault-injection")]
-pub use answers::TakenRoom;
 pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};
 pub use health::watch_health;
 pub use meter::Meter;
 pub use peer::{Peer, Peers};
+#[cfg(feature = "fault-injection")]
+pub use unwritten::TakenRoom;
+pub use unwritten::UnwrittenOfAll;
 
 use crate::{
     job_queue::QueueHandle, liveness::LivenessHandle, log_store::LogHandle,

@@ -6,7 +6,7 @@
 
 use super::{
     accompany::{Accompany, Companion, Part},
-    answers::{Answers, Waiting},
+    unwritten::{UnwrittenOfAll, UnwrittenOfOne},
 };
 use http::Request;
 use std::{
@@ -39,19 +39,19 @@ struct State {
     asked: AtomicBool,
     /// When the last call ended, in milliseconds after it began.
     last: AtomicU64,
-    waiting: Arc<Waiting>,
-    all: Arc<Answers>,
+    unwritten: Arc<UnwrittenOfOne>,
+    all: Arc<UnwrittenOfAll>,
 }
 
 impl Peer {
     /// A connection that begins now.
-    pub fn new(all: Arc<Answers>) -> Self {
+    pub fn new(all: Arc<UnwrittenOfAll>) -> Self {
         Self(Arc::new(State {
             began: Instant::now(),
             calls: AtomicUsize::new(0),
             asked: AtomicBool::new(false),
             last: AtomicU64::new(0),
-            waiting: all.connection(),
+            unwritten: all.connection(),
             all,
         }))
     }
@@ -74,17 +74,17 @@ impl Peer {
     /// Whether it has to give way to others because it takes nothing; who polls is woken when it has to, and by
     /// [`Peer::wake`].
     pub fn poll_gives_way(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.0.waiting.poll_gives_way(context)
+        self.0.unwritten.poll_gives_way(context)
     }
 
     /// Has its connection look again.
     pub fn wake(&self) {
-        self.0.waiting.wake();
+        self.0.unwritten.wake();
     }
 
     /// Waits until this connection and all together have room for more, and for a turn to fetch it.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.all.turn(&self.0.waiting).await
+        self.0.all.turn(&self.0.unwritten).await
     }
 }
 
@@ -118,7 +118,7 @@ struct Counted {
 
 impl Counted {
     fn new(data: bytes::Bytes, peer: Peer) -> Self {
-        peer.0.all.add(&peer.0.waiting, data.len());
+        peer.0.all.add(&peer.0.unwritten, data.len());
         Self { data, peer }
     }
 }
@@ -131,7 +131,7 @@ impl AsRef<[u8]> for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.peer.0.all.remove(&self.peer.0.waiting, self.data.len());
+        self.peer.0.all.remove(&self.peer.0.unwritten, self.data.len());
     }
 }
 

@@ -5,12 +5,12 @@ use crate::{
     configuration::{LEAST_LOG_LIMIT, SHORTEST_PING_DEADLINE},
     grpc::{
         MOST_BYTES, MOST_CALLS, MOST_FOLLOWERS,
-        answers::{MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE, STILL_FOR},
         bound::{MESSAGE_WITHIN, NOTHING_FOR},
         convert::{USUAL_PAGE, executors as reports},
         executors::LONGEST_POLL,
         peer::{FIRST_CALL_WITHIN, IDLE_FOR},
         status::MOST_TEXT_BYTES,
+        unwritten::{MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE, STILL_FOR},
     },
     job_queue::{LOOKED_AT, executors::POLLS_OF_ONE, handle::PARKED, rules::QueueLimits},
     liveness,

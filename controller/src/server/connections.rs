@@ -5,7 +5,7 @@
 //! each further one of them the first gives way, so that who does call gets in also while thousands of others do not.
 
 use super::MOST_EXECUTORS;
-use crate::grpc::{Answers, MOST_FOLLOWERS, Peer};
+use crate::grpc::{MOST_FOLLOWERS, Peer, UnwrittenOfAll};
 use futures::{Stream, stream};
 use rustix::process::{Resource, getrlimit};
 use std::{
@@ -54,9 +54,9 @@ fn most(files: Option<u64>) -> usize {
 /// The connections that are let in. It never ends.
 pub(super) fn incoming(
     listener: TcpListener,
-    answers: Arc<Answers>,
+    unwritten: Arc<UnwrittenOfAll>,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let entrance = Entrance::new(listener, most(getrlimit(Resource::Nofile).current), answers);
+    let entrance = Entrance::new(listener, most(getrlimit(Resource::Nofile).current), unwritten);
     stream::unfold(entrance, async |mut entrance| Some((Ok(entrance.next().await), entrance)))
 }
 
@@ -66,20 +66,20 @@ struct Entrance {
     most: usize,
     /// Those who had not called when it was looked last, the first in front. What is closed keeps no place by being here.
     silent: VecDeque<Weak<Seat>>,
-    answers: Arc<Answers>,
+    unwritten: Arc<UnwrittenOfAll>,
     /// When the log was told last that not all get what they want, and how many since.
     told: Option<Instant>,
     untold: u64,
 }
 
 impl Entrance {
-    fn new(listener: TcpListener, most: usize, answers: Arc<Answers>) -> Self {
+    fn new(listener: TcpListener, most: usize, unwritten: Arc<UnwrittenOfAll>) -> Self {
         Self {
             listener,
             places: Arc::new(Semaphore::new(most)),
             most,
             silent: VecDeque::new(),
-            answers,
+            unwritten,
             told: None,
             untold: 0,
         }
@@ -104,7 +104,7 @@ impl Entrance {
             };
             let _ = stream.set_nodelay(true); // without it it is slower, and right
             let seat = Arc::new(Seat {
-                peer: Peer::new(self.answers.clone()),
+                peer: Peer::new(self.unwritten.clone()),
                 gives_way: AtomicBool::new(false),
                 _place: place,
             });

@@ -1,7 +1,7 @@
 //! Ways to break a running controller on purpose. Only test builds have them.
 
 use super::Actors;
-use crate::grpc::{Answers, MOST_FOLLOWERS, TakenRoom};
+use crate::grpc::{MOST_FOLLOWERS, TakenRoom, UnwrittenOfAll};
 use octavius_service::actor::Unanswered;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Faults {
     actors: Actors,
     followers: Arc<Semaphore>,
-    answers: Arc<Answers>,
+    unwritten: Arc<UnwrittenOfAll>,
 }
 
 impl Faults {
@@ -19,14 +19,18 @@ impl Faults {
     pub const ACTORS: [&str; 6] =
         ["Store", "LogStore", "Registry", "Secrets", "JobQueue", "LivenessWatcher"];
 
-    pub(super) fn new(actors: &Actors, followers: &Arc<Semaphore>, answers: &Arc<Answers>) -> Self {
-        let (actors, followers, answers) = (actors.clone(), followers.clone(), answers.clone());
-        Self { actors, followers, answers }
+    pub(super) fn new(
+        actors: &Actors,
+        followers: &Arc<Semaphore>,
+        unwritten: &Arc<UnwrittenOfAll>,
+    ) -> Self {
+        let (actors, followers, unwritten) = (actors.clone(), followers.clone(), unwritten.clone());
+        Self { actors, followers, unwritten }
     }
 
     /// Takes all but so many bytes of the room for answers that are not written, until it is dropped.
     pub fn take_room_of_answers(&self, but: usize) -> TakenRoom {
-        TakenRoom::all_but(self.answers.clone(), but)
+        TakenRoom::all_but(self.unwritten.clone(), but)
     }
 
     /// Takes all the places of those who read logs, until it is dropped; none if somebody has one.

@@ -16,7 +16,7 @@ pub use faults::Faults;
 
 use crate::{
     configuration::{Configuration, StoreKind},
-    grpc::{self, Answers, BoundLayer, Meter, Peers, With, door},
+    grpc::{self, BoundLayer, Meter, Peers, UnwrittenOfAll, With, door},
     job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
     liveness::{self, LivenessHandle, LivenessLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
@@ -89,7 +89,7 @@ pub struct Running {
     /// A place for each reader of a log.
     followers: Arc<Semaphore>,
     #[cfg(feature = "fault-injection")]
-    answers: Arc<Answers>,
+    unwritten: Arc<UnwrittenOfAll>,
     /// Ends all calls that wait, and takes no new ones.
     ending: CancellationToken,
     /// Ends the port for metrics and health.
@@ -134,7 +134,7 @@ impl Controller {
             }
         };
         let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
-        let answers = Arc::<Answers>::default();
+        let unwritten = Arc::<UnwrittenOfAll>::default();
         let serves = Arc::new(AtomicBool::new(false));
         let (is_serving, is_ending) = (serves.clone(), ending.clone());
         let store = actors.store.clone();
@@ -163,7 +163,7 @@ impl Controller {
                 door: door::Door::new(door::Policy::Open),
                 followers: followers.clone(),
             };
-            let connections = connections::incoming(listen(socket, address)?, answers.clone());
+            let connections = connections::incoming(listen(socket, address)?, unwritten.clone());
             let serving = serve(connections, parts, &system, ending.clone())?;
             Ok::<_, StartError>((health, serving))
         };
@@ -188,7 +188,7 @@ impl Controller {
             health,
             followers,
             #[cfg(feature = "fault-injection")]
-            answers,
+            unwritten,
             ending,
             ended,
             _undo: undo,
@@ -205,7 +205,7 @@ impl Running {
     /// Ways to break it on purpose.
     #[cfg(feature = "fault-injection")]
     pub fn faults(&self) -> Faults {
-        Faults::new(&self.actors, &self.followers, &self.answers)
+        Faults::new(&self.actors, &self.followers, &self.unwritten)
     }
 }
 

@@ -7,8 +7,9 @@
 
 use futures::task::AtomicWaker;
 use std::{
+    ops::DerefMut,
     sync::{
-        Arc, Weak,
+        Arc, PoisonError, Weak,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Release},
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit, watch},
+    sync::{Notify, Semaphore, SemaphorePermit},
     time::{Instant, sleep},
 };
 
@@ -35,26 +36,30 @@ const LOOK: Duration = Duration::from_secs(1);
 /// exceeded.
 const MOST_FETCHING: usize = 128;
 
-/// What all connections share.
+/// What waits to be written to all connections together, and the bound of that.
 #[derive(Debug)]
-pub struct Answers {
+pub struct UnwrittenOfAll {
     unwritten: Unwritten,
     fetching: Semaphore,
     /// All connections; what is closed keeps nothing by being here.
-    waiting: watch::Sender<Vec<Weak<Waiting>>>,
+    #[expect(
+        clippy::disallowed_types,
+        reason = "no actor's state: locked while a connection is entered or all are looked through, and never over a wait"
+    )]
+    connections: std::sync::Mutex<Vec<Weak<UnwrittenOfOne>>>,
     /// Of all who wait for room, one looks who has to give way.
     looking: Semaphore,
 }
 
-impl Default for Answers {
+impl Default for UnwrittenOfAll {
     fn default() -> Self {
         Self::of(MOST_UNWRITTEN)
     }
 }
 
-/// What waits to be written to one connection.
+/// What waits to be written to one connection, and the bound of that.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct UnwrittenOfOne {
     unwritten: Unwritten,
     began: Instant,
     /// When something of it was written last, or the first of it came; in milliseconds after it began.
@@ -109,7 +114,7 @@ impl Unwritten {
     }
 }
 
-impl Waiting {
+impl UnwrittenOfOne {
     fn moves(&self) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.fetch_max(now, Release);
@@ -139,38 +144,41 @@ impl Waiting {
     }
 }
 
-impl Answers {
+impl UnwrittenOfAll {
     fn of(most: usize) -> Self {
         Self {
             unwritten: Unwritten::new(most),
             fetching: Semaphore::new(MOST_FETCHING),
-            waiting: watch::Sender::default(),
+            connections: Default::default(),
             looking: Semaphore::new(1),
         }
     }
 
     /// A connection that begins now.
-    pub(super) fn connection(&self) -> Arc<Waiting> {
-        let waiting = Arc::new(Waiting {
+    pub(super) fn connection(&self) -> Arc<UnwrittenOfOne> {
+        let one = Arc::new(UnwrittenOfOne {
             unwritten: Unwritten::new(MOST_UNWRITTEN_OF_ONE),
             began: Instant::now(),
             moved: AtomicU64::new(0),
             gives_way: AtomicBool::new(false),
             wakes: AtomicWaker::new(),
         });
-        self.waiting.send_if_modified(|all| {
-            if all.len() == all.capacity() {
-                all.retain(|one| one.strong_count() > 0);
-                all.reserve(all.len().max(64)); // so that each is looked at a few times only
-            }
-            all.push(Arc::downgrade(&waiting));
-            false
-        });
-        waiting
+        let mut all = self.connections();
+        if all.len() == all.capacity() {
+            all.retain(|one| one.strong_count() > 0);
+            let few = all.len().max(64);
+            all.reserve(few); // so that each is looked at a few times only
+        }
+        all.push(Arc::downgrade(&one));
+        one
+    }
+
+    fn connections(&self) -> impl DerefMut<Target = Vec<Weak<UnwrittenOfOne>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// So many bytes for `one` were made.
-    pub(super) fn add(&self, one: &Waiting, bytes: usize) {
+    pub(super) fn add(&self, one: &UnwrittenOfOne, bytes: usize) {
         if one.unwritten.add(bytes) == 0 {
             one.moves();
         }
@@ -178,14 +186,14 @@ impl Answers {
     }
 
     /// So many bytes for `one` were written, or given up.
-    pub(super) fn remove(&self, one: &Waiting, bytes: usize) {
+    pub(super) fn remove(&self, one: &UnwrittenOfOne, bytes: usize) {
         one.moves();
         one.unwritten.remove(bytes);
         self.unwritten.remove(bytes);
     }
 
     /// Waits until `one` and all together have room for more, and for a turn to fetch it.
-    pub(super) async fn turn(&self, one: &Waiting) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn turn(&self, one: &UnwrittenOfOne) -> Option<SemaphorePermit<'_>> {
         loop {
             one.unwritten.room().await;
             tokio::select! {
@@ -211,8 +219,8 @@ impl Answers {
     }
 
     fn who_gives_way(&self) {
-        let all: Vec<_> = self.waiting.borrow().iter().filter_map(Weak::upgrade).collect();
-        let holds = |one: &Arc<Waiting>| one.unwritten.bytes();
+        let all: Vec<_> = self.connections().iter().filter_map(Weak::upgrade).collect();
+        let holds = |one: &Arc<UnwrittenOfOne>| one.unwritten.bytes();
         let (going, mut others): (Vec<_>, Vec<_>) = all
             .into_iter()
             .filter(|one| holds(one) > 0)
@@ -234,29 +242,29 @@ impl Answers {
 #[cfg(feature = "fault-injection")]
 #[derive(Debug)]
 pub struct TakenRoom {
-    answers: Arc<Answers>,
+    of: Arc<UnwrittenOfAll>,
     bytes: usize,
 }
 
 #[cfg(feature = "fault-injection")]
 impl TakenRoom {
     /// Takes all but so many bytes of it.
-    pub(crate) fn all_but(answers: Arc<Answers>, bytes: usize) -> Self {
+    pub(crate) fn all_but(of: Arc<UnwrittenOfAll>, bytes: usize) -> Self {
         let bytes = MOST_UNWRITTEN.saturating_sub(bytes);
-        answers.unwritten.add(bytes);
-        Self { answers, bytes }
+        of.unwritten.add(bytes);
+        Self { of, bytes }
     }
 
     /// Whether no room is left.
     pub fn is_full(&self) -> bool {
-        self.answers.unwritten.is_full()
+        self.of.unwritten.is_full()
     }
 }
 
 #[cfg(feature = "fault-injection")]
 impl Drop for TakenRoom {
     fn drop(&mut self) {
-        self.answers.unwritten.remove(self.bytes);
+        self.of.unwritten.remove(self.bytes);
     }
 }
 
@@ -265,13 +273,13 @@ mod tests {
     use super::*;
     use tokio::time::{advance, timeout};
 
-    fn gives_way(one: &Waiting) -> bool {
+    fn gives_way(one: &UnwrittenOfOne) -> bool {
         one.gives_way.load(Acquire)
     }
 
     #[tokio::test]
     async fn a_reader_gets_no_turn_while_too_much_is_unwritten_of_its_connection_or_of_all() {
-        let all = Answers::default();
+        let all = UnwrittenOfAll::default();
         let [one, other] = [(); 2].map(|()| all.connection());
         all.add(&one, MOST_UNWRITTEN_OF_ONE);
         let mut waits = Box::pin(all.turn(&one));
@@ -288,7 +296,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_all_hold_too_much_those_give_way_who_took_nothing_for_the_longest() {
-        let all = Answers::of(1_000);
+        let all = UnwrittenOfAll::of(1_000);
         let [first, second, third, slow, empty] = [(); 5].map(|()| all.connection());
         all.add(&slow, 100);
         for paused in [&first, &second, &third] {
@@ -318,7 +326,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_gives_way_while_there_is_room_or_all_get_on() {
-        let all = Answers::of(1_000);
+        let all = UnwrittenOfAll::of(1_000);
         let [still, one, other] = [(); 3].map(|()| all.connection());
         all.add(&still, 400);
         advance(10 * STILL_FOR).await;
@@ -344,10 +352,10 @@ mod tests {
 
     #[test]
     fn what_is_closed_is_forgotten() {
-        let all = Answers::default();
+        let all = UnwrittenOfAll::default();
         for _ in 0..10_000 {
             all.connection();
         }
-        assert!(all.waiting.borrow().len() <= 128);
+        assert!(all.connections().len() <= 128);
     }
 }
