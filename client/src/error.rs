@@ -3,6 +3,7 @@
 //! `Display` is for people: what, where, remedy, each violation on a line of its own. It never prints its source.
 
 use crate::fault::Faults;
+use octavius_protocol::DOMAIN;
 use std::{error::Error as StdError, fmt, path::PathBuf, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -31,12 +32,14 @@ pub enum Error {
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// Nobody answered in time. Whether the wish was met is not known.
-    #[error("{silence}", silence = Unanswered { address, silence })]
+    #[error("{silence}{earlier}", silence = Unanswered { address, silence }, earlier = InBrackets(earlier))]
     Unanswered {
         /// Who was asked.
         address: String,
         /// What was heard instead of an answer.
         silence: Silence,
+        /// What a try before that came to, where one has to know that as well.
+        earlier: Option<String>,
     },
 }
 
@@ -64,9 +67,30 @@ impl Error {
     /// What a call to `address` came to that ended with `status`.
     pub(crate) fn from_status(address: &str, status: &Status, timeout: Duration) -> Self {
         match Silence::of(status, timeout) {
-            Some(silence) => Error::Unanswered { address: address.to_owned(), silence },
+            Some(silence) => {
+                Error::Unanswered { address: address.to_owned(), silence, earlier: None }
+            }
             None => Error::Refused(Box::new(Refusal::of(status))),
         }
+    }
+
+    /// The same, which tells of a try before that, too. An answer stays as it is.
+    pub(crate) fn after(mut self, before: &Error) -> Self {
+        if let Error::Unanswered { earlier, .. } = &mut self {
+            *earlier = Some(match before {
+                Error::Unanswered { silence: Silence::NoConnection(cause), .. } => {
+                    format!("before that no connection came about: {cause}")
+                }
+                Error::Unanswered { silence: Silence::Broken(cause), .. } => {
+                    format!("before that it was sent, and may have been done: {cause}")
+                }
+                Error::Unanswered { silence: Silence::Unavailable(cause), .. } => {
+                    format!("before that it could not answer: {cause}")
+                }
+                other => format!("before that: {other}"),
+            });
+        }
+        self
     }
 }
 
@@ -95,6 +119,11 @@ pub struct Violation {
 }
 
 impl Refusal {
+    /// Whether it says nothing of what was asked for: there was no room for it, or it did not come as a whole.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self.code, Code::ResourceExhausted | Code::DeadlineExceeded)
+    }
+
     fn of(status: &Status) -> Self {
         let details = status.get_error_details();
         let violations = details.bad_request().map(|found| &found.field_violations);
@@ -170,15 +199,32 @@ impl Silence {
         }
         match status.code() {
             Code::Unavailable => Some(Silence::Unavailable(status.message().to_owned())),
-            // The server's side of the deadline says CANCELLED.
-            Code::DeadlineExceeded | Code::Cancelled => Some(Silence::Late(timeout)),
+            // What the controller says in words of its own is an answer. The server's side of the deadline has none, and
+            // says CANCELLED.
+            Code::DeadlineExceeded | Code::Cancelled if reason(status).is_none() => {
+                Some(Silence::Late(timeout))
+            }
             _ => None,
         }
     }
 }
 
+/// Why, in the controller's words for programs; none where the status is not of its making.
+pub(crate) fn reason(status: &Status) -> Option<String> {
+    let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
+    Some(info.reason)
+}
+
 fn root_cause(error: &(dyn StdError + 'static)) -> String {
     std::iter::successors(Some(error), |&error| error.source()).last().unwrap_or(error).to_string()
+}
+
+struct InBrackets<'a>(&'a Option<String>);
+
+impl fmt::Display for InBrackets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|text| write!(f, " ({text})"))
+    }
 }
 
 struct Unanswered<'a> {
@@ -253,6 +299,14 @@ mod tests {
         );
         let late = Status::deadline_exceeded("");
         assert_eq!(Silence::of(&late, timeout), Some(Silence::Late(timeout)));
+        let stopped = "nothing more of the request came for 20s: send it again";
+        let said_by = |domain: &str| {
+            let details = ErrorDetails::with_error_info("STOPPED", domain, []);
+            Status::with_error_details(Code::DeadlineExceeded, stopped, details)
+        };
+        let error = Error::from_status("a", &said_by(DOMAIN), timeout);
+        assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Refused, stopped));
+        assert_eq!(Silence::of(&said_by("a.proxy"), timeout), Some(Silence::Late(timeout)));
         for answer in [Code::NotFound, Code::ResourceExhausted, Code::Internal, Code::Unknown] {
             assert_eq!(Silence::of(&Status::new(answer, ""), timeout), None, "{answer:?}");
         }

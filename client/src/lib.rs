@@ -22,7 +22,7 @@ pub use fault::{Fault, Faults};
 pub use follow::{LogItem, LogStream, Notice};
 pub use octavius_protocol::v1;
 pub use settings::{
-    Choice, Contents, ContextName, FileKey, Found, Listed, Settings, Sources, Surroundings,
+    Absent, Choice, Contents, ContextName, FileKey, Found, Listed, Settings, Sources, Surroundings,
 };
 pub use state::{EXECUTION_STATES, execution_word, executor_word, is_final};
 pub use values::{parse_values, read_values};

@@ -53,6 +53,13 @@ pub const LEAST_ID_PART: usize = 6;
 /// lose its controller.
 pub const SPREAD: &str = "octavius-spread";
 
+/// Whose words the reasons in a status's `ErrorInfo` are.
+pub const DOMAIN: &str = "octavius";
+
+/// The reason of an answer that leaves open whether what was asked for was done. An `UNAVAILABLE` for any other reason
+/// is a certain no of what must not be done twice.
+pub const UNCONFIRMED: &str = "UNCONFIRMED";
+
 /// A status code as gRPC's own documents write it, for metrics and texts.
 pub fn code_name(code: tonic::Code) -> &'static str {
     use tonic::Code;

@@ -47,8 +47,10 @@ impl Context {
             return Ok(text.to_owned());
         }
         if text == "@last" {
-            let user = self.settings()?.email.unwrap_or_else(|| "anonymous".to_owned());
-            let mine = ListExecutionsRequest { submitted_by: user.clone(), ..Default::default() };
+            let settings = self.settings()?;
+            let user = settings.user();
+            let submitted_by = user.to_owned();
+            let mine = ListExecutionsRequest { submitted_by, ..Default::default() };
             let newest = client.find_executions(mine, Some(1)).await?;
             return newest.into_iter().next().map(|found| found.id).ok_or_else(|| {
                 Failure::Unknown(format!(

@@ -208,8 +208,11 @@ mod tests {
 
     #[test]
     fn each_failure_has_the_status_of_the_contract() {
-        let unanswered =
-            Error::Unanswered { address: "a".to_owned(), silence: Silence::Broken("b".to_owned()) };
+        let unanswered = Error::Unanswered {
+            address: "a".to_owned(),
+            silence: Silence::Broken("b".to_owned()),
+            earlier: None,
+        };
         let given = Faults { source: "f".to_owned(), list: vec![Fault::new("k", "is wrong")] };
         let broken_pipe = io::Error::from(io::ErrorKind::BrokenPipe);
         let full = io::Error::from(io::ErrorKind::StorageFull);

@@ -1,14 +1,18 @@
 //! The keys of the client's file: a part of `docs/configuration.md`.
 
-use octavius_client::{Contents, FileKey};
+use octavius_client::{Absent, Contents, FileKey};
 use octavius_service::configuration::{Key, Table};
 
 /// The client's file.
 pub fn client_file() -> Table {
-    let key = |FileKey { name, wanted, default, meaning }| Key {
+    let key = |FileKey { name, wanted, absent, meaning }| Key {
         name,
         wanted: wanted.to_owned(),
-        default: default.map(str::to_owned),
+        default: match absent {
+            Absent::Fault => None,
+            Absent::Without => Some("none".to_owned()),
+            Absent::Default(value) => Some(value.to_owned()),
+        },
         meaning,
         secret: name == "ACCESS_TOKEN",
         only_if: None,

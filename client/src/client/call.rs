@@ -2,10 +2,11 @@
 
 use super::Client;
 use crate::{
-    error::{Error, Silence},
+    error::{self, Error, Silence},
     pause::{self, Pauses},
     settings::Settings,
 };
+use octavius_protocol::UNCONFIRMED;
 use secrecy::ExposeSecret;
 use std::{error::Error as _, future::Future, time::Duration};
 use tokio::time::Instant;
@@ -25,7 +26,7 @@ pub(crate) struct Credentials {
 impl Credentials {
     /// None where a value cannot be sent.
     pub(super) fn new(settings: &Settings) -> Option<Self> {
-        let user = settings.email.as_deref().unwrap_or("anonymous").parse().ok()?;
+        let user = settings.user().parse().ok()?;
         let bearer = match &settings.token {
             Some(token) => {
                 let mut bearer: MetadataValue<Ascii> =
@@ -58,27 +59,69 @@ impl Interceptor for Credentials {
 /// When a call that nobody answered is made again, until its time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// Never, once it was sent: done twice, it would be answered otherwise the second time.
-    Never,
+    /// Where a controller is there, and nothing was done: done twice, it would be answered otherwise the second time.
+    IfNothingDone,
     /// Where a controller is there: it was busy starting an actor again, or went away in the middle, and the next one
     /// may come. Where there was none from the beginning, the caller wants to know at once.
     IfBroken,
-    /// Where a controller says that it cannot answer at present: a second try may not find what the first one did.
-    IfUnavailable,
     /// Also where there is none: what is asked for should come about.
     Always,
 }
 
 impl Repeat {
-    /// Whether a call that met with `silence` is made again; `met`: a try before this one met a controller.
-    fn covers(self, silence: &Silence, met: bool) -> bool {
+    /// Whether a call that met with `silence` is made again; `open`: it may have been done; `met`: a try before this
+    /// one met a controller.
+    fn covers(self, silence: &Silence, open: bool, met: bool) -> bool {
         match silence {
-            // What was not sent did not happen, whatever it is.
             Silence::NoConnection(_) => met || self == Repeat::Always,
-            _ if self == Repeat::Never => false,
-            Silence::Unavailable(_) => true,
-            Silence::Broken(_) => self != Repeat::IfUnavailable,
+            Silence::Broken(_) | Silence::Unavailable(_) => !open || self != Repeat::IfNothingDone,
             Silence::Late(_) => false,
+        }
+    }
+}
+
+/// Whether what was asked for may have been done, although `status`, which is `error`, is all that came of it.
+fn is_open(error: &Error, status: &Status) -> bool {
+    let Error::Unanswered { silence, .. } = error else { return false };
+    match silence {
+        Silence::NoConnection(_) => false,
+        Silence::Broken(_) => !was_not_sent(status),
+        // What stands between here and the controller does not know what that did.
+        Silence::Unavailable(_) => error::reason(status).is_none_or(|why| why == UNCONFIRMED),
+        Silence::Late(_) => true,
+    }
+}
+
+/// What the tries before the last one came to.
+#[derive(Debug, Default)]
+struct Tried {
+    /// One met a controller.
+    met: bool,
+    /// The last one that left open what became of it, else the last one; and whether it did.
+    before: Option<(Error, bool)>,
+}
+
+impl Tried {
+    fn add(&mut self, error: Error, open: bool) {
+        let nobody = matches!(error, Error::Unanswered { silence: Silence::NoConnection(_), .. });
+        self.met |= !nobody;
+        if open || !matches!(self.before, Some((_, true))) {
+            self.before = Some((error, open));
+        }
+    }
+
+    /// What the caller is told, where the last try came to `error`: that nothing was done only if that is certain of
+    /// each.
+    fn told(self, error: Error, open: bool) -> Error {
+        let Some((before, may_be_done)) = self.before else { return error };
+        let late = matches!(error, Error::Unanswered { silence: Silence::Late(_), .. });
+        match &error {
+            // It leaves as much open, and says more than that the time is over.
+            _ if late && may_be_done => before,
+            // It knows nothing of the try before.
+            Error::Refused(refusal) if refusal.passes() && may_be_done => before,
+            Error::Unanswered { .. } if late || (may_be_done && !open) => error.after(&before),
+            _ => error,
         }
     }
 }
@@ -117,8 +160,7 @@ impl Client {
     {
         let deadline = Instant::now() + within;
         let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(2));
-        // What a try before this one came to: says more than that the time is over.
-        let mut before = None;
+        let mut tried = Tried::default();
         loop {
             let mut request = Request::new(message.clone());
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -128,31 +170,24 @@ impl Client {
                 Err(_) => Status::deadline_exceeded(""),
             };
             let error = Error::from_status(&self.address, &status, within);
+            let open = is_open(&error, &status);
             let hint = pause::hint(&status);
             let own = pauses.next();
             let pause =
                 hint.map_or(own, |hint| own.max(pause::hinted(hint, rand::random_range(0.0..1.0))));
-            match &error {
-                Error::Unanswered { silence: Silence::Late(_), .. } => {
-                    return Err(before.unwrap_or(error));
-                }
-                Error::Unanswered { silence, .. }
-                    if (repeat.covers(silence, before.is_some()) || was_not_sent(&status))
-                        && Instant::now() + pause < deadline =>
-                {
-                    tokio::time::sleep(pause).await;
-                }
+            let again = match &error {
+                Error::Unanswered { silence, .. } => repeat.covers(silence, open, tried.met),
                 // What was refused for want of room certainly did not happen.
-                Error::Refused(refusal)
-                    if refusal.code == Code::ResourceExhausted
-                        && hint.is_some_and(|hint| hint <= Client::LONGEST_TURN)
-                        && Instant::now() + pause < deadline =>
-                {
-                    tokio::time::sleep(pause).await;
+                Error::Refused(refusal) if refusal.code == Code::ResourceExhausted => {
+                    hint.is_some_and(|hint| hint <= Client::LONGEST_TURN)
                 }
-                _ => return Err(error),
+                _ => false,
+            };
+            if !again || Instant::now() + pause >= deadline {
+                return Err(tried.told(error, open));
             }
-            before = Some(error);
+            tokio::time::sleep(pause).await;
+            tried.add(error, open);
         }
     }
 }
@@ -164,16 +199,29 @@ mod tests {
     #[test]
     fn what_did_not_happen_is_asked_again_and_what_may_have_happened_only_where_that_does_no_harm()
     {
-        use Repeat::{Always, IfBroken, IfUnavailable, Never};
+        use Repeat::{Always, IfBroken, IfNothingDone};
         let text = || "x".to_owned();
-        let again = |silence: Silence, met| {
-            [Never, IfUnavailable, IfBroken, Always].map(|repeat| repeat.covers(&silence, met))
+        let again = |silence: Silence, open, met| {
+            [IfNothingDone, IfBroken, Always].map(|repeat| repeat.covers(&silence, open, met))
         };
         for met in [false, true] {
-            assert_eq!(again(Silence::NoConnection(text()), met), [met, met, met, true]);
-            assert_eq!(again(Silence::Broken(text()), met), [false, false, true, true]);
-            assert_eq!(again(Silence::Unavailable(text()), met), [false, true, true, true]);
-            assert_eq!(again(Silence::Late(Duration::ZERO), met), [false; 4]);
+            assert_eq!(again(Silence::NoConnection(text()), false, met), [met, met, true]);
+            assert_eq!(again(Silence::Late(Duration::ZERO), true, met), [false; 3]);
+            for silence in [Silence::Broken(text()), Silence::Unavailable(text())] {
+                assert_eq!(again(silence.clone(), true, met), [false, true, true]);
+                assert_eq!(again(silence, false, met), [true; 3]);
+            }
         }
+    }
+
+    #[test]
+    fn a_controller_was_met_unless_no_connection_came_about() {
+        let of = |silence| Error::Unanswered { address: "a".to_owned(), silence, earlier: None };
+        let mut tried = Tried::default();
+        tried.add(of(Silence::NoConnection("x".to_owned())), false);
+        assert!(!tried.met && tried.before.is_some());
+        tried.add(of(Silence::Broken("x".to_owned())), true);
+        tried.add(of(Silence::NoConnection("x".to_owned())), false);
+        assert!(tried.met && matches!(tried.before, Some((_, true))));
     }
 }

@@ -96,13 +96,13 @@ impl Client {
     }
 
     /// Deletes a job, with `force` also while executions of it wait, which are cancelled then, or run. How many were
-    /// cancelled. Not asked again where the answer is lost: a second try may find no job.
+    /// cancelled. Not asked again where it may have been done: a second try would find no job.
     ///
     /// # Errors
     /// Where the controller refuses or does not answer.
     pub async fn delete_job(&self, name: &str, force: bool) -> Result<u64, Error> {
         let message = v1::DeleteJobRequest { name: name.to_owned(), force };
-        let deleted = self.call(message, Repeat::IfUnavailable, |request| {
+        let deleted = self.call(message, Repeat::IfNothingDone, |request| {
             let mut jobs = self.jobs_service();
             async move { jobs.delete_job(request).await }
         });

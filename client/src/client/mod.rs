@@ -1,10 +1,12 @@
 //! One controller, seen from outside: a method for each thing that a user can ask it.
 //!
-//! A call ends within the settings' time-out. What is safe to repeat is repeated inside it: everything here is, because
-//! reading changes nothing, a job is created once for equal content, a cancel is a wish that holds, a secret is set to the same
-//! value, and `execute` and `rerun` carry a request id of their own; but that a secret is not set any more is asked once, and
-//! that a job is deleted until the question may have been heard. What was never sent, because the controller was ending, is
-//! sent to the next one. Waiting and following outlive an outage of the controller of up to [`Client::PATIENCE`].
+//! A call ends within the settings' time-out. What is safe to repeat is repeated inside it: nearly everything here is,
+//! because reading changes nothing, a job is created once for equal content, a cancel is a wish that holds, a secret is set
+//! to the same value, and `execute` and `rerun` carry a request id of their own. To delete a job and to unset a secret are
+//! asked again only while it is certain that nothing was done: a second time they would find nothing. What was not sent
+//! because the controller was ending is sent to the next one; of calls that wait for room on a connection the transport may
+//! hold one as if it were sent. An error says that nothing was done only where that is true of each try. Waiting and
+//! following outlive an outage of the controller of up to [`Client::PATIENCE`].
 
 mod call;
 mod jobs;
@@ -33,7 +35,6 @@ use octavius_protocol::{
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 use tonic::{
-    Code,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
@@ -411,8 +412,8 @@ fn request_id(given: String) -> String {
 fn is_outage(error: &Error) -> bool {
     match error {
         Error::Unanswered { .. } => true,
-        // The controller has too much to do, and says so.
-        Error::Refused(refusal) => refusal.code == Code::ResourceExhausted,
+        // The controller has too much to do, and says so, or the question came too slowly.
+        Error::Refused(refusal) => refusal.passes(),
         Error::Given(_) | Error::Settings(_) | Error::File { .. } => false,
     }
 }

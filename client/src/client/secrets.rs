@@ -44,13 +44,13 @@ impl Client {
         Ok(listed.await?.secrets)
     }
 
-    /// Takes a secret of the job `job` away.
+    /// Takes a secret of the job `job` away. Not asked again where it may have been done: a second try would find none.
     ///
     /// # Errors
     /// Where it is not set, or the controller refuses or does not answer.
     pub async fn unset_secret(&self, job: &str, name: &str) -> Result<(), Error> {
         let message = v1::UnsetSecretRequest { job: job.to_owned(), name: name.to_owned() };
-        self.call(message, Repeat::Never, |request| {
+        self.call(message, Repeat::IfNothingDone, |request| {
             let mut secrets = self.secrets_service();
             async move { secrets.unset_secret(request).await }
         })

@@ -13,7 +13,7 @@ use octavius_protocol::v1::{self, read_log_response::Part};
 use reader::Reader;
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 /// A controller that ends cuts all who follow in one instant: they come back over the time that it told, or over this one.
 const SPREAD: Duration = Duration::from_secs(5);
@@ -277,9 +277,7 @@ impl Follower {
         let silence = match &error {
             Error::Unanswered { silence, .. } => silence.clone(),
             // The controller is full, and says so: of a reader that was there before it asks for patience only.
-            Error::Refused(refusal)
-                if refusal.code == Code::ResourceExhausted && self.outage.is_some() =>
-            {
+            Error::Refused(refusal) if refusal.passes() && self.outage.is_some() => {
                 Silence::Unavailable(refusal.message.clone())
             }
             _ => return Err(error),

@@ -1,5 +1,6 @@
 //! `octavius_client.yaml`: read with all its faults at once, written so that nobody else can read it.
 
+use super::Settings;
 use crate::{
     error::Error,
     fault::{Fault, Faults},
@@ -22,10 +23,21 @@ pub struct FileKey {
     pub name: &'static str,
     /// What a value looks like.
     pub wanted: &'static str,
-    /// What holds if nobody gives it; none if somebody must.
-    pub default: Option<&'static str>,
+    /// What holds if nobody gives it.
+    pub absent: Absent,
     /// What it does.
     pub meaning: &'static str,
+}
+
+/// What holds if nobody gives a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Nothing works: somebody must.
+    Fault,
+    /// One goes without.
+    Without,
+    /// As if this were given.
+    Default(&'static str),
 }
 
 /// What a file says.
@@ -62,25 +74,25 @@ impl Contents {
         FileKey {
             name: "CP_HOST",
             wanted: "`host:port`, or `http://host:port`",
-            default: None,
+            absent: Absent::Fault,
             meaning: "Where the controller is.",
         },
         FileKey {
             name: "EMAIL_ID",
             wanted: "text, of ASCII",
-            default: Some("anonymous"),
+            absent: Absent::Default(Settings::ANONYMOUS),
             meaning: "Who asks.",
         },
         FileKey {
             name: "ACCESS_TOKEN",
             wanted: "text, of ASCII, never shown",
-            default: Some("none"),
+            absent: Absent::Without,
             meaning: "Proves it. It is sent only to a host that comes from the same source: both from the file, or both from variables. The variable, empty, takes the file's away.",
         },
         FileKey {
             name: "CONNECTION_TIMEOUT_SECS",
             wanted: "a whole number up to 86400",
-            default: Some("10"),
+            absent: Absent::Default("10"),
             meaning: "How many seconds a call may take that neither follows nor waits; 0 means the default.",
         },
     ];

@@ -10,7 +10,7 @@ mod contexts;
 mod file;
 
 pub use contexts::{Choice, ContextName, Listed};
-pub use file::{Contents, FileKey};
+pub use file::{Absent, Contents, FileKey};
 
 use crate::{
     error::Error,
@@ -35,7 +35,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// The controller's address as a URI: `http://host:port`.
     pub address: String,
-    /// Who asks; none is `anonymous`.
+    /// Who asks; none is [`Settings::ANONYMOUS`].
     pub email: Option<String>,
     /// What proves it.
     pub token: Option<SecretString>,
@@ -193,6 +193,14 @@ fn in_file<T>(value: Option<T>, source: &str) -> Option<Found<T>> {
 }
 
 impl Settings {
+    /// Who asks where nobody is named.
+    pub const ANONYMOUS: &str = "anonymous";
+
+    /// Who asks.
+    pub fn user(&self) -> &str {
+        self.email.as_deref().unwrap_or(Self::ANONYMOUS)
+    }
+
     /// The settings of this process.
     ///
     /// # Errors

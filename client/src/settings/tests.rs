@@ -64,8 +64,20 @@ fn each_key_is_taken_and_documented_with_the_numbers_that_hold() {
         assert!(Surroundings::VARIABLES.contains(&key.name), "{} is no variable", key.name);
     }
     let seconds = |time: Duration| time.as_secs().to_string();
-    assert_eq!(timeout.default, Some(&*seconds(DEFAULT_TIMEOUT)));
     assert!(timeout.wanted.ends_with(&seconds(Contents::LONGEST_TIMEOUT)), "{}", timeout.wanted);
+}
+
+#[test]
+fn what_is_documented_of_a_key_that_is_left_out_holds() {
+    let absent = Contents::KEYS.map(|key| key.absent);
+    let [Absent::Fault, Absent::Default(user), Absent::Without, Absent::Default(seconds)] = absent
+    else {
+        panic!("{absent:?}")
+    };
+    assert!(World::new(&[]).write(NEW, "EMAIL_ID: b").load().is_err());
+    let settings = World::new(&[]).write(NEW, "CP_HOST: a:1").load().unwrap();
+    assert_eq!((settings.user(), settings.token.is_none()), (user, true));
+    assert_eq!(settings.timeout.as_secs().to_string(), seconds);
 }
 
 #[test]

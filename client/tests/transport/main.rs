@@ -5,6 +5,7 @@
 mod ending;
 mod following;
 mod scripted;
+mod tries;
 mod wire;
 
 use octavius_client::{
@@ -244,8 +245,9 @@ async fn waiting_outlives_an_outage_and_tells_each_change_once() {
     use ExecutionState::{Pending, Running, Succeeded};
     let say = |state| Say::Execution(Box::new(execution(state)));
     let full = || Say::No(Status::resource_exhausted("JobQueue has 4,096 waiting: try again"));
+    let slow = || Say::No(tries::said(Code::DeadlineExceeded, "STOPPED", "nothing more came"));
     let script =
-        [say(Pending), say(Pending), busy(), busy(), say(Running), full(), full(), say(Succeeded)];
+        [say(Pending), say(Pending), busy(), slow(), say(Running), full(), full(), say(Succeeded)];
     let controller = Controller::start(script).await;
     let mut seen = Vec::new();
     let client = controller.client();

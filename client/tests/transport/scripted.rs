@@ -43,8 +43,10 @@ pub(crate) enum Asked {
     Get(String),
     List(v1::ListExecutionsRequest),
     Read(v1::ReadLogRequest),
-    /// Is always answered with yes, and not in the script.
+    /// Is answered with yes, and not in the script, unless that refuses next.
     Unset(v1::UnsetSecretRequest),
+    /// The same.
+    Delete(v1::DeleteJobRequest),
 }
 
 #[derive(Default)]
@@ -68,6 +70,16 @@ impl Service {
             }
             Some(say) => Ok(say),
             None => Err(Status::internal("the script is over")),
+        }
+    }
+
+    /// Says yes, unless the script refuses next.
+    async fn yes(&self, asked: Asked, metadata: MetadataMap) -> Result<(), Status> {
+        let mut state = self.0.lock().await;
+        state.asked.push((asked, metadata));
+        match state.script.pop_front_if(|next| matches!(next, Say::No(_))) {
+            Some(Say::No(status)) => Err(status),
+            _ => Ok(()),
         }
     }
 }
@@ -176,8 +188,48 @@ impl v1::secrets_server::Secrets for Service {
         request: Request<v1::UnsetSecretRequest>,
     ) -> Result<Response<v1::UnsetSecretResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
-        self.0.lock().await.asked.push((Asked::Unset(message), metadata));
+        self.yes(Asked::Unset(message), metadata).await?;
         Ok(Response::new(v1::UnsetSecretResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::jobs_server::Jobs for Service {
+    async fn create_job(
+        &self,
+        _request: Request<v1::CreateJobRequest>,
+    ) -> Result<Response<v1::CreateJobResponse>, Status> {
+        off_script()
+    }
+
+    async fn describe_job(
+        &self,
+        _request: Request<v1::DescribeJobRequest>,
+    ) -> Result<Response<v1::DescribeJobResponse>, Status> {
+        off_script()
+    }
+
+    async fn update_job(
+        &self,
+        _request: Request<v1::UpdateJobRequest>,
+    ) -> Result<Response<v1::UpdateJobResponse>, Status> {
+        off_script()
+    }
+
+    async fn delete_job(
+        &self,
+        request: Request<v1::DeleteJobRequest>,
+    ) -> Result<Response<v1::DeleteJobResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        self.yes(Asked::Delete(message), metadata).await?;
+        Ok(Response::new(v1::DeleteJobResponse::default()))
+    }
+
+    async fn list_jobs(
+        &self,
+        _request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsResponse>, Status> {
+        off_script()
     }
 }
 
@@ -214,11 +266,12 @@ impl Controller {
         let service = Service(Arc::new(Mutex::new(state)));
         let executions = v1::executions_server::ExecutionsServer::new(service.clone());
         let secrets = v1::secrets_server::SecretsServer::new(service.clone());
+        let jobs = v1::jobs_server::JobsServer::new(service.clone());
         let (ending, mut ends) = watch::channel(false);
         let serving = tokio::spawn(async move {
             let connections = TcpListenerStream::new(listener);
             let mut server = tonic::transport::Server::builder().max_concurrent_streams(streams);
-            let server = server.add_service(executions).add_service(secrets);
+            let server = server.add_service(executions).add_service(secrets).add_service(jobs);
             let end = async move { drop(ends.wait_for(|ends| *ends).await) };
             server.serve_with_incoming_shutdown(connections, end).await.unwrap();
         });

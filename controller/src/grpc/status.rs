@@ -11,13 +11,12 @@ use crate::{
     registry::{ChangeError, DeleteError, LookUpError, PinError, Violation},
     secrets::SecretError,
 };
+use octavius_protocol::{DOMAIN, UNCONFIRMED};
 use octavius_service::{actor::Unanswered, text::cut};
 use std::{collections::HashMap, fmt, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-/// Whose words the reasons are.
-const DOMAIN: &str = "octavius";
 /// The most bytes of a status's text.
 pub(crate) const MOST_TEXT_BYTES: usize = 1024;
 /// The most bytes of all faults in a status's details.
@@ -155,9 +154,7 @@ fn unanswered(error: &Unanswered) -> Meaning {
             let help = "The disk of the controller's `data_dir` has to get room.";
             Meaning::full("STORE_FULL", LATER, help)
         }
-        Unanswered::Restarted { .. } | Unanswered::Late { .. } => {
-            Meaning::unavailable("UNCONFIRMED")
-        }
+        Unanswered::Restarted { .. } | Unanswered::Late { .. } => Meaning::unavailable(UNCONFIRMED),
     }
 }
 
@@ -190,7 +187,7 @@ fn secret(error: SecretError) -> Meaning {
             Meaning::full("TOO_MANY_VALUES", LATER, help)
         }
         SecretError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
-        SecretError::Unconfirmed(_) => Meaning::unavailable("UNCONFIRMED"),
+        SecretError::Unconfirmed(_) => Meaning::unavailable(UNCONFIRMED),
         SecretError::Unanswered(error) => unanswered(&error),
     }
 }
@@ -221,7 +218,7 @@ fn delete(error: &DeleteError) -> Meaning {
         DeleteError::LookUp(error) => look_up(error),
         DeleteError::UnderWay(_) => Meaning::unavailable("JOB_DOOMED"),
         DeleteError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
-        DeleteError::Unconfirmed(_) => Meaning::unavailable("UNCONFIRMED"),
+        DeleteError::Unconfirmed(_) => Meaning::unavailable(UNCONFIRMED),
         DeleteError::Unanswered(error) => unanswered(error),
     }
 }
@@ -293,14 +290,14 @@ statuses! {
             Meaning { help: Some("`octavius list` shows them."), ..full }
         }
         ChangeError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
-        ChangeError::Unconfirmed(_) => Meaning::unavailable("UNCONFIRMED"),
+        ChangeError::Unconfirmed(_) => Meaning::unavailable(UNCONFIRMED),
         ChangeError::Unanswered(error) => unanswered(&error),
     };
     DeleteJobError => |error| match error {
         DeleteJobError::Registry(error) => delete(&error),
         DeleteJobError::InUse { .. } => Meaning::new(Code::FailedPrecondition, "JOB_IN_USE"),
         DeleteJobError::Queue { why, .. } => queue(&why),
-        DeleteJobError::Unconfirmed { .. } => Meaning::unavailable("UNCONFIRMED"),
+        DeleteJobError::Unconfirmed { .. } => Meaning::unavailable(UNCONFIRMED),
     };
     LookUpError => |error| look_up(&error);
     SecretError => |error| secret(error);
@@ -320,7 +317,7 @@ statuses! {
             Meaning::full("TOO_MANY_BYTES", SOON, "Large arguments wait for others of their size.")
         }
         SubmitError::OtherContent { .. } => Meaning::new(Code::AlreadyExists, "REQUEST_ID_USED"),
-        SubmitError::Unconfirmed(_) | SubmitError::Store(_) => Meaning::unavailable("UNCONFIRMED"),
+        SubmitError::Unconfirmed(_) | SubmitError::Store(_) => Meaning::unavailable(UNCONFIRMED),
         SubmitError::Unanswered(error) => unanswered(&error),
     };
     QueueError => |error| queue(&error);

@@ -190,8 +190,7 @@ pub fn page(sections: &[Section]) -> String {
          [job-definitions.md](job-definitions.md), and errors by their text in [troubleshooting.md](troubleshooting.md). \
          In quoted words `…` stands for what differs from one time to the next. Where a \
          `RESOURCE_EXHAUSTED` passes by itself, it says when to try again: our clients do where that is soon, and else \
-         `octavius` ends with 3 at once ([how soon](#the-command-line)). Where the status is `DEADLINE_EXCEEDED`, \
-         `octavius` says \"did not answer within\" instead of the words. KiB, MiB and GiB are powers of 1,024.\n",
+         `octavius` ends with 3 at once ([how soon](#the-command-line)). KiB, MiB and GiB are powers of 1,024.\n",
     );
     for Section { title, limits } in sections {
         // Writing to a string cannot fail.
