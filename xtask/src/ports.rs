@@ -1,9 +1,13 @@
 //! Ports for servers that are started and ended again.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use std::net::TcpListener;
 
-/// A port of this machine's own address that nobody listens at.
+/// A port of this machine's own address that nobody listens at. None of those that the system gives to connections that go
+/// out: until a server listens there, any of them could take it.
 pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    let any = || rand::random_range(10_000..30_000);
+    let mut some = std::iter::repeat_with(any).take(1_000);
+    let free = some.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.context("no port is free")
 }

@@ -357,9 +357,13 @@ pub(crate) fn lives(pid: &str) -> bool {
     state.flatten().is_some_and(|state| state != 'Z')
 }
 
-/// A port that nobody listens at.
+/// A port that nobody listens at. None of those that the system gives to connections that go out: until a server listens
+/// there, any of them could take it.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let any = || rand::random_range(10_000..30_000);
+    std::iter::repeat_with(any)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
 
 /// Where a binary of ours was built; it is built where it is missing.
