@@ -4,6 +4,7 @@ use crate::{
     exit::Failure,
     output::Output,
     render::{Style, execution::in_short, text::one_line},
+    terminal,
 };
 use octavius_client::{
     Choice, Client, Settings, Surroundings,
@@ -25,6 +26,11 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(output: Output, choice: Choice) -> Self {
         Self { output, choice }
+    }
+
+    /// Whether the user can be asked something: at a terminal, and not where the output is to be one document.
+    pub(crate) fn may_ask(&self) -> bool {
+        terminal::can_ask() && !self.output.format().is_document()
     }
 
     /// The settings' file that the user wants.

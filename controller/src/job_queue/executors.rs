@@ -245,10 +245,8 @@ impl Handler<Holds> for JobQueue {
             Ok(None) => {
                 let (store, execution) = (self.parts.store.clone(), lease.attempt.execution);
                 let over = async move {
-                    match stored_record(&store, execution).await? {
-                        Some(_) => Ok(false),
-                        None => Err(QueueError::NotKnown(execution)),
-                    }
+                    let record = stored_record(&store, execution).await?;
+                    record.map(|_| false).ok_or(QueueError::NotKnown(execution))
                 };
                 Box::pin(over.into_actor(self))
             }

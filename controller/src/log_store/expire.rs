@@ -3,7 +3,7 @@
 use super::{LogError, LogStore, index, remove::Remove};
 use crate::{
     store::{Commit, StoreHandle, Writer, keys},
-    timekeeper::{Timekeeper, Told},
+    timekeeper::{Timekeeper, Told, submitted_at},
 };
 use actix::Addr;
 use jiff::Timestamp;
@@ -122,7 +122,7 @@ fn is_over(since: Timestamp, keep_for: Duration, now: Timestamp) -> bool {
 
 /// When an execution was submitted, as its id says.
 fn submitted(execution: ExecutionId) -> Timestamp {
-    Timestamp::from_millisecond(execution.made_at().cast_signed()).unwrap_or(Timestamp::MAX)
+    submitted_at(execution).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod tests;
 
 use crate::store::{Range, ReadError, StoreHandle, Write, keys};
 use jiff::Timestamp;
+use octavius_protocol::id::ExecutionId;
 use octavius_service::configuration::Setting;
 use rules::Belief;
 use rustix::time::{ClockId, clock_gettime};
@@ -31,6 +32,11 @@ static BOOT: LazyLock<String> = LazyLock::new(|| {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     boot.trim().to_owned()
 });
+
+/// When an execution was submitted, as its id says; none where that is no time.
+pub(crate) fn submitted_at(execution: ExecutionId) -> Option<Timestamp> {
+    Timestamp::from_millisecond(execution.made_at().cast_signed()).ok()
+}
 
 /// Says how late it is.
 #[derive(Debug)]
@@ -88,8 +94,7 @@ impl Timekeeper {
             None => {
                 let newest = store.range(Range::prefix(keys::DONE, 1)).await?.entries;
                 let newest = newest.first().and_then(|entry| keys::id_in_history(&entry.key));
-                let submitted = newest
-                    .and_then(|id| Timestamp::from_millisecond(id.made_at().cast_signed()).ok());
+                let submitted = newest.and_then(submitted_at);
                 Self::first(key, submitted, Clocks::now())
             }
         })

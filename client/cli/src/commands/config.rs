@@ -75,8 +75,7 @@ impl Config {
     }
 
     fn write(self, context: &Context) -> Result<Exit, Failure> {
-        let asks =
-            terminal::can_ask() && !self.token_stdin && !context.output.format().is_document();
+        let asks = context.may_ask() && !self.token_stdin;
         if self.cp_host.is_none() && !asks {
             let problem = "no controller is named: write `octavius config --cp-host HOST:PORT`";
             return Err(Failure::Usage(problem.to_owned()));

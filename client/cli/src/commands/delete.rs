@@ -40,7 +40,7 @@ impl Delete {
         let mut names = self.names;
         names.extend(self.job_name);
         let output = &context.output;
-        if !self.yes && terminal::can_ask() && !output.format().is_document() {
+        if !self.yes && context.may_ask() {
             let all = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let cancels = if self.force { ", and cancel what waits of it" } else { "" };
             if !terminal::agrees(&format!("Delete {all}{cancels}?"))? {

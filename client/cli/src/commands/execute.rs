@@ -90,7 +90,7 @@ impl Execute {
         self.watch.check(&context.output)?;
         let mut wish = self.wish()?;
         let client = context.client()?;
-        if terminal::can_ask() && !context.output.format().is_document() {
+        if context.may_ask() {
             ask_for_missing(&client, &mut wish).await?;
         }
         let request = ExecuteRequest {

@@ -5,7 +5,6 @@ use crate::{
     arguments, complete,
     context::Context,
     exit::{Exit, Failure},
-    terminal,
     watch::Watch,
 };
 use clap::Args;
@@ -49,7 +48,7 @@ impl Rerun {
         let mut values = arguments::values(&words, &[], &self.files)?;
         let client = context.client()?;
         let id = context.execution(&client, &self.id).await?;
-        if terminal::can_ask() && !context.output.format().is_document() {
+        if context.may_ask() {
             ask_for(self.missing(&client, &id).await?, &mut values)?;
         }
         let request = RerunRequest {

@@ -21,22 +21,19 @@ fn aside(log: &Path, age: usize) -> Option<PathBuf> {
     forms.map(PathBuf::from).into_iter().find(|path| path.exists())
 }
 
-fn content(path: &Path) -> String {
-    let bytes = fs::read(path).unwrap();
+/// What a file holds, compressed or not; none where it is being set aside just now.
+fn content(path: &Path) -> Option<String> {
+    let bytes = fs::read(path).ok()?;
     let bytes = match path.extension().is_some_and(|ending| ending == "zst") {
-        true => zstd::decode_all(&bytes[..]).unwrap(),
+        true => zstd::decode_all(&bytes[..]).ok()?,
         false => bytes,
     };
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(bytes).ok()
 }
 
-/// The first line of a file that was set aside; none where it is being set aside just now.
+/// The first line of a file that was set aside.
 fn first_line(path: &Path) -> Option<String> {
-    let bytes = fs::read(path).ok()?;
-    let compressed = path.extension().is_some_and(|ending| ending == "zst");
-    let bytes = if compressed { zstd::decode_all(&bytes[..]).ok()? } else { bytes };
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    String::from_utf8(bytes[..end].to_vec()).ok()
+    content(path)?.split_once('\n').map(|(first, _)| first.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +70,7 @@ async fn the_logs_of_both_servers_are_set_aside_when_they_are_full_and_each_line
         let aged = (1..=KEPT).rev().map(|age| aside(log, age).unwrap());
         let mut began = String::new();
         for file in aged.chain([log.clone()]) {
-            let text = content(&file);
+            let text = content(&file).unwrap();
             assert!(text.len() <= LARGEST, "{} has {} bytes", file.display(), text.len());
             assert!(file == *log || text.len() > LARGEST / 2, "{} is not full", file.display());
             let lines: Vec<Value> = text
