@@ -8,7 +8,14 @@
 use super::{clock::Pauses, looks::looks};
 use crate::watched::changed;
 use octavius_protocol::id::AttemptId;
-use std::{collections::BTreeMap, future::pending, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    ops::DerefMut,
+    process::ExitStatus,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 use tokio::{io::AsyncReadExt as _, process::Child, sync::watch};
 
 /// A hint may be lost: then the folder is looked at after this long. Of thousands that run, each is looked at so often.
@@ -18,17 +25,21 @@ const UNHEARD: Duration = Duration::from_secs(1);
 type Heard = watch::Receiver<Option<ExitStatus>>;
 
 /// The supervisors that this runner has started and that have not ended.
-#[derive(Debug, Default)]
-pub(super) struct Wakes(Arc<watch::Sender<BTreeMap<AttemptId, Heard>>>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wakes(
+    #[expect(
+        clippy::disallowed_types,
+        reason = "no actor's state: locked while one is entered, found or taken out, and never over a wait"
+    )]
+    Arc<std::sync::Mutex<BTreeMap<AttemptId, Heard>>>,
+);
 
 impl Wakes {
     /// Listens to the supervisor of an attempt until it ends; then the system may forget it.
     pub(super) fn listen(&self, attempt: AttemptId, mut supervisor: Child) -> Wake {
         let (tells, heard) = watch::channel(None);
-        self.0.send_modify(|all| {
-            all.insert(attempt, heard.clone());
-        });
-        let (all, own) = (self.0.clone(), heard.clone());
+        self.all().insert(attempt, heard.clone());
+        let (wakes, own) = (self.clone(), heard.clone());
         tokio::spawn(async move {
             if let Some(mut output) = supervisor.stdout.take() {
                 let mut said = [0; 8];
@@ -37,12 +48,7 @@ impl Wakes {
                 }
             }
             let ended = supervisor.wait().await;
-            all.send_modify(|all| {
-                // A second one may have been started meanwhile.
-                if all.get(&attempt).is_some_and(|last| last.same_channel(&own)) {
-                    all.remove(&attempt);
-                }
-            });
+            wakes.forget(attempt, &own);
             if let Ok(ended) = ended {
                 tells.send_replace(Some(ended));
             }
@@ -52,11 +58,24 @@ impl Wakes {
 
     /// Wakes whoever waits for this attempt from now on.
     pub(super) fn of(&self, attempt: AttemptId) -> Wake {
-        let mut heard = self.0.borrow().get(&attempt).cloned();
+        let mut heard = self.all().get(&attempt).cloned();
         if let Some(heard) = &mut heard {
             heard.mark_unchanged();
         }
         Wake(heard)
+    }
+
+    /// A supervisor has ended.
+    fn forget(&self, attempt: AttemptId, own: &Heard) {
+        let mut all = self.all();
+        // A second one may have been started meanwhile.
+        if all.get(&attempt).is_some_and(|last| last.same_channel(own)) {
+            all.remove(&attempt);
+        }
+    }
+
+    fn all(&self) -> impl DerefMut<Target = BTreeMap<AttemptId, Heard>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
