@@ -78,9 +78,10 @@ impl StartError {
             | Self::MasterKey(_)
             | Self::LogFolder { .. } => true,
             Self::Store(store::StartError::Open(error)) => match error {
-                OpenError::InUse { .. } | OpenError::Foreign { .. } | OpenError::Newer { .. } => {
-                    true
-                }
+                OpenError::InUse { .. }
+                | OpenError::Foreign { .. }
+                | OpenError::Newer { .. }
+                | OpenError::Denied { .. } => true,
                 OpenError::Away { .. } => false,
             },
             Self::Store(store::StartError::Thread(_))

@@ -23,7 +23,9 @@ use crate::{
     metrics::METRICS,
     registry::RegistryHandle,
     secrets::SecretsHandle,
-    store::{Leadership, Opener, Patience, StoreHandle, begin_term, embedded::EmbeddedOpener},
+    store::{
+        Lead, Leadership, Opener, Patience, StoreHandle, begin_term, embedded::EmbeddedOpener,
+    },
 };
 use connections::Connection;
 use futures::Stream;
@@ -218,7 +220,7 @@ impl Actors {
         let opener: Arc<dyn Opener> = Arc::new(EmbeddedOpener::new(&configuration.data_dir));
         #[cfg(feature = "fault-injection")]
         let opener = crate::store::faulty::outside::from_environment(opener);
-        let store = StoreHandle::start(system, opener, Patience::default()).await?;
+        let store = StoreHandle::start(system, opener, Lead::sole(), Patience::default()).await?;
         store.handle().up(START_WITHIN).await?;
         let writer = store.enlist("Controller").await?;
         let vault = vault::open(&store, &writer, &configuration.data_dir).await?;

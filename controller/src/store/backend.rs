@@ -210,6 +210,14 @@ pub enum OpenError {
         /// Its version.
         found: u64,
     },
+    /// It does not let us in.
+    #[error("the store in `{place}` refuses this controller: {why}")]
+    Denied {
+        /// The address.
+        place: String,
+        /// What it says, and what to look at.
+        why: String,
+    },
     /// It could not be reached, read or made.
     #[error("the store in `{place}` could not be opened: {why}")]
     Away {
