@@ -228,6 +228,13 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it may be there later, without anybody's doing.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Away { .. })
+    }
+}
+
 /// Checks what `v1/schema` holds in the store at `place`.
 pub(super) fn check_schema(place: &str, found: Option<&[u8]>) -> Result<(), OpenError> {
     let foreign = |why: String| OpenError::Foreign { place: place.to_owned(), why };

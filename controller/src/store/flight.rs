@@ -37,6 +37,16 @@ pub struct Patience {
     pub longest_pause: Duration,
 }
 
+impl Patience {
+    /// For a store beyond a network, whose members may need a while to agree: what is on its way waits for that, instead of
+    /// everybody beginning again.
+    pub fn far() -> Self {
+        let call = Duration::from_secs(3);
+        let doubt = Duration::from_secs(60);
+        Self { call, open: Duration::from_secs(30), doubt, ..Self::default() }
+    }
+}
+
 impl Default for Patience {
     fn default() -> Self {
         Self {

@@ -6,8 +6,6 @@ use etcd_client::GetOptions;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
-/// History of so long is kept: whoever pages through a range at one revision has that time.
-pub(crate) const KEPT: Duration = Duration::from_secs(10 * 60);
 /// How often the revision is noted.
 const STEPS: u32 = 10;
 

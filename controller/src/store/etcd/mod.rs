@@ -18,7 +18,7 @@ mod tests;
 
 pub use compact::compact_while;
 pub use dial::EtcdOpener;
-pub use election::{Candidate, Election, LeaderRecord, Standing};
+pub use election::{Candidate, Elected, Election, LeaderRecord, Standing};
 
 use secrecy::SecretString;
 use std::{path::PathBuf, time::Duration};
