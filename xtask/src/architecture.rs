@@ -2,13 +2,14 @@
 //!
 //! An edge is the rarest kind of change. Whoever adds one changes the design first, and then the table here.
 
-use cargo_metadata::{Metadata, Package};
+use cargo_metadata::{Dependency, DependencyKind, Metadata, Package};
 
 /// Each package, and which of ours it may depend on.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("octavius-protocol", &[]),
     ("octavius-service", &[]),
-    ("octavius-controller", &["octavius-protocol", "octavius-service"]),
+    (TESTBED, &[]),
+    ("octavius-controller", &["octavius-protocol", "octavius-service", TESTBED]),
     ("octavius-executor", &["octavius-protocol", "octavius-service"]),
     ("octavius-client", &["octavius-protocol"]),
     (
@@ -19,6 +20,7 @@ const EDGES: [(&str, &[&str]); 7] = [
             "octavius-executor",
             "octavius-protocol",
             "octavius-service",
+            TESTBED,
         ],
     ),
     // The bench asks as users do, through the client library, and with its protocol as an executor does.
@@ -30,9 +32,14 @@ const EDGES: [(&str, &[&str]); 7] = [
             "octavius-controller",
             "octavius-executor",
             "octavius-service",
+            TESTBED,
         ],
     ),
 ];
+
+/// What no server and no command of ours may have in it: only its tests, and what is for ourselves alone.
+const TESTBED: &str = "octavius-testbed";
+const FOR_OURSELVES: &str = "xtask";
 
 /// What only the controller may know: where the state and the logs are kept.
 const STORES: [&str; 3] = ["redb", "object_store", "etcd-client"];
@@ -43,10 +50,19 @@ pub(crate) fn faults(metadata: &Metadata) -> Vec<String> {
     let ours: Vec<_> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
     let edges = metadata.packages.iter().flat_map(needs);
     let mut faults: Vec<_> = edges.filter_map(|(from, to)| wrong(&ours, from, to)).collect();
+    faults.extend(metadata.packages.iter().flat_map(|package| {
+        let shipped = package.dependencies.iter().filter(|to| ships(&package.name, to));
+        shipped.map(|to| format!("{} ships {}: make it a dev-dependency", package.name, to.name))
+    }));
     faults.extend(ours.iter().filter(|name| allowed(name).is_none()).map(|name| {
         format!("{name} is not in the table of packages: draw it in the design and in xtask")
     }));
     faults
+}
+
+/// Whether the test bed would be part of what users get.
+fn ships(from: &str, to: &Dependency) -> bool {
+    to.name == TESTBED && from != FOR_OURSELVES && to.kind != DependencyKind::Development
 }
 
 fn needs(package: &Package) -> impl Iterator<Item = (&str, &str)> {
@@ -87,6 +103,18 @@ mod tests {
         assert!(wrong(&OURS, "octavius-client", "octavius-controller").is_some());
         assert!(wrong(&OURS, "octavius-protocol", "octavius-client").is_some());
         assert!(wrong(&OURS, "octavius-executor", "redb").is_some());
+    }
+
+    #[test]
+    fn the_test_bed_is_for_tests() {
+        let dependency = |kind: &str| -> Dependency {
+            let json = serde_json::json!({ "name": TESTBED, "req": "*", "kind": kind,
+                "optional": false, "uses_default_features": true, "features": [] });
+            serde_json::from_value(json).unwrap()
+        };
+        assert!(ships("octavius-controller", &dependency("normal")));
+        assert!(!ships("octavius-controller", &dependency("dev")));
+        assert!(!ships("xtask", &dependency("normal")));
     }
 
     #[test]

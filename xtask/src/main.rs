@@ -12,7 +12,6 @@ mod chaos;
 mod documents;
 mod manifests;
 mod messages;
-mod ports;
 mod protocol;
 mod purity;
 mod references;

@@ -1,8 +1,8 @@
 //! A controller of its own, on free ports and in a temporary folder, and an executor if one is wanted.
 
-use crate::ports::free_port;
 use anyhow::{Context as _, Result, bail, ensure};
 use octavius_client::{Client, Settings, v1};
+use octavius_testbed::ports::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
@@ -90,7 +90,7 @@ impl Installation {
     /// A controller that serves, and has the job [`NOTHING`].
     pub(super) async fn start(binaries: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (port, metrics_port) = (free_port()?, free_port()?);
+        let (port, metrics_port) = (free_port(), free_port());
         let configuration = json!({
             "app_port": port,
             "metrics_address": format!("127.0.0.1:{metrics_port}"),

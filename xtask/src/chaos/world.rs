@@ -5,9 +5,9 @@ use super::{
     disk::Disk,
     processes::{Processes, Server},
 };
-use crate::ports::free_port;
 use anyhow::{Context as _, Result, bail};
 use octavius_client::{Client, Settings, v1};
+use octavius_testbed::ports::free_port;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -45,7 +45,7 @@ impl World {
         }
         binaries.copy(&folder.join("bin"))?;
         let disk = Disk::new(&folder.join("disk"), &folder.join("faults.json"))?;
-        let (port, metrics) = (free_port()?, free_port()?);
+        let (port, metrics) = (free_port(), free_port());
         let address = format!("127.0.0.1:{port}");
         let controller = json!({
             "app_port": port,

@@ -2,10 +2,10 @@
 
 use crate::{
     attempts::{gone, lines, run_job, shell, with_mark},
-    proxy::Proxy,
     world::World,
 };
 use octavius_client::v1::ExecutionState;
+use octavius_testbed::proxy::Proxy;
 use std::time::Duration;
 use tokio::time::Instant;
 

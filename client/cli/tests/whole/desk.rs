@@ -1,7 +1,8 @@
 //! A user's desk: a working folder with what the top of the repository has, a home, free ports, and shells.
 
-use crate::world::{PATIENCE, Server, binary_path, free_port};
+use crate::world::{PATIENCE, Server, binary_path};
 use octavius_client::{Client, Settings};
+use octavius_testbed::ports::free_port;
 use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},

@@ -1,7 +1,6 @@
 //! Logs of any size and shape, through real servers: what arrives, what it costs, and what is left out.
 
 use crate::{
-    proxy::Proxy,
     user::User,
     world::{PATIENCE, World, eventually},
 };
@@ -10,6 +9,7 @@ use octavius_client::{
     LogItem,
     v1::{self, ExecutionState, executions_client::ExecutionsClient},
 };
+use octavius_testbed::proxy::Proxy;
 use serde_json::json;
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{

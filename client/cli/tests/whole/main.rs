@@ -17,7 +17,6 @@ mod jobs;
 mod kills;
 mod logs;
 mod outages;
-mod proxy;
 mod pty;
 mod readme;
 mod refusals;

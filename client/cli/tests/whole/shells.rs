@@ -85,7 +85,7 @@ async fn a_shell_is_told_nothing_and_soon_where_nobody_answers() {
     // One who refuses, one who never answers, and no settings at all.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().unwrap().to_string();
-    let nobody = format!("127.0.0.1:{}", crate::world::free_port());
+    let nobody = format!("127.0.0.1:{}", octavius_testbed::ports::free_port());
     for user in
         [User::new().with("CP_HOST", &silent), User::new().with("CP_HOST", &nobody), User::new()]
     {

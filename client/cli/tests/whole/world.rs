@@ -1,11 +1,11 @@
 //! An installation of its own for each test: a controller and an executor on free ports, in a temporary folder.
 
 use octavius_client::{Client, LogItem, Settings, is_final, v1};
+use octavius_testbed::ports::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
     future::Future,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -355,15 +355,6 @@ pub(crate) fn lives(pid: &str) -> bool {
     let state =
         stat.ok().and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next()));
     state.flatten().is_some_and(|state| state != 'Z')
-}
-
-/// A port that nobody listens at. None of those that the system gives to connections that go out: until a server listens
-/// there, any of them could take it.
-pub(crate) fn free_port() -> u16 {
-    let any = || rand::random_range(10_000..30_000);
-    std::iter::repeat_with(any)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .unwrap()
 }
 
 /// Where a binary of ours was built; it is built where it is missing.

@@ -1,13 +1,12 @@
 //! Ports for servers that are started and ended again.
 
-use anyhow::{Context as _, Result};
 use std::net::TcpListener;
 
 /// A port of this machine's own address that nobody listens at. None of those that the system gives to connections that go
 /// out: until a server listens there, any of them could take it.
-pub(crate) fn free_port() -> Result<u16> {
+#[must_use]
+pub fn free_port() -> u16 {
     let any = || rand::random_range(10_000..30_000);
     let mut some = std::iter::repeat_with(any).take(1_000);
-    let free = some.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    free.context("no port is free")
+    some.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("no port is free")
 }

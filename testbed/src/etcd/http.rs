@@ -1,0 +1,85 @@
+//! As much of HTTP as it takes to ask etcd: one question for each connection, whose end is the end of the answer.
+
+use serde_json::Value;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long one answer may take.
+pub(super) const ANSWER: Duration = Duration::from_secs(20);
+
+/// Why there is no answer: that of etcd, or the way to it.
+pub(super) type Refused = String;
+
+pub(super) async fn get(address: &str, path: &str) -> Result<Value, Refused> {
+    short(address, &format!("GET {path} HTTP/1.0\r\n\r\n")).await
+}
+
+pub(super) async fn post(
+    address: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &Value,
+) -> Result<Value, Refused> {
+    short(address, &posted(path, token, body)).await
+}
+
+/// An answer that goes on: a line for each piece.
+pub(super) async fn stream(
+    address: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &Value,
+) -> Result<impl AsyncBufRead + Unpin + use<>, Refused> {
+    let asked = ask(address, &posted(path, token, body)).await;
+    let (status, rest) = asked.map_err(|error| error.to_string())?;
+    if status == 200 { Ok(rest) } else { Err(format!("{path}: {status}")) }
+}
+
+// Who asks by HTTP/1.0 gets the answer as it is, not in chunks.
+fn posted(path: &str, token: Option<&str>, body: &Value) -> String {
+    let body = body.to_string();
+    let token = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
+    let length = body.len();
+    format!("POST {path} HTTP/1.0\r\n{token}Content-Length: {length}\r\n\r\n{body}")
+}
+
+async fn short(address: &str, request: &str) -> Result<Value, Refused> {
+    let answered = async {
+        let (status, mut rest) = ask(address, request).await?;
+        let mut body = Vec::new();
+        rest.read_to_end(&mut body).await?;
+        std::io::Result::Ok((status, body))
+    };
+    let late = |_| format!("{address} does not answer within {ANSWER:?}");
+    let (status, body) =
+        timeout(ANSWER, answered).await.map_err(late)?.map_err(|e| e.to_string())?;
+    let value = serde_json::from_slice(&body);
+    match value {
+        Ok(value) if status == 200 => Ok(value),
+        _ => Err(format!("{status}: {}", String::from_utf8_lossy(&body))),
+    }
+}
+
+/// The status of the answer, and what follows its head.
+async fn ask(address: &str, request: &str) -> std::io::Result<(u16, BufReader<TcpStream>)> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    loop {
+        let before = head.len();
+        let read = stream.read_line(&mut head).await?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if head[before..].trim().is_empty() {
+            break;
+        }
+    }
+    let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(std::io::ErrorKind::InvalidData)?, stream))
+}

@@ -1,0 +1,180 @@
+//! Real etcd, of one member or three: started, killed, frozen, filled and asked from outside.
+
+mod admin;
+mod history;
+mod http;
+mod member;
+mod tls;
+
+pub use history::Change;
+pub use member::Member;
+pub use tls::Tls;
+
+use crate::ports::free_port;
+use std::{path::Path, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// etcd that was started serves within this.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is asked whether it serves.
+const LOOK: Duration = Duration::from_millis(20);
+/// So often other ports are tried, if somebody else took one in between.
+const TRIES: u32 = 5;
+
+/// What is not as etcd has it by itself.
+#[derive(Clone, Debug)]
+pub struct EtcdOptions {
+    /// How many members there are: 1 or 3. Default: 1.
+    pub members: usize,
+    /// Whether the data is in memory. Default: yes; a disk's time is measured on a disk.
+    pub fast: bool,
+    /// How large the data may get, in bytes. Default: etcd's own, 2 GiB.
+    pub quota_backend_bytes: Option<u64>,
+    /// How much of the past is kept, for example `1s` or `10m`. Default: all of it.
+    pub auto_compaction: Option<&'static str>,
+    /// For how long a login is good without being used, in whole seconds. Default: etcd's own, 300 s.
+    pub auth_token_ttl: Option<Duration>,
+    /// Whether clients must come with TLS, and a certificate: see [`Etcd::tls`]. Default: no.
+    pub tls: bool,
+    /// Other flags, as etcd takes them.
+    pub flags: Vec<String>,
+}
+
+impl Default for EtcdOptions {
+    fn default() -> Self {
+        Self {
+            members: 1,
+            fast: true,
+            quota_backend_bytes: None,
+            auto_compaction: None,
+            auth_token_ttl: None,
+            tls: false,
+            flags: Vec::new(),
+        }
+    }
+}
+
+impl EtcdOptions {
+    fn flags(&self) -> Vec<String> {
+        let mut flags = self.flags.clone();
+        flags.extend(self.quota_backend_bytes.map(|size| format!("--quota-backend-bytes={size}")));
+        if let Some(kept) = self.auto_compaction {
+            flags.push(format!("--auto-compaction-retention={kept}"));
+        }
+        if let Some(ttl) = self.auth_token_ttl {
+            flags.push(format!("--auth-token-ttl={}", ttl.as_secs()));
+        }
+        flags
+    }
+}
+
+/// All members. They are killed when this goes, and their data goes with them.
+#[derive(Debug)]
+pub struct Etcd {
+    members: Vec<Member>,
+    tls: Option<Tls>,
+    /// The password of etcd's own `root`, once logins are wanted.
+    root: Option<String>,
+    /// After the members: what is in there is theirs.
+    _folder: tempfile::TempDir,
+}
+
+impl Etcd {
+    /// Starts it, and waits until each member serves.
+    ///
+    /// # Panics
+    ///
+    /// If there is no etcd on this machine, or it does not serve within a minute; with what it said.
+    pub async fn start(options: EtcdOptions) -> Self {
+        for _ in 1..TRIES {
+            match Self::try_start(&options).await {
+                Ok(etcd) => return etcd,
+                Err(why) if why.contains("address already in use") => {}
+                Err(why) => panic!("{why}"),
+            }
+        }
+        Self::try_start(&options).await.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    async fn try_start(options: &EtcdOptions) -> Result<Self, String> {
+        let mut folder = tempfile::Builder::new();
+        let folder = folder.prefix("octavius-etcd-");
+        let memory = Path::new("/dev/shm");
+        let folder = match options.fast && memory.is_dir() {
+            true => folder.tempdir_in(memory),
+            false => folder.tempdir(),
+        };
+        let folder = folder.unwrap();
+        let tls = options.tls.then(|| Tls::make(folder.path()));
+        let members = Member::cluster(folder.path(), options, tls.as_ref());
+        let mut etcd = Self { members, tls, root: None, _folder: folder };
+        for member in &mut etcd.members {
+            member.start();
+        }
+        etcd.wait().await?;
+        Ok(etcd)
+    }
+
+    /// Where clients reach it, one for each member, for example `http://127.0.0.1:12345`.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        self.members.iter().map(|member| member.endpoint().to_owned()).collect()
+    }
+
+    /// What clients need where [`EtcdOptions::tls`] is wanted.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
+    #[must_use]
+    pub fn tls(&self) -> &Tls {
+        self.tls.as_ref().expect("this etcd was started without TLS")
+    }
+
+    /// One of them, from 0.
+    pub fn member(&mut self, number: usize) -> &mut Member {
+        &mut self.members[number]
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Kills a member, starts it with what it has on disk, and waits until it serves.
+    pub async fn restart(&mut self, number: usize) {
+        self.members[number].kill();
+        self.members[number].start();
+        self.serves().await;
+    }
+
+    /// Waits until each member that was started serves: it knows a leader, and answers.
+    ///
+    /// # Panics
+    ///
+    /// If one does not within a minute; with what it said.
+    pub async fn serves(&mut self) {
+        self.wait().await.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    async fn wait(&mut self) -> Result<(), String> {
+        let until = Instant::now() + PATIENCE;
+        for member in self.members.iter_mut().filter(|member| member.runs()) {
+            while !member.is_healthy().await {
+                if let Some(status) = member.ended() {
+                    return Err(format!("etcd ended with {status}: {}", member.said()));
+                }
+                if Instant::now() >= until {
+                    let said = member.said();
+                    return Err(format!("etcd does not serve after {PATIENCE:?}: {said}"));
+                }
+                sleep(LOOK).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

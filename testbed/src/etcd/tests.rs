@@ -1,0 +1,121 @@
+use super::*;
+use serde_json::json;
+
+async fn one(options: EtcdOptions) -> Etcd {
+    Etcd::start(options).await
+}
+
+#[tokio::test]
+async fn what_was_put_is_there_after_a_kill() {
+    let mut etcd = one(EtcdOptions::default()).await;
+    etcd.put("a/b", b"value").await;
+    let first = etcd.members()[0].pid();
+    etcd.restart(0).await;
+    assert_ne!(etcd.members()[0].pid(), first);
+    assert_eq!(etcd.get("a/b").await.as_deref(), Some(&b"value"[..]));
+    assert_eq!(etcd.keys("a/").await, ["a/b"]);
+    etcd.delete("a/b").await;
+    assert_eq!(etcd.get("a/b").await, None);
+}
+
+#[tokio::test]
+async fn nothing_of_it_is_left() {
+    let mut etcd = one(EtcdOptions::default()).await;
+    let (pid, folder) = (etcd.member(0).pid().unwrap(), etcd._folder.path().to_owned());
+    assert!(folder.exists() && Path::new(&format!("/proc/{pid}")).exists());
+    etcd.member(0).freeze();
+    drop(etcd);
+    assert!(!folder.exists() && !Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[tokio::test]
+async fn three_members_do_without_one_and_not_without_two() {
+    let mut etcd = one(EtcdOptions { members: 3, ..EtcdOptions::default() }).await;
+    assert_eq!(etcd.endpoints().len(), 3);
+    etcd.member(0).kill();
+    etcd.serves().await; // a leader may have to be found
+    etcd.put("key", b"one").await;
+    etcd.member(1).freeze();
+    let body = json!({ "key": "a2V5", "value": "dHdv" });
+    let alone = etcd.ask_member(2, "/v3/kv/put", &body).await;
+    assert!(alone.is_err(), "{alone:?}");
+    etcd.member(1).thaw();
+    etcd.member(0).start();
+    etcd.serves().await;
+    for number in 0..3 {
+        let found = etcd.ask_member(number, "/v3/kv/range", &json!({ "key": "a2V5" })).await;
+        assert!(found.as_ref().is_ok_and(|found| found["count"] == "1"), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_one_takes_nothing_until_there_is_room_and_its_alarm_is_ended() {
+    let quota_backend_bytes = Some(1 << 20);
+    let etcd = one(EtcdOptions { quota_backend_bytes, ..EtcdOptions::default() }).await;
+    let body = json!({ "key": "YQ==", "value": "x".repeat(400_000) });
+    let mut last = Ok(json!({}));
+    for _ in 0..10 {
+        last = etcd.ask("/v3/kv/put", &body).await;
+    }
+    assert!(last.as_ref().is_err_and(|why| why.contains("exceeded")), "{last:?}");
+    assert_eq!(etcd.alarms().await, ["NOSPACE"]);
+    etcd.compact(etcd.revision().await).await;
+    etcd.defragment().await;
+    assert!(etcd.ask("/v3/kv/put", &json!({ "key": "YQ==" })).await.is_err());
+    etcd.disarm().await;
+    etcd.put("a", b"fits").await;
+}
+
+#[tokio::test]
+async fn who_must_log_in_may_do_what_he_may() {
+    let ttl = Some(Duration::from_secs(5));
+    let mut etcd = one(EtcdOptions { auth_token_ttl: ttl, ..EtcdOptions::default() }).await;
+    etcd.enable_auth("of the root").await;
+    etcd.add_user("ada", "first", "ours/").await;
+    etcd.put("ours/a", b"by root").await;
+    let member = etcd.members()[0].admin().to_owned();
+    let login = async |password: &str| {
+        let body = json!({ "name": "ada", "password": password });
+        http::post(&member, "/v3/auth/authenticate", None, &body).await
+    };
+    let token = login("first").await.unwrap();
+    let read = async |key: &str, token: Option<&str>| {
+        let body = json!({ "key": super::admin::encoded(key) });
+        http::post(&member, "/v3/kv/range", token, &body).await
+    };
+    assert!(read("ours/a", token["token"].as_str()).await.is_ok());
+    assert!(read("theirs/a", token["token"].as_str()).await.is_err());
+    assert!(read("ours/a", None).await.is_err());
+    etcd.change_password("ada", "second").await;
+    assert!(login("first").await.is_err() && login("second").await.is_ok());
+    etcd.disable_auth().await;
+    assert!(read("theirs/a", None).await.is_ok());
+}
+
+#[tokio::test]
+async fn its_history_has_every_change_of_a_key_and_of_no_other() {
+    let etcd = one(EtcdOptions::default()).await;
+    for value in ["1", "2"] {
+        etcd.put("seq", value.as_bytes()).await;
+        etcd.put("sequel", b"another").await;
+    }
+    etcd.delete("seq").await;
+    etcd.put("seq", b"3").await;
+    let history = etcd.history("seq").await.unwrap();
+    let values: Vec<_> = history.iter().map(|change| change.value.as_deref()).collect();
+    assert_eq!(values, [Some(&b"1"[..]), Some(b"2"), None, Some(b"3")]);
+    assert!(history.is_sorted_by(|one, other| one.revision < other.revision), "{history:?}");
+    assert_eq!(etcd.keys("seq").await, ["seq", "sequel"]);
+    etcd.compact(etcd.revision().await).await;
+    assert!(etcd.history("seq").await.is_err());
+}
+
+#[tokio::test]
+async fn with_tls_nobody_is_heard_who_has_no_certificate() {
+    let etcd = one(EtcdOptions { tls: true, ..EtcdOptions::default() }).await;
+    let endpoint = etcd.endpoints().remove(0);
+    let address = endpoint.strip_prefix("https://").unwrap();
+    assert!(http::get(address, "/health").await.is_err());
+    etcd.put("key", b"by who administers it").await;
+    assert!(etcd.tls().ca_file.exists() && etcd.tls().key_file.exists());
+}

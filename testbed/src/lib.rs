@@ -1,0 +1,10 @@
+//! What tests stand on: real etcd that can be killed and frozen, ways between two parts that can be cut, free ports.
+//!
+//! For tests, for chaos and for the bench; no server of ours may depend on it. What it cannot do ends the test: it
+//! panics, and says why.
+
+#![allow(clippy::unwrap_used)] // see above
+
+pub mod etcd;
+pub mod ports;
+pub mod proxy;
