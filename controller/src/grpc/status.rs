@@ -3,7 +3,7 @@
 //!
 //! A status travels in HTTP headers, of which clients take 16 KiB: texts and details are bounded here.
 
-use super::door::DoorError;
+use super::{door::DoorError, forward::ForwardError};
 use crate::{
     job_queue::{DeleteJobError, QueueError, SubmitError},
     liveness::{HeardError, ListExecutorsError, RegisterError, rules::RegisterRefused},
@@ -11,7 +11,7 @@ use crate::{
     registry::{ChangeError, DeleteError, LookUpError, PinError, Violation},
     secrets::SecretError,
 };
-use octavius_protocol::{DOMAIN, UNCONFIRMED};
+use octavius_protocol::{DOMAIN, ENDING, LEADER, NO_LEADER, NOT_LEADING, UNCONFIRMED};
 use octavius_service::{actor::Unanswered, text::cut};
 use std::{collections::HashMap, fmt, time::Duration};
 use tonic::{Code, Status};
@@ -88,11 +88,13 @@ struct Meaning {
     faults: Vec<Violation>,
     retry_after: Option<Duration>,
     help: Option<&'static str>,
+    /// Where the controller that leads is.
+    leader: Option<String>,
 }
 
 impl Meaning {
     fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, faults: Vec::new(), retry_after: None, help: None }
+        Self { code, reason, faults: Vec::new(), retry_after: None, help: None, leader: None }
     }
 
     /// A request that has to be changed.
@@ -118,7 +120,8 @@ impl Meaning {
 
     fn status(self, text: &impl fmt::Display) -> Status {
         let mut details = ErrorDetails::new();
-        details.set_error_info(self.reason, DOMAIN, HashMap::new());
+        let leader = self.leader.map(|leader| (LEADER.to_owned(), leader));
+        details.set_error_info(self.reason, DOMAIN, HashMap::from_iter(leader));
         if !self.faults.is_empty() {
             details.set_bad_request(bounded(self.faults));
         }
@@ -262,13 +265,27 @@ statuses! {
         RequestError::TooLarge { .. } => Meaning::new(Code::InvalidArgument, "TOO_LARGE"),
         RequestError::Slow { .. } => Meaning::new(Code::DeadlineExceeded, "SLOW"),
         RequestError::Stopped { .. } => Meaning::new(Code::DeadlineExceeded, "STOPPED"),
-        RequestError::Ending => Meaning::unavailable("ENDING"),
+        RequestError::Ending => Meaning::unavailable(ENDING),
         RequestError::Calls { .. } | RequestError::Bytes { .. } => {
             let help = "More is asked than can be answered: call less often, or from fewer clients.";
             Meaning::full("BUSY", SOON, help)
         }
         RequestError::Followers { .. } => {
             Meaning::full("TOO_MANY_FOLLOWERS", LATER, "Each `getlogs --follow` is one of them.")
+        }
+    };
+    ForwardError => |error| match error {
+        ForwardError::NotLeading { leader } => {
+            Meaning { leader: Some(leader), ..Meaning::unavailable(NOT_LEADING) }
+        }
+        ForwardError::NoLeader => {
+            Meaning { retry_after: Some(SOON), ..Meaning::unavailable(NO_LEADER) }
+        }
+        ForwardError::Away { .. } => Meaning::unavailable("LEADER_AWAY"),
+        ForwardError::Lost { .. } => Meaning::unavailable(UNCONFIRMED),
+        ForwardError::Calls { .. } => {
+            let help = "More is asked than can be passed on: call less often, or from fewer clients.";
+            Meaning::full("BUSY", SOON, help)
         }
     };
     DoorError => |error| match error {
