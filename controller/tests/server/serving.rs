@@ -211,5 +211,3 @@ async fn what_is_taken_is_named_with_the_key_and_the_remedy() {
     world.create(job("hello")).await;
     world.stop().await;
 }
-
-

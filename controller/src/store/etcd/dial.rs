@@ -245,7 +245,8 @@ async fn claim(dialer: &Dialer, connected: &Connected) -> Result<(), OpenError> 
     let other = others.kvs().iter().find(|other| other.key() != leader.as_bytes());
     if let Some(other) = other {
         // Somebody else may have made it just now.
-        if [&schema, &dialer.key(keys::STORE_ID)].iter().any(|ours| other.key() == ours.as_bytes()) {
+        if [&schema, &dialer.key(keys::STORE_ID)].iter().any(|ours| other.key() == ours.as_bytes())
+        {
             return Ok(());
         }
         let other = String::from_utf8_lossy(other.key()).into_owned();
