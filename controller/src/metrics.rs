@@ -80,6 +80,27 @@ pub const METRICS: &[Metric] = &[
         help: "1 while nothing is written because the store has no room, else 0.",
     },
     Metric {
+        name: "octavius_leader",
+        kind: Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        help: "1 while this controller leads, else 0. Of the controllers of one store one leads at a time.",
+    },
+    Metric {
+        name: "octavius_terms_total",
+        kind: Counter,
+        unit: Unit::Count,
+        labels: &[],
+        help: "How often this controller began to lead.",
+    },
+    Metric {
+        name: "octavius_etcd_database_bytes",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        help: "The database of the etcd member that is asked, by its own account; at its `--quota-backend-bytes` nothing is written.",
+    },
+    Metric {
         name: "octavius_log_bytes_total",
         kind: Counter,
         unit: Unit::Bytes,

@@ -50,6 +50,11 @@ impl Roles {
     }
 
     pub(super) fn set(&self, role: Role) {
+        let leads = matches!(role, Role::Leading(_));
+        metrics::gauge!("octavius_leader").set(f64::from(u8::from(leads)));
+        if leads {
+            metrics::counter!("octavius_terms_total").increment(1);
+        }
         self.role.send_replace(role);
     }
 

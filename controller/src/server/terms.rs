@@ -4,6 +4,7 @@ use super::{
     StartError,
     office::{Office, Plan},
     roles::{Role, Roles},
+    vault,
 };
 use crate::{
     configuration::StoreKind,
@@ -139,7 +140,11 @@ mod elected {
             }
             let address = configuration.advertised(address);
             let candidate = Candidate { address, version: VERSION.to_owned() };
-            let election = Election::new(&opener, candidate, configuration.leader_ttl);
+            let data_dir = configuration.data_dir.clone();
+            let fitness = move |check: Option<&[u8]>| {
+                vault::fits(check, &data_dir).map_err(|error| error.to_string())
+            };
+            let election = Election::new(&opener, candidate, configuration.leader_ttl, fitness);
             Ok(Self { plan, opener, election })
         }
 
