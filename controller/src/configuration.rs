@@ -423,6 +423,21 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_log_store_is_told_with_its_remedy_and_without_its_secrets() {
+        for (given, shown) in [
+            ("s3://key:hush@bucket/p", "s3://…@bucket/p"),
+            ("s3://bucket?secret_access_key=hush", "s3://bucket?…"),
+        ] {
+            let problems = load(&format!(r#"{{"log_store": "{given}"}}"#)).unwrap_err().to_string();
+            assert!(problems.contains(&format!("`log_store` is `{shown}`: ")), "{problems}");
+            assert!(problems.contains("AWS_SECRET_ACCESS_KEY"), "{problems}");
+            assert!(!problems.contains("hush"), "{problems}");
+        }
+        let section = load(r#"{"log_store": "s3://bucket/prefix"}"#).unwrap().section;
+        assert_eq!(section.log_store.unwrap().shown(), "s3://bucket/prefix");
+    }
+
+    #[test]
     fn any_address_can_be_listened_at() {
         for (given, address) in
             [("0.0.0.0", "0.0.0.0:3000"), ("::", "[::]:3000"), ("localhost", "127.0.0.1:3000")]

@@ -5,7 +5,7 @@
 
 use super::{
     LogError,
-    pulse::{BEHIND_AFTER, By, Pulse},
+    pulse::{By, Pulse},
     url::{Kind, LogStoreUrl},
 };
 use bytes::Bytes;
@@ -222,9 +222,9 @@ impl LogFolder {
         }
     }
 
-    /// Why no segment was taken for so long that the controller is not ready; none if all is well.
-    pub(super) fn behind(&self) -> Option<String> {
-        let (since, why) = self.pulse.behind().filter(|(since, _)| *since >= BEHIND_AFTER)?;
+    /// Why no segment was taken for `long` or longer although one waits, in words; none if all is well.
+    pub(super) fn behind(&self, long: Duration) -> Option<String> {
+        let (since, why) = self.pulse.behind().filter(|(since, _)| *since >= long)?;
         let since = Duration::from_secs(since.as_secs()).shown();
         let why = why.unwrap_or_else(|| "it does not answer".to_owned());
         Some(format!("the log store `{}` has not taken a segment for {since}: {why}", self.place))
@@ -479,6 +479,37 @@ mod tests {
         folder.delete(&all[0].location).await.unwrap();
         assert_eq!(folder.get("a/1/x").await.unwrap(), None);
         assert!(!place.path().join("logs/a").exists(), "its folder goes with it");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_named_by_its_url_is_written_to_and_says_whose_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let text = format!("file://{}/shared/logs", place.path().display());
+        let url = LogStoreUrl::from_value(&text.clone().into()).unwrap();
+        let open = || LogFolder::of(Some(&url), Path::new("unused")).unwrap();
+        let folder = open().belonging_to("ours").await.unwrap();
+        assert!(format!("{folder:?}").contains("fsync: true"), "{folder:?}");
+        folder.put("a/1/x", Bytes::from_static(b"bytes")).await.unwrap();
+        assert_eq!(fs::read(place.path().join("shared/logs/a/1/x")).unwrap(), b"bytes");
+        assert_eq!(fs::read(place.path().join("shared/logs/installation")).unwrap(), b"ours");
+        assert_eq!(fs::read_dir(place.path().join("shared/logs")).unwrap().count(), 2);
+        open().belonging_to("ours").await.unwrap();
+        let refused = open().belonging_to("theirs").await.unwrap_err().to_string();
+        let wanted =
+            format!("`log_store` is `{text}`, and it holds the logs of another installation, ours");
+        assert!(refused.starts_with(&wanted), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_nobody_may_make_is_an_error_that_names_the_key() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("file"), "no folder").unwrap();
+        let text = format!("file://{}/file/logs", place.path().display());
+        let url = LogStoreUrl::from_value(&text.into()).unwrap();
+        let refused = LogFolder::of(Some(&url), Path::new("unused")).unwrap_err().to_string();
+        assert!(refused.ends_with("or give another `log_store`"), "{refused}");
+        let refused = LogFolder::of(None, &place.path().join("file")).unwrap_err().to_string();
+        assert!(refused.ends_with("or give another `data_dir`"), "{refused}");
     }
 
     #[tokio::test]

@@ -185,7 +185,7 @@ impl LogHandle {
 
     /// Why segments have not been taken for so long that somebody should know; none if all is well.
     pub fn behind(&self) -> Option<String> {
-        self.segments.folder().behind()
+        self.segments.folder().behind(self.limits.behind_after)
     }
 
     /// Makes the actor panic; for tests of supervision.

@@ -3,8 +3,6 @@
 use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
-/// While no segment was taken for so long, although one waits, the controller is not ready.
-pub(super) const BEHIND_AFTER: Duration = Duration::from_secs(10);
 /// A log whose segment was not taken tries again within this time, as long as there is such a log.
 const LOGS_TRY_WITHIN: Duration = Duration::from_secs(60);
 /// Where no log tries, it is asked again after this time.
