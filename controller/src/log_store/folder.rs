@@ -36,6 +36,8 @@ const MOST_PACKERS: usize = 8;
 const WITHIN: Duration = Duration::from_secs(60);
 /// For how long a start waits for the log store.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// For how long a term waits until it is known whose the log store is.
+const OWNER_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether the log store has to be asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The object that says whose the others are.
@@ -196,14 +198,29 @@ impl LogFolder {
         Self { objects, place, owner, pulse: Pulse::new(), writes, packers }
     }
 
-    /// Says whose it is from now on, and tries it: what cannot be used without a change of the configuration is an
-    /// error. One that cannot be reached may be reached later: what is to be stored waits for it.
-    pub async fn belonging_to(mut self, installation: &str) -> Result<Self, LogStoreError> {
-        if let Place::Url(_) = *self.place {
-            let installation = Some(installation.to_owned());
-            self.owner = Arc::new(Owner { installation, known: OnceCell::new() });
+    /// Tries it: what cannot be used without a change of the configuration is an error. One that cannot be reached may be
+    /// reached later: what is to be stored waits for it.
+    pub async fn tried(self) -> Result<Self, LogStoreError> {
+        match self.probe().await {
+            Ok(()) => Ok(self),
+            Err(fault) => self.without_cure(fault).map(|()| self),
         }
-        let Err(fault) = self.probe().await else { return Ok(self) };
+    }
+
+    /// Says whose it is from now on. An error where it is another installation's, as far as that can be found out at
+    /// once; else it is before anything is written or swept.
+    pub async fn belonging_to(mut self, installation: &str) -> Result<Self, LogStoreError> {
+        let Place::Url(_) = *self.place else { return Ok(self) };
+        let installation = Some(installation.to_owned());
+        self.owner = Arc::new(Owner { installation, known: OnceCell::new() });
+        match tokio::time::timeout(OWNER_WITHIN, self.own()).await {
+            Ok(Err(fault @ Fault::Foreign(_))) => self.without_cure(fault).map(|()| self),
+            Ok(Ok(()) | Err(_)) | Err(_) => Ok(self),
+        }
+    }
+
+    /// The error that a fault is, unless it may be over later.
+    fn without_cure(&self, fault: Fault) -> Result<(), LogStoreError> {
         match &*self.place {
             Place::Default(path) => {
                 let (path, source) = (path.clone(), io::Error::other(fault));
@@ -216,7 +233,7 @@ impl LogFolder {
                 None => {
                     tracing::warn!(log_store = url.shown(), %fault,
                         "the log store is not there: logs wait until it is");
-                    Ok(self)
+                    Ok(())
                 }
             },
         }
@@ -270,14 +287,18 @@ impl LogFolder {
 
     async fn claim(&self, installation: &str) -> Result<(), Fault> {
         let path = ObjectPath::from(OWNER);
-        if let Err(Error::NotFound { .. }) = self.objects.head(&path).await {
-            let ours = Bytes::copy_from_slice(installation.as_bytes());
-            match self.objects.put_opts(&path, ours.into(), create()).await {
-                Ok(_) | Err(Error::AlreadyExists { .. }) => {} // another one may have been as quick
-                Err(error) => return Err(error.into()),
+        let found = match self.objects.get(&path).await {
+            Err(Error::NotFound { .. }) => {
+                let ours = Bytes::copy_from_slice(installation.as_bytes());
+                match self.objects.put_opts(&path, ours.into(), create()).await {
+                    // Another one was as quick.
+                    Err(Error::AlreadyExists { .. }) => self.objects.get(&path).await?,
+                    other => return Ok(other.map(drop)?),
+                }
             }
-        }
-        let owner = self.objects.get(&path).await?.bytes().await?;
+            found => found?,
+        };
+        let owner = found.bytes().await?;
         if owner == installation.as_bytes() {
             return Ok(());
         }
@@ -325,7 +346,7 @@ impl LogFolder {
         };
         let write = self.pulse.write();
         let put = within(name, "written", put).await;
-        write.end(put.as_ref().map(|()| ()).map_err(|error| (By::Log, error.to_string())));
+        write.end(put.clone().map_err(|error| (By::Log, error.to_string())));
         put
     }
 
@@ -487,7 +508,7 @@ mod tests {
         let text = format!("file://{}/shared/logs", place.path().display());
         let url = LogStoreUrl::from_value(&text.clone().into()).unwrap();
         let open = || LogFolder::of(Some(&url), Path::new("unused")).unwrap();
-        let folder = open().belonging_to("ours").await.unwrap();
+        let folder = open().tried().await.unwrap().belonging_to("ours").await.unwrap();
         assert!(format!("{folder:?}").contains("fsync: true"), "{folder:?}");
         folder.put("a/1/x", Bytes::from_static(b"bytes")).await.unwrap();
         assert_eq!(fs::read(place.path().join("shared/logs/a/1/x")).unwrap(), b"bytes");

@@ -1,7 +1,7 @@
 //! Logs in a bucket of a real S3: what it does wrong costs time, and no bytes.
 
 use super::world::{
-    DEADLINE, OURS, World, attempt, chunks, crc, cursor, drain, eager, noise, patient, url,
+    DEADLINE, World, attempt, chunks, crc, cursor, drain, eager, noise, patient, url,
 };
 use crate::log_store::{LogFolder, LogHandle, LogLimits, Piece, Sealed, sweep::sweep};
 use bytes::Bytes;
@@ -155,7 +155,7 @@ async fn what_cannot_work_is_an_error_at_the_start_with_key_value_and_remedy() {
     let refused = async |text: &str, variables: &[(String, String)]| {
         let folder = LogFolder::with(Some(&url(text)), Path::new("unused"), variables).unwrap();
         let began = Instant::now();
-        let refused = folder.belonging_to(OURS).await.unwrap_err().to_string();
+        let refused = folder.tried().await.unwrap_err().to_string();
         assert!(began.elapsed() < DEADLINE, "{refused}");
         assert!(refused.starts_with(&format!("`log_store` is `{text}`, and ")), "{refused}");
         refused

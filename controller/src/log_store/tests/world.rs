@@ -67,7 +67,7 @@ impl World {
             .await
             .unwrap();
         let folder = LogFolder::with(url.as_ref(), place.path(), &S3::variables()).unwrap();
-        let folder = folder.belonging_to(OURS).await.unwrap();
+        let folder = folder.tried().await.unwrap().belonging_to(OURS).await.unwrap();
         let logs =
             LogHandle::start(&mut system, store.clone(), folder.clone(), term, limits).unwrap();
         logs.up(DEADLINE).await.unwrap();
