@@ -58,12 +58,14 @@ impl LogStoreUrl {
     }
 
     /// The value of a parameter.
+    #[cfg(any(feature = "clouds", test))]
     pub(super) fn parameter(&self, wanted: &str) -> Option<String> {
         let mut pairs = self.url.query_pairs();
         pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
     }
 
     /// The URL without its parameters.
+    #[cfg(any(feature = "clouds", test))]
     pub(super) fn bare(&self) -> Url {
         let mut bare = self.url.clone();
         bare.set_query(None);
