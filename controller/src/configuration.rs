@@ -1,5 +1,6 @@
 //! `controller_config.json`, or the same in YAML: what the controller is told.
 
+use crate::log_store::LogStoreUrl;
 use octavius_protocol::MAX_TIME;
 use octavius_service::{
     choice,
@@ -116,8 +117,12 @@ section! {
     advertise_address: Option<String>;
     /// Where the state is kept. Without it: `etcd` if one of the `etcd_` keys is given, else `embedded`.
     store: Option<StoreKind>;
-    /// The folder of the embedded store and of the logs; made if it is not there.
+    /// The folder of the embedded store, and of the logs unless `log_store` says otherwise; made if it is not there.
     data_dir: PathBuf = PathBuf::from("octavius-data");
+    /// Where the bytes of logs are kept: a folder, `file:///shared/folder`, or a bucket of a cloud, `s3://bucket/prefix`,
+    /// `gs://bucket/prefix` or `az://container/prefix`. Without it: the folder `logs` in `data_dir`. No secrets belong
+    /// into it: keys of a cloud come from its own variables ([logs.md](logs.md#where-logs-are-kept)).
+    log_store: Option<LogStoreUrl>;
     /// The members of the etcd: a list, or a text with commas. The next one is asked where one does not answer.
     etcd_endpoints: Vec<EtcdEndpoint> = Vec::new();
     /// The host of an etcd of one member: another way to give `etcd_endpoints`. Without any `localhost`.
@@ -415,6 +420,21 @@ mod tests {
         assert!(load(r#"{"keep_executions_for": "3h", "executor_lost_after": "2h"}"#).is_ok());
         let written = load(r#"{"keep_executions_for": "30d"}"#).unwrap().section;
         assert_eq!(written.keep_executions_for, load("{}").unwrap().section.keep_executions_for);
+    }
+
+    #[test]
+    fn a_wrong_log_store_is_told_with_its_remedy_and_without_its_secrets() {
+        for (given, shown) in [
+            ("s3://key:hush@bucket/p", "s3://…@bucket/p"),
+            ("s3://bucket?secret_access_key=hush", "s3://bucket?…"),
+        ] {
+            let problems = load(&format!(r#"{{"log_store": "{given}"}}"#)).unwrap_err().to_string();
+            assert!(problems.contains(&format!("`log_store` is `{shown}`: ")), "{problems}");
+            assert!(problems.contains("AWS_SECRET_ACCESS_KEY"), "{problems}");
+            assert!(!problems.contains("hush"), "{problems}");
+        }
+        let section = load(r#"{"log_store": "s3://bucket/prefix"}"#).unwrap().section;
+        assert_eq!(section.log_store.unwrap().shown(), "s3://bucket/prefix");
     }
 
     #[test]

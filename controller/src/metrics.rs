@@ -122,6 +122,27 @@ pub const METRICS: &[Metric] = &[
         help: "Time to make the waiting bytes of a log durable.",
     },
     Metric {
+        name: "octavius_log_store_behind_seconds",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        help: "For how long the log store has taken no segment although one waits; 0 if none waits. From 10 on the controller is not ready.",
+    },
+    Metric {
+        name: "octavius_log_store_calls_total",
+        kind: Counter,
+        unit: Unit::Count,
+        labels: &["call", "outcome"],
+        help: "Objects that were `written` to the log store, `read` from it, or `deleted` there, by what came of it: `done` or `failed`.",
+    },
+    Metric {
+        name: "octavius_log_store_call_seconds",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &["call"],
+        help: "Time that one object took to be `written`, `read`, or `deleted`, with what was tried again.",
+    },
+    Metric {
         name: "octavius_executions_removed_total",
         kind: Counter,
         unit: Unit::Count,

@@ -101,11 +101,7 @@ impl Controller {
         let metrics = metrics::install(ended.clone())?;
         metrics::describe(&[metrics::METRICS, METRICS]);
         let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
-        let plan = Plan {
-            configuration: configuration.clone(),
-            followers: followers.clone(),
-            ending: ending.clone(),
-        };
+        let plan = Plan::new(configuration, followers.clone(), ending.clone()).await?;
         let begin = Begin::new(plan, address).await?;
         let unwritten = Arc::<UnwrittenOfAll>::default();
         let roles = Roles::new(ending.clone());

@@ -88,7 +88,7 @@ impl Roles {
             Role::Standby { leader: Some(_), .. } => Ok(()),
             Role::Leading(office) => match office.actors.store.full() {
                 Some(why) => Err(why.to_string()),
-                None if office.lead.is_certain() => Ok(()),
+                None if office.lead.is_certain() => office.actors.logs.behind().map_or(Ok(()), Err),
                 None => Err(RoleError::Uncertain.to_string()),
             },
         }
