@@ -64,6 +64,15 @@ section! {
     /// Where it listens. In this version nobody has to prove who they are: whoever reaches this address may do
     /// everything.
     listen_address: ListenAddress = ListenAddress(LOOPBACK);
+    /// The PEM file of the controller's certificate, and of the authorities between it and the one that is trusted. With
+    /// it and `tls_key_file` TLS is spoken at the port that clients and executors dial, and nothing else. Both files are
+    /// read again when they change.
+    tls_cert_file: Option<PathBuf>;
+    /// The PEM file of that certificate's private key.
+    tls_key_file: Option<PathBuf>;
+    /// The PEM file of the authority whose certificates are trusted when calls are passed on to the controller that
+    /// leads, over TLS. Unless it is given: those that this machine trusts.
+    tls_ca_file: Option<PathBuf>;
     /// Where `/metrics`, `/healthz` and `/readyz` are answered.
     metrics_address: SocketAddr = SocketAddr::new(LOOPBACK, 3001);
     /// Where the state is kept. Without it: `etcd` if one of the `etcd_` keys is given, else `embedded`. This version
@@ -142,6 +151,14 @@ impl Bounds for Configuration {
                 self.executor_lost_after.shown()
             );
             faults.push(Fault::new("keep_executions_for", remedy));
+        }
+        for (given, key, other, missing) in [
+            (&self.tls_cert_file, "tls_cert_file", "tls_key_file", &self.tls_key_file),
+            (&self.tls_key_file, "tls_key_file", "tls_cert_file", &self.tls_cert_file),
+        ] {
+            if given.is_some() && missing.is_none() {
+                faults.push(Fault::new(key, format!("give `{other}`, too, or neither of them")));
+            }
         }
         if self.log_file_max_size_in_mb == 0 {
             let remedy = "give a size of at least 1, in mebibytes";

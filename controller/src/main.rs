@@ -175,10 +175,11 @@ fn announce(running: &Running, configuration: &Configuration) {
     let Running { address, metrics_address, .. } = running;
     let reach = reach(address.ip());
     let state = configuration.data_dir.display();
+    let over = if configuration.tls_cert_file.is_some() { " over TLS" } else { "" };
     tell(
         0,
         format_args!(
-            "the controller serves at {address} ({reach})\nmetrics and health are at http://{metrics_address}/metrics, /healthz and /readyz\nits state is in {state}; Ctrl-C ends it"
+            "the controller serves{over} at {address} ({reach})\nmetrics and health are at http://{metrics_address}/metrics, /healthz and /readyz\nits state is in {state}; Ctrl-C ends it"
         ),
     );
 }

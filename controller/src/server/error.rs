@@ -27,6 +27,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// TLS cannot be spoken with the files that are named.
+    #[error(transparent)]
+    Tls(#[from] super::TlsError),
     /// Nobody can listen there for metrics.
     #[error(transparent)]
     MetricsAddress(#[from] AddressError),
@@ -75,6 +78,7 @@ impl StartError {
             Self::NoEtcd
             | Self::Address { .. }
             | Self::MetricsAddress(_)
+            | Self::Tls(_)
             | Self::MasterKey(_)
             | Self::LogFolder { .. } => true,
             Self::Store(store::StartError::Open(error)) => match error {

@@ -8,11 +8,14 @@ mod error;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod stop;
+mod stream;
+mod tls;
 mod vault;
 
 pub use error::StartError;
 #[cfg(feature = "fault-injection")]
 pub use faults::Faults;
+pub use tls::TlsError;
 
 use crate::{
     configuration::{Configuration, StoreKind},
@@ -117,6 +120,7 @@ impl Controller {
             return Err(StartError::NoEtcd);
         }
         raise_open_files();
+        let certificates = tls::Certificates::open(configuration)?;
         let socket = bind(configuration.address())?;
         let address = socket.local_addr().map_err(StartError::Thread)?;
         let (ending, ended) = (CancellationToken::new(), CancellationToken::new());
@@ -163,7 +167,9 @@ impl Controller {
                 door: door::Door::new(door::Policy::Open),
                 followers: followers.clone(),
             };
-            let connections = connections::incoming(listen(socket, address)?, unwritten.clone());
+            let tls = certificates.as_ref().map(tls::Certificates::acceptor).transpose()?;
+            let connections = listen(socket, address)?;
+            let connections = connections::incoming(connections, unwritten.clone(), tls);
             let serving = serve(connections, parts, &system, ending.clone())?;
             Ok::<_, StartError>((health, serving))
         };
@@ -175,6 +181,9 @@ impl Controller {
             }
         };
         serves.store(true, Relaxed);
+        if let Some(certificates) = certificates {
+            tokio::spawn(certificates.renew(ended.clone()));
+        }
         let metrics_address = health.address();
         tracing::info!(%address, %metrics_address, installation = leadership.installation,
             revision = leadership.revision, "the controller serves");

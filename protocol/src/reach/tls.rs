@@ -55,7 +55,10 @@ pub(super) fn faulty(
     })?;
     let (host, port) = (address.host(), address.port());
     let text = match found {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => format!(
+        // The second: it is trusted by name, and another one signed.
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => format!(
             "the certificate of {host}:{port} is from no authority that is trusted here: give the PEM file of its authority with `{ca_key}`"
         ),
         Error::InvalidCertificate(
