@@ -191,7 +191,7 @@ mod tests {
         let Made { cert, signing_key } = generate_simple_self_signed(["a".to_owned()]).unwrap();
         fs::write(&certificate, cert.pem()).unwrap();
         assert!(told().starts_with("`tls_key_file` is"), "{}", told());
-        fs::write(&key, &cert.pem()).unwrap();
+        fs::write(&key, cert.pem()).unwrap();
         assert!(told().contains("holds no private key"), "{}", told());
         fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
         assert!(told().contains("belong together"), "{}", told());

@@ -52,6 +52,9 @@ const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// How long a name of another controller's making may take to be looked up.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long is waited for others who look who is asked; they look for longer only while nobody is.
+const LEAVE_WITHIN: Duration = Duration::from_millis(250);
+
 /// Whom to reach, and how.
 #[derive(Clone, Debug)]
 pub struct ReachOptions {
@@ -132,7 +135,8 @@ impl Reach {
     /// Goes to the next one from the next call on: who is asked at present did not answer in time. What is under way
     /// there stays.
     pub async fn leave(&self) {
-        let number = self.0.state.lock().await.turn.as_ref().map(|turn| turn.number);
+        let state = timeout(LEAVE_WITHIN, self.0.state.lock()).await;
+        let number = state.ok().and_then(|state| state.turn.as_ref().map(|turn| turn.number));
         if let Some(number) = number {
             self.0.leave(number, None).await;
         }
@@ -151,6 +155,7 @@ impl Way {
             (_, Some(failed)) if waited => return Err(failed.clone()),
             _ => {}
         }
+        state.failed = None; // or it would be told to those who wait, if this search is given up
         if let Some(gone) = state.turn.take() {
             state.begin = Begin::With(gone.candidate.socket);
         }
@@ -218,7 +223,8 @@ impl Way {
             Some(hint) => look_up(&hint).await,
             None => None,
         };
-        let mut state = self.state.lock().await;
+        // Where somebody searches, nobody is to be left.
+        let Ok(mut state) = timeout(LEAVE_WITHIN, self.state.lock()).await else { return };
         let Some(turn) = state.turn.take_if(|turn| turn.number == number) else { return };
         state.begin = match hinted {
             Some((address, sockets)) => {

@@ -1,6 +1,7 @@
 //! Executors and users who know of several controllers, one of which is gone.
 
 use crate::{
+    outages::followed_by,
     user::User,
     world::{Server, World, ready},
 };
@@ -73,9 +74,21 @@ async fn the_next_controller_has_executor_and_user_within_seconds_after_a_kill()
 async fn a_frozen_controller_is_left_by_executor_and_user_within_fifteen_seconds() {
     let two = Two::start().await;
     let user = User::new().with("CP_HOST", &two.both);
+    // It ends with this test's folder.
+    two.world.job("wait", "while [ -e \"$there\" ]; do sleep 0.05; done", &["there"]).await;
+    let there = two.world.path("data");
+    let id = two.world.execute("wait", &[("there", there.to_str().unwrap())]).await;
+    let reading = user.begin(&["getlogs", &id, "--follow"]);
+    followed_by(&two.world, 1).await;
     two.world.controller.signal(Signal::STOP);
+    let stopped = Instant::now();
     let took = two.executor_is_there().await;
     assert!(took < Duration::from_secs(15), "{took:?}");
+    // Who reads is parked, and hears of it from pings alone; the other one does not know the execution.
+    let read = reading.end().await;
+    assert!(stopped.elapsed() < Duration::from_secs(20), "{:?}", stopped.elapsed());
+    assert!(read.err.contains("the controller is away"), "{}", read.err);
+    assert_eq!(read.status, Some(3), "{}", read.err);
     let began = Instant::now();
     assert_eq!(user.says(&["executors", "-o", "name"]).await, "test-executor\n");
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());

@@ -13,7 +13,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
-use super::door::Rpc;
+use super::door::{PACKAGE, Rpc};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
@@ -26,7 +26,6 @@ use octavius_protocol::{
 };
 use pool::{Place, Pool};
 use std::{
-    convert::Infallible,
     error::Error as StdError,
     pin::Pin,
     sync::Arc,
@@ -40,7 +39,7 @@ use tonic::{
     body::Body,
     transport::{ClientTlsConfig, Endpoint},
 };
-use tower::{Service, ServiceExt as _};
+use tower::{Layer, Service, ServiceExt as _};
 
 /// The most calls that are passed on at a time, but for readers of logs: as many as 10,000 executors park, twice, and
 /// what they and others ask meanwhile.
@@ -283,7 +282,8 @@ impl http_body::Body for Answer {
     }
 }
 
-/// All services of a controller that does not lead: each call goes to whoever leads when it comes.
+/// Passes each of our calls on to whoever leads when it comes; others, such as those about this controller's own health,
+/// are for the services inside.
 #[derive(Clone, Debug)]
 pub(crate) struct Standby {
     leader: watch::Receiver<Option<Arc<Forwarder>>>,
@@ -296,16 +296,39 @@ impl Standby {
     }
 }
 
-impl Service<Request<Body>> for Standby {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+impl<S> Layer<S> for Standby {
+    type Service = StandingBy<S>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+    fn layer(&self, inner: S) -> StandingBy<S> {
+        StandingBy { inner, leader: self.leader.clone() }
+    }
+}
+
+/// The services of a controller that does not lead.
+#[derive(Clone, Debug)]
+pub(crate) struct StandingBy<S> {
+    inner: S,
+    leader: watch::Receiver<Option<Arc<Forwarder>>>,
+}
+
+impl<S> Service<Request<Body>> for StandingBy<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if !request.uri().path().starts_with(PACKAGE) {
+            return Box::pin(self.inner.call(request));
+        }
         match self.leader.borrow().as_ref().map(|leader| leader.call(request)) {
             Some(answer) => Box::pin(async { Ok(answer.await) }),
             None => Box::pin(async { Ok(Status::from(ForwardError::NoLeader).into_http()) }),
