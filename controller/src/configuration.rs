@@ -110,6 +110,15 @@ section! {
     /// Where it listens. In this version nobody has to prove who they are: whoever reaches this address may do
     /// everything.
     listen_address: ListenAddress = ListenAddress(LOOPBACK);
+    /// The PEM file of the controller's certificate, and of the authorities between it and the one that is trusted. With
+    /// it and `tls_key_file` TLS is spoken at the port that clients and executors dial, and nothing else. Both files are
+    /// read again when they change.
+    tls_cert_file: Option<PathBuf>;
+    /// The PEM file of that certificate's private key.
+    tls_key_file: Option<PathBuf>;
+    /// The PEM file of the authority whose certificates are trusted when calls are passed on to the controller that
+    /// leads, over TLS. Unless it is given: those that this machine trusts.
+    tls_ca_file: Option<PathBuf>;
     /// Where `/metrics`, `/healthz` and `/readyz` are answered.
     metrics_address: SocketAddr = SocketAddr::new(LOOPBACK, 3001);
     /// Where the other controllers of the same etcd reach this one: `HOST:PORT`. Without it the address where it listens,
@@ -222,6 +231,14 @@ impl Bounds for Configuration {
             );
             faults.push(Fault::new("keep_executions_for", remedy));
         }
+        for (given, key, other, missing) in [
+            (&self.tls_cert_file, "tls_cert_file", "tls_key_file", &self.tls_key_file),
+            (&self.tls_key_file, "tls_key_file", "tls_cert_file", &self.tls_cert_file),
+        ] {
+            if given.is_some() && missing.is_none() {
+                faults.push(Fault::new(key, format!("give `{other}`, too, or neither of them")));
+            }
+        }
         if self.log_file_max_size_in_mb == 0 {
             let remedy = "give a size of at least 1, in mebibytes";
             faults.push(Fault::new("log_file_max_size_in_mb", remedy));
@@ -330,9 +347,14 @@ impl Configuration {
         }
     }
 
-    /// Where other controllers reach this one, which listens at `address`.
+    /// Where other controllers reach this one, which listens at `address`: `HOST:PORT`, with `https://` before it where it
+    /// speaks TLS.
     pub fn advertised(&self, address: SocketAddr) -> String {
-        self.advertise_address.clone().unwrap_or_else(|| address.to_string())
+        let address = self.advertise_address.clone().unwrap_or_else(|| address.to_string());
+        match self.tls_cert_file {
+            Some(_) if !address.contains("://") => format!("https://{address}"),
+            Some(_) | None => address,
+        }
     }
 
     /// Whether the history of the etcd is compacted where nobody else does.

@@ -28,6 +28,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// TLS cannot be spoken with the files that are named.
+    #[error(transparent)]
+    Tls(#[from] super::TlsError),
     /// Nobody can listen there for metrics.
     #[error(transparent)]
     MetricsAddress(#[from] AddressError),
@@ -68,6 +71,7 @@ impl StartError {
             Self::NoEtcd
             | Self::Address { .. }
             | Self::MetricsAddress(_)
+            | Self::Tls(_)
             | Self::MasterKey(_)
             | Self::LogStore(_) => true,
             Self::Store(store::StartError::Open(error)) => !error.is_away(),
