@@ -99,6 +99,8 @@ async fn an_outage_delays_acknowledgements_says_so_and_loses_nothing() {
         world.durable(log, 100_000).await;
         assert_eq!(world.logs.behind(), None);
         s3.way(way);
+        let other = attempt(10 + number);
+        world.append(other, 0, &data[..50_000]).await;
         world.append(log, 100_000, &data[100_000..]).await;
         until(told, async || world.logs.behind().is_some_and(|why| why.contains(told))).await;
         let why = world.logs.behind().unwrap();
@@ -107,6 +109,7 @@ async fn an_outage_delays_acknowledgements_says_so_and_loses_nothing() {
         assert_eq!((waits.next, waits.durable), (300_000, 100_000), "{way:?}");
         s3.way(Way::Open(Duration::ZERO));
         world.durable(log, 300_000).await;
+        world.durable(other, 50_000).await;
         assert_eq!(world.logs.behind(), None, "{way:?}");
         world.logs.cut(log, String::new()).await.unwrap();
         assert!(world.read(log, 0).await.0 == data, "{way:?}");
