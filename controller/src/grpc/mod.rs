@@ -10,6 +10,7 @@ pub(crate) mod convert;
 pub mod door;
 mod executions;
 pub(crate) mod executors;
+#[cfg_attr(not(feature = "etcd"), expect(dead_code, reason = "without an etcd nobody stands by"))]
 pub(crate) mod forward;
 mod health;
 mod jobs;

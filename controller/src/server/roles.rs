@@ -21,6 +21,7 @@ use tower::{Service, ServiceExt as _};
 
 /// What a controller is.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "etcd"), expect(dead_code, reason = "without an etcd nobody stands by"))]
 pub(super) enum Role {
     /// It does not know yet who leads.
     Starting,

@@ -4,7 +4,6 @@ use super::{
     StartError,
     office::{Office, Plan},
     roles::{Role, Roles},
-    vault,
 };
 use crate::{
     configuration::StoreKind,
@@ -92,6 +91,7 @@ impl Begin {
     pub(super) async fn go_on(self, roles: Roles, ending: CancellationToken) -> Option<InOffice> {
         match self {
             Self::Sole(office) => {
+                drop(roles); // it stays what it is
                 ending.cancelled().await;
                 Some(InOffice {
                     office: *office,
@@ -107,6 +107,7 @@ impl Begin {
 
 #[cfg(feature = "etcd")]
 mod elected {
+    use super::super::vault;
     use super::*;
     use crate::store::etcd::{Candidate, Election, EtcdOpener, Standing, compact_while};
     use crate::{VERSION, grpc::Forwarder};
