@@ -12,6 +12,7 @@ mod chaos;
 mod documents;
 mod manifests;
 mod messages;
+mod on_etcd;
 mod protocol;
 mod purity;
 mod references;

@@ -96,6 +96,22 @@ impl Etcd {
         Self::try_start(&options).await.unwrap_or_else(|why| panic!("{why}"))
     }
 
+    /// The same for who cannot wait for a future: holds the thread that it is called on.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_here(options: EtcdOptions) -> Self {
+        let start = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(Self::start(options))
+        };
+        // A thread that runs tasks may not wait for others.
+        let started = std::thread::scope(|scope| scope.spawn(start).join());
+        started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     async fn try_start(options: &EtcdOptions) -> Result<Self, String> {
         let mut folder = tempfile::Builder::new();
         let folder = folder.prefix("octavius-etcd-");
