@@ -7,8 +7,10 @@ use octavius_service::{
     section,
     telemetry::logging::{Format, Level, Settings},
 };
+use secrecy::SecretString;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -19,6 +21,10 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const SHORTEST_PING_DEADLINE: Duration = Duration::from_millis(100);
 /// Whoever waits for an execution, or says a wish again, comes back within this time.
 pub(crate) const SHORTEST_HISTORY: Duration = Duration::from_secs(60 * 60);
+/// A member of an etcd that takes longer is as good as away.
+const LONGEST_DIAL: Duration = Duration::from_secs(60);
+/// etcd 3.4 silently raises what is shorter, to one and a half of its election timeout.
+const LEADER_TTLS: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
 /// A segment of a log is about that large.
 pub(crate) const LEAST_LOG_LIMIT: Bytes = Bytes(1 << 20);
 
@@ -29,6 +35,45 @@ choice! {
         Etcd = "etcd",
         /// In a file in `data_dir`.
         Embedded = "embedded",
+    }
+}
+
+choice! {
+    /// Who compacts the history of etcd.
+    pub enum Compaction {
+        /// The controller, where nobody else does.
+        Auto = "auto",
+        /// Somebody else.
+        Off = "off",
+    }
+}
+
+/// A member of an etcd: `http://HOST:PORT` or `https://HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdEndpoint(String);
+
+impl Setting for EtcdEndpoint {
+    fn wanted() -> String {
+        "a member of an etcd, `http://HOST:PORT` or `https://HOST:PORT`, for example `http://localhost:2379`"
+            .to_owned()
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let wrong = || format!("give {}", Self::wanted());
+        let text = value.as_str().map(str::trim).ok_or_else(wrong)?;
+        let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let text = text.trim_end_matches('/').to_owned();
+        let uri: http::Uri = text.parse().map_err(|_| wrong())?;
+        let is_right = matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.port_u16().is_some()
+            && matches!(uri.path(), "" | "/")
+            && uri.query().is_none();
+        if is_right { Ok(Self(text)) } else { Err(wrong()) }
+    }
+
+    fn shown(&self) -> String {
+        self.0.clone()
     }
 }
 
@@ -66,17 +111,38 @@ section! {
     listen_address: ListenAddress = ListenAddress(LOOPBACK);
     /// Where `/metrics`, `/healthz` and `/readyz` are answered.
     metrics_address: SocketAddr = SocketAddr::new(LOOPBACK, 3001);
-    /// Where the state is kept. Without it: `etcd` if one of the `etcd_` keys is given, else `embedded`. This version
-    /// keeps its state embedded only.
+    /// Where the other controllers of the same etcd reach this one: `HOST:PORT`. Without it the address where it listens,
+    /// which has to be one that they reach.
+    advertise_address: Option<String>;
+    /// Where the state is kept. Without it: `etcd` if one of the `etcd_` keys is given, else `embedded`.
     store: Option<StoreKind>;
     /// The folder of the embedded store and of the logs; made if it is not there.
     data_dir: PathBuf = PathBuf::from("octavius-data");
-    /// The host of the etcd.
+    /// The members of the etcd: a list, or a text with commas. The next one is asked where one does not answer.
+    etcd_endpoints: Vec<EtcdEndpoint> = Vec::new();
+    /// The host of an etcd of one member: another way to give `etcd_endpoints`. Without any `localhost`.
     etcd_host: Option<String>;
-    /// The port of the etcd.
+    /// The port of an etcd of one member. Without any 2379.
     etcd_port: Option<u16>;
-    /// How long to wait for a connection to the etcd.
+    /// How long one member of the etcd may take for its first answer. Without it `2s`.
     etcd_dial_timeout: Option<Duration>;
+    /// The user that the etcd knows us as, where it has users.
+    etcd_user: Option<String>;
+    /// That user's password.
+    etcd_password: Option<SecretString>;
+    /// The certificates that members at `https://` are checked with, PEM. Without it those of the system.
+    etcd_ca_file: Option<PathBuf>;
+    /// The certificate that the etcd knows us by, PEM, where it asks for one.
+    etcd_cert_file: Option<PathBuf>;
+    /// The key of that certificate, PEM.
+    etcd_key_file: Option<PathBuf>;
+    /// What all keys in the etcd begin with: an installation has one of its own.
+    etcd_prefix: String = "octavius/".to_owned();
+    /// Who compacts the history of the etcd: `auto` is the controller, where nobody else does, and keeps ten minutes;
+    /// `off` leaves it to others.
+    etcd_compaction: Compaction = Compaction::Auto;
+    /// How long a controller that is silent leads on: after a crash another one follows so much later. Whole seconds.
+    leader_ttl: Duration = Duration::from_secs(5);
     /// How long an executor may be silent until it gets no more work. What it runs is not touched.
     executor_ping_deadline: Duration = Duration::from_secs(9);
     /// How long an executor may be silent until its executions end as lost.
@@ -123,6 +189,14 @@ impl Bounds for Configuration {
                 self.executor_ping_deadline.shown()
             );
             faults.push(Fault::new("executor_lost_after", remedy));
+        }
+        match self.store() {
+            StoreKind::Etcd if cfg!(feature = "etcd") => faults.extend(self.etcd_faults()),
+            StoreKind::Etcd => {
+                let remedy = "this program was built without etcd: give `embedded`, or take the `controller` that has it";
+                faults.push(Fault::new("store", remedy));
+            }
+            StoreKind::Embedded => {}
         }
         if self.log_limit.0 < LEAST_LOG_LIMIT.0 {
             let remedy =
@@ -172,7 +246,93 @@ impl Configuration {
 
     /// Whether keys are given that only an etcd needs.
     pub fn names_etcd(&self) -> bool {
-        self.etcd_host.is_some() || self.etcd_port.is_some() || self.etcd_dial_timeout.is_some()
+        self.etcd_host.is_some()
+            || self.etcd_port.is_some()
+            || self.etcd_dial_timeout.is_some()
+            || !self.etcd_endpoints.is_empty()
+    }
+
+    fn etcd_faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let both = self.etcd_host.is_some() || self.etcd_port.is_some();
+        if both && !self.etcd_endpoints.is_empty() {
+            let remedy = "give it alone, or `etcd_host` and `etcd_port`";
+            faults.push(Fault::new("etcd_endpoints", remedy));
+        }
+        for (key, other, alone) in [
+            (
+                "etcd_user",
+                "etcd_password",
+                self.etcd_user.is_some() && self.etcd_password.is_none(),
+            ),
+            (
+                "etcd_password",
+                "etcd_user",
+                self.etcd_password.is_some() && self.etcd_user.is_none(),
+            ),
+            (
+                "etcd_cert_file",
+                "etcd_key_file",
+                self.etcd_cert_file.is_some() && self.etcd_key_file.is_none(),
+            ),
+            (
+                "etcd_key_file",
+                "etcd_cert_file",
+                self.etcd_key_file.is_some() && self.etcd_cert_file.is_none(),
+            ),
+        ] {
+            if alone {
+                faults.push(Fault::new(key, format!("give `{other}`, too")));
+            }
+        }
+        if self.etcd_dial_timeout.is_some_and(|time| time.is_zero() || time > LONGEST_DIAL) {
+            let remedy =
+                format!("give a time of up to `{}`, for example `2s`", LONGEST_DIAL.shown());
+            faults.push(Fault::new("etcd_dial_timeout", remedy));
+        }
+        if self.etcd_prefix.len() < 2 || !self.etcd_prefix.ends_with('/') {
+            let remedy = "give a text that ends in `/`, for example `octavius/`";
+            faults.push(Fault::new("etcd_prefix", remedy));
+        }
+        let whole = self.leader_ttl.subsec_nanos() == 0;
+        if !whole || !LEADER_TTLS.contains(&self.leader_ttl) {
+            let (least, most) = (LEADER_TTLS.start().shown(), LEADER_TTLS.end().shown());
+            let remedy = format!("give whole seconds from `{least}` to `{most}`, for example `5s`");
+            faults.push(Fault::new("leader_ttl", remedy));
+        }
+        if self.advertise_address.is_none() && self.listen_address.0.is_unspecified() {
+            let remedy = "`listen_address` is no address that others reach: give `advertise_address`, for example `controller-1.example.com:3000`";
+            faults.push(Fault::new("advertise_address", remedy));
+        }
+        faults
+    }
+
+    /// How the etcd is reached.
+    #[cfg(feature = "etcd")]
+    pub fn etcd(&self) -> crate::store::etcd::EtcdSettings {
+        let mut endpoints: Vec<_> = self.etcd_endpoints.iter().map(EtcdEndpoint::shown).collect();
+        if endpoints.is_empty() {
+            let host = self.etcd_host.as_deref().unwrap_or("localhost");
+            endpoints.push(format!("http://{host}:{}", self.etcd_port.unwrap_or(2379)));
+        }
+        crate::store::etcd::EtcdSettings {
+            endpoints,
+            user: self.etcd_user.clone().zip(self.etcd_password.clone()),
+            ca_file: self.etcd_ca_file.clone(),
+            identity: self.etcd_cert_file.clone().zip(self.etcd_key_file.clone()),
+            dial_timeout: self.etcd_dial_timeout.unwrap_or(Duration::from_secs(2)),
+            prefix: self.etcd_prefix.clone(),
+        }
+    }
+
+    /// Where other controllers reach this one, which listens at `address`.
+    pub fn advertised(&self, address: SocketAddr) -> String {
+        self.advertise_address.clone().unwrap_or_else(|| address.to_string())
+    }
+
+    /// Whether the history of the etcd is compacted where nobody else does.
+    pub fn compacts_etcd(&self) -> bool {
+        self.etcd_compaction == Compaction::Auto
     }
 
     /// Where clients and executors dial.

@@ -103,7 +103,8 @@ fn main() -> ExitCode {
     };
     if check_config {
         let warnings = warnings.iter().map(|warning| format!("warning: {warning}\n"));
-        return check(&section, &warnings.collect::<String>());
+        let warnings = warnings.collect::<String>();
+        return tell(0, format_args!("{warnings}the configuration is right"));
     }
     let logging = match logging::install(&section.logging()) {
         Ok(logging) => logging,
@@ -126,20 +127,8 @@ fn main() -> ExitCode {
 
 /// Shows what is in force, and all that is wrong with it.
 fn show(file: &File, output: Form) -> ExitCode {
-    let no_etcd = |configuration: &Configuration| {
-        let etcd = configuration.store() == StoreKind::Etcd;
-        etcd.then(|| StartError::NoEtcd.to_string()).into_iter().collect()
-    };
-    let is_right = configuration::said(&file.load(), output, no_etcd).tell();
+    let is_right = configuration::said(&file.load(), output, |_| Vec::new()).tell();
     if is_right { ExitCode::SUCCESS } else { ExitCode::from(WRONG) }
-}
-
-/// What there is to say of a configuration that was read.
-fn check(configuration: &Configuration, warnings: &str) -> ExitCode {
-    if configuration.store() == StoreKind::Etcd {
-        return tell(WRONG, format_args!("{warnings}{}", StartError::NoEtcd));
-    }
-    tell(0, format_args!("{warnings}the configuration is right"))
 }
 
 async fn run(configuration: &Configuration) -> ExitCode {
@@ -174,11 +163,17 @@ async fn run(configuration: &Configuration) -> ExitCode {
 fn announce(running: &Running, configuration: &Configuration) {
     let Running { address, metrics_address, .. } = running;
     let reach = reach(address.ip());
-    let state = configuration.data_dir.display();
+    let folder = configuration.data_dir.display();
+    let state = match configuration.store() {
+        StoreKind::Embedded => format!("its state is in {folder}"),
+        StoreKind::Etcd => format!(
+            "its state is in etcd, where it takes part in the election of the leader; its master key is in {folder}"
+        ),
+    };
     tell(
         0,
         format_args!(
-            "the controller serves at {address} ({reach})\nmetrics and health are at http://{metrics_address}/metrics, /healthz and /readyz\nits state is in {state}; Ctrl-C ends it"
+            "the controller serves at {address} ({reach})\nmetrics and health are at http://{metrics_address}/metrics, /healthz and /readyz\n{state}; Ctrl-C ends it"
         ),
     );
 }

@@ -23,9 +23,10 @@ pub(crate) mod unwritten;
 
 pub use accompany::With;
 pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};
-pub use health::watch_health;
+pub(crate) use health::watch_health;
 pub use meter::Meter;
 pub use peer::{Peer, Peers};
+pub(crate) use status::RoleError;
 #[cfg(feature = "fault-injection")]
 pub use unwritten::TakenRoom;
 pub use unwritten::UnwrittenOfAll;
@@ -103,17 +104,22 @@ impl Services {
 #[error("the descriptors of the protocol are damaged")]
 pub struct DescriptorError(#[from] tonic_reflection::server::Error);
 
-/// All services: ours, and gRPC's own for health and reflection. `health` is told how the actors are by
+/// gRPC's own services, for health and reflection, which each controller answers for itself. `health` is told by
 /// [`watch_health`].
-pub fn routes(
-    parts: Parts,
+pub(crate) fn own_routes(
     health: tonic_health::server::HealthService,
 ) -> Result<Routes, DescriptorError> {
-    let services = Services { parts: Arc::new(parts) };
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
+    Ok(Routes::new(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(reflection))
+}
+
+/// Our services, which the leader answers.
+pub(crate) fn routes(parts: Parts) -> Routes {
+    let services = Services { parts: Arc::new(parts) };
     macro_rules! bounded {
         ($server:path) => {
             <$server>::new(services.clone())
@@ -121,11 +127,9 @@ pub fn routes(
                 .max_encoding_message_size(MAX_MESSAGE)
         };
     }
-    Ok(Routes::new(bounded!(v1::jobs_server::JobsServer<Services>))
+    Routes::new(bounded!(v1::jobs_server::JobsServer<Services>))
         .add_service(bounded!(v1::executions_server::ExecutionsServer<Services>))
         .add_service(bounded!(v1::executors_server::ExecutorsServer<Services>))
         .add_service(bounded!(v1::secrets_server::SecretsServer<Services>))
         .add_service(bounded!(v1::system_server::SystemServer<Services>))
-        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
-        .add_service(reflection))
 }

@@ -79,6 +79,25 @@ pub(crate) enum RequestError {
     },
 }
 
+/// Why a controller does not answer what only the leader can.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RoleError {
+    /// It does not know yet, or loads.
+    #[error("this controller is starting: try again in a moment")]
+    Starting,
+    /// Another one leads.
+    #[error("this controller does not lead: {0} does")]
+    Elsewhere(String),
+    /// None leads.
+    #[error("no controller leads at present: one is elected within seconds, try again then")]
+    Nobody,
+    /// It leads, but its lease may have run out.
+    #[error(
+        "this controller leads, but etcd has not confirmed that for seconds: try again in a moment"
+    )]
+    Uncertain,
+}
+
 /// What a status says besides its text.
 #[derive(Debug)]
 struct Meaning {
@@ -88,11 +107,13 @@ struct Meaning {
     faults: Vec<Violation>,
     retry_after: Option<Duration>,
     help: Option<&'static str>,
+    /// Where the leader is reached.
+    leader: Option<String>,
 }
 
 impl Meaning {
     fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, faults: Vec::new(), retry_after: None, help: None }
+        Self { code, reason, faults: Vec::new(), retry_after: None, help: None, leader: None }
     }
 
     /// A request that has to be changed.
@@ -118,7 +139,8 @@ impl Meaning {
 
     fn status(self, text: &impl fmt::Display) -> Status {
         let mut details = ErrorDetails::new();
-        details.set_error_info(self.reason, DOMAIN, HashMap::new());
+        let leader = self.leader.map(|leader| ("leader".to_owned(), leader));
+        details.set_error_info(self.reason, DOMAIN, HashMap::from_iter(leader));
         if !self.faults.is_empty() {
             details.set_bad_request(bounded(self.faults));
         }
@@ -270,6 +292,13 @@ statuses! {
         RequestError::Followers { .. } => {
             Meaning::full("TOO_MANY_FOLLOWERS", LATER, "Each `getlogs --follow` is one of them.")
         }
+    };
+    RoleError => |error| match error {
+        RoleError::Starting => Meaning::unavailable("STARTING"),
+        RoleError::Elsewhere(leader) => {
+            Meaning { leader: Some(leader), ..Meaning::unavailable("NOT_LEADER") }
+        }
+        RoleError::Nobody | RoleError::Uncertain => Meaning::unavailable("NO_LEADER"),
     };
     DoorError => |error| match error {
         DoorError::Name => {

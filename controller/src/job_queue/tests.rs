@@ -18,7 +18,7 @@ use crate::{
     caller::Caller,
     log_store::{Chunk, LogFolder, LogLimits},
     store::{
-        Patience,
+        Lead, Patience,
         embedded::EmbeddedOpener,
         faulty::{Faults, FaultyOpener},
         keys,
@@ -64,7 +64,9 @@ impl World {
         let mut system = ActorSystem::start("test").unwrap();
         let (opener, faults) = FaultyOpener::new(Arc::new(EmbeddedOpener::new(folder)));
         faults.full(full);
-        let store = StoreHandle::start(&mut system, opener, Patience::default()).await.unwrap();
+        let store = StoreHandle::start(&mut system, opener, Lead::sole(), Patience::default())
+            .await
+            .unwrap();
         (system, store, faults)
     }
 

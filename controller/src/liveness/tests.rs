@@ -10,7 +10,7 @@ use crate::{
     registry::RegistryHandle,
     secrets::SecretsHandle,
     store::{
-        Patience,
+        Lead, Patience,
         embedded::EmbeddedOpener,
         faulty::{Fault, Faults, FaultyOpener},
     },
@@ -40,7 +40,7 @@ impl World {
         let mut system = ActorSystem::start("test").unwrap();
         let (opener, faults) = FaultyOpener::new(Arc::new(EmbeddedOpener::new(folder.path())));
         let patience = Patience { doubt: Duration::from_millis(200), ..Patience::default() };
-        let store = StoreHandle::start(&mut system, opener, patience).await.unwrap();
+        let store = StoreHandle::start(&mut system, opener, Lead::sole(), patience).await.unwrap();
         let logs = LogFolder::open(&folder.path().join("logs")).unwrap();
         let logs = LogHandle::start(&mut system, store.clone(), logs, 1, LogLimits::default());
         let registry = RegistryHandle::start(&mut system, store.clone()).unwrap();

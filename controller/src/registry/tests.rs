@@ -4,7 +4,7 @@ use super::{rules::Wish, *};
 use crate::{
     caller::Caller,
     store::{
-        Patience, Range,
+        Lead, Patience, Range,
         embedded::EmbeddedOpener,
         faulty::{Fault, Faults, FaultyOpener},
     },
@@ -36,7 +36,7 @@ impl World {
         let mut system = ActorSystem::start("test").unwrap();
         let (opener, faults) = FaultyOpener::new(Arc::new(EmbeddedOpener::new(folder.path())));
         let patience = Patience { doubt: Duration::from_millis(200), ..Patience::default() };
-        let store = StoreHandle::start(&mut system, opener, patience).await.unwrap();
+        let store = StoreHandle::start(&mut system, opener, Lead::sole(), patience).await.unwrap();
         let registry = RegistryHandle::start_for(&mut system, store.clone(), MOST).unwrap();
         registry.up(SOON).await.unwrap();
         Self { system, registry, store, faults, folder }

@@ -6,7 +6,7 @@ use crate::{
     job_queue::{self, QueueHandle, Retention, SubmitRequest, rules::QueueLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
     registry::{Job, JobDefinition, RegistryHandle, SecretName, rules::definition::MOST_SECRETS},
-    store::{Patience, embedded::EmbeddedOpener},
+    store::{Lead, Patience, embedded::EmbeddedOpener},
     vault::Vault,
 };
 use octavius_service::actor::ActorSystem;
@@ -38,7 +38,9 @@ impl World {
     async fn start_in(folder: TempDir, vault: Vault, sweeping: Sweeping) -> Self {
         let mut system = ActorSystem::start("test").unwrap();
         let opener = Arc::new(EmbeddedOpener::new(folder.path()));
-        let store = StoreHandle::start(&mut system, opener, Patience::default()).await.unwrap();
+        let store = StoreHandle::start(&mut system, opener, Lead::sole(), Patience::default())
+            .await
+            .unwrap();
         let logs = LogFolder::open(&folder.path().join("logs")).unwrap();
         let logs = LogHandle::start(&mut system, store.clone(), logs, 1, LogLimits::default());
         let registry = RegistryHandle::start(&mut system, store.clone()).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::{
     grpc::DescriptorError,
-    store::{self, OpenError, TermError},
+    store::{self, TermError},
     vault::KeyFileError,
 };
 use octavius_service::{
@@ -14,9 +14,9 @@ use std::{io, net::SocketAddr, path::PathBuf};
 /// Why a controller does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// This version has no etcd.
+    /// It was built without etcd.
     #[error(
-        "this version keeps its state in the embedded store only: set `store` to `embedded` (variable OCTAVIUS_CONTROLLER_STORE=embedded)"
+        "this program was built without etcd: set `store` to `embedded` (variable OCTAVIUS_CONTROLLER_STORE=embedded), or take the `controller` that has it"
     )]
     NoEtcd,
     /// Nobody can listen there.
@@ -77,12 +77,7 @@ impl StartError {
             | Self::MetricsAddress(_)
             | Self::MasterKey(_)
             | Self::LogFolder { .. } => true,
-            Self::Store(store::StartError::Open(error)) => match error {
-                OpenError::InUse { .. } | OpenError::Foreign { .. } | OpenError::Newer { .. } => {
-                    true
-                }
-                OpenError::Away { .. } => false,
-            },
+            Self::Store(store::StartError::Open(error)) => !error.is_away(),
             Self::Store(store::StartError::Thread(_))
             | Self::Term(_)
             | Self::KeyCheck(_)

@@ -1,6 +1,6 @@
 //! Ways to break a running controller on purpose. Only test builds have them.
 
-use super::Actors;
+use super::{office::Actors, roles::Roles};
 use crate::grpc::{MOST_FOLLOWERS, TakenRoom, UnwrittenOfAll};
 use octavius_service::actor::Unanswered;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Breaks its actors.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    actors: Actors,
+    roles: Roles,
     followers: Arc<Semaphore>,
     unwritten: Arc<UnwrittenOfAll>,
 }
@@ -20,12 +20,12 @@ impl Faults {
         ["Store", "LogStore", "Registry", "Secrets", "JobQueue", "LivenessWatcher"];
 
     pub(super) fn new(
-        actors: &Actors,
+        roles: &Roles,
         followers: &Arc<Semaphore>,
         unwritten: &Arc<UnwrittenOfAll>,
     ) -> Self {
-        let (actors, followers, unwritten) = (actors.clone(), followers.clone(), unwritten.clone());
-        Self { actors, followers, unwritten }
+        let (roles, followers, unwritten) = (roles.clone(), followers.clone(), unwritten.clone());
+        Self { roles, followers, unwritten }
     }
 
     /// Takes all but so many bytes of the room for answers that are not written, until it is dropped.
@@ -39,9 +39,11 @@ impl Faults {
         self.followers.clone().try_acquire_many_owned(all).ok()
     }
 
-    /// Makes an actor panic. The answer is that it was restarted; none if there is no actor of that name.
+    /// Makes an actor panic. The answer is that it was restarted; none if there is no actor of that name, or another
+    /// controller leads.
     pub async fn panic(&self, actor: &str) -> Option<Result<(), Unanswered>> {
-        let Actors { store, logs, registry, secrets, queue, liveness } = &self.actors;
+        let office = self.roles.office()?;
+        let Actors { store, logs, registry, secrets, queue, liveness } = &office.actors;
         Some(match actor {
             "Store" => store.handle().inject_panic().await,
             "LogStore" => logs.inject_panic().await,

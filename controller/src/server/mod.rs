@@ -7,7 +7,10 @@ pub(crate) mod connections;
 mod error;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod office;
+pub(crate) mod roles;
 mod stop;
+mod terms;
 mod vault;
 
 pub use error::StartError;
@@ -15,35 +18,24 @@ pub use error::StartError;
 pub use faults::Faults;
 
 use crate::{
-    configuration::{Configuration, StoreKind},
-    grpc::{self, BoundLayer, Meter, Peers, UnwrittenOfAll, With, door},
-    job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
-    liveness::{self, LivenessHandle, LivenessLimits},
-    log_store::{LogFolder, LogHandle, LogLimits},
+    configuration::Configuration,
+    grpc::{self, BoundLayer, Meter, Peers, UnwrittenOfAll, With},
     metrics::METRICS,
-    registry::RegistryHandle,
-    secrets::SecretsHandle,
-    store::{Leadership, Opener, Patience, StoreHandle, begin_term, embedded::EmbeddedOpener},
+    store::Leadership,
 };
 use connections::Connection;
 use futures::Stream;
 use octavius_service::{
-    actor::ActorSystem,
     raise_open_files,
     telemetry::{
         health::{Health, HealthServer},
         metrics,
     },
 };
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use office::Plan;
+use roles::Roles;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use terms::{Begin, InOffice};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::Semaphore,
@@ -54,8 +46,6 @@ use tonic::transport::Server;
 
 /// The most executors that a controller knows.
 pub(crate) const MOST_EXECUTORS: usize = 10_000;
-/// For how long the actors may take to load what is in the store.
-const START_WITHIN: Duration = Duration::from_secs(60);
 /// How many connections may wait until they are taken.
 const BACKLOG: u32 = 1_024;
 /// Small messages in one frame each use up a budget that is half of this window; ours come in floods.
@@ -79,10 +69,9 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where metrics and health are answered; the real port if 0 was asked for.
     pub metrics_address: SocketAddr,
-    /// The installation's id, and which term of it this is.
-    pub leadership: Leadership,
-    actors: Actors,
-    system: ActorSystem,
+    roles: Roles,
+    /// Ends with `ending`, and gives back what is to be ended in order.
+    terms: JoinHandle<Option<InOffice>>,
     /// None: it has ended by itself.
     serving: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
     health: HealthServer,
@@ -98,24 +87,10 @@ pub struct Running {
     _undo: (DropGuard, DropGuard),
 }
 
-/// The ways in to the actors.
-#[derive(Clone, Debug)]
-struct Actors {
-    store: StoreHandle,
-    logs: LogHandle,
-    registry: RegistryHandle,
-    secrets: SecretsHandle,
-    queue: QueueHandle,
-    liveness: LivenessHandle,
-}
-
 impl Controller {
-    /// Opens the store, begins a term, starts the actors, and serves. When this returns, calls are answered. Call it on
-    /// a multi-threaded tokio runtime.
+    /// Serves. When this returns, calls are answered: on an embedded store it leads, on an etcd it takes part in the
+    /// election. Call it on a multi-threaded tokio runtime.
     pub async fn start(configuration: &Configuration) -> Result<Running, StartError> {
-        if configuration.store() == StoreKind::Etcd {
-            return Err(StartError::NoEtcd);
-        }
         raise_open_files();
         let socket = bind(configuration.address())?;
         let address = socket.local_addr().map_err(StartError::Thread)?;
@@ -125,65 +100,40 @@ impl Controller {
         // Before the first actor starts: it counts from its first moment.
         let metrics = metrics::install(ended.clone())?;
         metrics::describe(&[metrics::METRICS, METRICS]);
-        let mut system = ActorSystem::start("octavius-controller").map_err(StartError::Thread)?;
-        let (leadership, actors) = match Actors::start(&mut system, configuration).await {
-            Ok(started) => started,
-            Err(error) => {
-                system.stop().await; // so that the store is closed when its user hears of it
-                return Err(error);
-            }
-        };
         let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
+        let plan = Plan {
+            configuration: configuration.clone(),
+            followers: followers.clone(),
+            ending: ending.clone(),
+        };
+        let begin = Begin::new(plan, address).await?;
         let unwritten = Arc::<UnwrittenOfAll>::default();
-        let serves = Arc::new(AtomicBool::new(false));
-        let (is_serving, is_ending) = (serves.clone(), ending.clone());
-        let store = actors.store.clone();
-        let health = Health::new(metrics, system.actors()).ready(move || {
-            if let Some(why) = store.full() {
-                return Err(why.to_string());
-            }
-            match (is_serving.load(Relaxed), is_ending.is_cancelled()) {
-                (_, true) => Err("the controller is ending".to_owned()),
-                (false, _) => Err("the controller is starting".to_owned()),
-                (true, false) => Ok(()),
-            }
-        });
-        let started = async {
-            let health = health.serve(configuration.metrics_address, ended.clone()).await?;
-            actors.up().await?;
-            let parts = grpc::Parts {
-                registry: actors.registry.clone(),
-                secrets: actors.secrets.clone(),
-                queue: actors.queue.clone(),
-                liveness: actors.liveness.clone(),
-                logs: actors.logs.clone(),
-                leadership: leadership.clone(),
-                ping_deadline: configuration.executor_ping_deadline,
-                ending: ending.clone(),
-                door: door::Door::new(door::Policy::Open),
-                followers: followers.clone(),
-            };
+        let roles = Roles::new(ending.clone());
+        let (of_actors, of_ready, of_leader) = (roles.clone(), roles.clone(), roles.clone());
+        let health = Health::of(metrics, move || of_actors.actors())
+            .ready(move || of_ready.ready())
+            .page("/leaderz", move || of_leader.leads());
+        let health = match health.serve(configuration.metrics_address, ended.clone()).await {
+            Ok(health) => health,
+            Err(error) => return Err(begin.give_up(error.into()).await),
+        };
+        let begun = begin.ready(&roles).await?;
+        let listening = || {
             let connections = connections::incoming(listen(socket, address)?, unwritten.clone());
-            let serving = serve(connections, parts, &system, ending.clone())?;
-            Ok::<_, StartError>((health, serving))
+            serve(connections, &roles, ending.clone())
         };
-        let (health, serving) = match started.await {
-            Ok(started) => started,
-            Err(error) => {
-                system.stop().await;
-                return Err(error);
-            }
+        let serving = match listening() {
+            Ok(serving) => serving,
+            Err(error) => return Err(begun.give_up(error).await),
         };
-        serves.store(true, Relaxed);
+        let terms = tokio::spawn(begun.go_on(roles.clone(), ending.clone()));
         let metrics_address = health.address();
-        tracing::info!(%address, %metrics_address, installation = leadership.installation,
-            revision = leadership.revision, "the controller serves");
+        tracing::info!(%address, %metrics_address, "the controller serves");
         Ok(Running {
             address,
             metrics_address,
-            leadership,
-            actors,
-            system,
+            roles,
+            terms,
             serving: Some(serving),
             health,
             followers,
@@ -197,6 +147,11 @@ impl Controller {
 }
 
 impl Running {
+    /// The installation's id, and which term of it this is; none where another controller leads.
+    pub fn leadership(&self) -> Option<Leadership> {
+        self.roles.office().map(|office| office.leadership.clone())
+    }
+
     /// How many read logs at present.
     pub fn followers(&self) -> usize {
         grpc::MOST_FOLLOWERS.saturating_sub(self.followers.available_permits())
@@ -205,72 +160,7 @@ impl Running {
     /// Ways to break it on purpose.
     #[cfg(feature = "fault-injection")]
     pub fn faults(&self) -> Faults {
-        Faults::new(&self.actors, &self.followers, &self.unwritten)
-    }
-}
-
-impl Actors {
-    /// Starts them, the one below first. A store that is in use or damaged is an error here.
-    async fn start(
-        system: &mut ActorSystem,
-        configuration: &Configuration,
-    ) -> Result<(Leadership, Self), StartError> {
-        let opener: Arc<dyn Opener> = Arc::new(EmbeddedOpener::new(&configuration.data_dir));
-        #[cfg(feature = "fault-injection")]
-        let opener = crate::store::faulty::outside::from_environment(opener);
-        let store = StoreHandle::start(system, opener, Patience::default()).await?;
-        store.handle().up(START_WITHIN).await?;
-        let writer = store.enlist("Controller").await?;
-        let vault = vault::open(&store, &writer, &configuration.data_dir).await?;
-        let leadership = begin_term(&store, &writer).await?;
-        let folder = configuration.data_dir.join("logs");
-        let folder = LogFolder::open(&folder)
-            .map_err(|source| StartError::LogFolder { path: folder, source })?;
-        let logs = LogHandle::start(
-            system,
-            store.clone(),
-            folder,
-            leadership.revision,
-            LogLimits {
-                kept: configuration.log_limit.0,
-                keep_for: configuration.keep_logs_for,
-                ..LogLimits::default()
-            },
-        );
-        let logs = logs.map_err(StartError::Thread)?;
-        let registry = RegistryHandle::start(system, store.clone()).map_err(StartError::Thread)?;
-        let secrets = SecretsHandle::start(system, store.clone(), vault);
-        let secrets = secrets.map_err(StartError::Thread)?;
-        let parts = job_queue::Parts {
-            store: store.clone(),
-            registry: registry.clone(),
-            secrets: secrets.clone(),
-            logs: logs.clone(),
-            limits: QueueLimits::default(),
-            retention: Retention::of(configuration.keep_executions_for),
-        };
-        let queue = QueueHandle::start(system, parts).map_err(StartError::Thread)?;
-        let limits = LivenessLimits {
-            executors: MOST_EXECUTORS,
-            ping_deadline: configuration.executor_ping_deadline,
-            lost_after: configuration.executor_lost_after,
-        };
-        let installation = leadership.installation.clone();
-        let parts =
-            liveness::Parts { store: store.clone(), queue: queue.clone(), installation, limits };
-        let liveness = LivenessHandle::start(system, parts).map_err(StartError::Thread)?;
-        Ok((leadership, Self { store, logs, registry, secrets, queue, liveness }))
-    }
-
-    /// Waits until all have loaded what is theirs.
-    async fn up(&self) -> Result<(), StartError> {
-        self.store.handle().up(START_WITHIN).await?;
-        self.logs.up(START_WITHIN).await?;
-        self.registry.up(START_WITHIN).await?;
-        self.secrets.up(START_WITHIN).await?;
-        self.queue.actor().up(START_WITHIN).await?;
-        self.liveness.up(START_WITHIN).await?;
-        Ok(())
+        Faults::new(&self.roles, &self.followers, &self.unwritten)
     }
 }
 
@@ -294,14 +184,13 @@ fn listen(socket: TcpSocket, address: SocketAddr) -> Result<TcpListener, StartEr
 /// Serves gRPC until `ending`, and then until the calls in flight are answered.
 fn serve(
     connections: impl Stream<Item = io::Result<Connection>> + Send + 'static,
-    parts: grpc::Parts,
-    system: &ActorSystem,
+    roles: &Roles,
     ending: CancellationToken,
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
     let reporter = tonic_health::server::HealthReporter::new();
     let health = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
-    let routes = grpc::routes(parts, health)?;
-    tokio::spawn(grpc::watch_health(reporter, system.actors().to_vec(), ending.clone()));
+    let own = grpc::own_routes(health)?;
+    tokio::spawn(grpc::watch_health(reporter, roles.clone(), ending.clone()));
     let server = Server::builder()
         .layer(With(Peers))
         .layer(With(Meter))
@@ -312,7 +201,7 @@ fn serve(
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .http2_max_header_list_size(MOST_HEADER_BYTES)
-        .add_routes(routes)
+        .add_routes(roles::switched(roles, own))
         .serve_with_incoming_shutdown(connections, ending.cancelled_owned());
     Ok(tokio::spawn(server))
 }

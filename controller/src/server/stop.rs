@@ -2,19 +2,13 @@
 
 use super::Running;
 use std::time::Duration;
-use tokio::{
-    join,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// For how long calls in flight may take once nothing waits any more. All steps together take less than ten seconds:
-/// many who start and end services wait no longer before they kill.
+/// For how long calls in flight may take once nothing waits any more. All steps together take less than ten seconds
+/// (those of [`super::terms::InOffice::end`] are the others): many who start and end services wait no longer before they
+/// kill.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// For how long logs may take to become durable. What is left, executors still have.
-const FLUSH_WITHIN: Duration = Duration::from_secs(3);
-/// For how long actors may take with what they are at.
-const ACTORS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a controller stopped serving without being asked.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +40,7 @@ impl Running {
     /// Ends it: takes no more calls and ends those that wait, answers those in flight, makes the logs durable, ends the
     /// actors. Each step has its deadline.
     pub async fn stop(self) {
-        let Self { actors, system, serving, health, ending, ended, .. } = self;
+        let Self { terms, serving, health, ending, ended, .. } = self;
         let began = Instant::now();
         tracing::info!("the controller takes no more calls, and ends those that wait");
         ending.cancel();
@@ -59,19 +53,12 @@ impl Running {
                 }
             }
         }
-        match actors.logs.flush_all(FLUSH_WITHIN).await {
-            Ok(()) => tracing::info!("all logs are durable"),
-            Err(error) => {
-                tracing::warn!(%error, "logs are not all durable: executors still have the rest");
-            }
+        // Whoever holds the office has heard of it, too.
+        if let Ok(Some(office)) = terms.await {
+            office.end().await;
         }
-        drop(actors);
         ended.cancel();
-        let (stopped, ()) = join!(timeout(ACTORS_WITHIN, system.stop()), health.ended());
-        match stopped {
-            Ok(()) => tracing::info!("the actors have ended"),
-            Err(_) => tracing::warn!("actors were left: not ended within {ACTORS_WITHIN:?}"),
-        }
+        health.ended().await;
         tracing::info!(after = ?began.elapsed(), "the controller has ended");
     }
 }

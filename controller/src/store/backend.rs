@@ -210,6 +210,14 @@ pub enum OpenError {
         /// Its version.
         found: u64,
     },
+    /// It does not let us in.
+    #[error("the store in `{place}` refuses this controller: {why}")]
+    Denied {
+        /// The address.
+        place: String,
+        /// What it says, and what to look at.
+        why: String,
+    },
     /// It could not be reached, read or made.
     #[error("the store in `{place}` could not be opened: {why}")]
     Away {
@@ -218,6 +226,13 @@ pub enum OpenError {
         /// What happened.
         why: String,
     },
+}
+
+impl OpenError {
+    /// Whether it may be there later, without anybody's doing.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Away { .. })
+    }
 }
 
 /// Checks what `v1/schema` holds in the store at `place`.

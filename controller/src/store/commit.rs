@@ -13,6 +13,8 @@ use actix::{
 use std::sync::Arc;
 use tokio::{sync::oneshot, time::Instant};
 
+const DEPOSED: &str = "this controller no longer leads: another one writes";
+
 /// Commits one decision of one writer.
 #[derive(Debug, Message)]
 #[rtype(result = "Commit")]
@@ -54,7 +56,8 @@ impl Store {
         let mut writes = batch.into_writes();
         metrics::histogram!("octavius_store_batch_writes").record(writes.len() as f64);
         writes.push(Write::Put(keys::SEQUENCE.to_owned(), after.clone()));
-        match Transaction::new(vec![self.sequence.guard()], writes) {
+        let compares = self.lead.guard().cloned().into_iter().chain([self.sequence.guard()]);
+        match Transaction::new(compares.collect(), writes) {
             Ok(transaction) => self.fly(transaction, after, context),
             // The limits of a batch lie inside those of a transaction.
             Err(limit) => {
@@ -70,7 +73,9 @@ impl Store {
         let connection = Connection::new(opener, backend, self.patience, self.flying.clone());
         let before = self.sequence.text.clone();
         let began = Instant::now();
-        let flight = Flight { connection, transaction, before, after }.fly().into_actor(self);
+        let lead = self.lead.clone();
+        let flight = Flight { connection, transaction, before, after, lead };
+        let flight = flight.fly().into_actor(self);
         context.spawn(flight.map(move |(landing, backend), store, context| {
             metrics::histogram!("octavius_store_commit_seconds").record(began.elapsed());
             store.landed(landing, backend, context);
@@ -102,7 +107,13 @@ impl Store {
             }
             Landing::Deposed => {
                 tracing::error!("another controller writes to this store: this one stops writing");
-                Commit::Refused("this controller no longer leads: another one writes".to_owned())
+                self.lead.depose();
+                Commit::Refused(DEPOSED.to_owned())
+            }
+            Landing::Overtaken => {
+                tracing::error!("another controller writes to this store: this one stops writing");
+                self.lead.depose();
+                Commit::Unknown(DEPOSED.to_owned())
             }
             Landing::Unknown(why) => {
                 tracing::error!(%why, "nobody knows what became of a batch: the store begins again");
@@ -170,7 +181,7 @@ fn count(landing: &Landing) {
         Landing::Done => "done",
         Landing::Refused(_) | Landing::Deposed => "refused",
         Landing::Full(_) => "full",
-        Landing::Unknown(_) => "unknown",
+        Landing::Unknown(_) | Landing::Overtaken => "unknown",
     };
     metrics::counter!("octavius_store_commits_total", "outcome" => outcome).increment(1);
 }

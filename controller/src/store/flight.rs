@@ -6,7 +6,9 @@
 use super::{
     Range,
     backend::{Backend, CommitError, Opener, Outcome, Transaction},
-    keys, rules,
+    keys,
+    lead::Lead,
+    rules,
     rules::Seen,
 };
 use bytes::Bytes;
@@ -35,6 +37,16 @@ pub struct Patience {
     pub longest_pause: Duration,
 }
 
+impl Patience {
+    /// For a store beyond a network, whose members may need a while to agree: what is on its way waits for that, instead of
+    /// everybody beginning again.
+    pub fn far() -> Self {
+        let call = Duration::from_secs(3);
+        let doubt = Duration::from_secs(60);
+        Self { call, open: Duration::from_secs(30), doubt, ..Self::default() }
+    }
+}
+
 impl Default for Patience {
     fn default() -> Self {
         Self {
@@ -60,6 +72,8 @@ pub(super) enum Landing {
     Unknown(String),
     /// It is not, because another controller writes.
     Deposed,
+    /// Another controller writes, and nobody knows whether it was there before.
+    Overtaken,
 }
 
 /// The backend that a batch flies with, for who reads what has landed; none once it failed. Weak: who opens anew needs the
@@ -137,6 +151,8 @@ pub(super) struct Flight {
     pub(super) before: Option<Bytes>,
     /// What it holds after.
     pub(super) after: Bytes,
+    /// What it is written under.
+    pub(super) lead: Lead,
 }
 
 impl Flight {
@@ -154,7 +170,7 @@ impl Flight {
             Landing::Done | Landing::Refused(_) | Landing::Full(_) => {
                 self.connection.backend().await.ok()
             }
-            Landing::Unknown(_) | Landing::Deposed => None,
+            Landing::Unknown(_) | Landing::Deposed | Landing::Overtaken => None,
         };
         (landing, backend)
     }
@@ -193,17 +209,35 @@ impl Flight {
         match rules::seen(found.as_deref(), self.before.as_deref(), &self.after) {
             Seen::Landed => return Ok(Landing::Done),
             Seen::Foreign => return Ok(Landing::Deposed),
+            Seen::Passed => return Ok(Landing::Overtaken),
             Seen::NotYet => {}
         }
         match self.connection.commit(&self.transaction).await {
             Ok(Outcome::Done) => Ok(Landing::Done),
-            Ok(Outcome::CompareFailed) => Err("its number was taken meanwhile".to_owned()),
+            Ok(Outcome::CompareFailed) => self.compare_failed().await,
             // Who has it to himself saw that the time before came to nothing, and nothing comes of this one.
             Err(CommitError::Full(why)) if self.connection.opener.is_exclusive() => {
                 Ok(Landing::Full(why))
             }
             // Refused this time; the time before is still in doubt.
             Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Tells a lead that is gone, under which nothing of this batch will ever land, from a number that is taken.
+    async fn compare_failed(&mut self) -> Result<Landing, String> {
+        let taken = Err("its number was taken meanwhile".to_owned());
+        let Some(guard) = self.lead.guard() else { return taken };
+        let led = self.connection.get(guard.key()).await?;
+        if guard.holds(led.as_deref()) {
+            return taken;
+        }
+        // Who led then may have let it in before it was over.
+        let found = self.connection.get(keys::SEQUENCE).await?;
+        match rules::seen(found.as_deref(), self.before.as_deref(), &self.after) {
+            Seen::Landed => Ok(Landing::Done),
+            Seen::NotYet | Seen::Foreign => Ok(Landing::Deposed),
+            Seen::Passed => Ok(Landing::Overtaken),
         }
     }
 }

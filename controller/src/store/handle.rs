@@ -1,7 +1,7 @@
 //! What others hold of the store.
 
 use super::{
-    Entry, OpenError, Opener, Page, Patience, Range, Store, Write,
+    Entry, Lead, OpenError, Opener, Page, Patience, Range, Store, Write,
     commit::Decide,
     enlist::Enlist,
     read::{Read, ReadLanded},
@@ -71,10 +71,11 @@ pub struct StoreHandle {
 
 impl StoreHandle {
     /// Opens the store and keeps its actor alive. A store that cannot be opened now is an error here; one that is lost
-    /// later is opened again and again by the supervisor.
+    /// later is opened again and again by the supervisor. Writes only under `lead`.
     pub async fn start(
         system: &mut ActorSystem,
         opener: Arc<dyn Opener>,
+        lead: Lead,
         patience: Patience,
     ) -> Result<Self, StartError> {
         let mut first = Some(opener.open().await?);
@@ -83,7 +84,8 @@ impl StoreHandle {
         let gate = space.gate();
         let build = move || {
             let incarnations = incarnations.clone();
-            Store::build(opener.clone(), first.take(), patience, incarnations, space.clone())
+            let (first, lead) = (first.take(), lead.clone());
+            Store::build(opener.clone(), first, patience, lead, incarnations, space.clone())
         };
         let usual = RestartPolicy::default();
         let build_within = usual.build_within + patience.open;

@@ -10,8 +10,11 @@ pub const SCHEMA: &str = "v1/schema";
 /// The store's own id, a UUID: what lies beside it counts only if it names the same. Written by the backend.
 pub const STORE_ID: &str = "v1/store-id";
 /// The last committed batch: `<number> <life>`, its number in decimal and which life of which store's actor sent it,
-/// so that two controllers never take each other's batch for their own. Written by the store's actor.
+/// so that two controllers never take each other's batch for their own; where they are elected, then ` <leader's life>`.
+/// Written by the store's actor.
 pub const SEQUENCE: &str = "v1/seq";
+/// Who leads, where several controllers share a store: [`super::etcd::LeaderRecord`] in JSON, on the leader's lease.
+pub const LEADER: &str = "v1/leader";
 /// The installation's id: a UUID.
 pub const INSTALLATION: &str = "v1/installation";
 /// The term: `<generation> <revision>`, both decimal.

@@ -14,11 +14,14 @@ mod commit;
 mod data;
 pub mod embedded;
 mod enlist;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod faulty;
 mod flight;
 mod handle;
 pub mod keys;
+mod lead;
 mod read;
 pub(crate) mod rules;
 mod space;
@@ -34,6 +37,7 @@ pub use backend::{
 pub use data::{Entry, Page, Range, Write};
 pub use flight::Patience;
 pub use handle::{Commit, ReadError, StartError, StoreHandle, Writer};
+pub use lead::Lead;
 pub use rules::{MOST_BYTES, MOST_WRITES};
 pub use term::{Leadership, TermError, begin_term, installation};
 
@@ -61,6 +65,8 @@ pub struct Store {
     /// Away while a batch flies or the connection is made anew: nothing else begins meanwhile.
     backend: Option<Arc<dyn Backend>>,
     flying: Flying,
+    /// Under which all is written.
+    lead: Lead,
     sequence: Sequence,
     queue: Queue<oneshot::Sender<Commit>>,
     /// Who waits until all decisions up to a ticket are settled.
@@ -90,19 +96,21 @@ impl Store {
         opener: Arc<dyn Opener>,
         backend: Option<Arc<dyn Backend>>,
         patience: Patience,
+        lead: Lead,
         incarnations: Arc<AtomicU64>,
         space: Space,
     ) -> anyhow::Result<Self> {
         let flying = Flying::new(None);
         let mut connection = Connection::new(opener.clone(), backend, patience, flying.clone());
         let found = connection.get(keys::SEQUENCE).await.map_err(anyhow::Error::msg)?;
-        let sequence = Sequence::found(found)?;
+        let sequence = Sequence::found(found, lead.holder())?;
         let backend = connection.backend().await.map_err(anyhow::Error::msg)?;
         Ok(Self {
             opener,
             patience,
             flying,
             backend: Some(backend),
+            lead,
             sequence,
             queue: Queue::new(),
             waiters: BTreeMap::new(),
@@ -137,12 +145,13 @@ struct Sequence {
     number: u64,
     /// What `v1/seq` holds, byte for byte.
     text: Option<Bytes>,
-    /// Which life of which store's actor this is: two controllers never take each other's batch for their own.
-    life: u64,
+    /// Which life of which store's actor this is, and under whose lead: two controllers never take each other's batch for
+    /// their own.
+    life: String,
 }
 
 impl Sequence {
-    fn found(text: Option<Bytes>) -> anyhow::Result<Self> {
+    fn found(text: Option<Bytes>, holder: Option<&str>) -> anyhow::Result<Self> {
         let number = match &text {
             None => 0,
             Some(text) => std::str::from_utf8(text)
@@ -153,12 +162,14 @@ impl Sequence {
                     format!("`{key}` holds {text:?}, not the number of a batch: put back a backup")
                 })?,
         };
-        Ok(Self { number, text, life: rand::random() })
+        let life = format!("{:016x}", rand::random::<u64>());
+        let life = holder.map_or_else(|| life.clone(), |holder| format!("{life} {holder}"));
+        Ok(Self { number, text, life })
     }
 
     /// What `v1/seq` holds after the next batch.
     fn next(&self) -> Bytes {
-        Bytes::from(format!("{} {:016x}", self.number + 1, self.life))
+        Bytes::from(format!("{} {}", self.number + 1, self.life))
     }
 
     /// The next batch has landed.

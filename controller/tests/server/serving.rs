@@ -46,7 +46,7 @@ async fn it_describes_itself() {
 
     let mut system = v1::system_client::SystemClient::new(world.channel().await);
     let version = system.get_version(v1::GetVersionRequest {}).await.unwrap().into_inner();
-    assert_eq!(version.installation, world.running.leadership.installation);
+    assert_eq!(version.installation, world.running.leadership().unwrap().installation);
     assert_eq!((version.version.as_str(), version.protocol_level), (env!("CARGO_PKG_VERSION"), 1));
     world.stop().await;
 }

@@ -3,7 +3,7 @@
 use octavius_controller::{
     configuration::Configuration,
     server::{Controller, Running},
-    store::{Patience, StoreHandle, embedded::EmbeddedOpener},
+    store::{Lead, Patience, StoreHandle, embedded::EmbeddedOpener},
 };
 use octavius_protocol::v1::{
     self, executions_client::ExecutionsClient, executors_client::ExecutorsClient,
@@ -56,7 +56,9 @@ impl World {
         running.stop().await;
         let mut system = ActorSystem::start("test").unwrap();
         let opener = Arc::new(EmbeddedOpener::new(&configuration.data_dir));
-        let store = StoreHandle::start(&mut system, opener, Patience::default()).await.unwrap();
+        let store = StoreHandle::start(&mut system, opener, Lead::sole(), Patience::default())
+            .await
+            .unwrap();
         store.handle().up(SOON).await.unwrap();
         meanwhile(store).await;
         system.stop().await;

@@ -3,7 +3,7 @@
 use crate::{
     log_store::{Appended, Chunk, LogError, LogFolder, LogHandle, LogLimits, LogReader, Piece},
     store::{
-        Patience, StoreHandle,
+        Lead, Patience, StoreHandle,
         embedded::EmbeddedOpener,
         faulty::{Faults, FaultyOpener},
         keys,
@@ -51,7 +51,9 @@ impl World {
         let mut system = ActorSystem::start("logs-test").unwrap();
         let (opener, faults) =
             FaultyOpener::new(Arc::new(EmbeddedOpener::new(place.path().join("store"))));
-        let store = StoreHandle::start(&mut system, opener, Patience::default()).await.unwrap();
+        let store = StoreHandle::start(&mut system, opener, Lead::sole(), Patience::default())
+            .await
+            .unwrap();
         let folder = LogFolder::open(&place.path().join("logs")).unwrap();
         let logs =
             LogHandle::start(&mut system, store.clone(), folder.clone(), term, limits).unwrap();

@@ -155,7 +155,7 @@ impl<R> Queue<R> {
         for write in decision {
             match write.key() {
                 "" => return Err(Refusal::EmptyKey),
-                key @ (keys::SEQUENCE | keys::SCHEMA | keys::STORE_ID) => {
+                key @ (keys::SEQUENCE | keys::SCHEMA | keys::STORE_ID | keys::LEADER) => {
                     return Err(Refusal::Reserved(key.to_owned()));
                 }
                 _ => writes.add(write),
@@ -257,8 +257,10 @@ pub(super) enum Seen {
     Landed,
     /// It is not, and may be sent again.
     NotYet,
-    /// Another controller has written since.
+    /// It is not, and never will be: another controller has its number.
     Foreign,
+    /// Other controllers have written since, perhaps behind it.
+    Passed,
 }
 
 /// Judges by what `v1/seq` holds, held before the batch, and holds after it.
@@ -267,9 +269,17 @@ pub(super) fn seen(found: Option<&[u8]>, before: Option<&[u8]>, after: &[u8]) ->
         Seen::Landed
     } else if found == before {
         Seen::NotYet
+    } else if number(found) > number(Some(after)) {
+        Seen::Passed
     } else {
         Seen::Foreign
     }
+}
+
+/// The number of the batch that `v1/seq` names; 0 before the first.
+fn number(found: Option<&[u8]>) -> u64 {
+    let text = found.and_then(|found| std::str::from_utf8(found).ok());
+    text.and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -211,4 +211,6 @@ fn a_batch_in_doubt_is_judged_by_the_whole_of_what_the_key_holds() {
     assert_eq!(seen(Some(b"2 theirs"), before, b"2 mine"), Seen::Foreign);
     assert_eq!(seen(None, before, b"2 mine"), Seen::Foreign);
     assert_eq!(seen(None, None, b"1 mine"), Seen::NotYet);
+    assert_eq!(seen(Some(b"3 theirs"), before, b"2 mine"), Seen::Passed, "ours may be the second");
+    assert_eq!(seen(Some(b"10 theirs"), before, b"2 mine"), Seen::Passed, "numbers are no texts");
 }

@@ -12,7 +12,7 @@ async fn what_is_done_is_there_when_the_store_is_opened_again() {
     world.system.stop().await;
     let mut system = ActorSystem::start("again").unwrap();
     let opener = Arc::new(EmbeddedOpener::new(world.folder.path()));
-    let store = StoreHandle::start(&mut system, opener, PATIENCE).await.unwrap();
+    let store = StoreHandle::start(&mut system, opener, Lead::sole(), PATIENCE).await.unwrap();
     store.handle().up(SOON).await.unwrap();
     let all = store.all(Range::prefix("t/", 1)).await.unwrap();
     let all: Vec<_> = all.into_iter().map(|entry| (entry.key, entry.value)).collect();
@@ -202,7 +202,7 @@ async fn a_store_that_cannot_be_opened_is_an_error_of_the_start() {
     let world = World::start().await;
     let mut system = ActorSystem::start("second").unwrap();
     let opener = Arc::new(EmbeddedOpener::new(world.folder.path()));
-    let refused = StoreHandle::start(&mut system, opener, PATIENCE).await.map(|_| ());
+    let refused = StoreHandle::start(&mut system, opener, Lead::sole(), PATIENCE).await.map(|_| ());
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("in use by another controller"), "{text}");
     system.stop().await;

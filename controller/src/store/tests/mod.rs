@@ -7,7 +7,7 @@ mod panics;
 mod space;
 
 use super::{
-    Commit, Patience, StoreHandle, Write, Writer,
+    Commit, Lead, Patience, StoreHandle, Write, Writer,
     embedded::EmbeddedOpener,
     faulty::{Faults, FaultyOpener},
 };
@@ -44,7 +44,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let mut system = ActorSystem::start("test").unwrap();
         let (opener, faults) = FaultyOpener::new(Arc::new(EmbeddedOpener::new(folder.path())));
-        let store = StoreHandle::start(&mut system, opener, patience).await.unwrap();
+        let store = StoreHandle::start(&mut system, opener, Lead::sole(), patience).await.unwrap();
         store.handle().up(SOON).await.unwrap();
         Self { system, store, faults, folder }
     }

@@ -1,4 +1,4 @@
-//! The second port of a server: `/metrics`, `/healthz`, `/readyz`.
+//! The second port of a server: `/metrics`, `/healthz`, `/readyz`, and pages of the server's own.
 //!
 //! `/healthz` is 200 while the process serves. `/readyz` is 200 only while every actor is up and the server itself says
 //! so; otherwise 503, with who is not ready and why. Gauges are set when somebody looks. A process may have several
@@ -28,30 +28,42 @@ const COLLECT_WITHIN: Duration = Duration::from_secs(2);
 const END_WITHIN: Duration = Duration::from_secs(2);
 
 type Ready = dyn Fn() -> Result<(), String> + Send + Sync;
+type Actors = dyn Fn() -> Vec<Arc<Vitals>> + Send + Sync;
 type Collect = dyn Fn() -> BoxFuture<'static, ()> + Send + Sync;
 
 /// What is asked when somebody looks at a server.
 #[derive(Clone)]
 pub struct Health {
     metrics: Metrics,
-    actors: Vec<Arc<Vitals>>,
+    actors: Arc<Actors>,
     ready: Arc<Ready>,
+    pages: Vec<(&'static str, Arc<Ready>)>,
     collect: Arc<Collect>,
 }
 
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Health").field("actors", &self.actors).finish_non_exhaustive()
+        f.debug_struct("Health").finish_non_exhaustive()
     }
 }
 
 impl Health {
     /// Looks at these actors alone.
     pub fn new(metrics: Metrics, actors: &[Arc<Vitals>]) -> Self {
+        let actors = actors.to_vec();
+        Self::of(metrics, move || actors.clone())
+    }
+
+    /// The same where the actors are others from time to time.
+    pub fn of(
+        metrics: Metrics,
+        actors: impl Fn() -> Vec<Arc<Vitals>> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             metrics,
-            actors: actors.to_vec(),
+            actors: Arc::new(actors),
             ready: Arc::new(|| Ok(())),
+            pages: Vec::new(),
             collect: Arc::new(|| Box::pin(async {})),
         }
     }
@@ -60,6 +72,17 @@ impl Health {
     #[must_use]
     pub fn ready(mut self, ready: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         self.ready = Arc::new(ready);
+        self
+    }
+
+    /// One more page: 200 while this holds, else 503 with what is missing. It must answer at once.
+    #[must_use]
+    pub fn page(
+        mut self,
+        path: &'static str,
+        holds: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.pages.push((path, Arc::new(holds)));
         self
     }
 
@@ -85,11 +108,14 @@ impl Health {
         };
         let (address, listener) =
             listen.await.map_err(|source| AddressError { address, source })?;
-        let router = Router::new()
+        let mut router = Router::new()
             .route("/metrics", get(scrape))
             .route("/healthz", get(async || "ok\n"))
-            .route("/readyz", get(readiness))
-            .with_state(self);
+            .route("/readyz", get(readiness));
+        for (path, holds) in self.pages.clone() {
+            router = router.route(path, get(async move || answer(holds().err())));
+        }
+        let router = router.with_state(self);
         let ended = cancel.clone().cancelled_owned();
         let serving = axum::serve(Places::new(listener), router).with_graceful_shutdown(ended);
         let task = tokio::spawn(async move {
@@ -149,7 +175,7 @@ fn remedy(error: &io::Error) -> &'static str {
 }
 
 async fn scrape(State(health): State<Health>) -> impl IntoResponse {
-    observe(&health.actors);
+    observe(&(health.actors)());
     if tokio::time::timeout(COLLECT_WITHIN, (health.collect)()).await.is_err() {
         tracing::warn!(
             "gauges were not collected within {COLLECT_WITHIN:?}: the scrape has the last ones"
@@ -160,11 +186,16 @@ async fn scrape(State(health): State<Health>) -> impl IntoResponse {
 }
 
 async fn readiness(State(health): State<Health>) -> impl IntoResponse {
-    let down = health.actors.iter().filter(|vitals| !vitals.is_up());
+    let actors = (health.actors)();
+    let down = actors.iter().filter(|vitals| !vitals.is_up());
     let mut missing: Vec<_> = down.map(|vitals| format!("{} is starting", vitals.name())).collect();
     missing.extend((health.ready)().err());
-    match missing.is_empty() {
-        true => (StatusCode::OK, "ready\n".to_owned()),
-        false => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join("; "))),
+    answer((!missing.is_empty()).then(|| missing.join("; ")))
+}
+
+fn answer(missing: Option<String>) -> (StatusCode, String) {
+    match missing {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {missing}\n")),
     }
 }

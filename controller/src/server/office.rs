@@ -1,0 +1,217 @@
+//! What a controller has while it leads: its actors, from the store upwards, and the services that ask them.
+
+use super::{MOST_EXECUTORS, StartError, vault};
+use crate::{
+    configuration::Configuration,
+    grpc::{self, door},
+    job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
+    liveness::{self, LivenessHandle, LivenessLimits},
+    log_store::{LogFolder, LogHandle, LogLimits},
+    registry::RegistryHandle,
+    secrets::SecretsHandle,
+    store::{Lead, Leadership, Opener, Patience, StoreHandle, begin_term},
+};
+use octavius_service::actor::{ActorSystem, Vitals};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// For how long the actors may take to load what is in the store.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// For how long logs may take to become durable. What is left, executors still have.
+const FLUSH_WITHIN: Duration = Duration::from_secs(3);
+/// For how long actors may take with what they are at.
+const ACTORS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What each term is made with.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) configuration: Configuration,
+    /// A place for each reader of a log.
+    pub(super) followers: Arc<Semaphore>,
+    /// Ends all calls that wait.
+    pub(super) ending: CancellationToken,
+}
+
+/// The ways in to the actors.
+#[derive(Clone, Debug)]
+pub(super) struct Actors {
+    pub(super) store: StoreHandle,
+    pub(super) logs: LogHandle,
+    pub(super) registry: RegistryHandle,
+    pub(super) secrets: SecretsHandle,
+    pub(super) queue: QueueHandle,
+    pub(super) liveness: LivenessHandle,
+}
+
+/// What is seen of an office from outside.
+pub(crate) struct Seen {
+    /// What it writes under.
+    pub(crate) lead: Lead,
+    /// The installation's id, and which term of it this is.
+    pub(crate) leadership: Leadership,
+    pub(super) actors: Actors,
+    /// How each actor is.
+    pub(crate) vitals: Vec<Arc<Vitals>>,
+    pub(super) routes: Routes,
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seen").field("leadership", &self.leadership).finish_non_exhaustive()
+    }
+}
+
+/// An office that is held.
+#[derive(Debug)]
+pub(super) struct Office {
+    pub(super) seen: Arc<Seen>,
+    system: ActorSystem,
+    /// Ends the calls of this term that wait.
+    calls: CancellationToken,
+}
+
+impl Office {
+    /// Opens the store, begins a term, and starts the actors. A store that is in use or damaged is an error here.
+    pub(super) async fn open(
+        plan: &Plan,
+        opener: Arc<dyn Opener>,
+        patience: Patience,
+        lead: Lead,
+    ) -> Result<Self, StartError> {
+        let mut system = ActorSystem::start("octavius-controller").map_err(StartError::Thread)?;
+        match Self::furnish(plan, &mut system, opener, patience, lead).await {
+            Ok((seen, calls)) => Ok(Self { seen: Arc::new(seen), system, calls }),
+            Err(error) => {
+                system.stop().await; // so that the store is closed when its user hears of it
+                Err(error)
+            }
+        }
+    }
+
+    async fn furnish(
+        plan: &Plan,
+        system: &mut ActorSystem,
+        opener: Arc<dyn Opener>,
+        patience: Patience,
+        lead: Lead,
+    ) -> Result<(Seen, CancellationToken), StartError> {
+        let (leadership, actors) =
+            Actors::start(system, &plan.configuration, opener, patience, lead.clone()).await?;
+        let calls = plan.ending.child_token();
+        let routes = grpc::routes(grpc::Parts {
+            registry: actors.registry.clone(),
+            secrets: actors.secrets.clone(),
+            queue: actors.queue.clone(),
+            liveness: actors.liveness.clone(),
+            logs: actors.logs.clone(),
+            leadership: leadership.clone(),
+            ping_deadline: plan.configuration.executor_ping_deadline,
+            ending: calls.clone(),
+            door: door::Door::new(door::Policy::Open),
+            followers: plan.followers.clone(),
+        });
+        let vitals = system.actors().to_vec();
+        Ok((Seen { lead, leadership, actors, vitals, routes }, calls))
+    }
+
+    /// Waits until all actors have loaded what is theirs; ends them where they do not.
+    pub(super) async fn up(self) -> Result<Self, StartError> {
+        match self.seen.actors.up().await {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes all logs durable, as far as they can be in time.
+    pub(super) async fn flush(&self) {
+        match self.seen.actors.logs.flush_all(FLUSH_WITHIN).await {
+            Ok(()) => tracing::info!("all logs are durable"),
+            Err(error) => {
+                tracing::warn!(%error, "logs are not all durable: executors still have the rest");
+            }
+        }
+    }
+
+    /// Ends the calls of this term that wait, and then the actors.
+    pub(super) async fn close(self) {
+        let Self { seen, system, calls } = self;
+        calls.cancel();
+        drop(seen);
+        match timeout(ACTORS_WITHIN, system.stop()).await {
+            Ok(()) => tracing::info!("the actors have ended"),
+            Err(_) => tracing::warn!("actors were left: not ended within {ACTORS_WITHIN:?}"),
+        }
+    }
+}
+
+impl Actors {
+    /// Starts them, the one below first. A store that is in use or damaged is an error here.
+    async fn start(
+        system: &mut ActorSystem,
+        configuration: &Configuration,
+        opener: Arc<dyn Opener>,
+        patience: Patience,
+        lead: Lead,
+    ) -> Result<(Leadership, Self), StartError> {
+        #[cfg(feature = "fault-injection")]
+        let opener = crate::store::faulty::outside::from_environment(opener);
+        let store = StoreHandle::start(system, opener, lead, patience).await?;
+        store.handle().up(START_WITHIN).await?;
+        let writer = store.enlist("Controller").await?;
+        let vault = vault::open(&store, &writer, &configuration.data_dir).await?;
+        let leadership = begin_term(&store, &writer).await?;
+        let folder = configuration.data_dir.join("logs");
+        let folder = LogFolder::open(&folder)
+            .map_err(|source| StartError::LogFolder { path: folder, source })?;
+        let logs = LogHandle::start(
+            system,
+            store.clone(),
+            folder,
+            leadership.revision,
+            LogLimits {
+                kept: configuration.log_limit.0,
+                keep_for: configuration.keep_logs_for,
+                ..LogLimits::default()
+            },
+        );
+        let logs = logs.map_err(StartError::Thread)?;
+        let registry = RegistryHandle::start(system, store.clone()).map_err(StartError::Thread)?;
+        let secrets = SecretsHandle::start(system, store.clone(), vault);
+        let secrets = secrets.map_err(StartError::Thread)?;
+        let parts = job_queue::Parts {
+            store: store.clone(),
+            registry: registry.clone(),
+            secrets: secrets.clone(),
+            logs: logs.clone(),
+            limits: QueueLimits::default(),
+            retention: Retention::of(configuration.keep_executions_for),
+        };
+        let queue = QueueHandle::start(system, parts).map_err(StartError::Thread)?;
+        let limits = LivenessLimits {
+            executors: MOST_EXECUTORS,
+            ping_deadline: configuration.executor_ping_deadline,
+            lost_after: configuration.executor_lost_after,
+        };
+        let installation = leadership.installation.clone();
+        let parts =
+            liveness::Parts { store: store.clone(), queue: queue.clone(), installation, limits };
+        let liveness = LivenessHandle::start(system, parts).map_err(StartError::Thread)?;
+        Ok((leadership, Self { store, logs, registry, secrets, queue, liveness }))
+    }
+
+    /// Waits until all have loaded what is theirs.
+    async fn up(&self) -> Result<(), StartError> {
+        self.store.handle().up(START_WITHIN).await?;
+        self.logs.up(START_WITHIN).await?;
+        self.registry.up(START_WITHIN).await?;
+        self.secrets.up(START_WITHIN).await?;
+        self.queue.actor().up(START_WITHIN).await?;
+        self.liveness.up(START_WITHIN).await?;
+        Ok(())
+    }
+}

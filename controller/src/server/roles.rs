@@ -1,0 +1,151 @@
+//! What a controller is at present, and so who answers its calls: its own services, or the leader's.
+//!
+//! One port for both roles: a call comes in, and the role of that moment takes it. Health and reflection every
+//! controller answers for itself.
+
+use super::office::Seen;
+use crate::grpc::RoleError;
+use axum::body::Body as HttpBody;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use octavius_service::actor::Vitals;
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, body::Body, service::Routes};
+use tower::{Service, ServiceExt as _};
+
+/// What a controller is.
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// It does not know yet who leads.
+    Starting,
+    /// Another one leads, or nobody does.
+    Standby {
+        /// Where the leader is reached.
+        leader: Option<String>,
+        /// Why it could not lead itself.
+        trouble: Option<String>,
+    },
+    /// It was elected, and loads.
+    Loading,
+    /// It leads.
+    Leading(Arc<Seen>),
+}
+
+/// The role, for all who look.
+#[derive(Clone, Debug)]
+pub(crate) struct Roles {
+    role: Arc<watch::Sender<Role>>,
+    ending: CancellationToken,
+}
+
+impl Roles {
+    pub(super) fn new(ending: CancellationToken) -> Self {
+        Self { role: Arc::new(watch::Sender::new(Role::Starting)), ending }
+    }
+
+    pub(super) fn set(&self, role: Role) {
+        self.role.send_replace(role);
+    }
+
+    pub(super) fn now(&self) -> Role {
+        self.role.borrow().clone()
+    }
+
+    /// The office that it holds.
+    pub(crate) fn office(&self) -> Option<Arc<Seen>> {
+        match &*self.role.borrow() {
+            Role::Leading(office) => Some(office.clone()),
+            Role::Starting | Role::Standby { .. } | Role::Loading => None,
+        }
+    }
+
+    /// How the actors are; none while another one leads.
+    pub(crate) fn actors(&self) -> Vec<Arc<Vitals>> {
+        self.office().map_or_else(Vec::new, |office| office.vitals.clone())
+    }
+
+    /// Whether calls are answered here, by whomever; else why not.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        if self.ending.is_cancelled() {
+            return Err("the controller is ending".to_owned());
+        }
+        match self.now() {
+            Role::Starting => Err("the controller is starting".to_owned()),
+            Role::Loading => Err("the controller was elected, and loads".to_owned()),
+            Role::Standby { trouble: Some(trouble), .. } => Err(trouble),
+            Role::Standby { leader: None, .. } => Err(RoleError::Nobody.to_string()),
+            Role::Standby { leader: Some(_), .. } => Ok(()),
+            Role::Leading(office) => match office.actors.store.full() {
+                Some(why) => Err(why.to_string()),
+                None if office.lead.is_certain() => Ok(()),
+                None => Err(RoleError::Uncertain.to_string()),
+            },
+        }
+    }
+
+    /// Whether calls are answered here, also where a part is missing.
+    pub(crate) fn serves(&self) -> bool {
+        !self.ending.is_cancelled()
+            && match self.now() {
+                Role::Leading(office) => office.lead.is_certain(),
+                Role::Standby { leader, .. } => leader.is_some(),
+                Role::Starting | Role::Loading => false,
+            }
+    }
+
+    /// Whether this one leads; else who does.
+    pub(crate) fn leads(&self) -> Result<(), String> {
+        match self.now() {
+            Role::Leading(office) if office.lead.is_certain() => Ok(()),
+            Role::Leading(_) => Err(RoleError::Uncertain.to_string()),
+            Role::Standby { leader: Some(leader), .. } => Err(format!("{leader} leads")),
+            Role::Starting | Role::Loading | Role::Standby { .. } => Err("nobody leads".to_owned()),
+        }
+    }
+}
+
+/// All that is answered at the port: `own` for everybody, the rest by the role.
+pub(super) fn switched(roles: &Roles, own: Routes) -> Routes {
+    let switch = Switch { roles: roles.clone() };
+    Routes::from(own.into_axum_router().fallback_service(switch))
+}
+
+/// Gives each call to the role of the moment.
+#[derive(Clone, Debug)]
+struct Switch {
+    roles: Roles,
+}
+
+impl Service<Request<HttpBody>> for Switch {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<HttpBody>) -> Self::Future {
+        let role = self.roles.now();
+        let ending = self.roles.ending.is_cancelled();
+        Box::pin(async move {
+            let refused = |why: RoleError| Ok(Status::from(why).into_http());
+            match role {
+                // What it took before is answered by its services; they know that it ends.
+                Role::Leading(office) if ending || office.lead.is_certain() => {
+                    office.routes.clone().oneshot(request.map(Body::new)).await
+                }
+                Role::Leading(_) => refused(RoleError::Uncertain),
+                Role::Starting | Role::Loading => refused(RoleError::Starting),
+                Role::Standby { leader: Some(leader), .. } => refused(RoleError::Elsewhere(leader)),
+                Role::Standby { leader: None, .. } => refused(RoleError::Nobody),
+            }
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! The terms of a controller: one for its whole life on an embedded store; on an etcd one each time that it is elected.
+
+use super::{
+    StartError,
+    office::{Office, Plan},
+    roles::{Role, Roles},
+};
+use crate::{
+    configuration::StoreKind,
+    store::{Lead, Opener, Patience, embedded::EmbeddedOpener},
+};
+use std::{net::SocketAddr, sync::Arc};
+use tokio_util::sync::CancellationToken;
+
+#[cfg(feature = "etcd")]
+use elected::Candidacy;
+
+/// An office that is to be ended in order.
+#[derive(Debug)]
+pub(super) struct InOffice {
+    pub(super) office: Office,
+    #[cfg(feature = "etcd")]
+    elected: Option<crate::store::etcd::Elected>,
+}
+
+impl InOffice {
+    /// Makes the logs durable, lets another one lead at once, and ends the actors.
+    pub(super) async fn end(self) {
+        self.office.flush().await;
+        #[cfg(feature = "etcd")]
+        if let Some(elected) = self.elected {
+            elected.resign().await;
+        }
+        self.office.close().await;
+    }
+}
+
+/// How a controller begins: what is wrong with its store is found here, before anybody is served.
+pub(super) enum Begin {
+    /// It has the store for itself.
+    Sole(Box<Office>),
+    /// It is one of several.
+    #[cfg(feature = "etcd")]
+    Candidate(Box<Candidacy>),
+}
+
+impl Begin {
+    /// `address` is where this controller listens.
+    pub(super) async fn new(plan: Plan, address: SocketAddr) -> Result<Self, StartError> {
+        match plan.configuration.store() {
+            StoreKind::Embedded => {
+                let opener: Arc<dyn Opener> =
+                    Arc::new(EmbeddedOpener::new(&plan.configuration.data_dir));
+                let office = Office::open(&plan, opener, Patience::default(), Lead::sole());
+                Ok(Self::Sole(Box::new(office.await?)))
+            }
+            #[cfg(feature = "etcd")]
+            StoreKind::Etcd => Ok(Self::Candidate(Box::new(Candidacy::new(plan, address).await?))),
+            #[cfg(not(feature = "etcd"))]
+            StoreKind::Etcd => {
+                let _ = address;
+                Err(StartError::NoEtcd)
+            }
+        }
+    }
+
+    /// Ends what has begun, because of this error.
+    pub(super) async fn give_up(self, error: StartError) -> StartError {
+        match self {
+            Self::Sole(office) => office.close().await,
+            #[cfg(feature = "etcd")]
+            Self::Candidate(_) => {}
+        }
+        error
+    }
+
+    /// Waits until calls can be answered, by whomever.
+    pub(super) async fn ready(self, roles: &Roles) -> Result<Self, StartError> {
+        match self {
+            Self::Sole(office) => {
+                let office = office.up().await?;
+                roles.set(Role::Leading(office.seen.clone()));
+                Ok(Self::Sole(Box::new(office)))
+            }
+            #[cfg(feature = "etcd")]
+            Self::Candidate(_) => Ok(self),
+        }
+    }
+
+    /// Holds the office, again and again where there are elections, until `ending`.
+    pub(super) async fn go_on(self, roles: Roles, ending: CancellationToken) -> Option<InOffice> {
+        match self {
+            Self::Sole(office) => {
+                ending.cancelled().await;
+                Some(InOffice {
+                    office: *office,
+                    #[cfg(feature = "etcd")]
+                    elected: None,
+                })
+            }
+            #[cfg(feature = "etcd")]
+            Self::Candidate(candidacy) => candidacy.go_on(roles, ending).await,
+        }
+    }
+}
+
+#[cfg(feature = "etcd")]
+mod elected {
+    use super::*;
+    use crate::VERSION;
+    use crate::store::etcd::{Candidate, Election, EtcdOpener, Standing, compact_while};
+    use std::time::Duration;
+    use tokio::time::sleep;
+
+    /// After an election that came to nothing another controller has its turn first.
+    const FIRST_PAUSE: Duration = Duration::from_secs(1);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+    /// History of etcd that is kept for whoever reads at an earlier moment.
+    const HISTORY: Duration = Duration::from_secs(10 * 60);
+
+    /// A controller that takes part in elections.
+    pub(in super::super) struct Candidacy {
+        plan: Plan,
+        opener: EtcdOpener,
+        election: Election,
+    }
+
+    impl Candidacy {
+        pub(super) async fn new(plan: Plan, address: SocketAddr) -> Result<Self, StartError> {
+            let configuration = &plan.configuration;
+            let opener = EtcdOpener::new(configuration.etcd());
+            // An etcd that is away may come back; all else a person has to look at.
+            if let Err(error) = opener.open().await {
+                if !error.is_away() {
+                    return Err(StartError::Store(error.into()));
+                }
+                tracing::warn!(%error, "the store is away: this controller waits for it");
+            }
+            let address = configuration.advertised(address);
+            let candidate = Candidate { address, version: VERSION.to_owned() };
+            let election = Election::new(&opener, candidate, configuration.leader_ttl);
+            Ok(Self { plan, opener, election })
+        }
+
+        pub(super) async fn go_on(
+            self,
+            roles: Roles,
+            ending: CancellationToken,
+        ) -> Option<InOffice> {
+            tokio::spawn(show(self.election.standing(), roles.clone(), ending.clone()));
+            let mut pause = FIRST_PAUSE;
+            loop {
+                let elected = tokio::select! {
+                    elected = self.election.win() => elected,
+                    () = ending.cancelled() => return None,
+                };
+                roles.set(Role::Loading);
+                let opener: Arc<dyn Opener> = Arc::new(self.opener.clone());
+                let opened = async {
+                    let lead = elected.lead.clone();
+                    Office::open(&self.plan, opener, Patience::far(), lead).await?.up().await
+                };
+                let office = match opened.await {
+                    Ok(office) => office,
+                    Err(error) => {
+                        tracing::error!(%error, "this controller was elected, and cannot lead");
+                        let trouble = Some(format!("it was elected, and cannot lead: {error}"));
+                        roles.set(Role::Standby { leader: None, trouble });
+                        elected.resign().await;
+                        tokio::select! {
+                            () = sleep(pause.mul_f64(rand::random_range(0.8..1.2))) => {}
+                            () = ending.cancelled() => return None,
+                        }
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        continue;
+                    }
+                };
+                pause = FIRST_PAUSE;
+                roles.set(Role::Leading(office.seen.clone()));
+                let lead = office.seen.lead.clone();
+                let compacting = async {
+                    if self.plan.configuration.compacts_etcd() {
+                        compact_while(&self.opener, HISTORY).await;
+                    }
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = lead.ended() => {}
+                    () = ending.cancelled() => {
+                        return Some(InOffice { office, elected: Some(elected) });
+                    }
+                    () = compacting => {}
+                }
+                tracing::warn!("this controller does not lead any more");
+                roles.set(Role::Standby { leader: None, trouble: None });
+                office.close().await;
+                drop(elected);
+            }
+        }
+    }
+
+    /// Keeps the role of a standby at what the election knows.
+    async fn show(
+        mut standing: tokio::sync::watch::Receiver<Standing>,
+        roles: Roles,
+        ending: CancellationToken,
+    ) {
+        let showing = async {
+            while standing.changed().await.is_ok() {
+                let Standing { leader, trouble } = standing.borrow_and_update().clone();
+                if matches!(roles.now(), Role::Starting | Role::Standby { .. }) {
+                    let leader = leader.map(|leader| leader.address);
+                    roles.set(Role::Standby { leader, trouble });
+                }
+            }
+        };
+        tokio::select! {
+            () = showing => {}
+            () = ending.cancelled() => {}
+        }
+    }
+}

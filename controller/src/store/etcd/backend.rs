@@ -1,0 +1,112 @@
+//! One connection as a backend.
+
+use super::{dial::Connected, errors};
+use crate::store::{
+    Entry, Page, Range, Write,
+    backend::{Backend, CommitError, Compare, Outcome, RangeError, Transaction},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use etcd_client::{
+    Compare as EtcdCompare, CompareOp, GetOptions, GetResponse, KvClient, Txn, TxnOp,
+};
+
+/// The most bytes of one page. What is larger is asked for in smaller ones.
+const MOST_PAGE_BYTES: usize = 16 << 20;
+
+/// Reads and writes through one member.
+#[derive(Debug)]
+pub(super) struct EtcdBackend {
+    connected: Connected,
+    prefix: String,
+}
+
+impl EtcdBackend {
+    pub(super) fn new(connected: Connected, prefix: &str) -> Self {
+        Self { connected, prefix: prefix.to_owned() }
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    fn kv(&self) -> KvClient {
+        self.connected.client.kv_client().max_decoding_message_size(MOST_PAGE_BYTES)
+    }
+
+    fn compare(&self, compare: &Compare) -> EtcdCompare {
+        match compare {
+            Compare::Absent(key) => {
+                EtcdCompare::create_revision(self.key(key), CompareOp::Equal, 0)
+            }
+            Compare::Holds(key, value) => {
+                EtcdCompare::value(self.key(key), CompareOp::Equal, value.to_vec())
+            }
+        }
+    }
+
+    fn write(&self, write: &Write) -> TxnOp {
+        match write {
+            Write::Put(key, value) => TxnOp::put(self.key(key), value.to_vec(), None),
+            Write::Delete(key) => TxnOp::delete(self.key(key), None),
+        }
+    }
+
+    fn page(&self, found: &mut GetResponse) -> Result<Page, RangeError> {
+        let more = found.more();
+        let entries = found.take_kvs().into_iter().map(|found| {
+            let (key, value) = found.into_key_value();
+            let key = key.get(self.prefix.len()..).unwrap_or_default().to_vec();
+            let key = String::from_utf8(key).map_err(|error| {
+                let key = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                RangeError(format!("the key `{key}` is no text: remove it from etcd"))
+            })?;
+            Ok(Entry { key, value: Bytes::from(value) })
+        });
+        Ok(Page { entries: entries.collect::<Result<_, RangeError>>()?, more })
+    }
+}
+
+#[async_trait]
+impl Backend for EtcdBackend {
+    async fn range(&self, range: Range) -> Result<Page, RangeError> {
+        let mut limit = i64::try_from(range.limit.max(1)).unwrap_or(i64::MAX);
+        if range.start >= range.end {
+            return Ok(Page::default());
+        }
+        loop {
+            let options = GetOptions::new().with_range(self.key(&range.end)).with_limit(limit);
+            match self.kv().get(self.key(&range.start), Some(options)).await {
+                Ok(mut found) => return self.page(&mut found),
+                Err(error) if errors::is_too_large(&error) && limit > 1 => {
+                    limit = (limit / 4).max(1)
+                }
+                Err(error) => {
+                    self.connected.failed();
+                    let endpoint = &self.connected.endpoint;
+                    return Err(RangeError(format!(
+                        "etcd at {endpoint}: {}",
+                        errors::said(&error)
+                    )));
+                }
+            }
+        }
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Outcome, CommitError> {
+        let compares: Vec<_> =
+            transaction.compares().iter().map(|compare| self.compare(compare)).collect();
+        let writes: Vec<_> = transaction.writes().iter().map(|write| self.write(write)).collect();
+        match self.kv().txn(Txn::new().when(compares).and_then(writes)).await {
+            Ok(answer) if answer.succeeded() => Ok(Outcome::Done),
+            Ok(_) => Ok(Outcome::CompareFailed),
+            Err(error) => {
+                let error = errors::of_commit(&self.connected.endpoint, &error);
+                if matches!(error, CommitError::Unknown(_)) {
+                    self.connected.failed();
+                }
+                Err(error)
+            }
+        }
+    }
+}

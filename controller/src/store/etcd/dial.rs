@@ -1,0 +1,268 @@
+//! Connections: to one member at a time, the next one where that one fails.
+
+use super::{EtcdSettings, backend::EtcdBackend, errors};
+use crate::store::{
+    backend::{self, Backend, OpenError, Opener, SCHEMA_VERSION},
+    keys,
+};
+use async_trait::async_trait;
+use etcd_client::{
+    Certificate, Client, Compare, CompareOp, ConnectOptions, GetOptions, Identity, StatusResponse,
+    TlsOptions, Txn, TxnOp,
+};
+use secrecy::ExposeSecret as _;
+use std::{
+    fmt, fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{sync::Mutex, time::timeout};
+use uuid::Uuid;
+
+/// A member that answers no ping for so long is given up, also where nothing is asked of it.
+const PING_EVERY: Duration = Duration::from_secs(3);
+const PONG_WITHIN: Duration = Duration::from_secs(3);
+
+/// Makes connections to the members in turn.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    pub(super) settings: EtcdSettings,
+    /// Which member is asked first.
+    next: AtomicUsize,
+}
+
+/// A connection to one member that has answered.
+#[derive(Clone)]
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) endpoint: String,
+    place: usize,
+    dialer: Arc<Dialer>,
+}
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connected").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Connected {
+    /// It failed: the next connection is to another member.
+    pub(super) fn failed(&self) {
+        let members = self.dialer.settings.endpoints.len();
+        let after = (self.place + 1) % members.max(1);
+        let _ = self.dialer.next.compare_exchange(self.place, after, Relaxed, Relaxed);
+    }
+}
+
+impl Dialer {
+    pub(super) fn new(settings: EtcdSettings) -> Self {
+        Self { settings, next: AtomicUsize::new(0) }
+    }
+
+    /// The key as etcd knows it.
+    pub(super) fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.settings.prefix)
+    }
+
+    /// Connects to the first member that answers a read that a majority agrees with; each is asked once.
+    pub(super) async fn dial(self: &Arc<Self>) -> Result<Connected, OpenError> {
+        let endpoints = &self.settings.endpoints;
+        let first = self.next.load(Relaxed);
+        let mut whys = Vec::new();
+        for nth in 0..endpoints.len() {
+            let place = (first + nth) % endpoints.len();
+            let Some(endpoint) = endpoints.get(place) else { continue };
+            match timeout(self.settings.dial_timeout, self.dial_one(endpoint)).await {
+                Ok(Ok(client)) => {
+                    self.next.store(place, Relaxed);
+                    let (endpoint, dialer) = (endpoint.clone(), self.clone());
+                    return Ok(Connected { client, endpoint, place, dialer });
+                }
+                Ok(Err(Undialled::Denied(why))) => {
+                    return Err(OpenError::Denied { place: endpoint.clone(), why });
+                }
+                Ok(Err(Undialled::Away(why))) => whys.push(format!("{endpoint}: {why}")),
+                Err(_) => whys
+                    .push(format!("{endpoint}: no answer within {:?}", self.settings.dial_timeout)),
+            }
+        }
+        let place = format!("etcd at {}", self.settings.place());
+        Err(OpenError::Away { place, why: whys.join("; ") })
+    }
+
+    async fn dial_one(&self, endpoint: &str) -> Result<Client, Undialled> {
+        let options = self.options(endpoint).map_err(Undialled::Denied)?;
+        let client = Client::connect([endpoint], Some(options)).await;
+        let mut client = client.map_err(|error| self.undialled(&error))?;
+        let read = GetOptions::new().with_keys_only();
+        let probe = client.get(self.key(keys::SCHEMA), Some(read)).await;
+        probe.map_err(|error| self.undialled(&error))?;
+        Ok(client)
+    }
+
+    fn undialled(&self, error: &etcd_client::Error) -> Undialled {
+        let said = errors::said(error);
+        if !errors::is_denied(error) {
+            return Undialled::Away(said);
+        }
+        Undialled::Denied(match &self.settings.user {
+            Some((user, _)) => format!(
+                "{said}: look at `etcd_user`, which is `{user}`, and `etcd_password`, and whether that user may read and write keys that begin with `{}`",
+                self.settings.prefix
+            ),
+            None => format!("{said}: give `etcd_user` and `etcd_password`"),
+        })
+    }
+
+    fn options(&self, endpoint: &str) -> Result<ConnectOptions, String> {
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(self.settings.dial_timeout)
+            .with_keep_alive(PING_EVERY, PONG_WITHIN)
+            .with_keep_alive_while_idle(true)
+            .with_require_leader(true)
+            .with_auto_token_refresh(true);
+        if let Some((user, password)) = &self.settings.user {
+            options = options.with_user(user, password.expose_secret());
+        }
+        if endpoint.starts_with("https://") {
+            options = options.with_tls(self.tls()?);
+        }
+        Ok(options)
+    }
+
+    /// Read anew for each connection: certificates are renewed.
+    fn tls(&self) -> Result<TlsOptions, String> {
+        let mut tls = TlsOptions::new();
+        tls = match &self.settings.ca_file {
+            Some(file) => tls.ca_certificate(Certificate::from_pem(read("etcd_ca_file", file)?)),
+            None => tls.with_native_roots(),
+        };
+        if let Some((certificate, key)) = &self.settings.identity {
+            let certificate = read("etcd_cert_file", certificate)?;
+            tls = tls.identity(Identity::from_pem(certificate, read("etcd_key_file", key)?));
+        }
+        Ok(tls)
+    }
+}
+
+fn read(key: &str, file: &Path) -> Result<Vec<u8>, String> {
+    fs::read(file).map_err(|error| {
+        format!("`{key}` names {}, and that cannot be read: {error}", file.display())
+    })
+}
+
+enum Undialled {
+    /// Trying again does not help.
+    Denied(String),
+    Away(String),
+}
+
+/// Opens the store in an etcd.
+#[derive(Clone, Debug)]
+pub struct EtcdOpener {
+    pub(super) dialer: Arc<Dialer>,
+    /// Whom it asks for alarms, every second.
+    watched: Arc<Mutex<Option<Connected>>>,
+}
+
+impl EtcdOpener {
+    /// The store is all keys under the prefix that the settings name.
+    pub fn new(settings: EtcdSettings) -> Self {
+        Self { dialer: Arc::new(Dialer::new(settings)), watched: Arc::default() }
+    }
+
+    async fn status(&self) -> Option<StatusResponse> {
+        let mut watched = self.watched.lock().await;
+        let mut connected = match watched.take() {
+            Some(connected) => connected,
+            None => self.dialer.dial().await.ok()?,
+        };
+        let status = connected.client.status().await.ok()?;
+        *watched = Some(connected);
+        Some(status)
+    }
+}
+
+#[async_trait]
+impl Opener for EtcdOpener {
+    async fn open(&self) -> Result<Arc<dyn Backend>, OpenError> {
+        let connected = self.dialer.dial().await?;
+        let within = self.dialer.settings.dial_timeout;
+        let claimed = timeout(within, claim(&self.dialer, &connected)).await;
+        claimed.unwrap_or_else(|_| {
+            connected.failed();
+            let place = format!("etcd at {}", connected.endpoint);
+            Err(OpenError::Away { place, why: format!("no answer within {within:?}") })
+        })?;
+        Ok(Arc::new(EtcdBackend::new(connected, &self.dialer.settings.prefix)))
+    }
+
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    async fn full(&self, thoroughly: bool) -> Option<String> {
+        // An alarm that nobody can be asked about is as it was.
+        let unasked = thoroughly.then(|| "whether it has room again cannot be asked".to_owned());
+        let within = self.dialer.settings.dial_timeout;
+        match timeout(within, self.status()).await {
+            Ok(Some(status)) => {
+                let alarm = status.errors().iter().find(|alarm| alarm.contains("NOSPACE"))?;
+                Some(format!(
+                    "etcd at {} has the alarm NOSPACE ({}), its database has {} MiB: compact its history, defragment its members, then `etcdctl alarm disarm`, or raise `--quota-backend-bytes`",
+                    self.dialer.settings.place(),
+                    alarm.trim(),
+                    status.db_size() >> 20
+                ))
+            }
+            Ok(None) | Err(_) => unasked,
+        }
+    }
+}
+
+/// Checks whose the prefix is, and makes it ours where it is empty.
+async fn claim(dialer: &Dialer, connected: &Connected) -> Result<(), OpenError> {
+    let place = format!("{} in etcd at {}", dialer.settings.prefix, connected.endpoint);
+    let away = |error: etcd_client::Error| {
+        connected.failed();
+        OpenError::Away { place: place.clone(), why: errors::said(&error) }
+    };
+    let mut client = connected.client.clone();
+    let schema = dialer.key(keys::SCHEMA);
+    let found = client.get(schema.clone(), None).await.map_err(away)?;
+    if let Some(found) = found.kvs().first() {
+        return backend::check_schema(&place, Some(found.value()));
+    }
+    let all = GetOptions::new().with_prefix().with_keys_only().with_limit(1);
+    let others = client.get(dialer.key(""), Some(all)).await.map_err(away)?;
+    if let Some(other) = others.kvs().first() {
+        // Somebody else may have made it just now.
+        if other.key() == schema.as_bytes() {
+            return Ok(());
+        }
+        let other = String::from_utf8_lossy(other.key()).into_owned();
+        let why = format!(
+            "it has the key `{other}`, but no schema version; give `etcd_prefix` another value"
+        );
+        return Err(OpenError::Foreign { place, why });
+    }
+    let make = Txn::new()
+        .when([Compare::create_revision(schema.clone(), CompareOp::Equal, 0)])
+        .and_then([
+            TxnOp::put(schema, SCHEMA_VERSION.to_string(), None),
+            TxnOp::put(dialer.key(keys::STORE_ID), Uuid::new_v4().to_string(), None),
+        ]);
+    client.txn(make).await.map_err(|error| {
+        if errors::is_full(&error) {
+            let why = format!("{}: make room in it first", errors::said(&error));
+            return OpenError::Away { place: place.clone(), why };
+        }
+        away(error)
+    })?;
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! The suite and the faults on a real etcd.
