@@ -2,11 +2,12 @@
 //!
 //! The `.proto` files are the reference and document every service, method and field. What is generated from
 //! them is in [`v1`]; [`id`] turns the texts into types at the door and back into texts at the door; [`secret`] holds
-//! what nobody may see; [`pause`] says how long who was refused waits.
+//! what nobody may see; [`pause`] says how long who was refused waits; [`reach`] is the way to a controller.
 //! Not here: what a state may follow, who may do what. Those are the controller's rules.
 
 pub mod id;
 pub mod pause;
+pub mod reach;
 pub mod secret;
 
 use std::time::Duration;
@@ -59,6 +60,22 @@ pub const DOMAIN: &str = "octavius";
 /// The reason of an answer that leaves open whether what was asked for was done. An `UNAVAILABLE` for any other reason
 /// is a certain no of what must not be done twice.
 pub const UNCONFIRMED: &str = "UNCONFIRMED";
+
+/// The reason of a controller that does not lead, and does not pass on what came from another one.
+pub const NOT_LEADING: &str = "NOT_LEADING";
+
+/// The reason of a controller that does not lead, and knows of none that does.
+pub const NO_LEADER: &str = "NO_LEADER";
+
+/// The reason of a controller that ends.
+pub const ENDING: &str = "ENDING";
+
+/// In the metadata of a reason: the address of the controller that leads.
+pub const LEADER: &str = "leader";
+
+/// The metadata of a call that a controller passed on: how often it was. A controller that does not lead does not pass
+/// it on again.
+pub const FORWARDED: &str = "octavius-forwarded";
 
 /// A status code as gRPC's own documents write it, for metrics and texts.
 pub fn code_name(code: tonic::Code) -> &'static str {

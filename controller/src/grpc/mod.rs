@@ -10,6 +10,8 @@ pub(crate) mod convert;
 pub mod door;
 mod executions;
 pub(crate) mod executors;
+#[cfg_attr(not(test), allow(dead_code))] // until a controller that does not lead serves with it
+mod forward;
 mod health;
 mod jobs;
 mod meter;
@@ -23,6 +25,7 @@ pub(crate) mod unwritten;
 
 pub use accompany::With;
 pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};
+pub(crate) use forward::{ForwardError, Forwarder};
 pub(crate) use health::watch_health;
 pub use meter::Meter;
 pub use peer::{Peer, Peers};

@@ -3,7 +3,7 @@
 //!
 //! A status travels in HTTP headers, of which clients take 16 KiB: texts and details are bounded here.
 
-use super::door::DoorError;
+use super::{door::DoorError, forward::ForwardError};
 use crate::{
     job_queue::{DeleteJobError, QueueError, SubmitError},
     liveness::{HeardError, ListExecutorsError, RegisterError, rules::RegisterRefused},
@@ -11,7 +11,7 @@ use crate::{
     registry::{ChangeError, DeleteError, LookUpError, PinError, Violation},
     secrets::SecretError,
 };
-use octavius_protocol::{DOMAIN, UNCONFIRMED};
+use octavius_protocol::{DOMAIN, ENDING, LEADER, NO_LEADER, NOT_LEADING, UNCONFIRMED};
 use octavius_service::{actor::Unanswered, text::cut};
 use std::{collections::HashMap, fmt, time::Duration};
 use tonic::{Code, Status};
@@ -85,12 +85,6 @@ pub(crate) enum RoleError {
     /// It does not know yet, or loads.
     #[error("this controller is starting: try again in a moment")]
     Starting,
-    /// Another one leads.
-    #[error("this controller does not lead: {0} does")]
-    Elsewhere(String),
-    /// None leads.
-    #[error("no controller leads at present: one is elected within seconds, try again then")]
-    Nobody,
     /// It leads, but its lease may have run out.
     #[error(
         "this controller leads, but etcd has not confirmed that for seconds: try again in a moment"
@@ -107,7 +101,7 @@ struct Meaning {
     faults: Vec<Violation>,
     retry_after: Option<Duration>,
     help: Option<&'static str>,
-    /// Where the leader is reached.
+    /// Where the controller that leads is.
     leader: Option<String>,
 }
 
@@ -139,7 +133,7 @@ impl Meaning {
 
     fn status(self, text: &impl fmt::Display) -> Status {
         let mut details = ErrorDetails::new();
-        let leader = self.leader.map(|leader| ("leader".to_owned(), leader));
+        let leader = self.leader.map(|leader| (LEADER.to_owned(), leader));
         details.set_error_info(self.reason, DOMAIN, HashMap::from_iter(leader));
         if !self.faults.is_empty() {
             details.set_bad_request(bounded(self.faults));
@@ -284,7 +278,7 @@ statuses! {
         RequestError::TooLarge { .. } => Meaning::new(Code::InvalidArgument, "TOO_LARGE"),
         RequestError::Slow { .. } => Meaning::new(Code::DeadlineExceeded, "SLOW"),
         RequestError::Stopped { .. } => Meaning::new(Code::DeadlineExceeded, "STOPPED"),
-        RequestError::Ending => Meaning::unavailable("ENDING"),
+        RequestError::Ending => Meaning::unavailable(ENDING),
         RequestError::Calls { .. } | RequestError::Bytes { .. } => {
             let help = "More is asked than can be answered: call less often, or from fewer clients.";
             Meaning::full("BUSY", SOON, help)
@@ -295,10 +289,21 @@ statuses! {
     };
     RoleError => |error| match error {
         RoleError::Starting => Meaning::unavailable("STARTING"),
-        RoleError::Elsewhere(leader) => {
-            Meaning { leader: Some(leader), ..Meaning::unavailable("NOT_LEADER") }
+        RoleError::Uncertain => Meaning::unavailable(NO_LEADER),
+    };
+    ForwardError => |error| match error {
+        ForwardError::NotLeading { leader } => {
+            Meaning { leader: Some(leader), ..Meaning::unavailable(NOT_LEADING) }
         }
-        RoleError::Nobody | RoleError::Uncertain => Meaning::unavailable("NO_LEADER"),
+        ForwardError::NoLeader => {
+            Meaning { retry_after: Some(SOON), ..Meaning::unavailable(NO_LEADER) }
+        }
+        ForwardError::Away { .. } => Meaning::unavailable("LEADER_AWAY"),
+        ForwardError::Lost { .. } => Meaning::unavailable(UNCONFIRMED),
+        ForwardError::Calls { .. } => {
+            let help = "More is asked than can be passed on: call less often, or from fewer clients.";
+            Meaning::full("BUSY", SOON, help)
+        }
     };
     DoorError => |error| match error {
         DoorError::Name => {

@@ -4,7 +4,7 @@
 //! controller answers for itself.
 
 use super::office::Seen;
-use crate::grpc::RoleError;
+use crate::grpc::{ForwardError, Forwarder, RoleError};
 use axum::body::Body as HttpBody;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -26,8 +26,8 @@ pub(super) enum Role {
     Starting,
     /// Another one leads, or nobody does.
     Standby {
-        /// Where the leader is reached.
-        leader: Option<String>,
+        /// The way to the leader. When it is dropped, what is under way through it ends.
+        leader: Option<Arc<Forwarder>>,
         /// Why it could not lead itself.
         trouble: Option<String>,
     },
@@ -79,7 +79,7 @@ impl Roles {
             Role::Starting => Err("the controller is starting".to_owned()),
             Role::Loading => Err("the controller was elected, and loads".to_owned()),
             Role::Standby { trouble: Some(trouble), .. } => Err(trouble),
-            Role::Standby { leader: None, .. } => Err(RoleError::Nobody.to_string()),
+            Role::Standby { leader: None, .. } => Err(ForwardError::NoLeader.to_string()),
             Role::Standby { leader: Some(_), .. } => Ok(()),
             Role::Leading(office) => match office.actors.store.full() {
                 Some(why) => Err(why.to_string()),
@@ -104,7 +104,7 @@ impl Roles {
         match self.now() {
             Role::Leading(office) if office.lead.is_certain() => Ok(()),
             Role::Leading(_) => Err(RoleError::Uncertain.to_string()),
-            Role::Standby { leader: Some(leader), .. } => Err(format!("{leader} leads")),
+            Role::Standby { leader: Some(leader), .. } => Err(format!("{} leads", leader.leader())),
             Role::Starting | Role::Loading | Role::Standby { .. } => Err("nobody leads".to_owned()),
         }
     }
@@ -135,16 +135,20 @@ impl Service<Request<HttpBody>> for Switch {
         let role = self.roles.now();
         let ending = self.roles.ending.is_cancelled();
         Box::pin(async move {
-            let refused = |why: RoleError| Ok(Status::from(why).into_http());
+            let refused = |why: Status| Ok(why.into_http());
             match role {
                 // What it took before is answered by its services; they know that it ends.
                 Role::Leading(office) if ending || office.lead.is_certain() => {
                     office.routes.clone().oneshot(request.map(Body::new)).await
                 }
-                Role::Leading(_) => refused(RoleError::Uncertain),
-                Role::Starting | Role::Loading => refused(RoleError::Starting),
-                Role::Standby { leader: Some(leader), .. } => refused(RoleError::Elsewhere(leader)),
-                Role::Standby { leader: None, .. } => refused(RoleError::Nobody),
+                Role::Leading(_) => refused(RoleError::Uncertain.into()),
+                Role::Starting | Role::Loading => refused(RoleError::Starting.into()),
+                Role::Standby { leader: Some(leader), .. } => {
+                    let answer = leader.call(request.map(Body::new));
+                    drop(leader); // who waits for an answer does not keep the way open
+                    Ok(answer.await)
+                }
+                Role::Standby { leader: None, .. } => refused(ForwardError::NoLeader.into()),
             }
         })
     }

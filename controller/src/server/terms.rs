@@ -107,8 +107,9 @@ impl Begin {
 #[cfg(feature = "etcd")]
 mod elected {
     use super::*;
-    use crate::VERSION;
     use crate::store::etcd::{Candidate, Election, EtcdOpener, Standing, compact_while};
+    use crate::{VERSION, grpc::Forwarder};
+    use octavius_protocol::reach::Address;
     use std::time::Duration;
     use tokio::time::sleep;
 
@@ -199,6 +200,16 @@ mod elected {
         }
     }
 
+    /// The way to the leader, if its address is one.
+    fn way(leader: &str) -> Option<Arc<Forwarder>> {
+        let way = match Address::parse(leader, false) {
+            Ok(address) => Forwarder::to(&address, None).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let way = way.inspect_err(|why| tracing::error!(leader, why, "no way to the leader"));
+        way.ok().map(Arc::new)
+    }
+
     /// Keeps the role of a standby at what the election knows.
     async fn show(
         mut standing: tokio::sync::watch::Receiver<Standing>,
@@ -206,12 +217,17 @@ mod elected {
         ending: CancellationToken,
     ) {
         let showing = async {
+            let mut life = None;
             while standing.changed().await.is_ok() {
                 let Standing { leader, trouble } = standing.borrow_and_update().clone();
-                if matches!(roles.now(), Role::Starting | Role::Standby { .. }) {
-                    let leader = leader.map(|leader| leader.address);
-                    roles.set(Role::Standby { leader, trouble });
-                }
+                let same = life == leader.as_ref().map(|leader| leader.life.clone());
+                life = leader.as_ref().map(|leader| leader.life.clone());
+                let way = match roles.now() {
+                    Role::Standby { leader: way, .. } if same => way,
+                    Role::Starting | Role::Standby { .. } => leader.and_then(|it| way(&it.address)),
+                    Role::Loading | Role::Leading(_) => continue,
+                };
+                roles.set(Role::Standby { leader: way, trouble });
             }
         };
         tokio::select! {

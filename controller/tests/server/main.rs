@@ -14,6 +14,8 @@ mod rerun;
 mod retention;
 mod secrets;
 mod serving;
+#[cfg(feature = "etcd")]
+mod several;
 mod too_much;
 mod wire;
 mod world;

@@ -2,10 +2,7 @@
 
 use crate::world::{SOON, World, configuration, job, look, refusal, until};
 use http::uri::PathAndQuery;
-use octavius_controller::{
-    configuration::StoreKind,
-    server::{Controller, StartError},
-};
+use octavius_controller::server::Controller;
 use octavius_protocol::{
     DESCRIPTORS,
     v1::{self, jobs_client::JobsClient},
@@ -213,13 +210,4 @@ async fn what_is_taken_is_named_with_the_key_and_the_remedy() {
     // And all of that disturbed nobody.
     world.create(job("hello")).await;
     world.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn this_version_has_no_etcd_and_says_so() {
-    let mut etcd = configuration(&tempfile::tempdir().unwrap());
-    etcd.store = Some(StoreKind::Etcd);
-    let refused = Controller::start(&etcd).await.unwrap_err();
-    assert!(matches!(refused, StartError::NoEtcd) && refused.is_configuration());
-    assert!(refused.to_string().contains("OCTAVIUS_CONTROLLER_STORE=embedded"), "{refused}");
 }

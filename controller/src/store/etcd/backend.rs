@@ -79,7 +79,7 @@ impl Backend for EtcdBackend {
             match self.kv().get(self.key(&range.start), Some(options)).await {
                 Ok(mut found) => return self.page(&mut found),
                 Err(error) if errors::is_too_large(&error) && limit > 1 => {
-                    limit = (limit / 4).max(1)
+                    limit = (limit / 4).max(1);
                 }
                 Err(error) => {
                     self.connected.failed();

@@ -238,11 +238,15 @@ async fn claim(dialer: &Dialer, connected: &Connected) -> Result<(), OpenError> 
     if let Some(found) = found.kvs().first() {
         return backend::check_schema(&place, Some(found.value()));
     }
-    let all = GetOptions::new().with_prefix().with_keys_only().with_limit(1);
+    let all = GetOptions::new().with_prefix().with_keys_only().with_limit(2);
     let others = client.get(dialer.key(""), Some(all)).await.map_err(away)?;
-    if let Some(other) = others.kvs().first() {
+    // Who was elected while etcd was empty made that key first.
+    let leader = dialer.key(keys::LEADER);
+    let other = others.kvs().iter().find(|other| other.key() != leader.as_bytes());
+    if let Some(other) = other {
         // Somebody else may have made it just now.
-        if other.key() == schema.as_bytes() {
+        if [&schema, &dialer.key(keys::STORE_ID)].iter().any(|ours| other.key() == ours.as_bytes())
+        {
             return Ok(());
         }
         let other = String::from_utf8_lossy(other.key()).into_owned();

@@ -359,7 +359,7 @@ impl Keeper {
         match timeout(RESIGN_WITHIN, give_back).await {
             Ok(Some(_)) => tracing::info!("the lead was given back"),
             Ok(None) | Err(_) => {
-                tracing::warn!("the lead was not given back: it runs out by itself")
+                tracing::warn!("the lead was not given back: it runs out by itself");
             }
         }
     }

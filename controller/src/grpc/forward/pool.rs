@@ -1,0 +1,105 @@
+//! Connections to one leader: as many as the calls need, because one carries only so many at a time.
+
+use super::ForwardError;
+use crate::server::MOST_STREAMS;
+use std::sync::{Arc, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::transport::{Channel, Endpoint};
+
+/// With so many calls on each connection another one is opened: half of what one carries, so that none waits for room
+/// while calls come in a rush.
+const ROOMY: usize = MOST_STREAMS as usize / 2;
+
+/// Connections, and a bound for the calls on all of them.
+#[derive(Debug)]
+pub(super) struct Pool {
+    endpoint: Endpoint,
+    #[expect(
+        clippy::disallowed_types,
+        reason = "no actor's state: locked while a connection is chosen, and never over a wait"
+    )]
+    lanes: std::sync::Mutex<Vec<Lane>>,
+    places: Arc<Semaphore>,
+    limit: usize,
+}
+
+/// One connection. Each call on it holds a clone of `calls`.
+#[derive(Debug)]
+struct Lane {
+    channel: Channel,
+    calls: Arc<()>,
+}
+
+/// The place of one call.
+#[derive(Debug)]
+pub(super) struct Place {
+    channel: Channel,
+    _call: Arc<()>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// The connection.
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+}
+
+impl Pool {
+    /// A pool that takes so many calls at a time.
+    pub(super) fn new(endpoint: Endpoint, limit: usize) -> Self {
+        let places = Arc::new(Semaphore::new(limit));
+        Self { endpoint, lanes: Default::default(), places, limit }
+    }
+
+    /// A place for one more call.
+    pub(super) fn place(&self) -> Result<Place, ForwardError> {
+        let full = |_| ForwardError::Calls { limit: self.limit };
+        let permit = self.places.clone().try_acquire_owned().map_err(full)?;
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let loads: Vec<_> = lanes.iter().map(|lane| Arc::strong_count(&lane.calls) - 1).collect();
+        let lane = choose(&loads, self.limit.div_ceil(ROOMY)).unwrap_or_else(|| {
+            lanes.push(Lane { channel: self.endpoint.connect_lazy(), calls: Arc::default() });
+            lanes.len() - 1
+        });
+        let Lane { channel, calls } = &lanes[lane];
+        Ok(Place { channel: channel.clone(), _call: calls.clone(), _permit: permit })
+    }
+
+    #[cfg(test)]
+    pub(super) fn connections(&self) -> usize {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// The connection for one more call, where there are some with so many calls each; none: a new one.
+fn choose(loads: &[usize], most: usize) -> Option<usize> {
+    let (lane, calls) = loads.iter().enumerate().min_by_key(|(_, calls)| **calls)?;
+    (*calls < ROOMY || loads.len() >= most).then_some(lane)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_connection_is_opened_when_none_has_room_and_never_more_than_the_most() {
+        assert_eq!(choose(&[], 3), None);
+        assert_eq!(choose(&[ROOMY - 1], 3), Some(0));
+        assert_eq!(choose(&[ROOMY], 3), None);
+        assert_eq!(choose(&[ROOMY, 7, 3], 3), Some(2));
+        assert_eq!(choose(&[ROOMY + 2, ROOMY + 1, ROOMY + 5], 3), Some(1));
+    }
+
+    #[tokio::test]
+    async fn places_are_bounded_and_come_back() {
+        let endpoint = Endpoint::from_static("http://127.0.0.1:1");
+        let pool = Pool::new(endpoint, ROOMY + 1);
+        let places: Vec<_> = (0..=ROOMY).map(|_| pool.place().unwrap()).collect();
+        assert_eq!(pool.connections(), 2);
+        assert_eq!(pool.place().unwrap_err(), ForwardError::Calls { limit: ROOMY + 1 });
+        drop(places);
+        let _place = pool.place().unwrap();
+        assert_eq!(pool.connections(), 2);
+    }
+}

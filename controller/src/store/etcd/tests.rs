@@ -1,1 +1,0 @@
-//! The suite and the faults on a real etcd.

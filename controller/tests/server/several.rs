@@ -1,0 +1,159 @@
+//! Several controllers on one etcd: one leads, the others pass calls on, and any may end.
+
+use crate::world::{Executor, SOON, configuration, job, look, registration, until};
+use octavius_controller::{
+    configuration::Configuration,
+    server::{Controller, Running},
+};
+use octavius_protocol::v1::{
+    self, executions_client::ExecutionsClient, executors_client::ExecutorsClient,
+    jobs_client::JobsClient,
+};
+use octavius_service::configuration::from_values;
+use octavius_testbed::etcd::{Etcd, EtcdOptions};
+use serde_json::json;
+use std::{net::SocketAddr, time::Duration};
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tonic::{Status, transport::Channel};
+
+/// A configuration on this etcd. Who shares it shares the master key and the logs, too.
+fn on(etcd: &Etcd, folder: &TempDir) -> Configuration {
+    let values = json!({ "store": "etcd", "etcd_endpoints": etcd.endpoints(), "leader_ttl": "2s" });
+    let values = from_values::<Configuration>(&values.to_string()).unwrap().section;
+    let own = configuration(folder);
+    Configuration {
+        app_port: own.app_port,
+        metrics_address: own.metrics_address,
+        data_dir: own.data_dir,
+        ..values
+    }
+}
+
+fn channel(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+async fn create(address: SocketAddr, name: &str) -> Result<(), Status> {
+    let request = v1::CreateJobRequest { definition: Some(job(name)), dry_run: false };
+    JobsClient::new(channel(address)).create_job(request).await.map(|_| ())
+}
+
+async fn execute(address: SocketAddr, name: &str) -> Result<v1::Execution, Status> {
+    let request = v1::ExecuteRequest { job: name.to_owned(), ..v1::ExecuteRequest::default() };
+    let answer = ExecutionsClient::new(channel(address)).execute(request).await;
+    answer.map(|answer| answer.into_inner().execution.unwrap())
+}
+
+async fn answers(running: &Running, path: &str) -> (u16, String) {
+    look(running.metrics_address, path).await
+}
+
+async fn leads(running: &Running) {
+    until("the leader", || answers(running, "/leaderz"), |(code, _)| *code == 200).await;
+}
+
+async fn stands_by(running: &Running) {
+    until("ready", || answers(running, "/readyz"), |(code, _)| *code == 200).await;
+    let (code, why) = answers(running, "/leaderz").await;
+    assert_eq!(code, 503, "{why}");
+    assert!(why.contains(" leads"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_passes_calls_on_and_leads_when_the_leader_ends() {
+    let (etcd, folder) = (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
+    let first = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    leads(&first).await;
+    let second = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    stands_by(&second).await;
+    create(second.address, "hello").await.unwrap();
+    let made = execute(second.address, "hello").await.unwrap();
+    // An executor that dials the standby gets the work.
+    let mut client = ExecutorsClient::new(channel(second.address));
+    let registered = client.register(registration("one", 1, 1)).await.unwrap().into_inner();
+    let mut executor = Executor { client, session: registered.session, registered };
+    let lease = executor.granted().await;
+    let name = lease.name.clone().unwrap();
+    assert_eq!(name.execution, made.id);
+    executor.run(&name).await;
+    executor.append(&name, 0, "all of it\n").await.unwrap();
+
+    let began = Instant::now();
+    let term = first.leadership().unwrap();
+    first.stop().await;
+    let handed = Instant::now();
+    let _ =
+        until("served by the next one", || execute(second.address, "hello"), Result::is_ok).await;
+    println!("ended in {:?}, then {:?}", handed - began, handed.elapsed());
+    assert!(handed.elapsed() < Duration::from_secs(2), "{:?}", handed.elapsed());
+    let next = second.leadership().unwrap();
+    assert_eq!(next.installation, term.installation);
+    assert!(next.revision > term.revision);
+    // What ran goes on: its end and its log arrive at the next leader.
+    let _ = until(
+        "the executor is known",
+        || {
+            let mut executor = executor.clone();
+            let held = [name.clone()];
+            async move { executor.attend(&held, Duration::ZERO).await }
+        },
+        Result::is_ok,
+    )
+    .await;
+    executor.succeed(&name, "all of it\n").await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_is_away_is_told_and_all_goes_on_when_it_is_back() {
+    let (mut etcd, folder) =
+        (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
+    let running = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    leads(&running).await;
+    create(running.address, "hello").await.unwrap();
+    etcd.member(0).kill();
+    until("told", || answers(&running, "/readyz"), |(code, _)| *code == 503).await;
+    let began = Instant::now();
+    let refused = execute(running.address, "hello").await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(refused.message().contains("etcd"), "{refused}");
+    etcd.member(0).start();
+    etcd.serves().await;
+    let _ = until("served again", || execute(running.address, "hello"), Result::is_ok).await;
+    until("ready", || answers(&running, "/readyz"), |(code, _)| *code == 200).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_waits_for_an_etcd_that_is_not_there_yet() {
+    let (mut etcd, folder) =
+        (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
+    etcd.member(0).kill();
+    let running = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    let endpoint = etcd.endpoints().remove(0);
+    let told = |(code, why): &(u16, String)| *code == 503 && why.contains(&endpoint);
+    until("told where it is not", || answers(&running, "/readyz"), told).await;
+    etcd.member(0).start();
+    etcd.serves().await;
+    leads(&running).await;
+    create(running.address, "hello").await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_the_store_is_an_error_at_the_start() {
+    let (etcd, folder) = (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
+    etcd.put("octavius/foreign", b"1").await;
+    let refused = Controller::start(&on(&etcd, &folder)).await.unwrap_err();
+    assert!(refused.is_configuration(), "{refused}");
+    assert!(refused.to_string().contains("etcd_prefix"), "{refused}");
+    let mut everywhere = on(&etcd, &folder);
+    everywhere.etcd_prefix = "other/".to_owned();
+    let running = Controller::start(&everywhere).await.unwrap();
+    assert_eq!(running.leadership(), None);
+    leads(&running).await;
+    assert!(tokio::time::timeout(SOON, running.stop()).await.is_ok());
+    assert!(etcd.get("other/v1/leader").await.is_none(), "it kept the lead");
+}
