@@ -3,7 +3,7 @@
 //! `Display` is for people: what, where, remedy, each violation on a line of its own. It never prints its source.
 
 use crate::fault::Faults;
-use octavius_protocol::DOMAIN;
+use octavius_protocol::{DOMAIN, reach::ReachError};
 use std::{error::Error as StdError, fmt, path::PathBuf, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -34,7 +34,7 @@ pub enum Error {
     /// Nobody answered in time. Whether the wish was met is not known.
     #[error("{silence}{earlier}", silence = Unanswered { address, silence }, earlier = InBrackets(earlier))]
     Unanswered {
-        /// Who was asked.
+        /// Who was asked; of several, all with commas between them.
         address: String,
         /// What was heard instead of an answer.
         silence: Silence,
@@ -171,6 +171,8 @@ impl fmt::Display for Refusal {
 pub enum Silence {
     /// No connection came about: what the system said.
     NoConnection(String),
+    /// Somebody is there, and TLS stands between: what to do about it.
+    Tls(String),
     /// The connection broke before the answer: what the transport said.
     Broken(String),
     /// Nothing came within this time.
@@ -182,6 +184,13 @@ pub enum Silence {
 impl Silence {
     /// The silence that `status` stands for; none where it is an answer.
     pub(crate) fn of(status: &Status, timeout: Duration) -> Option<Self> {
+        if let Some(nobody) = ReachError::of(status) {
+            let text = nobody.to_string();
+            return Some(match nobody.is_about_tls() {
+                true => Silence::Tls(text),
+                false => Silence::NoConnection(text),
+            });
+        }
         // Only what was made on this side has a source: a status from the wire is an answer.
         let mut chain = std::iter::successors(status.source(), |&error| error.source());
         if chain.any(|error| error.is::<tonic::TimeoutExpired>()) {
@@ -235,11 +244,13 @@ struct Unanswered<'a> {
 impl fmt::Display for Unanswered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, silence } = self;
+        let address = address.replace(',', " or ");
         match silence {
             Silence::NoConnection(cause) => write!(
                 f,
                 "nobody answers at {address} ({cause}): start one there with `controller start`, or name another with `octavius config --cp-host HOST:PORT`"
             ),
+            Silence::Tls(why) => write!(f, "{address} cannot be asked: {why}"),
             Silence::Broken(cause) => write!(
                 f,
                 "the connection to {address} broke before the answer came ({cause}): try again in a moment"

@@ -1,5 +1,6 @@
 //! `controller_config.json`, or the same in YAML: what the controller is told.
 
+use crate::log_store::LogStoreUrl;
 use octavius_protocol::MAX_TIME;
 use octavius_service::{
     choice,
@@ -109,6 +110,15 @@ section! {
     /// Where it listens. In this version nobody has to prove who they are: whoever reaches this address may do
     /// everything.
     listen_address: ListenAddress = ListenAddress(LOOPBACK);
+    /// The PEM file of the controller's certificate, and of the authorities between it and the one that is trusted. With
+    /// it and `tls_key_file` TLS is spoken at the port that clients and executors dial, and nothing else. Both files are
+    /// read again when they change.
+    tls_cert_file: Option<PathBuf>;
+    /// The PEM file of that certificate's private key.
+    tls_key_file: Option<PathBuf>;
+    /// The PEM file of the authority whose certificates are trusted when calls are passed on to the controller that
+    /// leads, over TLS. Unless it is given: those that this machine trusts.
+    tls_ca_file: Option<PathBuf>;
     /// Where `/metrics`, `/healthz` and `/readyz` are answered.
     metrics_address: SocketAddr = SocketAddr::new(LOOPBACK, 3001);
     /// Where the other controllers of the same etcd reach this one: `HOST:PORT`. Without it the address where it listens,
@@ -116,8 +126,12 @@ section! {
     advertise_address: Option<String>;
     /// Where the state is kept. Without it: `etcd` if one of the `etcd_` keys is given, else `embedded`.
     store: Option<StoreKind>;
-    /// The folder of the embedded store and of the logs; made if it is not there.
+    /// The folder of the embedded store, and of the logs unless `log_store` says otherwise; made if it is not there.
     data_dir: PathBuf = PathBuf::from("octavius-data");
+    /// Where the bytes of logs are kept: a folder, `file:///shared/folder`, or a bucket of a cloud, `s3://bucket/prefix`,
+    /// `gs://bucket/prefix` or `az://container/prefix`. Without it: the folder `logs` in `data_dir`. No secrets belong
+    /// into it: keys of a cloud come from its own variables ([logs.md](logs.md#where-logs-are-kept)).
+    log_store: Option<LogStoreUrl>;
     /// The members of the etcd: a list, or a text with commas. The next one is asked where one does not answer.
     etcd_endpoints: Vec<EtcdEndpoint> = Vec::new();
     /// The host of an etcd of one member: another way to give `etcd_endpoints`. Without any `localhost`.
@@ -216,6 +230,14 @@ impl Bounds for Configuration {
                 self.executor_lost_after.shown()
             );
             faults.push(Fault::new("keep_executions_for", remedy));
+        }
+        for (given, key, other, missing) in [
+            (&self.tls_cert_file, "tls_cert_file", "tls_key_file", &self.tls_key_file),
+            (&self.tls_key_file, "tls_key_file", "tls_cert_file", &self.tls_cert_file),
+        ] {
+            if given.is_some() && missing.is_none() {
+                faults.push(Fault::new(key, format!("give `{other}`, too, or neither of them")));
+            }
         }
         if self.log_file_max_size_in_mb == 0 {
             let remedy = "give a size of at least 1, in mebibytes";
@@ -325,9 +347,14 @@ impl Configuration {
         }
     }
 
-    /// Where other controllers reach this one, which listens at `address`.
+    /// Where other controllers reach this one, which listens at `address`: `HOST:PORT`, with `https://` before it where it
+    /// speaks TLS.
     pub fn advertised(&self, address: SocketAddr) -> String {
-        self.advertise_address.clone().unwrap_or_else(|| address.to_string())
+        let address = self.advertise_address.clone().unwrap_or_else(|| address.to_string());
+        match self.tls_cert_file {
+            Some(_) if !address.contains("://") => format!("https://{address}"),
+            Some(_) | None => address,
+        }
     }
 
     /// Whether the history of the etcd is compacted where nobody else does.
@@ -415,6 +442,21 @@ mod tests {
         assert!(load(r#"{"keep_executions_for": "3h", "executor_lost_after": "2h"}"#).is_ok());
         let written = load(r#"{"keep_executions_for": "30d"}"#).unwrap().section;
         assert_eq!(written.keep_executions_for, load("{}").unwrap().section.keep_executions_for);
+    }
+
+    #[test]
+    fn a_wrong_log_store_is_told_with_its_remedy_and_without_its_secrets() {
+        for (given, shown) in [
+            ("s3://key:hush@bucket/p", "s3://…@bucket/p"),
+            ("s3://bucket?secret_access_key=hush", "s3://bucket?…"),
+        ] {
+            let problems = load(&format!(r#"{{"log_store": "{given}"}}"#)).unwrap_err().to_string();
+            assert!(problems.contains(&format!("`log_store` is `{shown}`: ")), "{problems}");
+            assert!(problems.contains("AWS_SECRET_ACCESS_KEY"), "{problems}");
+            assert!(!problems.contains("hush"), "{problems}");
+        }
+        let section = load(r#"{"log_store": "s3://bucket/prefix"}"#).unwrap().section;
+        assert_eq!(section.log_store.unwrap().shown(), "s3://bucket/prefix");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod configuration;
+mod folder;
 pub mod grpc;
 pub mod job_queue;
 pub mod limits;

@@ -170,10 +170,11 @@ fn announce(running: &Running, configuration: &Configuration) {
             "its state is in etcd, where it takes part in the election of the leader; its master key is in {folder}"
         ),
     };
+    let over = if configuration.tls_cert_file.is_some() { " over TLS" } else { "" };
     tell(
         0,
         format_args!(
-            "the controller serves at {address} ({reach})\nmetrics and health are at http://{metrics_address}/metrics, /healthz and /readyz\n{state}; Ctrl-C ends it"
+            "the controller serves{over} at {address} ({reach})\nmetrics and health are at http://{metrics_address}/metrics, /healthz and /readyz\n{state}; Ctrl-C ends it"
         ),
     );
 }

@@ -121,8 +121,7 @@ async fn config_shows_what_is_in_force_and_starts_nothing() {
     let folder = folder_with(SAMPLE);
     let mut command = controller(folder.path(), &["config"]);
     let (code, out, err) = run(command.env("OCTAVIUS_CONTROLLER_APP_PORT", "4000")).await;
-    assert_eq!(code, 2, "this version has no etcd: {err}");
-    assert!(err.contains("set `store` to `embedded`"), "{err}");
+    assert_eq!((code, err.as_str()), (0, ""));
     let row = |key: &str| {
         let line = out.lines().find(|line| line.split(' ').next() == Some(key)).unwrap();
         line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).skip(1).collect::<Vec<_>>()

@@ -92,6 +92,7 @@ impl Place {
         let state_dir = tokio::task::spawn_blocking(move || StateDir::open(&path)).await??;
         let link = Link::new(&LinkOptions {
             controller: configuration.cp_host.clone(),
+            ca_file: configuration.tls_ca_file.clone(),
             executor: executor.clone(),
             token: configuration.access_token.clone(),
             deadline: configuration.conn_time_out,

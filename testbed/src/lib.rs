@@ -1,4 +1,4 @@
-//! What tests stand on: real etcd that can be killed and frozen, ways between two parts that can be cut, free ports.
+//! What tests stand on: real etcd that can be killed and frozen, a real S3 that can fail, ways between two parts that can be cut, free ports.
 //!
 //! For tests, for chaos and for the bench; no server of ours may depend on it. What it cannot do ends the test: it
 //! panics, and says why.
@@ -8,3 +8,4 @@
 pub mod etcd;
 pub mod ports;
 pub mod proxy;
+pub mod s3;

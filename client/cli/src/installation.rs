@@ -146,6 +146,7 @@ async fn start_executor(
 fn client(controller: SocketAddr) -> Result<Client, Failure> {
     let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
     let settings = Settings {
+        ca_file: None,
         address: format!("http://{controller}"),
         email: user,
         token: None,

@@ -71,6 +71,7 @@ async fn whichever_actor_panics_whenever_each_execution_runs_once_and_ends_right
     let supervisor = SupervisorCommand { program, arguments: vec!["supervise".into()] };
     let running = Executor::start(&executor(folder.path(), &address), supervisor).await.unwrap();
     let settings = Settings {
+        ca_file: None,
         address: format!("http://{address}"),
         email: None,
         token: None,

@@ -75,7 +75,7 @@ impl Repeat {
         match silence {
             Silence::NoConnection(_) => met || self == Repeat::Always,
             Silence::Broken(_) | Silence::Unavailable(_) => !open || self != Repeat::IfNothingDone,
-            Silence::Late(_) => false,
+            Silence::Late(_) | Silence::Tls(_) => false,
         }
     }
 }
@@ -84,7 +84,7 @@ impl Repeat {
 fn is_open(error: &Error, status: &Status) -> bool {
     let Error::Unanswered { silence, .. } = error else { return false };
     match silence {
-        Silence::NoConnection(_) => false,
+        Silence::NoConnection(_) | Silence::Tls(_) => false,
         Silence::Broken(_) => !was_not_sent(status),
         // What stands between here and the controller does not know what that did.
         Silence::Unavailable(_) => error::reason(status).is_none_or(|why| why == UNCONFIRMED),
@@ -167,7 +167,10 @@ impl Client {
             let status = match tokio::time::timeout_at(deadline, send(request)).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => status,
-                Err(_) => Status::deadline_exceeded(""),
+                Err(_) => {
+                    self.reach.leave().await; // it may be frozen: another one is asked next time
+                    Status::deadline_exceeded("")
+                }
             };
             let error = Error::from_status(&self.address, &status, within);
             let open = is_open(&error, &status);
@@ -207,6 +210,7 @@ mod tests {
         for met in [false, true] {
             assert_eq!(again(Silence::NoConnection(text()), false, met), [met, met, true]);
             assert_eq!(again(Silence::Late(Duration::ZERO), true, met), [false; 3]);
+            assert_eq!(again(Silence::Tls(text()), false, met), [false; 3]);
             for silence in [Silence::Broken(text()), Silence::Unavailable(text())] {
                 assert_eq!(again(silence.clone(), true, met), [false, true, true]);
                 assert_eq!(again(silence, false, met), [true; 3]);

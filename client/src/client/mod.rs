@@ -1,4 +1,5 @@
-//! One controller, seen from outside: a method for each thing that a user can ask it.
+//! A controller, seen from outside: a method for each thing that a user can ask it. Of several that are named, the one
+//! that answers is asked.
 //!
 //! A call ends within the settings' time-out. What is safe to repeat is repeated inside it: nearly everything here is,
 //! because reading changes nothing, a job is created once for equal content, a cancel is a wish that holds, a secret is set
@@ -27,34 +28,28 @@ use crate::{
 use call::{Credentials, Repeat};
 use octavius_protocol::{
     MAX_MESSAGE,
+    reach::{Address, Reach, ReachOptions, addresses, tls},
     v1::{
         self, executions_client::ExecutionsClient, executors_client::ExecutorsClient,
         jobs_client::JobsClient, system_client::SystemClient,
     },
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, error::Error as _, time::Duration};
 use tokio::time::Instant;
-use tonic::{
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
-};
+use tonic::service::interceptor::InterceptedService;
 
-/// How often a connection is probed, so that one that a network dropped silently is found out.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// How much may be under way before the other side has to wait. Large, because a connection whose reader is slow is
-/// killed by the transport when many small frames wait in a small window.
-const WINDOW: u32 = 8 << 20;
 /// How many entries are asked for at once.
 const PAGE: u32 = 100;
 /// For how long a call waits for an end: shorter than what gateways let be silent.
 const PARKED: Duration = Duration::from_secs(20);
 
-pub(crate) type Wire = InterceptedService<Channel, Credentials>;
+pub(crate) type Wire = InterceptedService<Reach, Credentials>;
 
-/// Asks one controller. Cheap to clone; clones share a connection.
+/// Asks a controller. Cheap to clone; clones share a connection.
 #[derive(Clone, Debug)]
 pub struct Client {
     wire: Wire,
+    reach: Reach,
     address: String,
     timeout: Duration,
     patience: Duration,
@@ -67,29 +62,37 @@ impl Client {
     /// is the caller's to decide.
     pub const LONGEST_TURN: Duration = Duration::from_secs(2);
 
-    /// A client for the controller that `settings` name. Nothing is sent yet: the first call connects. Has to be called
-    /// within a tokio runtime.
+    /// A client for the controllers that `settings` name. Nothing is sent yet: the first call connects. The file with
+    /// the authority of their certificates is read here.
     ///
     /// # Errors
     /// Where the settings hold what cannot be sent.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         let unusable = |what: &str| Error::Settings(format!("{what} cannot be used as it is"));
-        let endpoint = Endpoint::from_shared(settings.address.clone())
-            .and_then(|endpoint| {
-                endpoint.user_agent(concat!("octavius/", env!("CARGO_PKG_VERSION")))
-            })
-            .map_err(|_| unusable("CP_HOST"))?
-            .connect_timeout(settings.timeout)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW);
+        let ca = settings.ca_file.as_deref();
+        let addresses = addresses(&settings.address, ca.is_some())
+            .map_err(|problem| Error::Settings(format!("CP_HOST {problem}")))?;
+        let tls = addresses.iter().any(Address::is_tls).then(|| tls::trusting(ca)).transpose();
+        let ca_key = Settings::CA_KEY;
+        let tls = tls.map_err(|problem| Error::Settings(format!("{ca_key} {problem}")))?;
+        let reach = Reach::new(ReachOptions {
+            addresses,
+            tls,
+            ca_key,
+            connect_within: settings.timeout,
+            user_agent: concat!("octavius/", env!("CARGO_PKG_VERSION")),
+        });
+        let reach = reach.map_err(|error| {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            Error::Settings(format!(
+                "TLS cannot be set up ({cause}): name the PEM file of the authority that is trusted with {ca_key}"
+            ))
+        })?;
         let credentials =
             Credentials::new(settings).ok_or_else(|| unusable("EMAIL_ID or ACCESS_TOKEN"))?;
         Ok(Self {
-            wire: InterceptedService::new(endpoint.connect_lazy(), credentials),
+            wire: InterceptedService::new(reach.clone(), credentials),
+            reach,
             address: settings.address.clone(),
             timeout: settings.timeout,
             patience: Self::PATIENCE,
@@ -103,7 +106,7 @@ impl Client {
         self
     }
 
-    /// The controller's address as a URI.
+    /// The controller's address as a URI; of several, all with commas between them.
     pub fn address(&self) -> &str {
         &self.address
     }

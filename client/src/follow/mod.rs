@@ -89,7 +89,9 @@ impl std::fmt::Display for Notice {
         match self {
             Notice::Interrupted(silence) => {
                 let cause = match silence {
-                    Silence::NoConnection(cause) | Silence::Broken(cause) => cause.clone(),
+                    Silence::NoConnection(cause) | Silence::Tls(cause) | Silence::Broken(cause) => {
+                        cause.clone()
+                    }
                     Silence::Late(_) => "no answer in time".to_owned(),
                     Silence::Unavailable(cause) => cause.clone(),
                 };
@@ -284,7 +286,9 @@ impl Follower {
         };
         let longest = match &silence {
             Silence::NoConnection(_) => LONGEST_WHERE_NOBODY_IS,
-            Silence::Broken(_) | Silence::Late(_) | Silence::Unavailable(_) => LONGEST_PAUSE,
+            Silence::Tls(_) | Silence::Broken(_) | Silence::Late(_) | Silence::Unavailable(_) => {
+                LONGEST_PAUSE
+            }
         };
         let outage = match &mut self.outage {
             Some(outage) => outage,

@@ -43,8 +43,10 @@ pub enum Absent {
 /// What a file says.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// `CP_HOST`: the controller's address.
+    /// `CP_HOST`: the controller's address, or several.
     pub host: Option<String>,
+    /// `CA_CERT_FILE`: the PEM file of the authority that is trusted; seen from the folder of the file that names it.
+    pub ca_file: Option<PathBuf>,
     /// `EMAIL_ID`: who asks.
     pub email: Option<String>,
     /// `ACCESS_TOKEN`: what proves it.
@@ -59,6 +61,8 @@ pub struct Contents {
 struct Written<'a> {
     cp_host: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    ca_cert_file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     email_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access_token: Option<&'a str>,
@@ -70,12 +74,18 @@ impl Contents {
     pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 
     /// All keys, in the order of the documents.
-    pub const KEYS: [FileKey; 4] = [
+    pub const KEYS: [FileKey; 5] = [
         FileKey {
             name: "CP_HOST",
-            wanted: "`host:port`, or `http://host:port`",
+            wanted: "`host:port`, `http://host:port` or `https://host:port`; or several of them, with commas between them",
             absent: Absent::Fault,
-            meaning: "Where the controller is.",
+            meaning: "Where the controller is. Of several addresses, and of several machines that a name stands for, the first that answers is asked, and the next when it does not any more. With `https://` TLS is spoken; without either, too, if `CA_CERT_FILE` is given.",
+        },
+        FileKey {
+            name: Settings::CA_KEY,
+            wanted: "a path, seen from the folder of this file",
+            absent: Absent::Without,
+            meaning: "The PEM file of the authority whose certificates are trusted; without it those that this machine trusts. The variable's path is seen from the working folder.",
         },
         FileKey {
             name: "EMAIL_ID",
@@ -133,6 +143,7 @@ impl Contents {
         let mut list = Vec::new();
         let contents = Self {
             host: take("CP_HOST"),
+            ca_file: take(Settings::CA_KEY).map(PathBuf::from),
             email: take("EMAIL_ID"),
             token: take("ACCESS_TOKEN").map(SecretString::from),
             timeout: take("CONNECTION_TIMEOUT_SECS").and_then(|text| {
@@ -162,7 +173,7 @@ impl Contents {
     /// Where a value is none that could be read again, or the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let host = self.host.as_deref().unwrap_or_default();
-        super::address::uri(host)
+        super::address::uris(host, self.ca_file.is_some())
             .map_err(|problem| Faults::one("--cp-host", Fault::new("CP_HOST", problem)))?;
         let email_id = self.email.as_deref();
         super::sendable("EMAIL_ID", email_id.unwrap_or_default(), "--email-id")?;
@@ -172,7 +183,14 @@ impl Contents {
         seconds(&connection_timeout_secs.to_string()).map_err(|problem| {
             Faults::one("--time-out", Fault::new("CONNECTION_TIMEOUT_SECS", problem))
         })?;
-        let written = Written { cp_host: host, email_id, access_token, connection_timeout_secs };
+        let ca_cert_file = self.ca_file.as_deref();
+        let written = Written {
+            cp_host: host,
+            ca_cert_file,
+            email_id,
+            access_token,
+            connection_timeout_secs,
+        };
         let text = serde_saphyr::to_string(&written)
             .map_err(|error| Error::Settings(format!("the settings cannot be written: {error}")))?;
         replace(path, text.as_bytes()).map_err(|cause| Error::File {

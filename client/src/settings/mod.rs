@@ -33,8 +33,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a [`crate::Client`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The controller's address as a URI: `http://host:port`.
+    /// The controller's address as a URI: `http://host:port`, or `https://`; of several, all with commas between them.
     pub address: String,
+    /// The PEM file of the authority whose certificates are trusted, for addresses of `https`; none: those that this
+    /// machine trusts.
+    pub ca_file: Option<PathBuf>,
     /// Who asks; none is [`Settings::ANONYMOUS`].
     pub email: Option<String>,
     /// What proves it.
@@ -54,9 +57,10 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// The variables that are looked at.
-    pub const VARIABLES: [&str; 7] = [
+    pub const VARIABLES: [&str; 8] = [
         "OCTAVIUS_CONFIG",
         "CP_HOST",
+        Settings::CA_KEY,
         "EMAIL_ID",
         "ACCESS_TOKEN",
         "CONNECTION_TIMEOUT_SECS",
@@ -139,6 +143,8 @@ pub struct Sources {
     pub context: Option<ContextName>,
     /// `CP_HOST`.
     pub host: Option<Found<String>>,
+    /// `CA_CERT_FILE`, seen from where it is named.
+    pub ca_file: Option<Found<PathBuf>>,
     /// `EMAIL_ID`.
     pub email: Option<Found<String>>,
     /// `ACCESS_TOKEN`; an empty one means: without.
@@ -177,7 +183,14 @@ impl Sources {
         };
         let token = set("ACCESS_TOKEN")
             .map(|Found { value, source }| Found { value: SecretString::from(value), source });
+        let beside = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let ca_file = filled(Settings::CA_KEY).map(|Found { value, source }| {
+            let value = around.working_folder.join(value);
+            Found { value, source }
+        });
+        let in_file_ca = contents.ca_file.map(|path| beside.join(path));
         Ok(Self {
+            ca_file: ca_file.or(in_file(in_file_ca, &source)),
             host: filled("CP_HOST").or(in_file(contents.host, &source)),
             email: filled("EMAIL_ID").or(in_file(contents.email, &source)),
             token: token.or(in_file(contents.token, &source)),
@@ -195,6 +208,8 @@ fn in_file<T>(value: Option<T>, source: &str) -> Option<Found<T>> {
 impl Settings {
     /// Who asks where nobody is named.
     pub const ANONYMOUS: &str = "anonymous";
+    /// The key, and the variable, that names the file of the authority that is trusted.
+    pub const CA_KEY: &str = "CA_CERT_FILE";
 
     /// Who asks.
     pub fn user(&self) -> &str {
@@ -215,7 +230,7 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`].
     pub fn load_in(around: &Surroundings, choice: &Choice) -> Result<Self, Error> {
-        let Sources { host, email, token, timeout, .. } = Sources::find(around, choice)?;
+        let Sources { host, ca_file, email, token, timeout, .. } = Sources::find(around, choice)?;
         let host = host.ok_or_else(|| no_controller(around))?;
         let token = token.filter(|token| !token.value.expose_secret().is_empty());
         one_source(&host, token.as_ref())?;
@@ -227,8 +242,9 @@ impl Settings {
             sendable("EMAIL_ID", &email.value, &email.source)?;
         }
         Ok(Self {
-            address: address::uri(&host.value)
+            address: address::uris(&host.value, ca_file.is_some())
                 .map_err(|problem| Faults::one(&host.source, Fault::new("CP_HOST", problem)))?,
+            ca_file: ca_file.map(|found| found.value),
             email: email.map(|email| email.value),
             token: token.map(|token| token.value),
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),

@@ -53,11 +53,16 @@ fn the_sample_loads_and_a_timeout_of_0_is_10_seconds() {
 
 #[test]
 fn each_key_is_taken_and_documented_with_the_numbers_that_hold() {
-    let [host, email, token, timeout] = Contents::KEYS;
-    let file =
-        format!("{}: a:1\n{}: b\n{}: c\n{}: 7", host.name, email.name, token.name, timeout.name);
+    let [host, ca, email, token, timeout] = Contents::KEYS;
+    let file = format!(
+        "{}: a:1,b:2\n{}: ca.pem\n{}: b\n{}: c\n{}: 7",
+        host.name, ca.name, email.name, token.name, timeout.name
+    );
     let settings = World::new(&[]).write(NEW, &file).load().unwrap();
-    assert_eq!((&*settings.address, settings.email.as_deref()), ("http://a:1", Some("b")));
+    assert_eq!(settings.email.as_deref(), Some("b"));
+    // Who names an authority wants TLS, and names it beside the file.
+    assert_eq!(settings.address, "https://a:1,https://b:2");
+    assert!(settings.ca_file.unwrap().ends_with("home/.config/octavius/ca.pem"));
     assert_eq!(settings.token.unwrap().expose_secret(), "c");
     assert_eq!(settings.timeout, Duration::from_secs(7));
     for key in Contents::KEYS {
@@ -70,7 +75,13 @@ fn each_key_is_taken_and_documented_with_the_numbers_that_hold() {
 #[test]
 fn what_is_documented_of_a_key_that_is_left_out_holds() {
     let absent = Contents::KEYS.map(|key| key.absent);
-    let [Absent::Fault, Absent::Default(user), Absent::Without, Absent::Default(seconds)] = absent
+    let [
+        Absent::Fault,
+        Absent::Without,
+        Absent::Default(user),
+        Absent::Without,
+        Absent::Default(seconds),
+    ] = absent
     else {
         panic!("{absent:?}")
     };
@@ -207,12 +218,12 @@ fn a_context_of_a_name_that_is_a_path_is_none() {
 #[test]
 fn wrong_types_in_a_file_are_told_with_their_line() {
     let error = |text: &str| World::new(&[]).write(NEW, text).error();
-    insta::assert_snapshot!(error("CP_HOST: [a, b]\n"), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 1): write each of CP_HOST, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
-    insta::assert_snapshot!(error("CP_HOST: a:1\nACCESS_TOKEN: {a: t0p}\n"), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 2): write each of CP_HOST, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
-    insta::assert_snapshot!(error("- CP_HOST\n"), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 1): write each of CP_HOST, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
+    insta::assert_snapshot!(error("CP_HOST: [a, b]\n"), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 1): write each of CP_HOST, CA_CERT_FILE, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
+    insta::assert_snapshot!(error("CP_HOST: a:1\nACCESS_TOKEN: {a: t0p}\n"), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 2): write each of CP_HOST, CA_CERT_FILE, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
+    insta::assert_snapshot!(error("- CP_HOST\n"), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 1): write each of CP_HOST, CA_CERT_FILE, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
     insta::assert_snapshot!(error("CP_HOST: a:1\nCONNECTION_TIMEOUT_SECS: -1\n"), @"/home/.config/octavius/octavius_client.yaml: `CONNECTION_TIMEOUT_SECS` is `-1`: write a number of seconds from 0 to 86400, where 0 means 10");
     insta::assert_snapshot!(error("CP_HOST: localhost\n"), @"/home/.config/octavius/octavius_client.yaml: `CP_HOST` is `localhost`, without a port: write `HOST:PORT`, for example `localhost:3000`");
-    insta::assert_snapshot!(error("CP_HOST: https://a:1\n"), @"/home/.config/octavius/octavius_client.yaml: `CP_HOST` is `https://a:1`: this version does not speak TLS yet, write `HOST:PORT`, for example `localhost:3000`");
+    insta::assert_snapshot!(error("CP_HOST: a:1,ftp://a:1\n"), @"/home/.config/octavius/octavius_client.yaml: `CP_HOST` is `ftp://a:1`: write `HOST:PORT`, for example `localhost:3000`");
 }
 
 #[test]
@@ -225,7 +236,7 @@ fn all_faults_of_a_file_are_told_and_never_its_token() {
       `other` is not known: the nearest known key is `CP_HOST`
     ");
     let broken = "CP_HOST: a:1\nACCESS_TOKEN: \"t0p\nEMAIL_ID: b\n";
-    insta::assert_snapshot!(World::new(&[]).write(NEW, broken).error(), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 2): write each of CP_HOST, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
+    insta::assert_snapshot!(World::new(&[]).write(NEW, broken).error(), @"/home/.config/octavius/octavius_client.yaml: is not a YAML file of `KEY: value` lines (line 2): write each of CP_HOST, CA_CERT_FILE, EMAIL_ID, ACCESS_TOKEN, CONNECTION_TIMEOUT_SECS at most once, and a value with special characters in quotes");
     let twice = "CP_HOST: a:1\nACCESS_TOKEN: t0p\nACCESS_TOKEN: t0p\n";
     let told = World::new(&[]).write(NEW, twice).error();
     assert!(!told.contains("t0p") && told.contains("line 3"), "{told}");
@@ -293,12 +304,14 @@ proptest! {
         let path = folder.path().join("a/octavius_client.yaml");
         let contents = Contents {
             host: Some("h:1".to_owned()),
+            ca_file: Some("/a/ca.pem".into()),
             email: email.clone(),
             token: token.clone().map(SecretString::from),
             timeout: Some(Duration::from_secs(seconds)),
         };
         contents.write(&path).unwrap();
         let read = Contents::read(&path).unwrap();
+        prop_assert_eq!(read.ca_file, Some("/a/ca.pem".into()));
         prop_assert_eq!(read.email, email);
         prop_assert_eq!(read.token.map(|token| token.expose_secret().to_owned()), token);
         prop_assert_eq!(read.timeout, Some(Duration::from_secs(seconds)));

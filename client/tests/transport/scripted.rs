@@ -307,6 +307,7 @@ impl Drop for Controller {
 
 pub(crate) fn settings(address: SocketAddr, timeout: Duration) -> Settings {
     Settings {
+        ca_file: None,
         address: format!("http://{address}"),
         email: Some("ada@example.com".to_owned()),
         token: Some(SecretString::from("t0p")),

@@ -87,7 +87,7 @@ rpcs! {
 }
 
 /// What every path of ours begins with.
-const PACKAGE: &str = "/octavius.v1.";
+pub(super) const PACKAGE: &str = "/octavius.v1.";
 
 impl Rpc {
     /// The RPC of a request's path; none: it is not one of ours.

@@ -11,7 +11,7 @@ pub mod door;
 mod executions;
 pub(crate) mod executors;
 #[cfg_attr(not(test), allow(dead_code))] // until a controller that does not lead serves with it
-mod forward;
+pub(crate) mod forward;
 mod health;
 mod jobs;
 mod meter;

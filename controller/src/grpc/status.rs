@@ -167,7 +167,7 @@ fn unanswered(error: &Unanswered) -> Meaning {
         }
         Unanswered::Down { .. } => Meaning::unavailable("STARTING"),
         Unanswered::Shut { .. } => {
-            let help = "The disk of the controller's `data_dir` has to get room.";
+            let help = "Room has to be made for the store: `/readyz` of the controller says where.";
             Meaning::full("STORE_FULL", LATER, help)
         }
         Unanswered::Restarted { .. } | Unanswered::Late { .. } => Meaning::unavailable(UNCONFIRMED),

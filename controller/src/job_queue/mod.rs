@@ -6,6 +6,7 @@
 //! Logs are `LogStore`'s; an execution is over only when its log is sealed there (P4).
 
 pub mod attempt;
+mod cuts;
 mod delete;
 mod error;
 pub(crate) mod executors;
@@ -43,11 +44,12 @@ use crate::{
 };
 use actix::prelude::*;
 use anyhow::Context as _;
+use cuts::Cut;
 use futures::{FutureExt, future};
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptId, ExecutionId, Session};
 use record::{Change, Record};
-use rules::{CutWanted, LeaseName, Moment, QueueLimits, View};
+use rules::{LeaseName, Moment, QueueLimits, View};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -63,8 +65,6 @@ use waiting::Ends;
 
 /// How often the queue looks at what waits.
 const TICK: Duration = Duration::from_secs(1);
-/// How many logs are closed as they are at a time.
-const CUTS: usize = 64;
 /// How many records a page has while the queue is loaded.
 const LOAD_PAGE: usize = 1000;
 
@@ -253,31 +253,6 @@ impl JobQueue {
         context.spawn(closed.into_actor(self).map(|_, _, _| ()));
     }
 
-    /// Closes logs as they are: a few at a time, and each that could not be after a growing pause.
-    fn cut_due(&mut self, wanted: Vec<CutWanted>, context: &mut Context<Self>) {
-        let leases: BTreeSet<_> = wanted.iter().map(|cut| cut.lease).collect();
-        self.cuts.retain(|lease, _| leases.contains(lease));
-        let now = Instant::now();
-        let mut room = CUTS.saturating_sub(self.cuts.values().filter(|cut| cut.running).count());
-        for CutWanted { lease, why } in wanted {
-            let cut =
-                self.cuts.entry(lease).or_insert(Cut { running: false, failures: 0, due: now });
-            if room == 0 || cut.running || cut.due > now {
-                continue;
-            }
-            cut.running = true;
-            room -= 1;
-            context.spawn(self.cut(lease, why).map(move |done, queue, _| {
-                if let Some(cut) = queue.cuts.get_mut(&lease) {
-                    cut.running = false;
-                    cut.failures += u32::from(done.is_err());
-                    let pause = TICK * 2u32.saturating_pow(cut.failures.min(6));
-                    cut.due = Instant::now() + pause.mul_f64(rand::random_range(0.8..1.2));
-                }
-            }));
-        }
-    }
-
     fn measure(&self) {
         let waited = self
             .view
@@ -324,14 +299,6 @@ enum Wake {
     News,
     /// A newer call of its session waits now.
     Displaced,
-}
-
-/// A log that is to be closed as it is.
-#[derive(Clone, Copy, Debug)]
-struct Cut {
-    running: bool,
-    failures: u32,
-    due: Instant,
 }
 
 /// Ends the actor where the store did not confirm, because its view may hold what the store does not.

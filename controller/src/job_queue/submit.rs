@@ -300,7 +300,7 @@ impl Handler<Cancel> for JobQueue {
             }
             match cancelled.cut {
                 // Its place is free already. Where the log cannot be closed now, the next tick tries again.
-                Some(CutWanted { lease, why }) => {
+                Some(CutWanted { lease, why, .. }) => {
                     Box::pin(queue.cut(lease, why).map(|_, _, _| Ok(Some(cancelled.record))))
                 }
                 None => Box::pin(fut::ok(Some(cancelled.record))),

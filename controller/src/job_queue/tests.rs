@@ -1,6 +1,7 @@
 //! The queue on its real parts: the embedded store, the logs and the registry, in a temporary folder.
 
 mod cost;
+mod cuts;
 mod delete;
 mod ends;
 mod full;
@@ -77,7 +78,8 @@ impl World {
         retention: Retention,
     ) -> Self {
         let log_folder = LogFolder::open(&folder.join("logs")).unwrap();
-        let log_limits = LogLimits::default();
+        let behind_after = Duration::from_millis(200);
+        let log_limits = LogLimits { segment: 800_000, behind_after, ..LogLimits::default() };
         let logs = LogHandle::start(&mut system, store.clone(), log_folder, 1, log_limits).unwrap();
         let registry = RegistryHandle::start(&mut system, store.clone()).unwrap();
         let secrets = SecretsHandle::start(&mut system, store.clone(), Vault::for_tests()).unwrap();

@@ -239,7 +239,7 @@ pub(super) fn executions() -> Vec<Limit> {
         instead(
             "The wait of an end for the rest of its log",
             Amount::Time(numbers.log_within),
-            "The log is cut, and says why.",
+            "The log is cut, and says why; not while it grows, and not while the log store takes nothing.",
         ),
         Limit::key(
             "The time that a final execution is kept",

@@ -8,6 +8,7 @@ use crate::{
         bound::{MESSAGE_WITHIN, NOTHING_FOR},
         convert::{USUAL_PAGE, executors as reports},
         executors::LONGEST_POLL,
+        forward::MOST_FORWARDED,
         peer::{FIRST_CALL_WITHIN, IDLE_FOR},
         status::MOST_TEXT_BYTES,
         unwritten::{MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE, STILL_FOR},
@@ -122,6 +123,11 @@ pub(super) fn calls() -> Vec<Limit> {
             "Calls that wait for one part of the controller; half of them may read, three quarters read or ask for something new",
             Amount::count(each.waiting),
             "calls wait for …, the most that it takes",
+        ),
+        full(
+            "Calls that are passed on to the controller that leads, and are not answered yet; of readers of logs as many as there may be",
+            Amount::count(MOST_FORWARDED),
+            "{} calls are being passed on, the most at a time",
         ),
         Limit::fixed(
             "The time that a part of the controller takes for an answer",

@@ -183,6 +183,11 @@ impl LogHandle {
         self.actor.up(within).await
     }
 
+    /// Why segments have not been taken for so long that somebody should know; none if all is well.
+    pub fn behind(&self) -> Option<String> {
+        self.segments.folder().behind(self.limits.behind_after)
+    }
+
     /// Makes the actor panic; for tests of supervision.
     #[cfg(feature = "fault-injection")]
     pub async fn inject_panic(&self) -> Result<(), Unanswered> {

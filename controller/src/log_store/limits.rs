@@ -36,6 +36,8 @@ pub struct LogLimits {
     pub tick: Duration,
     /// For how long a seal waits until the log is durable.
     pub close_within: Duration,
+    /// While the log store takes no segment for so long although one waits, the controller is not ready.
+    pub behind_after: Duration,
     /// An object that the index does not know is deleted when it is older.
     pub orphan_age: Duration,
     /// How often such objects are looked for.
@@ -60,6 +62,7 @@ impl Default for LogLimits {
             linger: Duration::from_secs(5),
             tick: Duration::from_millis(500),
             close_within: Duration::from_secs(8),
+            behind_after: Duration::from_secs(10),
             orphan_age: Duration::from_secs(24 * 60 * 60),
             sweep_every: Duration::from_secs(24 * 60 * 60),
         }

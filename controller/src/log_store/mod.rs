@@ -15,6 +15,8 @@
 
 mod append;
 mod close;
+#[cfg(feature = "clouds")]
+mod clouds;
 mod end;
 mod expire;
 mod flush;
@@ -24,6 +26,7 @@ mod index;
 mod limits;
 mod look;
 mod middle;
+mod pulse;
 mod reader;
 mod remove;
 mod rules;
@@ -34,12 +37,14 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod thin;
+mod url;
 
-pub use folder::LogFolder;
+pub use folder::{LogFolder, LogStoreError};
 pub use handle::{Appended, Chunk, LogError, LogHandle, LogInfo, Piece, Sealed};
 pub use limits::LogLimits;
 pub use reader::LogReader;
 pub use seek::Wanted;
+pub use url::LogStoreUrl;
 
 use crate::store::{StoreHandle, Writer};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, ResponseActFuture, WrapFuture, fut};
@@ -110,6 +115,7 @@ impl Actor for LogStore {
             self.limits.sweep_every,
         );
         ctx.spawn(sweep.into_actor(self));
+        ctx.spawn(self.folder.clone().look_after().into_actor(self));
         let (keep_for, every) = (self.limits.keep_for, self.limits.expire_every);
         let expire = expire::now_and_then(self.store.clone(), ctx.address(), keep_for, every);
         ctx.spawn(expire.into_actor(self));
@@ -161,6 +167,8 @@ impl LogStore {
         });
         let open = self.logs.values().filter(|live| !live.log.is_closed()).count();
         metrics::gauge!("octavius_logs_open").set(open as f64);
+        let behind = self.folder.behind_for().as_secs_f64();
+        metrics::gauge!("octavius_log_store_behind_seconds").set(behind);
     }
 
     /// Does `then` on a log that is in memory: at once if it is, else after it was loaded.

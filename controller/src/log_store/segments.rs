@@ -68,6 +68,10 @@ impl Segments {
         Self { folder, read: Arc::new(read) }
     }
 
+    pub(super) fn folder(&self) -> &LogFolder {
+        &self.folder
+    }
+
     /// The chunks of a segment, from wherever they are.
     pub(super) async fn get(
         &self,

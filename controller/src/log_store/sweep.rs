@@ -32,6 +32,7 @@ pub(super) async fn sweep(
     term: u64,
     age: Duration,
 ) -> Result<usize, LogError> {
+    folder.owned().await?;
     let mut deleted = 0;
     let mut objects = folder.list();
     while let Some(object) = objects.next().await {

@@ -4,9 +4,9 @@
 //! could neither answer nor write. So the number of all is bounded, and, far lower, that of those who never called: for
 //! each further one of them the first gives way, so that who does call gets in also while thousands of others do not.
 
-use super::MOST_EXECUTORS;
+use super::{MOST_EXECUTORS, stream::Stream};
 use crate::grpc::{MOST_FOLLOWERS, Peer, UnwrittenOfAll};
-use futures::{Stream, stream};
+use futures::stream;
 use rustix::process::{Resource, getrlimit};
 use std::{
     collections::VecDeque,
@@ -24,10 +24,11 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
 };
+use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::Connected;
 
 /// The most connections: two of each executor, one of each reader of logs, and 4,576 others. Fewer where the system
@@ -51,12 +52,14 @@ fn most(files: Option<u64>) -> usize {
     usize::try_from(rest).unwrap_or(usize::MAX).min(MOST_CONNECTIONS)
 }
 
-/// The connections that are let in. It never ends.
+/// The connections that are let in, which speak TLS where `tls` is there. It never ends.
 pub(super) fn incoming(
     listener: TcpListener,
     unwritten: Arc<UnwrittenOfAll>,
-) -> impl Stream<Item = io::Result<Connection>> {
+    tls: Option<TlsAcceptor>,
+) -> impl futures::Stream<Item = io::Result<Connection>> {
     let entrance = Entrance::new(listener, most(getrlimit(Resource::Nofile).current), unwritten);
+    let entrance = Entrance { tls, ..entrance };
     stream::unfold(entrance, async |mut entrance| Some((Ok(entrance.next().await), entrance)))
 }
 
@@ -67,6 +70,7 @@ struct Entrance {
     /// Those who had not called when it was looked last, the first in front. What is closed keeps no place by being here.
     silent: VecDeque<Weak<Seat>>,
     unwritten: Arc<UnwrittenOfAll>,
+    tls: Option<TlsAcceptor>,
     /// When the log was told last that not all get what they want, and how many since.
     told: Option<Instant>,
     untold: u64,
@@ -80,6 +84,7 @@ impl Entrance {
             most,
             silent: VecDeque::new(),
             unwritten,
+            tls: None,
             told: None,
             untold: 0,
         }
@@ -111,7 +116,7 @@ impl Entrance {
             self.make_room();
             self.silent.push_back(Arc::downgrade(&seat));
             return Connection {
-                stream,
+                stream: Stream::new(stream, self.tls.as_ref()),
                 seat,
                 silent_at: Box::pin(sleep(Duration::ZERO)),
                 stuck: None,
@@ -151,7 +156,7 @@ fn of_one(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | TimedOut)
 }
 
-fn closed(why: &'static str) {
+pub(super) fn closed(why: &'static str) {
     metrics::counter!("octavius_connections_closed_total", "reason" => why).increment(1);
 }
 
@@ -167,7 +172,7 @@ struct Seat {
 /// A connection, which ends when it is silent or stuck for too long.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     seat: Arc<Seat>,
     silent_at: Pin<Box<Sleep>>,
     /// While what is to be written is not taken: until when it may last.
@@ -282,6 +287,7 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::TcpStream;
 
     #[test]
     fn open_files_are_left_for_others() {

@@ -2,6 +2,7 @@
 
 use crate::{
     grpc::DescriptorError,
+    log_store::LogStoreError,
     store::{self, TermError},
     vault::KeyFileError,
 };
@@ -9,7 +10,7 @@ use octavius_service::{
     actor::Unanswered,
     telemetry::{health::AddressError, metrics::MetricsError},
 };
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{io, net::SocketAddr};
 
 /// Why a controller does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// TLS cannot be spoken with the files that are named.
+    #[error(transparent)]
+    Tls(#[from] super::TlsError),
     /// Nobody can listen there for metrics.
     #[error(transparent)]
     MetricsAddress(#[from] AddressError),
@@ -42,17 +46,9 @@ pub enum StartError {
     /// What tells whether store and master key belong together could not be read or written.
     #[error("whether the store and its master key belong together could not be settled: {0}")]
     KeyCheck(String),
-    /// The logs have no folder.
-    #[error(
-        "the folder of the logs, {}, cannot be used: let this user write there, or give another `data_dir`",
-        path.display()
-    )]
-    LogFolder {
-        /// The folder.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// The logs have no place.
+    #[error(transparent)]
+    LogStore(#[from] LogStoreError),
     /// An actor did not start.
     #[error("the controller did not start: {0}")]
     Actor(#[from] Unanswered),
@@ -75,8 +71,9 @@ impl StartError {
             Self::NoEtcd
             | Self::Address { .. }
             | Self::MetricsAddress(_)
+            | Self::Tls(_)
             | Self::MasterKey(_)
-            | Self::LogFolder { .. } => true,
+            | Self::LogStore(_) => true,
             Self::Store(store::StartError::Open(error)) => !error.is_away(),
             Self::Store(store::StartError::Thread(_))
             | Self::Term(_)

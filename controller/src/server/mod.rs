@@ -10,12 +10,15 @@ mod faults;
 mod office;
 pub(crate) mod roles;
 mod stop;
+mod stream;
 mod terms;
+mod tls;
 mod vault;
 
 pub use error::StartError;
 #[cfg(feature = "fault-injection")]
 pub use faults::Faults;
+pub use tls::TlsError;
 
 use crate::{
     configuration::Configuration,
@@ -92,6 +95,7 @@ impl Controller {
     /// election. Call it on a multi-threaded tokio runtime.
     pub async fn start(configuration: &Configuration) -> Result<Running, StartError> {
         raise_open_files();
+        let certificates = tls::Certificates::open(configuration)?;
         let socket = bind(configuration.address())?;
         let address = socket.local_addr().map_err(StartError::Thread)?;
         let (ending, ended) = (CancellationToken::new(), CancellationToken::new());
@@ -101,11 +105,7 @@ impl Controller {
         let metrics = metrics::install(ended.clone())?;
         metrics::describe(&[metrics::METRICS, METRICS]);
         let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
-        let plan = Plan {
-            configuration: configuration.clone(),
-            followers: followers.clone(),
-            ending: ending.clone(),
-        };
+        let plan = Plan::new(configuration, followers.clone(), ending.clone()).await?;
         let begin = Begin::new(plan, address).await?;
         let unwritten = Arc::<UnwrittenOfAll>::default();
         let roles = Roles::new(ending.clone());
@@ -119,7 +119,9 @@ impl Controller {
         };
         let begun = begin.ready(&roles).await?;
         let listening = || {
-            let connections = connections::incoming(listen(socket, address)?, unwritten.clone());
+            let tls = certificates.as_ref().map(tls::Certificates::acceptor).transpose()?;
+            let connections = listen(socket, address)?;
+            let connections = connections::incoming(connections, unwritten.clone(), tls);
             serve(connections, &roles, ending.clone())
         };
         let serving = match listening() {
@@ -127,6 +129,9 @@ impl Controller {
             Err(error) => return Err(begun.give_up(error).await),
         };
         let terms = tokio::spawn(begun.go_on(roles.clone(), ending.clone()));
+        if let Some(certificates) = certificates {
+            tokio::spawn(certificates.renew(ended.clone()));
+        }
         let metrics_address = health.address();
         tracing::info!(%address, %metrics_address, "the controller serves");
         Ok(Running {

@@ -28,10 +28,28 @@ const ACTORS_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) configuration: Configuration,
+    /// What the configuration names as the place of the logs, if it names one.
+    pub(super) log_store: Option<LogFolder>,
     /// A place for each reader of a log.
     pub(super) followers: Arc<Semaphore>,
     /// Ends all calls that wait.
     pub(super) ending: CancellationToken,
+}
+
+impl Plan {
+    /// Tries the log store that the configuration names: what is wrong with it is told at the start, also where another
+    /// controller leads.
+    pub(super) async fn new(
+        configuration: &Configuration,
+        followers: Arc<Semaphore>,
+        ending: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let log_store = match &configuration.log_store {
+            Some(url) => Some(LogFolder::of(Some(url), &configuration.data_dir)?.tried().await?),
+            None => None,
+        };
+        Ok(Self { configuration: configuration.clone(), log_store, followers, ending })
+    }
 }
 
 /// The ways in to the actors.
@@ -98,7 +116,7 @@ impl Office {
         lead: Lead,
     ) -> Result<(Seen, CancellationToken), StartError> {
         let (leadership, actors) =
-            Actors::start(system, &plan.configuration, opener, patience, lead.clone()).await?;
+            Actors::start(system, plan, opener, patience, lead.clone()).await?;
         let calls = plan.ending.child_token();
         let routes = grpc::routes(grpc::Parts {
             registry: actors.registry.clone(),
@@ -153,11 +171,12 @@ impl Actors {
     /// Starts them, the one below first. A store that is in use or damaged is an error here.
     async fn start(
         system: &mut ActorSystem,
-        configuration: &Configuration,
+        plan: &Plan,
         opener: Arc<dyn Opener>,
         patience: Patience,
         lead: Lead,
     ) -> Result<(Leadership, Self), StartError> {
+        let configuration = &plan.configuration;
         #[cfg(feature = "fault-injection")]
         let opener = crate::store::faulty::outside::from_environment(opener);
         let store = StoreHandle::start(system, opener, lead, patience).await?;
@@ -165,9 +184,11 @@ impl Actors {
         let writer = store.enlist("Controller").await?;
         let vault = vault::open(&store, &writer, &configuration.data_dir).await?;
         let leadership = begin_term(&store, &writer).await?;
-        let folder = configuration.data_dir.join("logs");
-        let folder = LogFolder::open(&folder)
-            .map_err(|source| StartError::LogFolder { path: folder, source })?;
+        let folder = match &plan.log_store {
+            Some(named) => named.clone(),
+            None => LogFolder::of(None, &configuration.data_dir)?.tried().await?,
+        };
+        let folder = folder.belonging_to(&leadership.installation).await?;
         let logs = LogHandle::start(
             system,
             store.clone(),

@@ -50,6 +50,11 @@ impl Roles {
     }
 
     pub(super) fn set(&self, role: Role) {
+        let leads = matches!(role, Role::Leading(_));
+        metrics::gauge!("octavius_leader").set(f64::from(u8::from(leads)));
+        if leads {
+            metrics::counter!("octavius_terms_total").increment(1);
+        }
         self.role.send_replace(role);
     }
 
@@ -83,7 +88,7 @@ impl Roles {
             Role::Standby { leader: Some(_), .. } => Ok(()),
             Role::Leading(office) => match office.actors.store.full() {
                 Some(why) => Err(why.to_string()),
-                None if office.lead.is_certain() => Ok(()),
+                None if office.lead.is_certain() => office.actors.logs.behind().map_or(Ok(()), Err),
                 None => Err(RoleError::Uncertain.to_string()),
             },
         }

@@ -4,6 +4,7 @@ use super::{
     StartError,
     office::{Office, Plan},
     roles::{Role, Roles},
+    vault,
 };
 use crate::{
     configuration::StoreKind,
@@ -109,8 +110,11 @@ mod elected {
     use super::*;
     use crate::store::etcd::{Candidate, Election, EtcdOpener, Standing, compact_while};
     use crate::{VERSION, grpc::Forwarder};
-    use octavius_protocol::reach::Address;
-    use std::time::Duration;
+    use octavius_protocol::reach::{Address, tls};
+    use std::{
+        path::{Path, PathBuf},
+        time::Duration,
+    };
     use tokio::time::sleep;
 
     /// After an election that came to nothing another controller has its turn first.
@@ -139,7 +143,11 @@ mod elected {
             }
             let address = configuration.advertised(address);
             let candidate = Candidate { address, version: VERSION.to_owned() };
-            let election = Election::new(&opener, candidate, configuration.leader_ttl);
+            let data_dir = configuration.data_dir.clone();
+            let fitness = move |check: Option<&[u8]>| {
+                vault::fits(check, &data_dir).map_err(|error| error.to_string())
+            };
+            let election = Election::new(&opener, candidate, configuration.leader_ttl, fitness);
             Ok(Self { plan, opener, election })
         }
 
@@ -148,7 +156,9 @@ mod elected {
             roles: Roles,
             ending: CancellationToken,
         ) -> Option<InOffice> {
-            tokio::spawn(show(self.election.standing(), roles.clone(), ending.clone()));
+            let authorities = self.plan.configuration.tls_ca_file.clone();
+            let standing = self.election.standing();
+            tokio::spawn(show(standing, roles.clone(), authorities, ending.clone()));
             let mut pause = FIRST_PAUSE;
             loop {
                 let elected = tokio::select! {
@@ -200,12 +210,15 @@ mod elected {
         }
     }
 
-    /// The way to the leader, if its address is one.
-    fn way(leader: &str) -> Option<Arc<Forwarder>> {
-        let way = match Address::parse(leader, false) {
-            Ok(address) => Forwarder::to(&address, None).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+    /// The way to the leader, if its address is one. `authorities` is the file of those that its certificate is checked
+    /// with; without one those of this machine are.
+    fn way(leader: &str, authorities: Option<&Path>) -> Option<Arc<Forwarder>> {
+        let to = || {
+            let address = Address::parse(leader, false).map_err(|error| error.to_string())?;
+            let tls = address.is_tls().then(|| tls::trusting(authorities)).transpose()?;
+            Forwarder::to(&address, tls).map_err(|error| error.to_string())
         };
+        let way = to();
         let way = way.inspect_err(|why| tracing::error!(leader, why, "no way to the leader"));
         way.ok().map(Arc::new)
     }
@@ -214,6 +227,7 @@ mod elected {
     async fn show(
         mut standing: tokio::sync::watch::Receiver<Standing>,
         roles: Roles,
+        authorities: Option<PathBuf>,
         ending: CancellationToken,
     ) {
         let showing = async {
@@ -224,7 +238,9 @@ mod elected {
                 life = leader.as_ref().map(|leader| leader.life.clone());
                 let way = match roles.now() {
                     Role::Standby { leader: way, .. } if same => way,
-                    Role::Starting | Role::Standby { .. } => leader.and_then(|it| way(&it.address)),
+                    Role::Starting | Role::Standby { .. } => {
+                        leader.and_then(|it| way(&it.address, authorities.as_deref()))
+                    }
                     Role::Loading | Role::Leading(_) => continue,
                 };
                 roles.set(Role::Standby { leader: way, trouble });

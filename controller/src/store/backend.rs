@@ -164,7 +164,7 @@ pub enum CommitError {
     /// It certainly did not happen, and never will.
     #[error("the store refused the write: {0}")]
     Refused(String),
-    /// The same, for want of room.
+    /// The same, for want of room; the text says where to make some.
     #[error("the store is full: {0}")]
     Full(String),
     /// It may have happened, or may yet happen.

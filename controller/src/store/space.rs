@@ -47,7 +47,7 @@ impl Space {
     /// A commit failed for want of room.
     pub(super) fn shut(&self, why: &str) {
         let why = format!(
-            "the store is full, and nothing is written until there is room ({why}): make room where `data_dir` is; what is stored is shown meanwhile, executors keep what they have to say, and everything goes on by itself"
+            "the store is full, and nothing is written until there is room ({why}); what is stored is shown meanwhile, executors keep what they have to say, and everything goes on by itself"
         );
         self.set(Some(why));
     }

@@ -1,6 +1,7 @@
 //! The file of the master key: one line of text, for its owner alone.
 
 use super::envelope::{KEY, MasterKey};
+use crate::folder;
 use chacha20poly1305::{Key, aead::Generate};
 use data_encoding::BASE64;
 use secrecy::zeroize::Zeroizing;
@@ -23,7 +24,7 @@ const MOST_BYTES: u64 = 200;
 pub enum KeyFileError {
     /// It is gone, and the store holds what was sealed under it.
     #[error(
-        "`{}` is missing, and the store holds what is sealed under it: put the file back from a backup (nothing was changed)",
+        "`{}` is missing, and the store holds what is sealed under it: put the file back from a backup, or copy it from another controller of this store (nothing was changed)",
         .0.display()
     )]
     Missing(PathBuf),
@@ -40,13 +41,13 @@ pub enum KeyFileError {
     },
     /// It holds no key.
     #[error(
-        "`{}` is no master key, which is one line `{FORMAT}` and 32 bytes as base64: put the file back from a backup (nothing was changed)",
+        "`{}` is no master key, which is one line `{FORMAT}` and 32 bytes as base64: put the file back from a backup, or copy it from another controller of this store (nothing was changed)",
         .0.display()
     )]
     Malformed(PathBuf),
     /// The store was sealed under another key.
     #[error(
-        "`{}` is another key than the one that this store is sealed under: put the right file back from a backup (nothing was changed)",
+        "`{}` is another key than the one that this store is sealed under: put the right file back from a backup, or copy it from another controller of this store (nothing was changed)",
         .0.display()
     )]
     Other(PathBuf),
@@ -98,6 +99,7 @@ fn read(file: File, path: &Path) -> Result<MasterKey, KeyFileError> {
 
 /// Makes the file under another name first: half a key would keep the controller from starting for ever.
 fn make(data_dir: &Path, path: &Path) -> io::Result<()> {
+    folder::make(data_dir)?;
     let unfinished = data_dir.join(format!("{FILE}.new"));
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -109,7 +111,7 @@ fn make(data_dir: &Path, path: &Path) -> io::Result<()> {
     file.write_all(line.as_bytes())?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
-    File::open(data_dir)?.sync_all()
+    folder::sync(data_dir)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
 
 mod burst;
+#[cfg(feature = "clouds")]
+mod clouds;
 mod crowds;
 mod executions;
 mod executors;

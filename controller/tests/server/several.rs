@@ -143,6 +143,33 @@ async fn a_controller_waits_for_an_etcd_that_is_not_there_yet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_controller_with_another_master_key_passes_calls_on_and_never_leads() {
+    let (etcd, folder) = (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
+    let first = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    leads(&first).await;
+    let other = tempfile::tempdir().unwrap();
+    let second = Controller::start(&on(&etcd, &other)).await.unwrap();
+    let told = |(code, why): &(u16, String)| {
+        *code == 503 && why.contains("master.key") && why.contains("copy it")
+    };
+    until("told what is missing", || answers(&second, "/readyz"), told).await;
+    create(second.address, "hello").await.unwrap();
+    first.stop().await;
+    // Whoever has the key may, although the other one has waited for longer.
+    let third = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    leads(&third).await;
+    assert_eq!(second.leadership(), None);
+    let (code, why) = answers(&second, "/readyz").await;
+    assert_eq!(code, 503, "{why}");
+    // And it may as soon as it has the key.
+    std::fs::copy(folder.path().join("master.key"), other.path().join("master.key")).unwrap();
+    until("ready", || answers(&second, "/readyz"), |(code, _)| *code == 200).await;
+    third.stop().await;
+    leads(&second).await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_the_store_is_an_error_at_the_start() {
     let (etcd, folder) = (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
     etcd.put("octavius/foreign", b"1").await;

@@ -1,6 +1,7 @@
 //! Why there is no connection, or no answer that counts.
 
 use super::rules::{Meaning, meaning};
+use octavius_protocol::reach::WrongAddress;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -8,15 +9,16 @@ use tonic_types::StatusExt as _;
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The controller's address is none.
+    #[error("`cp_host` {0}")]
+    Address(#[source] WrongAddress),
+    /// The file of the authority cannot be used.
+    #[error("`tls_ca_file` {0}")]
+    Ca(String),
+    /// TLS cannot be set up.
     #[error(
-        "`cp_host` is `{0}`: give host and port of the controller, for example `localhost:3000`"
+        "TLS cannot be set up: name the PEM file of the authority that is trusted with `tls_ca_file`"
     )]
-    Address(String),
-    /// TLS is not in this version.
-    #[error(
-        "`cp_host` is `{0}`: this version has no TLS; give host and port, for example `localhost:3000`"
-    )]
-    Tls(String),
+    Tls(#[source] tonic::transport::Error),
     /// The token cannot go into a header.
     #[error("`access_token` holds what no token holds: give printable ASCII characters alone")]
     Token,

@@ -1,6 +1,7 @@
 //! The way to the controller: every call of this executor goes through here.
 //!
-//! There are two connections: signs of life have their own, so that no log that fills the other one delays them.
+//! There are two connections: signs of life have their own, so that no log that fills the other one delays them. Where
+//! several controllers are named, each goes to one that answers, and to the next when that does not any more.
 //! Each call has a deadline, and each answer passes the [`TermGate`]: one of a deposed controller is ignored as if it
 //! had not come. The session is known here, so that whoever learns that it is gone tells all others at once. What a
 //! failure means is decided in `rules`; who tries again, and when, is the business of who called.
@@ -30,33 +31,23 @@ use octavius_protocol::{
     LEVEL, MAX_MESSAGE,
     id::{ExecutorId, Session},
     pause,
+    reach::{Address, Reach, ReachOptions, addresses, tls},
     v1::{self, executors_client::ExecutorsClient},
 };
 use rules::{Term, TermGate};
 use secrecy::SecretString;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
-use tonic::{
-    Code, Response, Status,
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Response, Status, service::interceptor::InterceptedService};
 use tonic_types::StatusExt as _;
-
-/// How often a quiet connection is tried: many a network forgets one that says nothing for some minutes.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-
-/// How long a connection may leave that unanswered.
-const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(5);
-
-/// How many bytes may be under way on the connection, and on each call.
-const WINDOW: u32 = 8 << 20;
 
 /// What it takes to call the controller.
 #[derive(Clone, Debug)]
 pub struct LinkOptions {
-    /// Host and port.
+    /// Host and port of the controller, or of several with commas between them.
     pub controller: String,
+    /// The PEM file of the authority whose certificates are trusted; none: those that this machine trusts.
+    pub ca_file: Option<PathBuf>,
     /// This executor's id.
     pub executor: ExecutorId,
     /// Proves who this executor is; none: it was given nothing to prove it with.
@@ -150,7 +141,7 @@ pub enum Verdict {
     Superseded(String),
 }
 
-type Client = ExecutorsClient<InterceptedService<Channel, Credentials>>;
+type Client = ExecutorsClient<InterceptedService<Reach, Credentials>>;
 
 /// The connections to the controller, shared by all who call it.
 #[derive(Clone, Debug)]
@@ -159,6 +150,8 @@ pub struct Link {
     signs: Client,
     /// For work, reports and logs.
     client: Client,
+    /// Both ways, that of the signs of life first.
+    ways: [Reach; 2],
     deadline: Duration,
     terms: Arc<watch::Sender<TermGate>>,
     session: Arc<watch::Sender<Option<Session>>>,
@@ -184,32 +177,28 @@ termed!(RegisterResponse, AttendResponse, PollResponse, ReportResponse, AppendRe
 impl Link {
     /// Connections that are made when they are first used, and again whenever they are lost. Call it on a tokio runtime.
     pub fn new(options: &LinkOptions) -> Result<Self, LinkError> {
-        let address = &options.controller;
-        if address.starts_with("https://") {
-            return Err(LinkError::Tls(address.clone()));
-        }
-        let host = address.strip_prefix("http://").unwrap_or(address);
-        let endpoint = Endpoint::from_shared(format!("http://{host}"))
-            .ok()
-            .filter(|endpoint| endpoint.uri().port().is_some())
-            .ok_or_else(|| LinkError::Address(address.clone()))?;
-        let endpoint = endpoint
-            .connect_timeout(options.deadline)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_WITHIN)
-            .keep_alive_while_idle(true)
-            .initial_connection_window_size(WINDOW)
-            .initial_stream_window_size(WINDOW);
+        let ca = options.ca_file.as_deref();
+        let addresses = addresses(&options.controller, ca.is_some()).map_err(LinkError::Address)?;
+        let tls = addresses.iter().any(Address::is_tls).then(|| tls::trusting(ca));
+        let reach = ReachOptions {
+            addresses,
+            tls: tls.transpose().map_err(LinkError::Ca)?,
+            ca_key: "tls_ca_file",
+            connect_within: options.deadline,
+            user_agent: concat!("octavius-executor/", env!("CARGO_PKG_VERSION")),
+        };
+        let way = || Reach::new(reach.clone()).map_err(LinkError::Tls);
+        let ways = [way()?, way()?];
         let credentials = Credentials::new(options)?;
-        let connect = || {
-            ExecutorsClient::with_interceptor(endpoint.connect_lazy(), credentials.clone())
+        let client = |way: &Reach| {
+            ExecutorsClient::with_interceptor(way.clone(), credentials.clone())
                 .max_decoding_message_size(MAX_MESSAGE)
                 .max_encoding_message_size(MAX_MESSAGE)
         };
         Ok(Self {
-            signs: connect(),
-            client: connect(),
+            signs: client(&ways[0]),
+            client: client(&ways[1]),
+            ways,
             deadline: options.deadline,
             terms: Arc::default(),
             session: Arc::default(),
@@ -392,10 +381,13 @@ impl Link {
     ) -> Result<T, Failure> {
         self.calm.wait().await;
         let began = Instant::now();
-        let answer = tokio::time::timeout(within, call).await;
-        let answer = answer.unwrap_or_else(|_| {
-            Err(Status::deadline_exceeded(format!("no answer within {within:?}")))
-        });
+        let answer = match tokio::time::timeout(within, call).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.late(method).await;
+                Err(Status::deadline_exceeded(format!("no answer within {within:?}")))
+            }
+        };
         let code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
         metrics::called(method, code, began.elapsed());
         let answer = match answer {
@@ -412,6 +404,16 @@ impl Link {
         } else {
             let text = "a controller that no longer leads answered: ignored".to_owned();
             Err(Failure::Later { code: Code::Unavailable, text })
+        }
+    }
+
+    /// A call had no answer in time. Who does not answer a sign of life may be frozen: another controller is asked, and
+    /// for work as well.
+    async fn late(&self, method: &str) {
+        if matches!(method, "Register" | "Attend") {
+            for way in &self.ways {
+                way.leave().await;
+            }
         }
     }
 

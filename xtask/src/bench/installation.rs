@@ -192,7 +192,7 @@ impl Installation {
 fn client(address: &str) -> Result<Client> {
     let address = format!("http://{address}");
     let email = Some("bench@example.com".to_owned());
-    Ok(Client::new(&Settings { address, email, token: None, timeout: PATIENCE })?)
+    Ok(Client::new(&Settings { ca_file: None, address, email, token: None, timeout: PATIENCE })?)
 }
 
 /// Where the tests' own build has put the servers; they are built if they are not there.

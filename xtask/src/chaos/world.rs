@@ -73,6 +73,7 @@ impl World {
             server(folder, "two", "executor", &executor("two"))?,
         ];
         let settings = Settings {
+            ca_file: None,
             address: format!("http://{address}"),
             email: Some("ada@example.com".to_owned()),
             token: None,

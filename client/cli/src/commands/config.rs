@@ -30,6 +30,7 @@ Examples:
   octavius config --cp-host localhost:3000 --email-id ada@example.com
   octavius config --cp-host localhost:3000 --token-stdin --yes < token.txt
   octavius config --context staging --cp-host staging.example.com:3000
+  octavius config --cp-host https://one.example.com:3000,https://two.example.com:3000
   octavius config use staging
   octavius config list
   octavius config show"
@@ -37,9 +38,12 @@ Examples:
 pub(crate) struct Config {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The controller's address
+    /// The controller's address, or several with commas between them; `https://HOST:PORT` speaks TLS
     #[arg(long, value_name = "HOST:PORT")]
     cp_host: Option<String>,
+    /// The PEM file of the authority whose certificates are trusted; else those that this machine trusts
+    #[arg(long, value_name = "FILE", requires = "cp_host")]
+    ca_cert_file: Option<PathBuf>,
     /// Who you are
     #[arg(long, value_name = "EMAIL")]
     email_id: Option<String>,
@@ -101,8 +105,10 @@ impl Config {
             None if asks => Some(terminal::ask_hidden("Token (empty for none): ")?.into()),
             None => None,
         };
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let contents = Contents {
             host: Some(host),
+            ca_file: self.ca_cert_file.map(absolute),
             email: email.filter(|email| !email.is_empty()),
             token: token.filter(|token| !token.expose_secret().is_empty()),
             timeout: Some(Duration::from_secs(self.time_out)),

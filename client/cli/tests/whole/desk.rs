@@ -98,6 +98,7 @@ impl Desk {
     /// A client of the controller that was started here.
     pub(crate) fn client(&self) -> Client {
         let settings = Settings {
+            ca_file: None,
             address: format!("http://127.0.0.1:{}", self.port),
             email: None,
             token: None,

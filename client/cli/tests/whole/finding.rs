@@ -75,6 +75,7 @@ async fn mine_and_parts_of_ids_are_found_behind_more_than_a_thousand_of_others()
     ada.job("greet", "echo hello", json!({})).await;
     let mine = ada.execute(&["greet"]).await;
     let settings = Settings {
+        ca_file: None,
         address: format!("http://{}", world.address),
         email: Some("eve@example.com".to_owned()),
         token: None,

@@ -88,7 +88,7 @@ async fn in_a_small_installation_who_follows_is_back_as_soon_as_the_controller_i
 }
 
 /// Waits until the controller has so many who hear of more of a log.
-async fn followed_by(world: &World, followers: usize) {
+pub(crate) async fn followed_by(world: &World, followers: usize) {
     let wanted = format!("octavius_log_followers {followers}");
     let all_follow = || async {
         let metrics = world.metrics().await;

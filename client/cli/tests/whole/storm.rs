@@ -102,6 +102,7 @@ fn executor(system: &mut ActorSystem, controller: &str, id: &str, folder: &Path)
     let state_dir = Arc::new(StateDir::open(folder).unwrap());
     let executor: octavius_protocol::id::ExecutorId = id.parse().unwrap();
     let link = Link::new(&LinkOptions {
+        ca_file: None,
         controller: controller.to_owned(),
         executor: executor.clone(),
         token: None,
@@ -151,6 +152,7 @@ fn executor(system: &mut ActorSystem, controller: &str, id: &str, folder: &Path)
 /// A client with a connection of its own.
 fn client(world: &World) -> Client {
     let settings = Settings {
+        ca_file: None,
         address: format!("http://{}", world.address),
         email: None,
         token: None,

@@ -184,6 +184,7 @@ impl World {
         change(folder.path(), "controller", &mut controller);
         change(folder.path(), "executor", &mut executor);
         let settings = Settings {
+            ca_file: None,
             address: format!("http://{address}"),
             email: Some("ada@example.com".to_owned()),
             token: None,
@@ -245,6 +246,19 @@ impl World {
         let files = self.path(&format!("{folder}-files"));
         std::fs::create_dir(&files).unwrap();
         Server::new("executor", &files, &config)
+    }
+
+    /// Another controller of the same installation, whose state begins as that of the first, which has to have ended; and
+    /// its address.
+    pub(crate) fn other_controller(&self, name: &str) -> (Server, String) {
+        let files = self.path(name);
+        copy(&self.path("data"), &files.join("data"));
+        let mut config = self.controller_config.clone();
+        let port = free_port();
+        config["app_port"] = port.into();
+        config["metrics_address"] = format!("127.0.0.1:{}", free_port()).into();
+        config["data_dir"] = files.join("data").to_str().unwrap().into();
+        (Server::new("controller", &files, &config), format!("127.0.0.1:{port}"))
     }
 
     /// An executor of its own, with this id and these labels.
@@ -367,6 +381,18 @@ pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
             Ok(seen) => return Ok(seen),
             Err(last) if Instant::now() >= until => return Err(last),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::{
     configuration::Configuration,
+    grpc::door::PACKAGE,
     server::{Controller, Running},
 };
 use octavius_protocol::{
@@ -11,7 +12,7 @@ use octavius_protocol::{
     v1::{self, executions_client::ExecutionsClient, jobs_client::JobsClient},
 };
 use octavius_service::configuration::from_values;
-use std::{convert::Infallible, net::SocketAddr};
+use std::net::SocketAddr;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,11 +26,10 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Code,
-    service::Routes,
     transport::{Channel, Server},
 };
 use tonic_types::StatusExt as _;
-use tower::Service;
+use tower::{Layer, Service};
 
 /// Longer than anything takes that works.
 const SOON: Duration = Duration::from_secs(20);
@@ -96,14 +96,23 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        Self::start_with(|_, _| None).await
+    }
+
+    /// The same with a leader that `change` configures; it says with what TLS is spoken with it, if with any.
+    async fn start_with(
+        change: impl FnOnce(&std::path::Path, &mut Configuration) -> Option<ClientTlsConfig>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = r#"{"app_port": 0, "metrics_address": "127.0.0.1:0"}"#;
         let configuration = from_values::<Configuration>(text).unwrap().section;
-        let configuration = Configuration { data_dir: folder.path().to_owned(), ..configuration };
+        let data_dir = folder.path().join("data");
+        let mut configuration = Configuration { data_dir, ..configuration };
+        let tls = change(folder.path(), &mut configuration);
         let leader = Controller::start(&configuration).await.unwrap();
         let (relayed, line) = relay(leader.address).await;
-        let relayed = Address::parse(&relayed.to_string(), false).unwrap();
-        let forwarder = Forwarder::to(&relayed, None).unwrap();
+        let relayed = Address::parse(&relayed.to_string(), tls.is_some()).unwrap();
+        let forwarder = Forwarder::to(&relayed, tls).unwrap();
         let (leads, seen) = watch::channel(Some(Arc::new(forwarder)));
         let standby = stand_by(seen).await;
         let channel = connect(standby).await;
@@ -174,10 +183,10 @@ async fn within<T>(call: impl Future<Output = T>) -> T {
 async fn stand_by(leads: watch::Receiver<Option<Arc<Forwarder>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let standby = Standby::new(leads);
+    let (_, health) = tonic_health::server::health_reporter();
     let server = Server::builder()
-        .layer(tower::layer::layer_fn(move |_| standby.clone()))
-        .add_routes(Routes::default())
+        .layer(Standby::new(leads))
+        .add_service(health)
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
     address
@@ -332,7 +341,37 @@ async fn what_belongs_to_one_connection_stays_there_and_all_else_goes_on() {
     assert_eq!(names, ["authorization", "grpc-timeout", "octavius-forwarded", "te"]);
 }
 
-/// All services of a controller that does not lead: each call goes to whoever leads when it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_go_on_over_tls_where_the_leader_speaks_it() {
+    let world = World::start_with(|folder, leader| {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        // It signed itself, and so is its own authority.
+        let tls = octavius_protocol::reach::tls::trusting(Some(&certificate)).unwrap();
+        (leader.tls_cert_file, leader.tls_key_file) = (Some(certificate), Some(key));
+        Some(tls)
+    })
+    .await;
+    assert!(world.relayed.is_tls());
+    assert_eq!(world.create("hello").await.unwrap().job.unwrap().definition.unwrap().name, "hello");
+    world.leader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_the_standbys_own() {
+    let world = World::start().await;
+    world.leads.send_replace(None);
+    let mut health =
+        tonic_health::pb::health_client::HealthClient::new(connect(world.standby).await);
+    let request = tonic_health::pb::HealthCheckRequest::default();
+    assert!(within(health.check(request)).await.is_ok());
+    world.leader.stop().await;
+}
+
+/// Passes each of our calls on to whoever leads when it comes; others, such as those about this controller's own health,
+/// are for the services inside.
 #[derive(Clone, Debug)]
 struct Standby {
     leader: watch::Receiver<Option<Arc<Forwarder>>>,
@@ -345,16 +384,39 @@ impl Standby {
     }
 }
 
-impl Service<Request<Body>> for Standby {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+impl<S> Layer<S> for Standby {
+    type Service = StandingBy<S>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+    fn layer(&self, inner: S) -> StandingBy<S> {
+        StandingBy { inner, leader: self.leader.clone() }
+    }
+}
+
+/// The services of a controller that does not lead.
+#[derive(Clone, Debug)]
+struct StandingBy<S> {
+    inner: S,
+    leader: watch::Receiver<Option<Arc<Forwarder>>>,
+}
+
+impl<S> Service<Request<Body>> for StandingBy<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if !request.uri().path().starts_with(PACKAGE) {
+            return Box::pin(self.inner.call(request));
+        }
         match self.leader.borrow().as_ref().map(|leader| leader.call(request)) {
             Some(answer) => Box::pin(async { Ok(answer.await) }),
             None => Box::pin(async { Ok(Status::from(ForwardError::NoLeader).into_http()) }),

@@ -19,6 +19,8 @@ pub struct CutWanted {
     pub lease: LeaseName,
     /// What readers are told.
     pub why: String,
+    /// Whether its holder may still have more of it.
+    pub may_grow: bool,
 }
 
 /// What time brought about.
@@ -144,6 +146,7 @@ impl View {
             }
             (Some(_), false) => return None,
         };
-        Some(CutWanted { lease: LeaseName { attempt: live.record.attempt_id(), epoch }, why })
+        let lease = LeaseName { attempt: live.record.attempt_id(), epoch };
+        Some(CutWanted { lease, why, may_grow: ending.log.is_some() })
     }
 }

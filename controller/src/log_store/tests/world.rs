@@ -1,7 +1,9 @@
 //! What the tests stand on: an embedded store and a folder on disk, which outlive their controller.
 
 use crate::{
-    log_store::{Appended, Chunk, LogError, LogFolder, LogHandle, LogLimits, LogReader, Piece},
+    log_store::{
+        Appended, Chunk, LogError, LogFolder, LogHandle, LogLimits, LogReader, LogStoreUrl, Piece,
+    },
     store::{
         Lead, Patience, StoreHandle,
         embedded::EmbeddedOpener,
@@ -12,11 +14,14 @@ use crate::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptId, AttemptNumber, ExecutionId};
-use octavius_service::actor::ActorSystem;
+use octavius_service::{actor::ActorSystem, configuration::Setting};
+use octavius_testbed::s3::S3;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
+/// The installation of all worlds.
+pub(super) const OURS: &str = "ours";
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) struct World {
@@ -27,6 +32,7 @@ pub(super) struct World {
     pub(super) folder: LogFolder,
     pub(super) logs: LogHandle,
     pub(super) term: u64,
+    url: Option<LogStoreUrl>,
     limits: LogLimits,
 }
 
@@ -44,30 +50,37 @@ pub(super) fn eager() -> LogLimits {
 
 impl World {
     pub(super) async fn start(limits: LogLimits) -> Self {
-        Self::at(tempfile::tempdir().unwrap(), 1, limits).await
+        Self::at(tempfile::tempdir().unwrap(), 1, None, limits).await
     }
 
-    async fn at(place: TempDir, term: u64, limits: LogLimits) -> Self {
+    /// The same with the segments in a place of this server.
+    pub(super) async fn start_in(s3: &S3, prefix: &str, limits: LogLimits) -> Self {
+        let url = Some(url(&s3.url(prefix)));
+        Self::at(tempfile::tempdir().unwrap(), 1, url, limits).await
+    }
+
+    async fn at(place: TempDir, term: u64, url: Option<LogStoreUrl>, limits: LogLimits) -> Self {
         let mut system = ActorSystem::start("logs-test").unwrap();
         let (opener, faults) =
             FaultyOpener::new(Arc::new(EmbeddedOpener::new(place.path().join("store"))));
         let store = StoreHandle::start(&mut system, opener, Lead::sole(), Patience::default())
             .await
             .unwrap();
-        let folder = LogFolder::open(&place.path().join("logs")).unwrap();
+        let folder = LogFolder::with(url.as_ref(), place.path(), &S3::variables()).unwrap();
+        let folder = folder.tried().await.unwrap().belonging_to(OURS).await.unwrap();
         let logs =
             LogHandle::start(&mut system, store.clone(), folder.clone(), term, limits).unwrap();
         logs.up(DEADLINE).await.unwrap();
         assert!(store.has_all(&[keys::TIME_FOR_LOGS]).await);
-        Self { place, system, store, faults, folder, logs, term, limits }
+        Self { place, system, store, faults, folder, logs, term, url, limits }
     }
 
     /// The controller ends without a goodbye, and the next one begins on the same disk.
     pub(super) async fn restart(self) -> Self {
-        let Self { place, system, store, logs, term, limits, .. } = self;
+        let Self { place, system, store, logs, term, url, limits, .. } = self;
         system.stop().await;
         drop((store, logs));
-        Self::at(place, term + 1, limits).await
+        Self::at(place, term + 1, url, limits).await
     }
 
     pub(super) fn logs_folder(&self) -> PathBuf {
@@ -138,6 +151,10 @@ impl World {
             other => panic!("{other:?} instead of the end behind {} bytes", bytes.len()),
         }
     }
+}
+
+pub(super) fn url(text: &str) -> LogStoreUrl {
+    LogStoreUrl::from_value(&text.into()).unwrap()
 }
 
 /// All bytes from `offset` on, where the reader stands, and what came behind them.

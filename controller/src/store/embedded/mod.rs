@@ -102,7 +102,9 @@ fn page(database: &Database, range: &Range) -> Result<Page, redb::Error> {
 
 fn commit(database: &Database, transaction: &Transaction) -> Result<Outcome, CommitError> {
     let prepared = prepare(database, transaction).map_err(|error| match &error {
-        redb::Error::Io(io) if room::is_want_of_room(io) => CommitError::Full(io.to_string()),
+        redb::Error::Io(io) if room::is_want_of_room(io) => {
+            CommitError::Full(format!("{io}: make room where `data_dir` is"))
+        }
         _ => CommitError::Refused(error.to_string()),
     })?;
     let Some(prepared) = prepared else { return Ok(Outcome::CompareFailed) };

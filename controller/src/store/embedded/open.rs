@@ -11,9 +11,9 @@ use crate::store::{
 use async_trait::async_trait;
 use redb::{Database, DatabaseError, ReadableDatabase, StorageError};
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -108,24 +108,9 @@ fn open(folder: &Path, may_make: bool) -> Result<Database, OpenError> {
         let remedy = "put it back, or start the controller again to begin with an empty store";
         return Err(away(folder, "its file was there and is gone", &remedy));
     }
-    make_folder(folder).map_err(|error| away(folder, "its folder could not be made", &error))?;
+    crate::folder::make(folder)
+        .map_err(|error| away(folder, "its folder could not be made", &error))?;
     create(folder, &file)
-}
-
-fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    match folder.parent() {
-        Some(parent) if parent != Path::new("") => sync_folder(parent),
-        Some(_) | None => sync_folder(Path::new(".")),
-    }
-}
-
-/// A new or renamed file is found after a loss of power only when its folder is synced, too.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// Opening for writing writes, so that first it is only read: what is not ours is left as it is.
@@ -189,7 +174,7 @@ fn create(folder: &Path, file: &Path) -> Result<Database, OpenError> {
     let first = write_schema(&database);
     let id = first.map_err(|error| away(folder, "its first write failed", &error))?;
     std::fs::rename(&unfinished, file).map_err(failed("its file could not be renamed"))?;
-    sync_folder(folder).map_err(failed("its folder could not be synced"))?;
+    crate::folder::sync(folder).map_err(failed("its folder could not be synced"))?;
     mark::put(folder, id);
     Ok(database)
 }

@@ -258,9 +258,9 @@ fn limits_are_refused_with_the_number_in_the_text() {
     };
     assert_eq!(text(absent(), many(127)), "");
     assert!(text(absent(), many(128)).contains("129 compares and writes is over the limit of 128"));
-    assert_eq!(text(vec![], vec![put("k".to_owned(), 1536 * 1024 - 1)]), "");
-    let heavy = text(vec![], vec![put("k".to_owned(), 1536 * 1024)]);
-    assert!(heavy.contains("1572865 bytes"), "{heavy}");
+    assert_eq!(text(vec![], vec![put("k".to_owned(), 1280 * 1024 - 1)]), "");
+    let heavy = text(vec![], vec![put("k".to_owned(), 1280 * 1024)]);
+    assert!(heavy.contains("1310721 bytes"), "{heavy}");
     let held = Compare::Holds("k".to_owned(), Bytes::from(vec![0; 1024 * 1024]));
     assert!(text(vec![held], vec![put("k".to_owned(), 600_000)]).contains("bytes"));
     let twice = vec![put("k".to_owned(), 1), Write::Delete("k".to_owned())];

@@ -1,6 +1,10 @@
 //! Connections: to one member at a time, the next one where that one fails.
 
-use super::{EtcdSettings, backend::EtcdBackend, errors};
+use super::{
+    EtcdSettings,
+    backend::EtcdBackend,
+    errors::{self, MAKE_ROOM},
+};
 use crate::store::{
     backend::{self, Backend, OpenError, Opener, SCHEMA_VERSION},
     keys,
@@ -212,9 +216,10 @@ impl Opener for EtcdOpener {
         let within = self.dialer.settings.dial_timeout;
         match timeout(within, self.status()).await {
             Ok(Some(status)) => {
+                metrics::gauge!("octavius_etcd_database_bytes").set(status.db_size() as f64);
                 let alarm = status.errors().iter().find(|alarm| alarm.contains("NOSPACE"))?;
                 Some(format!(
-                    "etcd at {} has the alarm NOSPACE ({}), its database has {} MiB: compact its history, defragment its members, then `etcdctl alarm disarm`, or raise `--quota-backend-bytes`",
+                    "the store is full: etcd at {} has the alarm NOSPACE ({}), and its database {} MiB: {MAKE_ROOM}; what is stored is shown meanwhile, executors keep what they have to say, and everything goes on by itself",
                     self.dialer.settings.place(),
                     alarm.trim(),
                     status.db_size() >> 20
@@ -263,7 +268,7 @@ async fn claim(dialer: &Dialer, connected: &Connected) -> Result<(), OpenError> 
         ]);
     client.txn(make).await.map_err(|error| {
         if errors::is_full(&error) {
-            let why = format!("{}: make room in it first", errors::said(&error));
+            let why = format!("{}: {MAKE_ROOM}", errors::said(&error));
             return OpenError::Away { place: place.clone(), why };
         }
         away(error)

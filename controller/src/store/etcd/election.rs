@@ -16,7 +16,7 @@ use crate::store::{
 use bytes::Bytes;
 use etcd_client::{Compare as EtcdCompare, CompareOp, PutOptions, Txn, TxnOp, WatchOptions};
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -60,13 +60,22 @@ pub struct Standing {
     pub trouble: Option<String>,
 }
 
+/// Whether this controller may lead a store, by what tells whether its master key is the store's; else why not.
+type Fitness = dyn Fn(Option<&[u8]>) -> Result<(), String> + Send + Sync;
+
 /// Takes part in the election of the leader.
-#[derive(Debug)]
 pub struct Election {
     dialer: Arc<Dialer>,
     candidate: Candidate,
     ttl: Duration,
+    fitness: Arc<Fitness>,
     standing: watch::Sender<Standing>,
+}
+
+impl fmt::Debug for Election {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Election").field("candidate", &self.candidate).finish_non_exhaustive()
+    }
 }
 
 /// Leads until it is dropped, or resigns, or the lease is lost.
@@ -103,11 +112,18 @@ impl From<OpenError> for Failed {
 }
 
 impl Election {
-    /// `ttl` is how long a leader that is silent stays the leader; whole seconds, at least 2.
-    pub fn new(opener: &EtcdOpener, candidate: Candidate, ttl: Duration) -> Self {
+    /// `ttl` is how long a leader that is silent stays the leader; whole seconds, at least 2. `fitness` is asked before
+    /// each try, and while another one leads.
+    pub fn new(
+        opener: &EtcdOpener,
+        candidate: Candidate,
+        ttl: Duration,
+        fitness: impl Fn(Option<&[u8]>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
         // Connections of its own: a store that is busy does not delay the lease.
         let dialer = Arc::new(Dialer::new(opener.dialer.settings.clone()));
-        Self { dialer, candidate, ttl, standing: watch::Sender::default() }
+        let fitness = Arc::new(fitness);
+        Self { dialer, candidate, ttl, fitness, standing: watch::Sender::default() }
     }
 
     /// What is known of the election.
@@ -161,13 +177,25 @@ impl Election {
 
     async fn round_with(&self, connected: &Connected) -> Result<Option<Elected>, Failed> {
         while let Some((record, revision)) = self.leader(connected).await? {
+            let trouble = self.unfit(connected).await?;
             self.tell(|standing| {
-                *standing = Standing { leader: Some(record), trouble: None };
+                *standing = Standing { leader: Some(record), trouble };
             });
             self.gone(connected, revision + 1).await?;
         }
         self.tell(|standing| standing.leader = None);
-        self.take(connected).await
+        match self.unfit(connected).await? {
+            Some(why) => Err(Failed::Trouble(why)),
+            None => self.take(connected).await,
+        }
+    }
+
+    /// Why this one may not lead this store; none: it may.
+    async fn unfit(&self, connected: &Connected) -> Result<Option<String>, Failed> {
+        let mut client = connected.client.clone();
+        let check = self.within(connected, client.get(self.dialer.key(keys::KEY_CHECK), None));
+        let check = check.await?;
+        Ok((self.fitness)(check.kvs().first().map(etcd_client::KeyValue::value)).err())
     }
 
     async fn within<T>(
@@ -180,8 +208,9 @@ impl Election {
         match timeout(within, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if errors::is_full(&error) => Err(Failed::Trouble(format!(
-                "etcd at {endpoint} is full, and takes not even a new leader ({}): compact its history, defragment its members, then `etcdctl alarm disarm`",
-                errors::said(&error)
+                "etcd at {endpoint} is full, and takes not even a new leader ({}): {}",
+                errors::said(&error),
+                errors::MAKE_ROOM
             ))),
             Ok(Err(error)) => {
                 Err(Failed::Trouble(format!("etcd at {endpoint}: {}", errors::said(&error))))

@@ -5,7 +5,9 @@ use etcd_client::Error;
 use tonic::Code;
 
 /// After this alarm etcd takes no puts until a person has made room and disarmed it.
-pub(super) const NO_SPACE: &str = "database space exceeded";
+const NO_SPACE: &str = "database space exceeded";
+/// What to do then.
+pub(super) const MAKE_ROOM: &str = "compact its history, defragment its members, then `etcdctl alarm disarm`, or raise `--quota-backend-bytes`";
 
 /// What came of a transaction whose call failed. Only what etcd refuses before it proposes the transaction to its members
 /// certainly did not happen.
@@ -14,7 +16,9 @@ pub(super) fn of_commit(endpoint: &str, error: &Error) -> CommitError {
     let Error::GRpcStatus(status) = error else { return CommitError::Unknown(text) };
     let message = status.message();
     match status.code() {
-        Code::ResourceExhausted if message.contains(NO_SPACE) => CommitError::Full(text),
+        Code::ResourceExhausted if message.contains(NO_SPACE) => {
+            CommitError::Full(format!("{text}: {MAKE_ROOM}"))
+        }
         Code::ResourceExhausted if message.contains("larger than max") => CommitError::Refused(
             format!("{text}: raise etcd's `--max-request-bytes` to at least 1.5 MiB"),
         ),

@@ -138,10 +138,22 @@ impl Given {
     fn shown(&self) -> String {
         match &self.value {
             _ if self.secret => HIDDEN.to_owned(),
-            Value::String(text) => text.clone(),
+            Value::String(text) => without_credentials(text),
             other => other.to_string(),
         }
     }
+}
+
+/// A URL without what stands before its host, and without the values of its parameters: both may be secrets where
+/// they do not belong there.
+fn without_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let host =
+        host.rsplit_once('@').map_or_else(|| host.to_owned(), |(_, host)| format!("…@{host}"));
+    let parameters = if parameters.is_empty() { "" } else { "?…" };
+    format!("{scheme}://{host}{path}{parameters}")
 }
 
 impl Values {

@@ -11,7 +11,7 @@ use comfy_table::Cell;
 use octavius_client::{Choice, ContextName, Found, Listed, Sources, Surroundings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Choose the context that commands use from now on
 ///
@@ -152,6 +152,10 @@ fn masked(token: &Found<SecretString>) -> Option<Found<String>> {
     set.then(|| Found { value: MASK.to_owned(), source })
 }
 
+fn text_of(Found { value, source }: Found<PathBuf>) -> Found<String> {
+    Found { value: value.display().to_string(), source }
+}
+
 impl Shown for Sources {
     fn text(&self, _style: &Style) -> String {
         let file = self.file.as_deref().map(path_text);
@@ -169,6 +173,10 @@ impl Shown for Sources {
             ("context", self.context.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("file", file.unwrap_or_else(|| "none".to_owned())),
             ("controller", said(self.host.clone())),
+            (
+                "trusts",
+                self.ca_file.clone().map(|found| said(Some(text_of(found)))).unwrap_or_default(),
+            ),
             ("user", said(self.email.clone())),
             ("token", said(self.token.as_ref().and_then(masked))),
             (
@@ -199,6 +207,7 @@ impl Shown for Sources {
             "context": self.context.as_ref().map(ToString::to_string),
             "file": self.file.as_ref().map(|path| path.display().to_string()),
             "cp_host": text(self.host.clone()),
+            "ca_cert_file": text(self.ca_file.clone().map(text_of)),
             "email_id": text(self.email.clone()),
             "access_token": text(self.token.as_ref().and_then(masked)),
             "connection_timeout_secs": timeout,

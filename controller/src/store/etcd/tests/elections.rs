@@ -11,7 +11,7 @@ fn election(etcd: &Etcd, name: &str) -> Election {
 
 fn election_at(endpoints: Vec<String>, name: &str) -> Election {
     let candidate = Candidate { address: format!("{name}:3000"), version: "1".to_owned() };
-    Election::new(&EtcdOpener::new(settings(endpoints)), candidate, TTL)
+    Election::new(&EtcdOpener::new(settings(endpoints)), candidate, TTL, |_| Ok(()))
 }
 
 async fn wins(election: &Election) -> Elected {
