@@ -46,7 +46,8 @@ pub(crate) fn tests(root: &Path) -> Result<()> {
     let build = ["nextest", "run", "--workspace", "--locked", "--no-run"];
     step("build of the tests", || cargo(root, &build, &[]))?;
     println!("== tests (everything before them took {})", seconds(began.elapsed()));
-    let all = step("all tests", || cargo(root, &["nextest", "run", "--workspace", "--locked"], &[]));
+    let all =
+        step("all tests", || cargo(root, &["nextest", "run", "--workspace", "--locked"], &[]));
     // One run tells all that is wrong.
     let on_etcd = step("the whole on etcd", || on_etcd::with_nextest(root));
     all.and(on_etcd)

@@ -127,7 +127,7 @@ impl Etcd {
         for member in &mut etcd.members {
             member.start();
         }
-        etcd.wait().await?;
+        etcd.healthy().await?;
         Ok(etcd)
     }
 
@@ -152,6 +152,12 @@ impl Etcd {
         &mut self.members[number]
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.members.len()
+    }
+
     /// All of them.
     #[must_use]
     pub fn members(&self) -> &[Member] {
@@ -171,10 +177,15 @@ impl Etcd {
     ///
     /// If one does not within a minute; with what it said.
     pub async fn serves(&mut self) {
-        self.wait().await.unwrap_or_else(|why| panic!("{why}"));
+        self.healthy().await.unwrap_or_else(|why| panic!("{why}"));
     }
 
-    async fn wait(&mut self) -> Result<(), String> {
+    /// The same as [`Self::serves`], for who goes on nevertheless.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not serve, with what it said.
+    pub async fn healthy(&mut self) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         for member in self.members.iter_mut().filter(|member| member.runs()) {
             while !member.is_healthy().await {
