@@ -19,8 +19,8 @@ section! {
     /// several machines that a name stands for, the first that answers is asked, and the next when it does not any more.
     /// With `https://` before it TLS is spoken; with `http://` none; with neither, if `tls_ca_file` is given.
     cp_host: String = "localhost:3000".to_owned();
-    /// The PEM file of the authority whose certificates are trusted. Unless it is given: those that this machine
-    /// trusts.
+    /// The PEM file of the authority whose certificates are trusted, read once, at the start. Unless it is given: those
+    /// that this machine trusts.
     tls_ca_file: Option<PathBuf>;
     /// This executor's name, unique among those of one controller: 1 to 63 characters of `a-z`, `A-Z`, `0-9`, `-`,
     /// `_` and `.`.

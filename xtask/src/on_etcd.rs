@@ -5,13 +5,17 @@ use anyhow::Result;
 use std::path::Path;
 
 /// What is not run again, by how the names of its tests begin, and why.
-const EMBEDDED_ALONE: [(&str, &str); 6] = [
+const EMBEDDED_ALONE: [(&str, &str); 7] = [
     ("definitions::", "starts its controller by hand, on the embedded store"),
     ("dev::", "`octavius dev` has its state embedded"),
     ("full::", "fills the disk that the embedded store is on"),
     ("installation::", "is about files, not about a store"),
     ("readme::", "does what the README shows, on the embedded store"),
     ("samples::", "starts its controller by hand, on the embedded store"),
+    (
+        "several::",
+        "is about two controllers that do not know of each other, each on a store of its own",
+    ),
 ];
 /// What tells the tests.
 const STORE: (&str, &str) = ("OCTAVIUS_TEST_STORE", "etcd");

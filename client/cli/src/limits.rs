@@ -2,7 +2,10 @@
 
 use crate::commands::{executions, secret};
 use octavius_client::{Client, Contents};
-use octavius_protocol::{LEAST_ID_PART, MAX_ARGUMENTS, MAX_TIME, MAX_VARIABLE};
+use octavius_protocol::{
+    LEAST_ID_PART, MAX_ARGUMENTS, MAX_TIME, MAX_VARIABLE,
+    reach::{KEEP_ALIVE, KEEP_ALIVE_WITHIN, MOST_ADDRESSES},
+};
 use octavius_service::limits::{
     Amount,
     Beyond::{Instead, Stops},
@@ -16,6 +19,16 @@ pub fn limits() -> Vec<Section> {
             "`CONNECTION_TIMEOUT_SECS`",
             Amount::Count(Contents::LONGEST_TIMEOUT.as_secs()),
             Stops("write a number of seconds from 0 to {}, where 0 means"),
+        ),
+        Limit::fixed(
+            "Addresses in `CP_HOST`, and in an executor's `cp_host`",
+            Amount::count(MOST_ADDRESSES),
+            Stops("addresses, and at most {} are tried: leave some out"),
+        ),
+        Limit::fixed(
+            "The time that clients and executors wait at a controller that is frozen, until they go to the next one",
+            Amount::Time(KEEP_ALIVE + KEEP_ALIVE_WITHIN),
+            Instead("Their connection ends, and what it carried is asked again."),
         ),
         Limit::fixed(
             "An argument, as `NAME=value`",

@@ -10,7 +10,6 @@ pub(crate) mod convert;
 pub mod door;
 mod executions;
 pub(crate) mod executors;
-#[cfg_attr(not(test), allow(dead_code))] // until a controller that does not lead serves with it
 pub(crate) mod forward;
 mod health;
 mod jobs;

@@ -81,6 +81,10 @@ impl LogStore {
                 let limits = self.limits;
                 // It is in memory: a log with a flush under way does not leave.
                 let _ = self.change(attempt, |log| log.flushed(left_out, &limits));
+                if self.logs.get(&attempt).is_some_and(|live| live.trouble.is_some()) {
+                    // An outage is over: with the next tick all that failed in it comes, a few at a time.
+                    self.logs.values_mut().for_each(|live| live.log.may_try_again());
+                }
                 None
             }
             Outcome::Failed(why) => {

@@ -42,6 +42,8 @@ const OWNER_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The object that says whose the others are.
 const OWNER: &str = "installation";
+/// What the names of small objects begin with that are written to see whether that works.
+const PROBE: &str = "probe-";
 
 /// Holds the segments of all logs. What it says it has written survives a crash of the machine.
 #[derive(Clone, Debug)]
@@ -395,7 +397,12 @@ fn create() -> PutOptions {
 
 /// No other probe's.
 fn probe_name() -> ObjectPath {
-    ObjectPath::from(format!("probe-{:016x}", rand::random::<u64>()))
+    ObjectPath::from(format!("{PROBE}{:016x}", rand::random::<u64>()))
+}
+
+/// Whether it is what a probe that was cut off left.
+pub(super) fn is_probe(name: &ObjectPath) -> bool {
+    name.as_ref().strip_prefix(PROBE).is_some_and(|rest| u64::from_str_radix(rest, 16).is_ok())
 }
 
 /// The fault as it goes behind "and".

@@ -303,6 +303,11 @@ impl Log {
         self.not_before = now + retry_pause(self.failures).mul_f64(jitter);
     }
 
+    /// Does not wait out the pause after a failure: what failed works again.
+    pub(super) fn may_try_again(&mut self) {
+        self.not_before = Duration::ZERO;
+    }
+
     /// Closes the log if it is `size` bytes with this checksum: the answer, or none while it is being closed.
     pub(super) fn seal(&mut self, size: u64, crc: u64, cut: &str) -> Option<Sealed> {
         if let Some(end) = &self.closed {

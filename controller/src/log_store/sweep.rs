@@ -1,6 +1,6 @@
 //! Objects that the index does not know: what a crash left between writing a segment and committing its entry.
 
-use super::{LogError, LogFolder, index, segment::ObjectName};
+use super::{LogError, LogFolder, folder::is_probe, index, segment::ObjectName};
 use crate::store::StoreHandle;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -24,8 +24,9 @@ pub(super) async fn now_and_then(
     }
 }
 
-/// Deletes the objects of earlier terms that are older than `age` and unknown to the index, and says how many. Those
-/// of this term are left alone: a flush may be about to commit one.
+/// Deletes the objects of earlier terms that are older than `age` and unknown to the index, and probes of that age, and
+/// says how many. Objects of this term are left alone: a flush may be about to commit one; those of a later one are that
+/// leader's.
 pub(super) async fn sweep(
     store: &StoreHandle,
     folder: &LogFolder,
@@ -42,11 +43,18 @@ pub(super) async fn sweep(
         // Both times are this machine's, or the object store's against a day.
         let written = Timestamp::from_second(object.last_modified.timestamp()).unwrap_or_default();
         let old = Duration::try_from(Timestamp::now().duration_since(written));
-        if old.is_ok_and(|old| old >= age)
-            && let Some(name) = ObjectName::parse(object.location.as_ref())
-            && name.term < term
-            && !index::refers_to(store, name.attempt, name.offset, object.location.as_ref()).await?
-        {
+        if !old.is_ok_and(|old| old >= age) {
+            continue;
+        }
+        let unknown = match ObjectName::parse(object.location.as_ref()) {
+            Some(name) if name.term < term => {
+                let (attempt, offset) = (name.attempt, name.offset);
+                !index::refers_to(store, attempt, offset, object.location.as_ref()).await?
+            }
+            Some(_) => false,
+            None => is_probe(&object.location),
+        };
+        if unknown {
             folder.delete(&object.location).await?;
             deleted += 1;
         }

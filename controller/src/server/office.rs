@@ -2,7 +2,7 @@
 
 use super::{MOST_EXECUTORS, StartError, vault};
 use crate::{
-    configuration::Configuration,
+    configuration::{Configuration, StoreKind},
     grpc::{self, door},
     job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
     liveness::{self, LivenessHandle, LivenessLimits},
@@ -46,7 +46,14 @@ impl Plan {
     ) -> Result<Self, StartError> {
         let log_store = match &configuration.log_store {
             Some(url) => Some(LogFolder::of(Some(url), &configuration.data_dir)?.tried().await?),
-            None => None,
+            None => {
+                if configuration.store() == StoreKind::Etcd {
+                    tracing::warn!(
+                        "logs are kept in this machine's `data_dir`, where no other controller reads them: where there are several, give `log_store`"
+                    );
+                }
+                None
+            }
         };
         Ok(Self { configuration: configuration.clone(), log_store, followers, ending })
     }

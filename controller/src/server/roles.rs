@@ -58,6 +58,20 @@ impl Roles {
         self.role.send_replace(role);
     }
 
+    /// Takes in what is known of the leader, unless it is this one. `way`: another one than the last, or none.
+    #[cfg(feature = "etcd")]
+    pub(super) fn stand_by(&self, way: Option<Option<Arc<Forwarder>>>, trouble: Option<String>) {
+        self.role.send_if_modified(|role| {
+            let known = match role {
+                Role::Standby { leader, .. } => leader.take(),
+                Role::Starting => None,
+                Role::Loading | Role::Leading(_) => return false,
+            };
+            *role = Role::Standby { leader: way.unwrap_or(known), trouble };
+            true
+        });
+    }
+
     pub(super) fn now(&self) -> Role {
         self.role.borrow().clone()
     }

@@ -115,7 +115,7 @@ mod elected {
         path::{Path, PathBuf},
         time::Duration,
     };
-    use tokio::time::sleep;
+    use tokio::{task::JoinHandle, time::sleep};
 
     /// After an election that came to nothing another controller has its turn first.
     const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -160,18 +160,34 @@ mod elected {
             let standing = self.election.standing();
             tokio::spawn(show(standing, roles.clone(), authorities, ending.clone()));
             let mut pause = FIRST_PAUSE;
+            let mut closing: Option<JoinHandle<()>> = None;
             loop {
                 let elected = tokio::select! {
                     elected = self.election.win() => elected,
                     () = ending.cancelled() => return None,
                 };
                 roles.set(Role::Loading);
+                if let Some(closing) = closing.take() {
+                    let _ = closing.await; // it has its deadline
+                }
                 let opener: Arc<dyn Opener> = Arc::new(self.opener.clone());
                 let opened = async {
                     let lead = elected.lead.clone();
                     Office::open(&self.plan, opener, Patience::far(), lead).await?.up().await
                 };
-                let office = match opened.await {
+                // Who has to go does not load first what another one will.
+                let opened = tokio::select! {
+                    opened = opened => opened,
+                    () = elected.lead.ended() => {
+                        roles.set(Role::Standby { leader: None, trouble: None });
+                        continue;
+                    }
+                    () = ending.cancelled() => {
+                        elected.resign().await;
+                        return None;
+                    }
+                };
+                let office = match opened {
                     Ok(office) => office,
                     Err(error) => {
                         tracing::error!(%error, "this controller was elected, and cannot lead");
@@ -204,8 +220,9 @@ mod elected {
                 }
                 tracing::warn!("this controller does not lead any more");
                 roles.set(Role::Standby { leader: None, trouble: None });
-                office.close().await;
                 drop(elected);
+                // Meanwhile calls are passed on already: what is left of it writes nothing.
+                closing = Some(tokio::spawn(office.close()));
             }
         }
     }
@@ -234,16 +251,11 @@ mod elected {
             let mut life = None;
             while standing.changed().await.is_ok() {
                 let Standing { leader, trouble } = standing.borrow_and_update().clone();
-                let same = life == leader.as_ref().map(|leader| leader.life.clone());
-                life = leader.as_ref().map(|leader| leader.life.clone());
-                let way = match roles.now() {
-                    Role::Standby { leader: way, .. } if same => way,
-                    Role::Starting | Role::Standby { .. } => {
-                        leader.and_then(|it| way(&it.address, authorities.as_deref()))
-                    }
-                    Role::Loading | Role::Leading(_) => continue,
-                };
-                roles.set(Role::Standby { leader: way, trouble });
+                let now = leader.as_ref().map(|leader| leader.life.clone());
+                let another = now != life;
+                life = now;
+                let way = || leader.and_then(|it| way(&it.address, authorities.as_deref()));
+                roles.stand_by(another.then(way), trouble);
             }
         };
         tokio::select! {

@@ -6,6 +6,7 @@ use octavius_protocol::v1::{
     jobs_client::JobsClient, read_log_response::Part,
 };
 use octavius_testbed::{
+    etcd::{Etcd, EtcdOptions},
     ports::free_port,
     proxy::Way,
     s3::{Fault, S3},
@@ -26,31 +27,50 @@ struct Process {
     folder: TempDir,
 }
 
-fn begin(folder: &Path, (port, metrics): (u16, u16), log_store: &str) -> Child {
+/// Its variables, without the prefix.
+type Keys = Vec<(&'static str, String)>;
+
+fn embedded(log_store: &str) -> Keys {
+    vec![("STORE", "embedded".to_owned()), ("LOG_STORE", log_store.to_owned())]
+}
+
+fn on(etcd: &Etcd, log_store: &str) -> Keys {
+    vec![
+        ("STORE", "etcd".to_owned()),
+        ("ETCD_ENDPOINTS", etcd.endpoints().join(",")),
+        ("LEADER_TTL", "2s".to_owned()),
+        ("LOG_STORE", log_store.to_owned()),
+    ]
+}
+
+fn begin(folder: &Path, (port, metrics): (u16, u16), keys: &Keys) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
     command.arg("start").current_dir(folder).env_clear().kill_on_drop(true);
     command.env("OCTAVIUS_CONTROLLER_APP_PORT", port.to_string());
     command.env("OCTAVIUS_CONTROLLER_METRICS_ADDRESS", format!("127.0.0.1:{metrics}"));
-    command.env("OCTAVIUS_CONTROLLER_STORE", "embedded");
-    command.env("OCTAVIUS_CONTROLLER_LOG_STORE", log_store).envs(S3::variables());
+    command.envs(keys.iter().map(|(key, value)| (format!("OCTAVIUS_CONTROLLER_{key}"), value)));
+    command.envs(S3::variables());
     command.env("OCTAVIUS_CONTROLLER_LOG_FILE_PATH", "controller.log");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 impl Process {
-    async fn start(log_store: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    async fn start(keys: &Keys) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), keys).await
+    }
+
+    async fn start_in(folder: TempDir, keys: &Keys) -> Self {
         std::fs::write(folder.path().join("controller_config.json"), "{}").unwrap();
         let ports = (free_port(), free_port());
-        let mut child = begin(folder.path(), ports, log_store);
+        let mut child = begin(folder.path(), ports, keys);
         serves(&mut child).await;
         Self { child, ports, folder }
     }
 
     /// Kills it, and starts the next one in its place.
-    async fn killed(mut self, log_store: &str) -> Self {
+    async fn killed(mut self, keys: &Keys) -> Self {
         self.child.kill().await.unwrap();
-        self.child = begin(self.folder.path(), self.ports, log_store);
+        self.child = begin(self.folder.path(), self.ports, keys);
         serves(&mut self.child).await;
         self
     }
@@ -61,7 +81,31 @@ impl Process {
     }
 
     async fn ready(&self) -> (u16, String) {
-        look(SocketAddr::from(([127, 0, 0, 1], self.ports.1)), "/readyz").await
+        self.look("/readyz").await
+    }
+
+    async fn leads(&self) {
+        until("the leader", || self.look("/leaderz"), |(status, _)| *status == 200).await;
+    }
+
+    async fn look(&self, path: &str) -> (u16, String) {
+        look(SocketAddr::from(([127, 0, 0, 1], self.ports.1)), path).await
+    }
+
+    /// An execution that runs at this executor.
+    async fn running(&self) -> (String, Executor, v1::LeaseName) {
+        JobsClient::new(self.channel().await)
+            .create_job(v1::CreateJobRequest { definition: Some(job("hello")), dry_run: false })
+            .await
+            .unwrap();
+        let request =
+            v1::ExecuteRequest { job: "hello".to_owned(), ..v1::ExecuteRequest::default() };
+        let executed = ExecutionsClient::new(self.channel().await).execute(request).await;
+        let id = executed.unwrap().into_inner().execution.unwrap().id;
+        let mut executor = self.executor().await;
+        let lease = executor.granted().await.name.unwrap();
+        executor.run(&lease).await;
+        (id, executor, lease)
     }
 
     async fn executor(&self) -> Executor {
@@ -123,25 +167,20 @@ async fn ship(executor: &mut Executor, lease: &v1::LeaseName, text: &str) -> u64
     }
 }
 
+/// 5 MB of text that does not compress well, always the same.
+fn noise() -> String {
+    StdRng::seed_from_u64(11).sample_iter(Alphanumeric).take(5_000_000).map(char::from).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_in_a_bucket_survives_an_outage_and_a_kill_and_readyz_says_what_is_wrong() {
     let s3 = S3::start().await;
     let url = s3.url("installations/one");
-    let controller = Process::start(&url).await;
-    JobsClient::new(controller.channel().await)
-        .create_job(v1::CreateJobRequest { definition: Some(job("hello")), dry_run: false })
-        .await
-        .unwrap();
-    let request = v1::ExecuteRequest { job: "hello".to_owned(), ..v1::ExecuteRequest::default() };
-    let executed = ExecutionsClient::new(controller.channel().await).execute(request).await;
-    let id = executed.unwrap().into_inner().execution.unwrap().id;
-    let mut executor = controller.executor().await;
-    let lease = executor.granted().await.name.unwrap();
-    executor.run(&lease).await;
+    let controller = Process::start(&embedded(&url)).await;
+    let (id, mut executor, lease) = controller.running().await;
     assert_eq!(controller.ready().await, (200, "ready\n".to_owned()));
 
-    let random = StdRng::seed_from_u64(11).sample_iter(Alphanumeric);
-    let text: String = random.take(5_000_000).map(char::from).collect();
+    let text = noise();
     s3.often(4, &[Fault::Status(503), Fault::Cut, Fault::Unanswered]);
     let half = 2_500_000;
     ship(&mut executor, &lease, &text[..half]).await;
@@ -160,7 +199,7 @@ async fn a_log_in_a_bucket_survives_an_outage_and_a_kill_and_readyz_says_what_is
     assert!(end.unfinished && seen == text[from..half + 1_000_000], "in memory meanwhile");
 
     // What was not acknowledged is the executor's to send again.
-    let controller = controller.killed(&url).await;
+    let controller = controller.killed(&embedded(&url)).await;
     let mut executor = controller.executor().await;
     let kept = executor.append(&lease, 0, "").await.unwrap();
     assert!(kept.next_offset == kept.durable_offset && kept.durable_offset >= before, "{kept:?}");
@@ -175,4 +214,49 @@ async fn a_log_in_a_bucket_survives_an_outage_and_a_kill_and_readyz_says_what_is
     assert_eq!((end.size, end.cut.as_str(), end.unfinished), (5_000_000, "", false));
     assert!(!controller.folder.path().join("octavius-data/logs").exists(), "a folder of logs");
     assert!(s3.objects("installations/one").len() >= 5, "{:?}", s3.objects("installations/one"));
+}
+
+#[cfg(feature = "etcd")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_leader_goes_on_with_a_log_in_the_bucket_where_it_is_durable() {
+    let (s3, etcd) = (S3::start().await, Etcd::start(EtcdOptions::default()).await);
+    let keys = on(&etcd, &s3.url("shared"));
+    let first = Process::start(&keys).await;
+    first.leads().await;
+    let (id, mut executor, lease) = first.running().await;
+    // They have nothing in common but the master key, the etcd and the bucket.
+    let folder = tempfile::tempdir().unwrap();
+    let (theirs, ours) =
+        (first.folder.path().join("octavius-data"), folder.path().join("octavius-data"));
+    std::fs::create_dir(&ours).unwrap();
+    std::fs::copy(theirs.join("master.key"), ours.join("master.key")).unwrap();
+    let second = Process::start_in(folder, &keys).await;
+
+    let (text, half) = (noise(), 2_500_000);
+    s3.often(5, &[Fault::Status(503), Fault::Unanswered]);
+    ship(&mut executor, &lease, &text[..half]).await;
+    let asking = executor.clone();
+    let asked = || async { asking.clone().append(&lease, 0, "").await.unwrap().durable_offset };
+    let before = until("stored", asked, |durable| *durable > 1_000_000).await;
+    let Process { mut child, .. } = first;
+    child.kill().await.unwrap();
+
+    second.leads().await;
+    let mut executor = second.executor().await;
+    let kept = executor.append(&lease, 0, "").await.unwrap();
+    assert!(kept.next_offset == kept.durable_offset && kept.durable_offset >= before, "{kept:?}");
+    let next = usize::try_from(kept.next_offset).unwrap();
+    executor.append(&lease, kept.next_offset, &text[next..next + 1_000]).await.unwrap();
+    // From what the first one stored into what the second one has in memory.
+    let (seen, end) = second.read(&id, 500_000).await;
+    assert!(end.unfinished && seen == text[500_000..next + 1_000], "{} bytes", seen.len());
+    ship(&mut executor, &lease, &text).await;
+    executor.succeed(&lease, &text).await;
+    let (kept, end) = second.read(&id, 0).await;
+    assert!(kept == text, "{} of {} bytes", kept.len(), text.len());
+    assert_eq!((end.size, end.cut.as_str(), end.unfinished), (5_000_000, "", false));
+    let terms = |name: &String| name.split('-').nth(1).map(str::to_owned);
+    let terms: std::collections::BTreeSet<_> =
+        s3.objects("shared").iter().filter_map(terms).collect();
+    assert!(terms.len() >= 2, "both wrote: {terms:?}");
 }

@@ -31,7 +31,7 @@ use octavius_protocol::{
     LEVEL, MAX_MESSAGE,
     id::{ExecutorId, Session},
     pause,
-    reach::{Address, Reach, ReachOptions, addresses, tls},
+    reach::{Address, Reach, ReachError, ReachOptions, addresses, tls},
     v1::{self, executors_client::ExecutorsClient},
 };
 use rules::{Term, TermGate};
@@ -156,6 +156,8 @@ pub struct Link {
     terms: Arc<watch::Sender<TermGate>>,
     session: Arc<watch::Sender<Option<Session>>>,
     calm: Calm,
+    /// What the log was told of TLS that did not come about, since a call was answered last.
+    told_of_tls: Arc<watch::Sender<Option<String>>>,
 }
 
 /// An answer, with the term of the controller that gave it.
@@ -203,6 +205,7 @@ impl Link {
             terms: Arc::default(),
             session: Arc::default(),
             calm: Calm::default(),
+            told_of_tls: Arc::default(),
         })
     }
 
@@ -398,6 +401,7 @@ impl Link {
             }
         };
         self.calm.found();
+        self.told_of_tls.send_if_modified(|told| told.take().is_some());
         let term = answer.term().map(Term::from).unwrap_or_default();
         if self.admits(term) {
             Ok(answer)
@@ -419,6 +423,9 @@ impl Link {
 
     /// Takes notice of a failure: of a connection that is lost, and of a controller that says when to come back.
     async fn failed(&self, method: &str, status: &Status) {
+        if let Some(nobody) = ReachError::of(status).filter(|nobody| nobody.is_about_tls()) {
+            self.tell_of_tls(nobody.to_string());
+        }
         // A status that came over the wire has no cause here.
         if std::error::Error::source(status).is_some() {
             return self.calm.lost(rand::random());
@@ -428,6 +435,18 @@ impl Link {
         let waits = !matches!(method, "Register" | "Attend");
         if let Some(hint) = hint.filter(|_| waits) {
             tokio::time::sleep(pause::hinted(hint, rand::random())).await;
+        }
+    }
+
+    /// Tells the log once what does not pass by itself, whatever was told before.
+    fn tell_of_tls(&self, text: String) {
+        let is_new = self.told_of_tls.send_if_modified(|told| {
+            let is_new = told.as_ref() != Some(&text);
+            *told = Some(text.clone());
+            is_new
+        });
+        if is_new {
+            tracing::error!("the controller cannot be asked: {text}");
         }
     }
 

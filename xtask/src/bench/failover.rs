@@ -85,7 +85,8 @@ impl<'a> Pair<'a> {
         for controller in self.controllers.iter_mut().filter(|one| one.server.is_none()) {
             let folder = self.folder.path().join(controller.name);
             std::fs::create_dir_all(&folder)?;
-            let server = Server::start(self.binaries, "controller", &folder, &controller.config)?;
+            let server =
+                Server::start(self.binaries, "controller", &folder, &controller.config, &[])?;
             controller.server = Some(server);
         }
         Ok(())

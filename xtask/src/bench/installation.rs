@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use octavius_client::{Client, Settings, v1};
-use octavius_testbed::ports::free_port;
+use octavius_testbed::{ports::free_port, s3::S3};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
@@ -29,6 +29,7 @@ impl Server {
         name: &str,
         folder: &Path,
         config: &Value,
+        variables: &[(String, String)],
     ) -> Result<Self> {
         let file = folder.join(format!("{name}_config.json"));
         std::fs::write(&file, config.to_string())?;
@@ -36,6 +37,7 @@ impl Server {
         let child = Command::new(binaries.join(name))
             .args(["start".as_ref(), "--config".as_ref(), file.as_os_str()])
             .current_dir(folder)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -85,6 +87,50 @@ impl Drop for Server {
     }
 }
 
+/// The word for a server of the bench's own.
+const TEST_SERVER: &str = "s3-test";
+
+/// Where a controller keeps its logs.
+#[derive(Debug, Default)]
+pub(super) struct LogPlace {
+    url: Option<String>,
+    server: Option<S3>,
+}
+
+impl LogPlace {
+    /// What was asked for: a URL, the bench's own S3 server, or the controller's folder.
+    pub(super) async fn named(name: Option<&str>) -> Self {
+        match name {
+            Some(TEST_SERVER) => {
+                let server = S3::start().await;
+                Self { url: Some(server.url("bench")), server: Some(server) }
+            }
+            other => Self { url: other.map(str::to_owned), server: None },
+        }
+    }
+
+    /// How a row calls it.
+    pub(super) fn note(&self) -> String {
+        match (&self.server, &self.url) {
+            (Some(_), _) => "; kept in an S3 server of the bench's own".to_owned(),
+            (None, Some(url)) => format!("; kept in {url}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// A place below it for one installation: each needs its own.
+    fn of(&self, installation: u16) -> Option<String> {
+        let url = self.url.as_ref()?;
+        let (place, parameters) = url.split_once('?').unwrap_or((url, ""));
+        let mark = if parameters.is_empty() { "" } else { "?" };
+        Some(format!("{}/{installation}{mark}{parameters}", place.trim_end_matches('/')))
+    }
+
+    fn variables(&self) -> Vec<(String, String)> {
+        self.server.as_ref().map_or_else(Vec::new, |_| S3::variables())
+    }
+}
+
 /// A controller, and who asks it.
 #[derive(Debug)]
 pub(super) struct Installation {
@@ -94,24 +140,35 @@ pub(super) struct Installation {
     pub(super) address: String,
     binaries: PathBuf,
     configuration: Value,
+    variables: Vec<(String, String)>,
     folder: tempfile::TempDir,
 }
 
 impl Installation {
     /// A controller that serves, and has the job [`NOTHING`].
     pub(super) async fn start(binaries: &Path) -> Result<Self> {
+        Self::start_in(binaries, &LogPlace::default()).await
+    }
+
+    /// The same with its logs there.
+    pub(super) async fn start_in(binaries: &Path, logs: &LogPlace) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (port, metrics_port) = (free_port(), free_port());
-        let configuration = json!({
+        let mut configuration = json!({
             "app_port": port,
             "metrics_address": format!("127.0.0.1:{metrics_port}"),
             "store": "embedded",
             "data_dir": folder.path().join("data"),
         });
-        let controller = Server::start(binaries, "controller", folder.path(), &configuration)?;
+        if let Some(url) = logs.of(port) {
+            configuration["log_store"] = url.into();
+        }
+        let variables = logs.variables();
+        let controller =
+            Server::start(binaries, "controller", folder.path(), &configuration, &variables)?;
         let address = format!("127.0.0.1:{port}");
         let (client, binaries) = (client(&address)?, binaries.canonicalize()?);
-        let this = Self { controller, client, address, binaries, configuration, folder };
+        let this = Self { controller, client, address, binaries, configuration, variables, folder };
         this.serves().await.with_context(|| this.output())?;
         this.job(NOTHING, &["true"]).await?;
         Ok(this)
@@ -126,7 +183,7 @@ impl Installation {
             "state_dir": self.folder.path().join("state"),
             "capacity": capacity,
         });
-        let executor = Server::start(&self.binaries, "executor", self.folder.path(), &config)?;
+        let executor = Server::start(&self.binaries, "executor", self.folder.path(), &config, &[])?;
         let until = Instant::now() + PATIENCE;
         let is_ready = |executor: &v1::Executor| executor.state() == v1::ExecutorState::Ready;
         while !self.client.executors().await?.iter().any(is_ready) {
@@ -162,7 +219,8 @@ impl Installation {
         self.controller.end().await?;
         let (binaries, folder) = (&self.binaries, self.folder.path());
         let began = Instant::now();
-        let controller = Server::start(binaries, "controller", folder, &self.configuration)?;
+        let controller =
+            Server::start(binaries, "controller", folder, &self.configuration, &self.variables)?;
         let this = Self { controller, client: client(&self.address)?, ..self };
         this.serves().await.with_context(|| this.output())?;
         Ok((this, began.elapsed()))

@@ -3,7 +3,7 @@
 use super::{
     Plan,
     figures::{Spans, per_second},
-    installation::{Installation, PATIENCE},
+    installation::{Installation, LogPlace, PATIENCE},
     table::{Aim, Row},
 };
 use anyhow::{Context as _, Result, bail, ensure};
@@ -21,10 +21,10 @@ use tokio::{
 
 const MB: usize = 1_000_000;
 
-pub(super) async fn throughput(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
+pub(super) async fn throughput(binaries: &Path, plan: Plan, place: &LogPlace) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (followers, megabytes) in [(1, plan.of(60, 8)), (50, plan.of(20, 2))] {
-        let installation = Installation::start(binaries).await?;
+        let installation = Installation::start_in(binaries, place).await?;
         let _executor = installation.executor(2).await?;
         let (size, job) = job(&installation, megabytes * MB)?;
         // All follow before the first byte is written.
@@ -51,8 +51,9 @@ pub(super) async fn throughput(binaries: &Path, plan: Plan) -> Result<Vec<Row>> 
             unit: "MB/s",
             aim: Aim::AtLeast(100.0),
             note: format!(
-                "{megabytes} MB of text, first byte to last end, bytes of all followers; {:.0} MB/s of log",
-                rate / followers as f64
+                "{megabytes} MB of text, first byte to last end, bytes of all followers; {:.0} MB/s of log{}",
+                rate / followers as f64,
+                place.note()
             ),
         });
     }

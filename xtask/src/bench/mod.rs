@@ -43,6 +43,10 @@ pub(crate) struct Bench {
     /// Measure the binaries of this folder as they are, for example those of another version, to compare
     #[arg(long, value_name = "FOLDER")]
     binaries: Option<PathBuf>,
+    /// Where the controller of the row `log` keeps the logs: a URL as `log_store` takes it, below which each run leaves what
+    /// it wrote, or `s3-test` for an S3 server of the bench's own
+    #[arg(long, value_name = "URL")]
+    log_store: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,7 +103,10 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let before = machine::Machine::look(root, &binaries);
         eprintln!("{before}");
-        let rows = runtime.block_on(measure(&binaries, &self.names, Plan { quick: self.quick }))?;
+        let rows = runtime.block_on(async {
+            let place = installation::LogPlace::named(self.log_store.as_deref()).await;
+            measure(&binaries, &self.names, Plan { quick: self.quick }, &place).await
+        })?;
         let after = machine::load();
         match self.output {
             Output::Table => print!("{before}load at the end: {after}\n\n{}", table::text(&rows)),
@@ -135,7 +142,12 @@ const PACKAGES: [&str; 8] = [
     "xtask",
 ];
 
-async fn measure(binaries: &Path, names: &[Group], plan: Plan) -> Result<Vec<Row>> {
+async fn measure(
+    binaries: &Path,
+    names: &[Group],
+    plan: Plan,
+    place: &installation::LogPlace,
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for group in Group::value_variants() {
         if !names.is_empty() && !names.contains(group) {
@@ -149,7 +161,7 @@ async fn measure(binaries: &Path, names: &[Group], plan: Plan) -> Result<Vec<Row
             Group::Lease => rates::lease(binaries, plan).await,
             Group::Wait => commands::execute_and_wait(binaries, plan).await,
             Group::Process => commands::processes(binaries, plan).await,
-            Group::Log => logs::throughput(binaries, plan).await,
+            Group::Log => logs::throughput(binaries, plan, place).await,
             Group::Delay => logs::delay(binaries, plan).await,
             Group::Memory => state::idle(binaries, plan).await,
             Group::History => state::history(binaries, plan).await,

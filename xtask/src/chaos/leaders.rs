@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 const LEADER: &str = "octavius/v1/leader";
 const BATCHES: &str = "octavius/v1/seq";
 /// In a run that is not shorter than this somebody else leads in the end.
-const SURELY_CHANGES: Duration = Duration::from_secs(120);
+const SURELY_CHANGES: Duration = Duration::from_secs(600);
 
 /// Looks at all that was written.
 pub(super) async fn look(etcd: &Etcd, oracle: &Oracle, time: Duration) -> Result<()> {

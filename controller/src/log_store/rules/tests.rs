@@ -321,6 +321,23 @@ fn a_failed_flush_waits_longer_each_time_and_begins_anew_after_a_good_one() {
 }
 
 #[test]
+fn a_log_does_not_wait_out_its_pause_once_what_failed_works_again() {
+    let limits = LogLimits::default();
+    let mut log = log_with(1 << 20, 0, 0);
+    let now = Duration::from_secs(100);
+    for _ in 0..9 {
+        log.begin_flush(&limits);
+        log.not_flushed(now, 1.0);
+    }
+    assert!(!log.flush_is_due(now + Duration::from_secs(29), true, &limits));
+    log.may_try_again();
+    assert!(log.flush_is_due(now, false, &limits));
+    log.begin_flush(&limits);
+    log.not_flushed(now, 1.0);
+    assert!(!log.flush_is_due(now + Duration::from_secs(29), true, &limits), "it failed so often");
+}
+
+#[test]
 fn a_log_leaves_memory_when_nothing_of_it_is_there_alone() {
     let limits = LogLimits::default();
     let (start, idle) = (Duration::ZERO, Duration::from_secs(15 * 60));

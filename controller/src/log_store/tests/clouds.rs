@@ -91,26 +91,29 @@ async fn a_log_in_a_bucket_is_whole_although_requests_fail_are_cut_off_and_come_
 async fn an_outage_delays_acknowledgements_says_so_and_loses_nothing() {
     let s3 = S3::start().await;
     let world = World::start_in(&s3, "p", small()).await;
-    let (log, data) = (attempt(1), noise(300_000));
-    world.append(log, 0, &data[..100_000]).await;
-    world.durable(log, 100_000).await;
-    assert_eq!(world.logs.behind(), None);
-    s3.way(Way::Refuses);
-    world.append(log, 100_000, &data[100_000..]).await;
-    until("behind", async || world.logs.behind().is_some()).await;
-    let why = world.logs.behind().unwrap();
-    assert!(why.starts_with("the log store `s3://logs/p?endpoint=http://127.0.0.1:"), "{why}");
-    until("told why", async || {
-        world.logs.behind().is_some_and(|why| why.contains("could not be written"))
-    })
-    .await;
-    let waits = world.logs.append(log, 0, Vec::new(), Bytes::new()).await.unwrap();
-    assert_eq!((waits.next, waits.durable), (300_000, 100_000));
-    s3.way(Way::Open(Duration::ZERO));
-    world.durable(log, 300_000).await;
-    assert_eq!(world.logs.behind(), None);
-    world.logs.cut(log, String::new()).await.unwrap();
-    assert!(world.read(log, 0).await.0 == data);
+    for (number, way, told) in
+        [(1, Way::Refuses, "could not be written"), (2, Way::Hangs, "it does not answer")]
+    {
+        let (log, data) = (attempt(number), noise(300_000));
+        world.append(log, 0, &data[..100_000]).await;
+        world.durable(log, 100_000).await;
+        assert_eq!(world.logs.behind(), None);
+        s3.way(way);
+        let other = attempt(10 + number);
+        world.append(other, 0, &data[..50_000]).await;
+        world.append(log, 100_000, &data[100_000..]).await;
+        until(told, async || world.logs.behind().is_some_and(|why| why.contains(told))).await;
+        let why = world.logs.behind().unwrap();
+        assert!(why.starts_with("the log store `s3://logs/p?endpoint=http://127.0.0.1:"), "{why}");
+        let waits = world.logs.append(log, 0, Vec::new(), Bytes::new()).await.unwrap();
+        assert_eq!((waits.next, waits.durable), (300_000, 100_000), "{way:?}");
+        s3.way(Way::Open(Duration::ZERO));
+        world.durable(log, 300_000).await;
+        world.durable(other, 50_000).await;
+        assert_eq!(world.logs.behind(), None, "{way:?}");
+        world.logs.cut(log, String::new()).await.unwrap();
+        assert!(world.read(log, 0).await.0 == data, "{way:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,15 +213,16 @@ async fn a_sweep_deletes_what_an_earlier_term_left_a_day_ago_and_nothing_else() 
     assert_eq!(world.term, 2);
     let beside = |term, hash| format!("{}/1/{:016x}-{term}-{hash:016x}", log.execution, 50_000);
     let (old, young, ours, newer) = (beside(1, 1), beside(1, 2), beside(2, 3), beside(3, 4));
-    for name in [&old, &young, &ours, &newer] {
+    let probe = "probe-00000000deadbeef".to_owned();
+    for name in [&old, &young, &ours, &newer, &probe] {
         world.folder.put(name, Bytes::from_static(b"x")).await.unwrap();
     }
     let mut left = s3.objects("p");
     for name in left.iter().filter(|name| **name != young) {
         s3.age("p", name, 2 * DAY);
     }
-    assert_eq!(sweep(&world.store, &world.folder, world.term, DAY).await.unwrap(), 1);
-    left.retain(|name| *name != old);
+    assert_eq!(sweep(&world.store, &world.folder, world.term, DAY).await.unwrap(), 2);
+    left.retain(|name| *name != old && *name != probe);
     assert_eq!(s3.objects("p"), left);
     world.logs.cut(log, String::new()).await.unwrap();
     assert!(world.read(log, 0).await.0 == noise(50_000));
