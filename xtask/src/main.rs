@@ -1,6 +1,6 @@
 //! The project's own commands.
 //!
-//! `ci` and `test` only read, `docs` only writes, `bench` measures. `ci` is what the build server runs, and anybody at
+//! `ci` and `test` only read, `docs` only writes, `bench` measures; `setup`, which the first two begin with, installs. `ci` is what the build server runs, and anybody at
 //! home: there is no other list of checks. Each step says how long it took; the test runner speaks last, so that its own
 //! summary is the end of the output.
 
@@ -12,9 +12,11 @@ mod chaos;
 mod documents;
 mod manifests;
 mod messages;
+mod on_etcd;
 mod protocol;
 mod purity;
 mod references;
+mod setup;
 mod steps;
 
 use anyhow::{Context as _, Result, ensure};
@@ -32,9 +34,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Installs what tests need of this machine (etcd, zsh, fish), where that is missing: on Debian, as root.
+    Setup,
     /// Checks everything that a change must pass; writes nothing into the checkout.
     Ci,
-    /// Runs all tests: with cargo-nextest if it is installed, else with `cargo test`.
+    /// Runs all tests, after `setup`: with cargo-nextest if it is installed, else with `cargo test`.
     Test,
     /// Writes the documents that are made from tables in the code.
     Docs,
@@ -49,8 +53,12 @@ fn main() -> Result<()> {
     let metadata = MetadataCommand::new().no_deps().exec().context("cargo metadata")?;
     let root = metadata.workspace_root.as_std_path();
     match arguments.command {
+        Command::Setup => setup::run(),
         Command::Ci => ci(&metadata),
-        Command::Test => steps::tests(root),
+        Command::Test => {
+            step("what tests need", setup::run)?;
+            steps::tests(root)
+        }
         Command::Docs => documents::write(root),
         Command::Chaos(chaos) => chaos::run(root, metadata.target_directory.as_std_path(), &chaos),
         Command::Bench(bench) => bench.run(&metadata),
@@ -60,6 +68,7 @@ fn main() -> Result<()> {
 /// The quick ones first. Tests are the last, because their runner has the last word.
 fn ci(metadata: &Metadata) -> Result<()> {
     let root = metadata.workspace_root.as_std_path();
+    step("what tests need", setup::run)?;
     step("format", || cargo(root, &["fmt", "--all", "--check"], &[]))?;
     step("architecture", || none(architecture::faults(metadata)))?;
     step("manifests", || none(manifests::faults(metadata)?))?;

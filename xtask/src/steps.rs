@@ -1,5 +1,6 @@
 //! Steps of a run, and how long each took.
 
+use crate::on_etcd;
 use anyhow::{Context as _, Result, ensure};
 use std::{
     ffi::OsString,
@@ -31,19 +32,25 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)])
     Ok(())
 }
 
-/// All tests. The runner speaks last.
+/// All tests, and those of the whole once more on etcd. The runner speaks last.
 pub(crate) fn tests(root: &Path) -> Result<()> {
     let began = Instant::now();
     let plain: &[&str] = &["test", "--workspace", "--locked", "--no-fail-fast"];
     if !has_nextest(root) {
         println!("== tests (cargo-nextest is not installed: a test that hangs will not be ended)");
-        return cargo(root, plain, &[]);
+        cargo(root, plain, &[])?;
+        println!("== the whole on etcd");
+        return on_etcd::with_cargo(root);
     }
     step("examples in the documentation", || cargo(root, &[plain, &["--doc"]].concat(), &[]))?;
     let build = ["nextest", "run", "--workspace", "--locked", "--no-run"];
     step("build of the tests", || cargo(root, &build, &[]))?;
     println!("== tests (everything before them took {})", seconds(began.elapsed()));
-    cargo(root, &["nextest", "run", "--workspace", "--locked"], &[])
+    let all =
+        step("all tests", || cargo(root, &["nextest", "run", "--workspace", "--locked"], &[]));
+    // One run tells all that is wrong.
+    let on_etcd = step("the whole on etcd", || on_etcd::with_nextest(root));
+    all.and(on_etcd)
 }
 
 /// The cargo that started us.

@@ -96,6 +96,22 @@ impl Etcd {
         Self::try_start(&options).await.unwrap_or_else(|why| panic!("{why}"))
     }
 
+    /// The same for who cannot wait for a future: holds the thread that it is called on.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_here(options: EtcdOptions) -> Self {
+        let start = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(Self::start(options))
+        };
+        // A thread that runs tasks may not wait for others.
+        let started = std::thread::scope(|scope| scope.spawn(start).join());
+        started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     async fn try_start(options: &EtcdOptions) -> Result<Self, String> {
         let mut folder = tempfile::Builder::new();
         let folder = folder.prefix("octavius-etcd-");
@@ -111,7 +127,7 @@ impl Etcd {
         for member in &mut etcd.members {
             member.start();
         }
-        etcd.wait().await?;
+        etcd.healthy().await?;
         Ok(etcd)
     }
 
@@ -136,6 +152,12 @@ impl Etcd {
         &mut self.members[number]
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.members.len()
+    }
+
     /// All of them.
     #[must_use]
     pub fn members(&self) -> &[Member] {
@@ -155,10 +177,15 @@ impl Etcd {
     ///
     /// If one does not within a minute; with what it said.
     pub async fn serves(&mut self) {
-        self.wait().await.unwrap_or_else(|why| panic!("{why}"));
+        self.healthy().await.unwrap_or_else(|why| panic!("{why}"));
     }
 
-    async fn wait(&mut self) -> Result<(), String> {
+    /// The same as [`Self::serves`], for who goes on nevertheless.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not serve, with what it said.
+    pub async fn healthy(&mut self) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         for member in self.members.iter_mut().filter(|member| member.runs()) {
             while !member.is_healthy().await {

@@ -23,7 +23,8 @@ pub(super) const NOTHING: &str = "nothing";
 pub(super) struct Server(Child);
 
 impl Server {
-    fn start(
+    /// Starts a server in a folder, where its file is written and what it says is kept.
+    pub(super) fn start(
         binaries: &Path,
         name: &str,
         folder: &Path,
@@ -62,9 +63,14 @@ impl Server {
         Ok(Duration::from_millis(ticks * 1000 / a_second))
     }
 
+    /// Asks it to end, and does not wait.
+    pub(super) fn ask_to_end(&self) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.0), Signal::TERM)?)
+    }
+
     /// Asks it to end, and waits until it has.
     pub(super) async fn end(mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.0), Signal::TERM)?;
+        self.ask_to_end()?;
         let until = Instant::now() + PATIENCE;
         while self.0.try_wait()?.is_none() {
             ensure!(Instant::now() < until, "a server did not end");
@@ -252,7 +258,8 @@ impl Installation {
     }
 }
 
-fn client(address: &str) -> Result<Client> {
+/// A client of the controller at `host:port`.
+pub(super) fn client(address: &str) -> Result<Client> {
     let address = format!("http://{address}");
     let email = Some("bench@example.com".to_owned());
     Ok(Client::new(&Settings { ca_file: None, address, email, token: None, timeout: PATIENCE })?)

@@ -1,11 +1,13 @@
 //! `cargo xtask bench`: how fast the real binaries are, on this machine, now.
 //!
-//! Everything that is measured is real: a controller of its own on the embedded store in a temporary folder, the client
+//! Everything that is measured is real: a controller of its own on the embedded store in a temporary folder (where it is
+//! about fail-over, two on an etcd), the client
 //! library, the `process` runner, and for the rates an executor that does nothing but speak the protocol. The binaries
 //! and the bench itself are built for release first; a bench that is built for development starts the other one.
 //! Numbers are printed with what else the machine did: a bench beside a compiler measures the compiler, too.
 
 mod commands;
+mod failover;
 mod figures;
 mod idle_executor;
 mod installation;
@@ -72,6 +74,8 @@ enum Group {
     Memory,
     /// Memory with many pending executions, and start-up with many finished ones
     History,
+    /// How long nobody leads when the leader of two controllers on etcd is killed, or ends
+    Failover,
 }
 
 /// How much is measured.
@@ -161,6 +165,7 @@ async fn measure(
             Group::Delay => logs::delay(binaries, plan).await,
             Group::Memory => state::idle(binaries, plan).await,
             Group::History => state::history(binaries, plan).await,
+            Group::Failover => failover::failover(binaries, plan).await,
         };
         let measured = measured.with_context(|| name.to_owned())?;
         eprint!("{}", table::text(&measured));

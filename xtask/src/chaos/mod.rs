@@ -1,21 +1,25 @@
 //! A whole installation of real binaries under random faults, watched from outside.
 //!
-//! One controller on the embedded store, two executors, clients that submit, cancel and follow; meanwhile everybody is
-//! killed and stopped, what keeps watch over a program, too, and the disk is slow, full or forgetful. Who was told that an execution exists must see it end
-//! right: the state and exit code that its program gives, its whole log, started no more often than it has attempts,
+//! One controller on the embedded store and two executors, or two controllers on three members of etcd and three
+//! executors; clients that submit, cancel and follow. Meanwhile everybody is killed and stopped, what keeps watch over a
+//! program, too; and the disk is slow, full or forgetful, or the network between any two is cut or slow. Who was told
+//! that an execution exists must see it end right: the state and exit code that its program gives, its whole log, started no more often than it has attempts,
 //! and never a step back. One wrong one fails the run, which prints its seed and keeps its folder.
 //! The seed decides what is done, not when the machine gets to it: a second run with it is alike, not the same.
 
 mod binaries;
 mod disk;
+mod etcd;
+mod leaders;
 mod load;
+mod network;
 mod oracle;
 mod processes;
 mod torment;
 mod world;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use oracle::Oracle;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -37,9 +41,21 @@ pub(crate) struct Chaos {
     /// What decides about faults; else a new one.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Where the controllers keep their state.
+    #[arg(long, value_enum, default_value_t = Store::Embedded)]
+    store: Store,
     /// Uses the binaries that are there, if the controller's can be told to fail.
     #[arg(long)]
     no_build: bool,
+}
+
+/// Where the state is, and with that how many controllers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Store {
+    /// One controller, on a disk that is slow, full and forgetful.
+    Embedded,
+    /// Two controllers, on three members of etcd, over a network that is cut and slow.
+    Etcd,
 }
 
 /// Asks until there is an answer that says something, for as long as outages here may last.
@@ -66,10 +82,7 @@ pub(crate) fn run(root: &Path, target: &Path, chaos: &Chaos) -> Result<()> {
     println!("chaos for {minutes:?} with seed {seed}");
     let binaries = binaries::find(root, &target.join("debug"), chaos.no_build)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    // A client wants to know its runtime when it is made.
-    let entered = runtime.enter();
-    let mut world = World::new(&binaries)?;
-    drop(entered);
+    let mut world = runtime.block_on(World::new(&binaries, chaos.store))?;
     let oracle = Arc::new(Oracle::default());
     let ran = runtime.block_on(torture(&mut world, &oracle, seed, minutes));
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -90,7 +103,7 @@ pub(crate) fn run(root: &Path, target: &Path, chaos: &Chaos) -> Result<()> {
 async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Duration) -> Result<()> {
     let began = Instant::now();
     let mut random = SmallRng::seed_from_u64(seed);
-    if let Some(why) = &world.disk.why_not_full {
+    if let Some(why) = world.disk.as_ref().and_then(|disk| disk.why_not_full.as_ref()) {
         println!("no disk is really full in this run: {why}");
     }
     world.start().await?;
@@ -101,19 +114,27 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
         .map(|_| tokio::spawn(load.clone().go_on(SmallRng::seed_from_u64(random.random()))))
         .collect();
     let until = began + time;
-    let (disk_seed, seed) = (random.random(), random.random());
-    let World { processes, disk, states, .. } = &mut *world;
-    let (of_disk, of_processes) = tokio::join!(
-        torment::disk(disk, SmallRng::seed_from_u64(disk_seed), until),
-        torment::processes(processes, states, disk, oracle, SmallRng::seed_from_u64(seed), until),
+    let mut another = || SmallRng::seed_from_u64(random.random());
+    let World { processes, disk, etcd, links, states, .. } = &mut *world;
+    let disk = disk.as_ref();
+    let (of_disk, of_etcd, of_network, of_processes) = tokio::join!(
+        torment::disk(disk, another(), until),
+        etcd::torment(etcd.as_mut(), another(), until),
+        network::torment(links, another(), until),
+        torment::processes(processes, states, disk, oracle, another(), until),
     );
     let mut faults = of_disk?;
-    faults.extend(of_processes?);
+    for more in [of_etcd, of_network, of_processes?] {
+        faults.extend(more);
+    }
     if let Some(unbroken) = torment::unbroken(&faults, time) {
         oracle.is_wrong(unbroken);
     }
     println!("nothing is broken any more after {:?}", began.elapsed());
     let _ = over.send(true); // they may be gone already
+    if let Some(etcd) = etcd {
+        etcd.healthy().await.map_err(anyhow::Error::msg)?;
+    }
     for server in &mut processes.servers {
         server.heal()?;
     }
@@ -139,6 +160,9 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
             oracle.is_wrong(format!("{} ended with {status}", server.name));
         }
     }
+    if let Some(etcd) = &world.etcd {
+        leaders::look(etcd, oracle, time).await?;
+    }
     tell(oracle, &faults, memory, began.elapsed());
     Ok(())
 }
@@ -151,7 +175,7 @@ fn tell(oracle: &Oracle, faults: &Faults, memory: Option<u64>, after: Duration) 
         println!("  {kind}: {count}");
     }
     if let Some(memory) = memory {
-        println!("the last controller took {memory} KiB at the most");
+        println!("a controller took {memory} KiB at the most, in its last life");
     }
     println!("wrong: {}", oracle.wrong().len());
 }
@@ -160,11 +184,20 @@ fn tell(oracle: &Oracle, faults: &Faults, memory: Option<u64>, after: Duration) 
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_short_chaos_leaves_nothing_wrong() {
+    fn short(store: Store) {
         let target = std::env::current_exe().unwrap();
         let target = target.ancestors().nth(3).unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        run(root, target, &Chaos { minutes: 0.25, seed: None, no_build: false }).unwrap();
+        run(root, target, &Chaos { minutes: 0.25, seed: None, store, no_build: false }).unwrap();
+    }
+
+    #[test]
+    fn a_short_chaos_leaves_nothing_wrong() {
+        short(Store::Embedded);
+    }
+
+    #[test]
+    fn a_short_chaos_of_several_controllers_leaves_nothing_wrong() {
+        short(Store::Etcd);
     }
 }

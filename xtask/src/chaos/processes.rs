@@ -13,9 +13,17 @@ use tokio::time::Instant;
 /// How often it is looked whether a process has ended.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// What a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Controller,
+    Executor,
+}
+
 /// One of our servers.
 #[derive(Debug)]
 pub(super) struct Server {
+    pub(super) kind: Kind,
     pub(super) name: &'static str,
     command: Command,
     child: Option<Child>,
@@ -23,10 +31,15 @@ pub(super) struct Server {
 
 impl Server {
     /// One that `command` starts. What it says goes to the file `output`.
-    pub(super) fn new(name: &'static str, mut command: Command, output: &PathBuf) -> Result<Self> {
+    pub(super) fn new(
+        kind: Kind,
+        name: &'static str,
+        mut command: Command,
+        output: &PathBuf,
+    ) -> Result<Self> {
         let file = fs::File::options().append(true).create(true).open(output)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        Ok(Self { name, command, child: None })
+        Ok(Self { kind, name, command, child: None })
     }
 
     /// Starts it, if it does not run.
@@ -103,15 +116,16 @@ impl Drop for Server {
     }
 }
 
-/// All of them; the controller is the first.
+/// All of them.
 #[derive(Debug)]
 pub(super) struct Processes {
     pub(super) servers: Vec<Server>,
 }
 
 impl Processes {
-    /// The most memory that the controller had, in KiB.
+    /// The most memory that a controller had, in KiB.
     pub(super) fn peak_memory(&self) -> Option<u64> {
-        self.servers.first().and_then(Server::peak_memory)
+        let controllers = self.servers.iter().filter(|server| server.kind == Kind::Controller);
+        controllers.filter_map(Server::peak_memory).max()
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Faults,
     disk::Disk,
     oracle::Oracle,
-    processes::{Processes, Server},
+    processes::{Kind, Processes, Server},
 };
 use anyhow::Result;
 use rand::{RngExt as _, rngs::SmallRng};
@@ -35,7 +35,8 @@ pub(super) fn unbroken(faults: &Faults, time: Duration) -> Option<String> {
     bad.then(|| format!("no supervisor was killed in {time:?}"))
 }
 
-fn millis(random: &mut SmallRng, from: u64, to: u64) -> Duration {
+/// A time between these, in milliseconds.
+pub(super) fn millis(random: &mut SmallRng, from: u64, to: u64) -> Duration {
     Duration::from_millis(random.random_range(from..to))
 }
 
@@ -43,7 +44,7 @@ fn millis(random: &mut SmallRng, from: u64, to: u64) -> Duration {
 pub(super) async fn processes(
     processes: &mut Processes,
     states: &[PathBuf],
-    disk: &Disk,
+    disk: Option<&Disk>,
     oracle: &Oracle,
     mut random: SmallRng,
     until: Instant,
@@ -55,7 +56,7 @@ pub(super) async fn processes(
             sleep_until(pause.min(Instant::now() + Duration::from_millis(200))).await;
             for server in &mut processes.servers {
                 if let Some(status) = server.ended()? {
-                    let excused = server.name == "controller" && !disk.is_well_for(AFTERMATH);
+                    let excused = server.kind == Kind::Controller && !is_well(disk);
                     match excused {
                         true => oracle.count("controllers that gave up on the disk"),
                         false => oracle.is_wrong(format!("{} ended: {status}", server.name)),
@@ -76,6 +77,11 @@ pub(super) async fn processes(
         *faults.entry(kind).or_default() += 1;
     }
     Ok(faults)
+}
+
+/// Whether nobody may give up because of the disk.
+fn is_well(disk: Option<&Disk>) -> bool {
+    disk.is_none_or(|disk| disk.is_well_for(AFTERMATH))
 }
 
 /// Kills the supervisor of an attempt that runs, if there is one. Nobody can say then how that one ended.
@@ -111,11 +117,11 @@ fn supervisor(folder: &Path) -> Option<OwnedFd> {
 
 async fn one(
     server: &mut Server,
-    disk: &Disk,
+    disk: Option<&Disk>,
     oracle: &Oracle,
     random: &mut SmallRng,
 ) -> Result<&'static str> {
-    let is_controller = server.name == "controller";
+    let is_controller = server.kind == Kind::Controller;
     let kind = match random.random_range(0..10) {
         0..5 => {
             server.kill()?;
@@ -144,7 +150,7 @@ async fn one(
             let began = Instant::now();
             let status = server.end(END_WITHIN * 3).await?;
             let bad = status != Some(0) || began.elapsed() > END_WITHIN;
-            if bad && disk.is_well_for(AFTERMATH) {
+            if bad && is_well(disk) {
                 let after = began.elapsed();
                 oracle.is_wrong(format!("{} was told to end: {status:?} {after:?}", server.name));
             }
@@ -156,8 +162,13 @@ async fn one(
 }
 
 /// Makes the disk slow, full and forgetful.
-pub(super) async fn disk(disk: &Disk, mut random: SmallRng, until: Instant) -> Result<Faults> {
+pub(super) async fn disk(
+    disk: Option<&Disk>,
+    mut random: SmallRng,
+    until: Instant,
+) -> Result<Faults> {
     let mut faults = Faults::new();
+    let Some(disk) = disk else { return Ok(faults) };
     let mut count = |kind| *faults.entry(kind).or_default() += 1;
     while Instant::now() < until {
         sleep(millis(&mut random, 500, 8000)).await;

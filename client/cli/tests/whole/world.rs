@@ -1,7 +1,10 @@
 //! An installation of its own for each test: a controller and an executor on free ports, in a temporary folder.
 
 use octavius_client::{Client, LogItem, Settings, is_final, v1};
-use octavius_testbed::ports::free_port;
+use octavius_testbed::{
+    etcd::{Etcd, EtcdOptions},
+    ports::free_port,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
@@ -18,6 +21,18 @@ use tokio::{
 
 /// For how long a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which store the worlds of this run have: `embedded`, or `etcd`, one for each world.
+const STORE: &str = "OCTAVIUS_TEST_STORE";
+
+/// An etcd, if that is what this run is about.
+fn etcd_of_this_run() -> Option<Etcd> {
+    match std::env::var(STORE).as_deref() {
+        Err(_) | Ok("embedded") => None,
+        Ok("etcd") => Some(Etcd::start_here(EtcdOptions::default())),
+        Ok(other) => panic!("{STORE} is `{other}`: `embedded` or `etcd`"),
+    }
+}
 
 /// One of our servers, which is started again and again.
 #[derive(Debug)]
@@ -110,6 +125,8 @@ pub(crate) struct World {
     pub(crate) metrics_address: String,
     controller_config: serde_json::Value,
     executor_config: serde_json::Value,
+    /// After the controller: it has its state there, if this run is on etcd.
+    _etcd: Option<Etcd>,
     folder: tempfile::TempDir,
 }
 
@@ -159,6 +176,11 @@ impl World {
             "capacity": capacity,
             "log_level": "info",
         });
+        let etcd = etcd_of_this_run();
+        if let Some(etcd) = &etcd {
+            controller["store"] = "etcd".into();
+            controller["etcd_endpoints"] = etcd.endpoints().into();
+        }
         change(folder.path(), "controller", &mut controller);
         change(folder.path(), "executor", &mut executor);
         let settings = Settings {
@@ -176,6 +198,7 @@ impl World {
             metrics_address,
             controller_config: controller,
             executor_config: executor,
+            _etcd: etcd,
             folder,
         }
     }
