@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test, and its helpers
 
 mod attempts;
+mod cluster;
 mod commands;
 mod cut_off;
 mod definitions;
 mod desk;
 mod dev;
+mod elected;
 mod endings;
 mod finding;
 mod full;

@@ -43,7 +43,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn new(binary: &str, folder: &Path, config: &serde_json::Value) -> Self {
+    /// One that reads `config` in `folder`, and is not started yet.
+    pub(crate) fn new(binary: &str, folder: &Path, config: &serde_json::Value) -> Self {
         let file = folder.join(format!("{binary}_config.json"));
         std::fs::write(&file, config.to_string()).unwrap();
         let mut command = Command::new(binary_path(binary));

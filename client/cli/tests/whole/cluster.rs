@@ -1,0 +1,203 @@
+//! A real etcd, two controllers, and an executor: each a process of its own.
+
+use crate::{
+    user::User,
+    world::{PATIENCE, Server, eventually, ready},
+};
+use octavius_client::{Client, LogItem, Settings, v1};
+use octavius_testbed::{
+    etcd::{Etcd, EtcdOptions},
+    ports::free_port,
+};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// How long a silent leader stays the leader.
+pub(crate) const TTL: Duration = Duration::from_secs(2);
+
+/// One controller of several.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) server: Server,
+    pub(crate) address: String,
+    metrics_address: String,
+}
+
+impl Member {
+    /// Status and body of what the port for metrics and health answers; nothing where nobody answers.
+    pub(crate) async fn look(&self, path: &str) -> (u16, String) {
+        let asking = async {
+            let mut stream = TcpStream::connect(&self.metrics_address).await.ok()?;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.ok()?;
+            let (head, body) = answer.split_once("\r\n\r\n")?;
+            Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        };
+        let answer = tokio::time::timeout(Duration::from_secs(2), asking).await;
+        answer.ok().flatten().unwrap_or_default()
+    }
+
+    /// Waits until a page has this status, and these words.
+    pub(crate) async fn says(&self, path: &str, status: u16, words: &str) {
+        let look = || async {
+            let (found, body) = self.look(path).await;
+            let is_so = found == status && body.contains(words);
+            is_so.then_some(()).ok_or(format!("{path}: {found} {body}"))
+        };
+        if let Err(last) = eventually(look).await {
+            panic!("never {status} with `{words}`: {last}\n{}", self.server.said());
+        }
+    }
+}
+
+/// An installation of two controllers.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) members: [Member; 2],
+    pub(crate) executor: Server,
+    pub(crate) client: Client,
+    /// The addresses of both, for whoever asks them.
+    pub(crate) both: String,
+    pub(crate) etcd: Etcd,
+    folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// One in which the first controller leads, the second stands by, and the executor gets work.
+    pub(crate) async fn start(etcd: EtcdOptions) -> Self {
+        Self::start_on(Etcd::start(etcd).await, json!({})).await
+    }
+
+    /// The same on an etcd that is there, with more keys for the controllers.
+    pub(crate) async fn start_on(etcd: Etcd, more: Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let members =
+            ["first", "second"].map(|name| member(folder.path(), name, &etcd, more.clone()));
+        let both = members.each_ref().map(|member| member.address.clone()).join(",");
+        let executor = json!({
+            "cp_host": both, "id": "test-executor", "ping_interval": 1, "conn_time_out": 4,
+            "runner": "process", "state_dir": folder.path().join("state"), "capacity": 8,
+        });
+        let executor = Server::new("executor", folder.path(), &executor);
+        let settings = Settings {
+            ca_file: None,
+            address: both.clone(),
+            email: Some("ada@example.com".to_owned()),
+            token: None,
+            timeout: PATIENCE,
+        };
+        let client = Client::new(&settings).unwrap().with_patience(PATIENCE);
+        let mut cluster = Self { members, executor, client, both, etcd, folder };
+        cluster.members[0].server.start();
+        cluster.members[0].says("/leaderz", 200, "").await;
+        // All controllers of one store have the same key.
+        let key = cluster.path("first/data/master.key");
+        std::fs::create_dir_all(cluster.path("second/data")).unwrap();
+        std::fs::copy(key, cluster.path("second/data/master.key")).unwrap();
+        cluster.members[1].server.start();
+        cluster.members[1].says("/readyz", 200, "").await;
+        cluster.executor.start();
+        if let Err(last) = ready(&cluster.client).await {
+            panic!("never ready: {last}\n{}", cluster.executor.said());
+        }
+        cluster
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn user(&self) -> User {
+        User::new().with("CP_HOST", &self.both).with("EMAIL_ID", "ada@example.com")
+    }
+
+    /// Registers a job that runs `script` in a shell.
+    pub(crate) async fn job(&self, name: &str, script: &str, arguments: &[&str]) {
+        let argument = |name: &&str| v1::Argument {
+            name: (*name).to_owned(),
+            required: true,
+            ..v1::Argument::default()
+        };
+        let definition = v1::JobDefinition {
+            name: name.to_owned(),
+            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            arguments: arguments.iter().map(argument).collect(),
+            ..v1::JobDefinition::default()
+        };
+        self.client.create_job(definition).await.unwrap();
+    }
+
+    /// Waits until an execution is over.
+    pub(crate) async fn over(&self, id: &str) -> v1::Execution {
+        let look = || async {
+            let found = self.client.execution(id).await.map_err(|error| error.to_string())?;
+            let is_over = octavius_client::is_final(found.state());
+            if is_over { Ok(found) } else { Err(format!("{found:?}")) }
+        };
+        eventually(look).await.unwrap_or_else(|last| panic!("last seen: {last}"))
+    }
+
+    /// An execution's whole log.
+    pub(crate) async fn log(&self, id: &str) -> String {
+        let mut items = self.client.follow_log(id, 0, 0, false).await.unwrap();
+        let mut log = Vec::new();
+        while let Some(item) = futures::StreamExt::next(&mut items).await {
+            match item.unwrap() {
+                LogItem::Bytes { data, .. } => log.extend_from_slice(&data),
+                LogItem::End(end) => {
+                    assert_eq!((end.size, end.cut.as_str()), (log.len() as u64, ""));
+                    return String::from_utf8(log).unwrap();
+                }
+                LogItem::Notice(notice) => panic!("{notice:?}"),
+            }
+        }
+        panic!("the log has no end");
+    }
+
+    /// Every batch was written by who led when it landed, and no number stands twice.
+    pub(crate) async fn one_led_at_a_time(&self) {
+        let leaders = self.etcd.history("octavius/v1/leader").await.unwrap();
+        let life = |value: &[u8]| {
+            let record: Value = serde_json::from_slice(value).unwrap();
+            record["life"].as_str().unwrap().to_owned()
+        };
+        let mut last = 0;
+        for batch in self.etcd.history("octavius/v1/seq").await.unwrap() {
+            let text = String::from_utf8(batch.value.unwrap()).unwrap();
+            let words: Vec<_> = text.split(' ').collect();
+            let number: u64 = words[0].parse().unwrap();
+            assert_eq!(number, last + 1, "at {}", batch.revision);
+            last = number;
+            let led = leaders.iter().rev().find(|change| change.revision < batch.revision);
+            let led = led.and_then(|change| change.value.as_deref()).map(life);
+            assert_eq!(Some(words[2]), led.as_deref(), "{text} at {}", batch.revision);
+        }
+        assert!(last > 0, "nothing was written");
+    }
+}
+
+fn member(folder: &Path, name: &str, etcd: &Etcd, more: Value) -> Member {
+    let (port, metrics_port) = (free_port(), free_port());
+    let metrics_address = format!("127.0.0.1:{metrics_port}");
+    let files = folder.join(name);
+    std::fs::create_dir_all(&files).unwrap();
+    let mut config = json!({
+        "app_port": port, "metrics_address": metrics_address, "data_dir": files.join("data"),
+        "store": "etcd", "etcd_endpoints": etcd.endpoints(), "leader_ttl": TTL.as_secs(),
+        "log_store": format!("file://{}", folder.join("logs").display()),
+    });
+    for (key, value) in more.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    let server = Server::new("controller", &files, &config);
+    Member { server, address: format!("127.0.0.1:{port}"), metrics_address }
+}

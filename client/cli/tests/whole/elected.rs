@@ -1,0 +1,304 @@
+//! Two controllers on one etcd, of which the leader is frozen, killed or told to end, and an etcd that is full, wants logins,
+//! or forgets its history.
+
+use crate::{
+    cluster::{Cluster, TTL},
+    world::{PATIENCE, eventually},
+};
+use futures::future::join_all;
+use octavius_client::{Client, Settings, v1};
+use octavius_testbed::etcd::{Etcd, EtcdOptions};
+use rustix::process::Signal;
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Says its name and writes it down, so that a second run would be seen.
+const ONCE: &str = "echo \"$tag\" >> \"$file\"; for i in $(seq 1 50); do echo \"$tag $i\"; done";
+
+async fn execute(cluster: &Cluster, job: &str, arguments: &[(&str, &str)]) -> String {
+    let arguments = arguments.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    cluster.client.execute(job, arguments.collect()).await.unwrap().id
+}
+
+/// Submits so many of the job `once`, one after the other, and answers their ids by their tags.
+async fn flow(cluster: &Cluster, begin: usize, count: usize) -> BTreeMap<String, String> {
+    let file = cluster.path("once");
+    let mut made = BTreeMap::new();
+    for n in begin..begin + count {
+        let tag = format!("tag-{n}");
+        let file = file.to_str().unwrap();
+        let id = execute(cluster, "once", &[("tag", &tag), ("file", file)]).await;
+        made.insert(tag, id);
+    }
+    made
+}
+
+/// Each ended well, ran once, and has its whole log.
+async fn each_ran_once(cluster: &Cluster, made: &BTreeMap<String, String>) {
+    for (tag, id) in made {
+        let over = cluster.over(id).await;
+        assert_eq!(over.state(), v1::ExecutionState::Succeeded, "{over:?}");
+        let log: String = (1..=50).map(|i| format!("{tag} {i}\n")).collect();
+        assert_eq!(cluster.log(id).await, log);
+    }
+    let ran = std::fs::read_to_string(cluster.path("once")).unwrap();
+    let mut ran: Vec<_> = ran.lines().collect();
+    ran.sort_unstable();
+    let mut tags: Vec<_> = made.keys().map(String::as_str).collect();
+    tags.sort_unstable();
+    assert_eq!(ran, tags);
+    let distinct: BTreeSet<_> = made.values().collect();
+    assert_eq!(distinct.len(), made.len(), "an id stands for two");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_leader_is_followed_and_writes_nothing_when_it_goes_on() {
+    let cluster = Cluster::start(EtcdOptions::default()).await;
+    cluster.job("once", ONCE, &["tag", "file"]).await;
+    let mut made = flow(&cluster, 0, 5).await;
+    cluster.members[0].server.signal(Signal::STOP);
+    let frozen = Instant::now();
+    cluster.members[1].says("/leaderz", 200, "").await;
+    let led = frozen.elapsed();
+    assert!(led < TTL + Duration::from_secs(5), "followed after {led:?}");
+    // Who asks and who works find the new one, those who were parked at the frozen one among them.
+    made.extend(flow(&cluster, 5, 5).await);
+    let found = frozen.elapsed();
+    assert!(found < led + Duration::from_secs(15), "found after {found:?}");
+    for id in made.values() {
+        cluster.over(id).await;
+    }
+    cluster.members[0].server.signal(Signal::CONT);
+    cluster.members[0].says("/leaderz", 503, &cluster.members[1].address).await;
+    cluster.members[0].says("/readyz", 200, "").await;
+    made.extend(flow(&cluster, 10, 5).await);
+    each_ran_once(&cluster, &made).await;
+    cluster.one_led_at_a_time().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_and_goodbyes_of_leaders_cost_time_and_no_execution() {
+    let mut cluster = Cluster::start(EtcdOptions { members: 3, ..EtcdOptions::default() }).await;
+    cluster.job("once", ONCE, &["tag", "file"]).await;
+    cluster.job("slow", "for i in $(seq 1 80); do echo s$i; sleep 0.2; done", &[]).await;
+    let user = cluster.user();
+    let reading = user.begin(&["execute", "slow", "--follow"]);
+    let mut made = flow(&cluster, 0, 5).await;
+    let mut leader = 0;
+    for round in 1..=4 {
+        let next = 1 - leader;
+        let began = Instant::now();
+        match round % 2 {
+            0 => {
+                assert_eq!(cluster.members[leader].server.end().await, Some(0));
+            }
+            _ => cluster.members[leader].server.kill(),
+        }
+        cluster.members[next].says("/leaderz", 200, "").await;
+        let took = began.elapsed();
+        assert!(took < TTL + Duration::from_secs(8), "round {round}: {took:?}");
+        cluster.members[leader].server.start();
+        made.extend(flow(&cluster, round * 5, 5).await);
+        cluster.members[leader].says("/readyz", 200, "").await;
+        leader = next;
+    }
+    let read = reading.end().await;
+    assert_eq!(read.status, Some(0), "{}", read.err);
+    let whole: String = (1..=80).map(|i| format!("s{i}\n")).collect();
+    assert_eq!(read.text(), whole, "a follower has a gap, or something twice");
+    each_ran_once(&cluster, &made).await;
+    cluster.one_led_at_a_time().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_etcd_is_told_and_everything_flows_again_after_the_repair() {
+    let options = EtcdOptions { quota_backend_bytes: Some(4 << 20), ..EtcdOptions::default() };
+    let mut cluster = Cluster::start(options).await;
+    let script =
+        "until [ -e \"$end\" ]; do sleep 0.1; done; for i in $(seq 1 60); do echo $i; done";
+    cluster.job("wait", script, &["end"]).await;
+    cluster.job("large", "true", &["text"]).await;
+    let end = cluster.path("end");
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        running.push(execute(&cluster, "wait", &[("end", end.to_str().unwrap())]).await);
+    }
+    for id in &running {
+        let look = || async {
+            let found = cluster.client.execution(id).await.map_err(|error| error.to_string())?;
+            let runs = found.state() == v1::ExecutionState::Running;
+            if runs { Ok(()) } else { Err(format!("{found:?}")) }
+        };
+        eventually(look).await.unwrap();
+    }
+    let short = Settings {
+        ca_file: None,
+        address: cluster.both.clone(),
+        email: None,
+        token: None,
+        timeout: Duration::from_secs(5),
+    };
+    let short = Client::new(&short).unwrap().with_patience(Duration::ZERO);
+    let text = "x".repeat(50_000);
+    let mut accepted = Vec::new();
+    let refused = loop {
+        let arguments = BTreeMap::from([("text".to_owned(), text.clone())]);
+        match short.execute("large", arguments).await {
+            Ok(made) => accepted.push(made.id),
+            Err(error) => {
+                let text = error.to_string();
+                if text.contains("store is full") {
+                    break text;
+                }
+            }
+        }
+        assert!(accepted.len() < 500, "4 MiB were never full");
+    };
+    assert!(refused.contains("alarm disarm"), "{refused}");
+    let user = cluster.user();
+    cluster.members[0].says("/readyz", 503, "alarm disarm").await;
+    assert!(user.says(&["list", "-o", "name"]).await.contains("wait"));
+    let status = user.says(&["status", &running[0]]).await;
+    assert!(status.contains("running"), "{status}");
+    let (code, metrics) = cluster.members[0].look("/metrics").await;
+    assert_eq!(code, 200);
+    assert!(metrics.contains("octavius_store_full 1"), "the metric does not show it");
+    // What runs ends meanwhile; its executor keeps what it has to say.
+    std::fs::write(&end, "").unwrap();
+    cluster.members[0].server.kill();
+    cluster.members[1].says("/readyz", 503, "takes not even a new leader").await;
+    cluster.members[0].server.start();
+    let revision = cluster.etcd.revision().await;
+    cluster.etcd.compact(revision).await;
+    cluster.etcd.defragment().await;
+    cluster.etcd.disarm().await;
+    let repaired = Instant::now();
+    for id in &running {
+        let over = cluster.over(id).await;
+        assert_eq!(over.state(), v1::ExecutionState::Succeeded, "{over:?}");
+        let whole: String = (1..=60).map(|i| format!("{i}\n")).collect();
+        assert_eq!(cluster.log(id).await, whole);
+    }
+    for id in &accepted {
+        let over = cluster.over(id).await;
+        assert_eq!(over.state(), v1::ExecutionState::Succeeded, "{over:?}");
+    }
+    let flowed = repaired.elapsed();
+    assert!(flowed < Duration::from_secs(30), "it took {flowed:?}");
+    cluster.one_led_at_a_time().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_that_run_out_cost_no_execution_and_no_leader() {
+    let ttl = Some(Duration::from_secs(2));
+    let options = EtcdOptions { auth_token_ttl: ttl, ..EtcdOptions::default() };
+    let mut etcd = Etcd::start(options).await;
+    etcd.enable_auth("root's").await;
+    etcd.add_user("octavius", "ours", "octavius/").await;
+    let keys = json!({ "etcd_user": "octavius", "etcd_password": "ours" });
+    let mut cluster = Cluster::start_on(etcd, keys).await;
+    cluster.job("true", "true", &[]).await;
+    let leader = cluster.etcd.get("octavius/v1/leader").await;
+    for restarted in [false, true] {
+        if restarted {
+            cluster.etcd.restart(0).await;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await; // what is looked at is that time passes
+        let began = Instant::now();
+        let id = execute(&cluster, "true", &[]).await;
+        let over = cluster.over(&id).await;
+        assert_eq!(over.state(), v1::ExecutionState::Succeeded, "{over:?}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    }
+    assert_eq!(cluster.etcd.get("octavius/v1/leader").await, leader, "another one leads");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bursts_fit_into_the_transactions_of_etcd() {
+    let cluster = Cluster::start(EtcdOptions::default()).await;
+    let names = ["a", "b", "c", "d", "e"];
+    cluster.job("five", "true", &names).await;
+    cluster.job("large", "true", &["text"]).await;
+    let five = |n: usize| {
+        let arguments = names.map(|name| (name.to_owned(), format!("{name}{n}")));
+        cluster.client.execute("five", BTreeMap::from(arguments))
+    };
+    let made = join_all((0..500).map(five)).await;
+    let made: Vec<_> = made.into_iter().map(|made| made.unwrap().id).collect();
+    let text = "x".repeat(60_000);
+    let large = |_| {
+        let arguments = BTreeMap::from([("text".to_owned(), text.clone())]);
+        cluster.client.execute("large", arguments)
+    };
+    let large = join_all((0..40).map(large)).await;
+    let large: Vec<_> = large.into_iter().map(|made| made.unwrap().id).collect();
+    for id in made.iter().chain(&large) {
+        let over = cluster.over(id).await;
+        assert_eq!(over.state(), v1::ExecutionState::Succeeded, "{over:?}");
+    }
+    let said = cluster.members[0].server.said();
+    for word in ["too many operations", "duplicate key", "too large"] {
+        assert!(!said.contains(word), "{word} in {said}");
+    }
+    cluster.one_led_at_a_time().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_that_is_compacted_disturbs_no_list_and_no_standby() {
+    let mut cluster = Cluster::start(EtcdOptions::default()).await;
+    cluster.job("wait", "true", &[]).await;
+    cluster.executor.kill(); // so that they stay
+    let made = join_all((0..400).map(|_| cluster.client.execute("wait", BTreeMap::new()))).await;
+    let mut made: BTreeSet<_> = made.into_iter().map(|made| made.unwrap().id).collect();
+    cluster.members[1].server.signal(Signal::STOP);
+    let writing = async {
+        for _ in 0..100 {
+            let revision = cluster.etcd.revision().await;
+            cluster.etcd.compact(revision).await;
+            cluster.client.execute("wait", BTreeMap::new()).await.unwrap();
+        }
+    };
+    let listing = async {
+        let mut lists = Vec::new();
+        for _ in 0..5 {
+            let mut listed = Vec::new();
+            let mut page_token = String::new();
+            loop {
+                let page = cluster.client.executions_page(v1::ListExecutionsRequest {
+                    page_size: 50,
+                    page_token,
+                    ..v1::ListExecutionsRequest::default()
+                });
+                let page = page.await.unwrap();
+                listed.extend(page.executions.into_iter().map(|execution| execution.id));
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
+            lists.push(listed);
+        }
+        lists
+    };
+    let ((), lists) = tokio::join!(writing, listing);
+    for listed in lists {
+        let distinct: BTreeSet<_> = listed.iter().cloned().collect();
+        assert_eq!(distinct.len(), listed.len(), "one stands there twice");
+        assert!(made.is_subset(&distinct), "some are missing");
+    }
+    cluster.members[1].server.signal(Signal::CONT);
+    cluster.members[1].says("/readyz", 200, "").await;
+    let before = cluster.client.executions(None, None).await.unwrap();
+    cluster.members[0].server.kill();
+    cluster.members[1].says("/leaderz", 200, "").await;
+    let after = tokio::time::timeout(PATIENCE, cluster.client.executions(None, None));
+    let after = after.await.unwrap().unwrap();
+    let ids = |list: &[v1::Execution]| list.iter().map(|it| it.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&after), ids(&before), "the next leader has another view");
+    made.extend(ids(&after));
+    assert_eq!(made.len(), 500);
+}
