@@ -127,7 +127,7 @@ pub(crate) struct World {
     controller_config: serde_json::Value,
     executor_config: serde_json::Value,
     /// After the controller: it has its state there, if this run is on etcd.
-    _etcd: Option<Etcd>,
+    etcd: Option<Etcd>,
     folder: tempfile::TempDir,
 }
 
@@ -199,9 +199,14 @@ impl World {
             metrics_address,
             controller_config: controller,
             executor_config: executor,
-            _etcd: etcd,
+            etcd,
             folder,
         }
+    }
+
+    /// Whether the controller has to be elected before it serves.
+    pub(crate) fn is_on_etcd(&self) -> bool {
+        self.etcd.is_some()
     }
 
     /// Gives a key of the executor's file another value, before it is started.
