@@ -67,11 +67,30 @@ pub struct Parts {
     /// Silence for so long ends new work for an executor.
     pub ping_deadline: Duration,
     /// Ends all calls that wait.
-    pub ending: CancellationToken,
+    pub over: Over,
     /// Who may ask for what.
     pub door: Door,
     /// A place for each reader of a log.
     pub followers: Arc<Semaphore>,
+}
+
+/// Ends the calls that wait, and says why.
+#[derive(Clone, Debug)]
+pub struct Over {
+    /// The controller ends, or does not lead any more.
+    pub ending: CancellationToken,
+    /// It may not lead any more.
+    pub uncertain: CancellationToken,
+}
+
+impl Over {
+    async fn comes(&self) -> tonic::Status {
+        tokio::select! {
+            biased;
+            () = self.ending.cancelled() => RequestError::Ending.into(),
+            () = self.uncertain.cancelled() => RoleError::Uncertain.into(),
+        }
+    }
 }
 
 /// What the services share.
@@ -96,7 +115,7 @@ impl Services {
     {
         tokio::select! {
             biased;
-            () = self.parts.ending.cancelled() => Err(RequestError::Ending.into()),
+            why = self.parts.over.comes() => Err(why),
             answer = call => Ok(answer?),
         }
     }

@@ -4,7 +4,7 @@
 //! place among the readers go with it.
 
 use super::{
-    MOST_FOLLOWERS, Peer, Services,
+    MOST_FOLLOWERS, Over, Peer, Services,
     convert::{checked, executions},
     status::RequestError,
 };
@@ -23,7 +23,6 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// How often a reader that waits looks whether there is still somebody who could write.
@@ -64,7 +63,7 @@ pub(super) async fn open(
     let reading = Reading {
         reader,
         queue: services.parts.queue.clone(),
-        ending: services.parts.ending.clone(),
+        ends: services.parts.over.clone(),
         attempt,
         follow: request.follow,
         until,
@@ -108,7 +107,7 @@ fn is_over(shown: &Shown, attempt: AttemptId) -> bool {
 struct Reading {
     reader: LogReader,
     queue: QueueHandle,
-    ending: CancellationToken,
+    ends: Over,
     attempt: AttemptId,
     follow: bool,
     /// Where it ends for who does not follow.
@@ -127,10 +126,10 @@ struct Reading {
 impl Reading {
     /// The next answer, and whether others follow.
     async fn next(&mut self) -> Result<(v1::ReadLogResponse, bool), Status> {
-        let ending = self.ending.clone();
+        let ends = self.ends.clone();
         tokio::select! {
             biased;
-            () = ending.cancelled() => Err(RequestError::Ending.into()),
+            why = ends.comes() => Err(why),
             answer = self.answer() => answer,
         }
     }

@@ -27,6 +27,7 @@ use tokio::{
     task::JoinError,
     time::Instant,
 };
+use uuid::Uuid;
 
 /// So many segments are made and written at once; others wait.
 const WRITES_AT_ONCE: usize = 16;
@@ -74,12 +75,17 @@ impl fmt::Display for Place {
     }
 }
 
+const ELSEWHERE: &str = "name the place that the others have in the `log_store` of each controller, or copy all objects from there, `installation` among them";
+
 /// Whose the objects are: an installation's, once that is written there.
 #[derive(Debug, Default)]
 struct Owner {
     /// None: nobody else can write there.
     installation: Option<String>,
-    known: OnceCell<()>,
+    /// Which of several places it has to be; none: any.
+    place: Option<String>,
+    /// Which one it is.
+    found: OnceCell<String>,
 }
 
 /// Why a controller cannot start with this place for its logs.
@@ -117,6 +123,8 @@ enum Fault {
     Store(#[from] Error),
     #[error("it holds the logs of another installation, {0}")]
     Foreign(String),
+    #[error("the logs of this installation are in another place ({0})")]
+    Elsewhere(String),
     #[error("it gave back other bytes than were written")]
     Different,
     #[error("it did not answer within {ANSWER_WITHIN:?}")]
@@ -139,6 +147,7 @@ impl Fault {
             Self::Foreign(_) => {
                 Some("give each installation a prefix of its own in `log_store`".to_owned())
             }
+            Self::Elsewhere(_) => Some(ELSEWHERE.to_owned()),
             Self::Store(
                 Error::NotSupported { .. }
                 | Error::NotImplemented { .. }
@@ -211,12 +220,38 @@ impl LogFolder {
 
     /// Says whose it is from now on. An error where it is another installation's, as far as that can be found out at
     /// once; else it is before anything is written or swept.
-    pub async fn belonging_to(mut self, installation: &str) -> Result<Self, LogStoreError> {
-        let Place::Url(_) = *self.place else { return Ok(self) };
+    pub async fn belonging_to(self, installation: &str) -> Result<Self, LogStoreError> {
+        match *self.place {
+            Place::Url(_) => self.owned_by(installation, None).await,
+            Place::Default(_) => Ok(self),
+        }
+    }
+
+    /// The same where several controllers have to have the same: `place` is the one that the first of them had.
+    pub async fn shared_by(
+        self,
+        installation: &str,
+        place: Option<String>,
+    ) -> Result<Self, LogStoreError> {
+        self.owned_by(installation, place).await
+    }
+
+    /// Which of several places it is; none: it has not answered yet.
+    pub fn identity(&self) -> Option<&str> {
+        self.owner.found.get().map(String::as_str).filter(|found| !found.is_empty())
+    }
+
+    async fn owned_by(
+        mut self,
+        installation: &str,
+        place: Option<String>,
+    ) -> Result<Self, LogStoreError> {
         let installation = Some(installation.to_owned());
-        self.owner = Arc::new(Owner { installation, known: OnceCell::new() });
+        self.owner = Arc::new(Owner { installation, place, found: OnceCell::new() });
         match tokio::time::timeout(OWNER_WITHIN, self.own()).await {
-            Ok(Err(fault @ Fault::Foreign(_))) => self.without_cure(fault).map(|()| self),
+            Ok(Err(fault @ (Fault::Foreign(_) | Fault::Elsewhere(_)))) => {
+                self.without_cure(fault).map(|()| self)
+            }
             Ok(Ok(()) | Err(_)) | Err(_) => Ok(self),
         }
     }
@@ -224,6 +259,10 @@ impl LogFolder {
     /// The error that a fault is, unless it may be over later.
     fn without_cure(&self, fault: Fault) -> Result<(), LogStoreError> {
         match &*self.place {
+            Place::Default(path) if matches!(fault, Fault::Elsewhere(_)) => {
+                let (url, remedy) = (path.display().to_string(), ELSEWHERE.to_owned());
+                Err(LogStoreError::Refused { url, why: in_words(&fault), remedy })
+            }
             Place::Default(path) => {
                 let (path, source) = (path.clone(), io::Error::other(fault));
                 Err(LogStoreError::Folder { path, key: "data_dir", source })
@@ -284,27 +323,39 @@ impl LogFolder {
     /// Makes sure that the objects are this installation's.
     async fn own(&self) -> Result<(), Fault> {
         let Some(installation) = &self.owner.installation else { return Ok(()) };
-        self.owner.known.get_or_try_init(|| self.claim(installation)).await.map(drop)
+        let claim = || self.claim(installation);
+        self.owner.found.get_or_try_init(claim).await.map(drop)
     }
 
-    async fn claim(&self, installation: &str) -> Result<(), Fault> {
+    /// Finds out, or writes down, whose it is, and which of several places.
+    async fn claim(&self, installation: &str) -> Result<String, Fault> {
         let path = ObjectPath::from(OWNER);
-        let found = match self.objects.get(&path).await {
-            Err(Error::NotFound { .. }) => {
-                let ours = Bytes::copy_from_slice(installation.as_bytes());
+        let wanted = self.owner.place.as_deref();
+        let found = match (self.objects.get(&path).await, wanted) {
+            (Err(Error::NotFound { .. }), Some(wanted)) => {
+                return Err(Fault::Elsewhere(wanted.to_owned()));
+            }
+            (Err(Error::NotFound { .. }), None) => {
+                let place = Uuid::new_v4().to_string();
+                let ours = Bytes::from(format!("{installation} {place}"));
                 match self.objects.put_opts(&path, ours.into(), create()).await {
                     // Another one was as quick.
                     Err(Error::AlreadyExists { .. }) => self.objects.get(&path).await?,
-                    other => return Ok(other.map(drop)?),
+                    other => return Ok(other.map(|_| place)?),
                 }
             }
-            found => found?,
+            (found, _) => found?,
         };
         let owner = found.bytes().await?;
-        if owner == installation.as_bytes() {
-            return Ok(());
+        let owner = String::from_utf8_lossy(&owner);
+        let (owner, place) = owner.split_once(' ').unwrap_or((&owner, ""));
+        if owner != installation {
+            return Err(Fault::Foreign(owner.chars().take(64).collect()));
         }
-        Err(Fault::Foreign(String::from_utf8_lossy(&owner).chars().take(64).collect()))
+        match wanted.filter(|wanted| *wanted != place) {
+            Some(wanted) => Err(Fault::Elsewhere(wanted.to_owned())),
+            None => Ok(place.to_owned()),
+        }
     }
 
     /// Makes sure that what is there is this installation's to delete.
@@ -519,7 +570,8 @@ mod tests {
         assert!(format!("{folder:?}").contains("fsync: true"), "{folder:?}");
         folder.put("a/1/x", Bytes::from_static(b"bytes")).await.unwrap();
         assert_eq!(fs::read(place.path().join("shared/logs/a/1/x")).unwrap(), b"bytes");
-        assert_eq!(fs::read(place.path().join("shared/logs/installation")).unwrap(), b"ours");
+        let owner = fs::read_to_string(place.path().join("shared/logs/installation")).unwrap();
+        assert!(owner.starts_with("ours "), "{owner}");
         assert_eq!(fs::read_dir(place.path().join("shared/logs")).unwrap().count(), 2);
         open().belonging_to("ours").await.unwrap();
         let refused = open().belonging_to("theirs").await.unwrap_err().to_string();

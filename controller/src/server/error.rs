@@ -10,7 +10,7 @@ use octavius_service::{
     actor::Unanswered,
     telemetry::{health::AddressError, metrics::MetricsError},
 };
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 /// Why a controller does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum StartError {
     /// An actor did not start.
     #[error("the controller did not start: {0}")]
     Actor(#[from] Unanswered),
+    /// The actors took too long to load what is in the store.
+    #[error("what is in the store was not loaded within {0:?}")]
+    Late(Duration),
     /// Nothing can be measured.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -79,6 +82,7 @@ impl StartError {
             | Self::Term(_)
             | Self::KeyCheck(_)
             | Self::Actor(_)
+            | Self::Late(_)
             | Self::Metrics(_)
             | Self::Descriptors(_)
             | Self::Thread(_) => false,

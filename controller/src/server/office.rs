@@ -9,8 +9,12 @@ use crate::{
     log_store::{LogFolder, LogHandle, LogLimits},
     registry::RegistryHandle,
     secrets::SecretsHandle,
-    store::{Lead, Leadership, Opener, Patience, StoreHandle, begin_term},
+    store::{
+        Commit, Lead, Leadership, Opener, Patience, StoreHandle, TermError, Write, Writer,
+        begin_term, keys,
+    },
 };
+use bytes::Bytes;
 use octavius_service::actor::{ActorSystem, Vitals};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
@@ -19,8 +23,6 @@ use tonic::service::Routes;
 
 /// For how long the actors may take to load what is in the store.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// For how long logs may take to become durable. What is left, executors still have.
-const FLUSH_WITHIN: Duration = Duration::from_secs(3);
 /// For how long actors may take with what they are at.
 const ACTORS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -92,6 +94,7 @@ impl fmt::Debug for Seen {
 #[derive(Debug)]
 pub(super) struct Office {
     pub(super) seen: Arc<Seen>,
+    parts: grpc::Parts,
     system: ActorSystem,
     /// Ends the calls of this term that wait.
     calls: CancellationToken,
@@ -106,8 +109,14 @@ impl Office {
         lead: Lead,
     ) -> Result<Self, StartError> {
         let mut system = ActorSystem::start("octavius-controller").map_err(StartError::Thread)?;
-        match Self::furnish(plan, &mut system, opener, patience, lead).await {
-            Ok((seen, calls)) => Ok(Self { seen: Arc::new(seen), system, calls }),
+        match Self::furnish(plan, &mut system, opener, patience, lead.clone()).await {
+            Ok((actors, leadership, parts)) => {
+                let calls = parts.over.ending.clone();
+                let vitals = system.actors().to_vec();
+                let routes = grpc::routes(parts.clone());
+                let seen = Arc::new(Seen { lead, leadership, actors, vitals, routes });
+                Ok(Self { seen, parts, system, calls })
+            }
             Err(error) => {
                 system.stop().await; // so that the store is closed when its user hears of it
                 Err(error)
@@ -121,11 +130,10 @@ impl Office {
         opener: Arc<dyn Opener>,
         patience: Patience,
         lead: Lead,
-    ) -> Result<(Seen, CancellationToken), StartError> {
-        let (leadership, actors) =
-            Actors::start(system, plan, opener, patience, lead.clone()).await?;
-        let calls = plan.ending.child_token();
-        let routes = grpc::routes(grpc::Parts {
+    ) -> Result<(Actors, Leadership, grpc::Parts), StartError> {
+        let (leadership, actors) = Actors::start(system, plan, opener, patience, lead).await?;
+        let ending = plan.ending.child_token();
+        let parts = grpc::Parts {
             registry: actors.registry.clone(),
             secrets: actors.secrets.clone(),
             queue: actors.queue.clone(),
@@ -133,17 +141,33 @@ impl Office {
             logs: actors.logs.clone(),
             leadership: leadership.clone(),
             ping_deadline: plan.configuration.executor_ping_deadline,
-            ending: calls.clone(),
+            over: grpc::Over { uncertain: ending.child_token(), ending },
             door: door::Door::new(door::Policy::Open),
             followers: plan.followers.clone(),
+        };
+        Ok((actors, leadership, parts))
+    }
+
+    /// Ends the calls that wait, because another one may lead, and is there for new ones.
+    #[cfg(feature = "etcd")]
+    pub(super) fn cut(&mut self) {
+        self.parts.over.uncertain.cancel();
+        self.parts.over.uncertain = self.calls.child_token();
+        let Seen { lead, leadership, actors, vitals, .. } = &*self.seen;
+        self.seen = Arc::new(Seen {
+            lead: lead.clone(),
+            leadership: leadership.clone(),
+            actors: actors.clone(),
+            vitals: vitals.clone(),
+            routes: grpc::routes(self.parts.clone()),
         });
-        let vitals = system.actors().to_vec();
-        Ok((Seen { lead, leadership, actors, vitals, routes }, calls))
     }
 
     /// Waits until all actors have loaded what is theirs; ends them where they do not.
     pub(super) async fn up(self) -> Result<Self, StartError> {
-        match self.seen.actors.up().await {
+        let up = timeout(START_WITHIN, self.seen.actors.up()).await;
+        let late = || Err(StartError::Late(START_WITHIN));
+        match up.unwrap_or_else(|_| late()) {
             Ok(()) => Ok(self),
             Err(error) => {
                 self.close().await;
@@ -153,8 +177,8 @@ impl Office {
     }
 
     /// Makes all logs durable, as far as they can be in time.
-    pub(super) async fn flush(&self) {
-        match self.seen.actors.logs.flush_all(FLUSH_WITHIN).await {
+    pub(super) async fn flush(&self, within: Duration) {
+        match self.seen.actors.logs.flush_all(within).await {
             Ok(()) => tracing::info!("all logs are durable"),
             Err(error) => {
                 tracing::warn!(%error, "logs are not all durable: executors still have the rest");
@@ -164,9 +188,9 @@ impl Office {
 
     /// Ends the calls of this term that wait, and then the actors.
     pub(super) async fn close(self) {
-        let Self { seen, system, calls } = self;
+        let Self { seen, parts, system, calls } = self;
         calls.cancel();
-        drop(seen);
+        drop((seen, parts));
         match timeout(ACTORS_WITHIN, system.stop()).await {
             Ok(()) => tracing::info!("the actors have ended"),
             Err(_) => tracing::warn!("actors were left: not ended within {ACTORS_WITHIN:?}"),
@@ -195,7 +219,10 @@ impl Actors {
             Some(named) => named.clone(),
             None => LogFolder::of(None, &configuration.data_dir)?.tried().await?,
         };
-        let folder = folder.belonging_to(&leadership.installation).await?;
+        let folder = match configuration.store() {
+            StoreKind::Embedded => folder.belonging_to(&leadership.installation).await?,
+            StoreKind::Etcd => shared(&store, &writer, folder, &leadership.installation).await?,
+        };
         let logs = LogHandle::start(
             system,
             store.clone(),
@@ -242,4 +269,25 @@ impl Actors {
         self.liveness.up(START_WITHIN).await?;
         Ok(())
     }
+}
+
+/// The log store that all controllers of this store have to have: which one that is stands in the store.
+async fn shared(
+    store: &StoreHandle,
+    writer: &Writer,
+    folder: LogFolder,
+    installation: &str,
+) -> Result<LogFolder, StartError> {
+    let known = store.get(keys::LOG_STORE).await.map_err(TermError::Read)?;
+    let known = known.map(|known| String::from_utf8_lossy(&known).into_owned());
+    let is_new = known.is_none();
+    let folder = folder.shared_by(installation, known).await?;
+    if let Some(place) = folder.identity().filter(|_| is_new) {
+        let place = Bytes::copy_from_slice(place.as_bytes());
+        match writer.commit(vec![Write::Put(keys::LOG_STORE.to_owned(), place)]).await {
+            Commit::Done => {}
+            Commit::Refused(why) | Commit::Unknown(why) => return Err(TermError::Write(why).into()),
+        }
+    }
+    Ok(folder)
 }

@@ -2,12 +2,15 @@
 
 use super::Running;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    join,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// For how long calls in flight may take once nothing waits any more. All steps together take less than ten seconds
-/// (those of [`super::terms::InOffice::end`] are the others): many who start and end services wait no longer before they
-/// kill.
+/// (3 s more for logs, or 2 to hand over; 2 for actors and metrics): many who start and end services wait no longer before
+/// they kill.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a controller stopped serving without being asked.
@@ -54,11 +57,17 @@ impl Running {
             }
         }
         // Whoever holds the office has heard of it, too.
-        if let Ok(Some(office)) = terms.await {
-            office.end().await;
-        }
+        let office = match terms.await {
+            Ok(Some(in_office)) => Some(in_office.hand_over().await),
+            Ok(None) | Err(_) => None,
+        };
         ended.cancel();
-        health.ended().await;
+        let close = async {
+            if let Some(office) = office {
+                office.close().await;
+            }
+        };
+        join!(close, health.ended());
         tracing::info!(after = ?began.elapsed(), "the controller has ended");
     }
 }

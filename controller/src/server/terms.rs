@@ -9,7 +9,7 @@ use crate::{
     configuration::StoreKind,
     store::{Lead, Opener, Patience, embedded::EmbeddedOpener},
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "etcd")]
@@ -23,15 +23,23 @@ pub(super) struct InOffice {
     elected: Option<crate::store::etcd::Elected>,
 }
 
+/// For how long logs may take to become durable at the end. What is left, executors still have.
+const FLUSH_WITHIN: Duration = Duration::from_secs(3);
+/// The same where another controller waits to lead.
+#[cfg(feature = "etcd")]
+const FLUSH_BEFORE_NEXT: Duration = Duration::from_millis(300);
+
 impl InOffice {
-    /// Makes the logs durable, lets another one lead at once, and ends the actors.
-    pub(super) async fn end(self) {
-        self.office.flush().await;
+    /// Makes the logs durable, and lets another one lead at once.
+    pub(super) async fn hand_over(self) -> Office {
         #[cfg(feature = "etcd")]
         if let Some(elected) = self.elected {
+            self.office.flush(FLUSH_BEFORE_NEXT).await;
             elected.resign().await;
+            return self.office;
         }
-        self.office.close().await;
+        self.office.flush(FLUSH_WITHIN).await;
+        self.office
     }
 }
 
@@ -114,9 +122,9 @@ mod elected {
     use octavius_protocol::reach::{Address, tls};
     use std::{
         path::{Path, PathBuf},
-        time::Duration,
+        sync::OnceLock,
     };
-    use tokio::{task::JoinHandle, time::sleep};
+    use tokio::task::JoinHandle;
 
     /// After an election that came to nothing another controller has its turn first.
     const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -145,8 +153,17 @@ mod elected {
             let address = configuration.advertised(address);
             let candidate = Candidate { address, version: VERSION.to_owned() };
             let data_dir = configuration.data_dir.clone();
+            let known: OnceLock<Vec<u8>> = OnceLock::new();
             let fitness = move |check: Option<&[u8]>| {
-                vault::fits(check, &data_dir).map_err(|error| error.to_string())
+                // It is asked every two seconds, and the file is read once.
+                if check.is_some() && known.get().map(Vec::as_slice) == check {
+                    return Ok(());
+                }
+                vault::fits(check, &data_dir).map_err(|error| error.to_string())?;
+                if let Some(check) = check {
+                    let _ = known.set(check.to_vec()); // another check is looked at again
+                }
+                Ok(())
             };
             let election = Election::new(&opener, candidate, configuration.leader_ttl, fitness);
             Ok(Self { plan, opener, election })
@@ -188,17 +205,14 @@ mod elected {
                         return None;
                     }
                 };
-                let office = match opened {
+                let mut office = match opened {
                     Ok(office) => office,
                     Err(error) => {
                         tracing::error!(%error, "this controller was elected, and cannot lead");
                         let trouble = Some(format!("it was elected, and cannot lead: {error}"));
                         roles.set(Role::Standby { leader: None, trouble });
+                        self.election.hold_back(pause.mul_f64(rand::random_range(0.8..1.2)));
                         elected.resign().await;
-                        tokio::select! {
-                            () = sleep(pause.mul_f64(rand::random_range(0.8..1.2))) => {}
-                            () = ending.cancelled() => return None,
-                        }
                         pause = (pause * 2).min(LONGEST_PAUSE);
                         continue;
                     }
@@ -212,11 +226,22 @@ mod elected {
                     }
                     std::future::pending::<()>().await;
                 };
+                let holding = async {
+                    loop {
+                        lead.uncertain().await;
+                        // Who reads along, or waits, would hear nothing of what another one may do.
+                        office.cut();
+                        lead.settled().await;
+                        roles.set(Role::Leading(office.seen.clone()));
+                    }
+                };
                 tokio::select! {
+                    biased;
                     () = lead.ended() => {}
                     () = ending.cancelled() => {
                         return Some(InOffice { office, elected: Some(elected) });
                     }
+                    () = holding => {}
                     () = compacting => {}
                 }
                 tracing::warn!("this controller does not lead any more");

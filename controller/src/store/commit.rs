@@ -153,7 +153,7 @@ impl Store {
             flight::Connection::new(self.opener.clone(), None, self.patience, self.flying.clone());
         let opening = async move {
             let mut opening = opening;
-            opening.backend().await
+            opening.regained().await
         };
         context.spawn(opening.into_actor(self).map(|opened, store, context| {
             let opened = opened.inspect_err(|why| tracing::error!(%why, "the store is away"));

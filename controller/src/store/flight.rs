@@ -118,6 +118,24 @@ impl Connection {
         Ok(self.backend.insert(backend).clone())
     }
 
+    /// The same, again and again for as long as a batch that nobody knows of would be asked for.
+    pub(super) async fn regained(&mut self) -> Result<Arc<dyn Backend>, String> {
+        let mut pause = self.patience.first_pause;
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.backend().await {
+                Err(why) if waited < self.patience.doubt => {
+                    tracing::warn!(%why, "the store is away: it is tried again");
+                }
+                regained => return regained,
+            }
+            let jittered = pause.mul_f64(rand::random_range(0.8..1.2));
+            tokio::time::sleep(jittered).await;
+            waited += jittered;
+            pause = (pause * 2).min(self.patience.longest_pause);
+        }
+    }
+
     /// Reads one key.
     pub(super) async fn get(&mut self, key: &str) -> Result<Option<Bytes>, String> {
         let backend = self.backend().await?;
@@ -168,7 +186,7 @@ impl Flight {
         };
         let backend = match landing {
             Landing::Done | Landing::Refused(_) | Landing::Full(_) => {
-                self.connection.backend().await.ok()
+                self.connection.regained().await.ok()
             }
             Landing::Unknown(_) | Landing::Deposed | Landing::Overtaken => None,
         };

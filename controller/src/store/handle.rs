@@ -25,7 +25,9 @@ use std::{
 /// The actor's name, as metrics and errors call it.
 pub(super) const ACTOR: &str = "Store";
 /// Its callers are actors with bounds of their own, so that these are generous.
-const LIMITS: Limits = Limits { waiting: 16_384, answer: Duration::from_secs(30) };
+const MOST_WAITING: usize = 16_384;
+/// The least time for an answer.
+const ANSWER: Duration = Duration::from_secs(30);
 /// Everything waits for the store: it is tried again more often than other actors.
 const RESTARTS: Duration = Duration::from_secs(5);
 
@@ -90,7 +92,9 @@ impl StoreHandle {
         let usual = RestartPolicy::default();
         let build_within = usual.build_within + patience.open;
         let policy = RestartPolicy { longest: RESTARTS, build_within, ..usual };
-        Ok(Self { store: system.supervise(ACTOR, LIMITS, policy, build)?, gate })
+        // Whoever is told before the doubt has ended begins again for nothing.
+        let limits = Limits { waiting: MOST_WAITING, answer: ANSWER.max(patience.doubt * 2) };
+        Ok(Self { store: system.supervise(ACTOR, limits, policy, build)?, gate })
     }
 
     /// Makes a writer for the actor `owner`, and ends all that it had before: what they have queued is dropped, and

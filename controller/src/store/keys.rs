@@ -19,6 +19,8 @@ pub const LEADER: &str = "v1/leader";
 pub const INSTALLATION: &str = "v1/installation";
 /// The term: `<generation> <revision>`, both decimal.
 pub const TERM: &str = "v1/term";
+/// Which log store the logs are in, where several controllers share a store: what the object that says whose it is names.
+pub const LOG_STORE: &str = "v1/log-store";
 /// Tells whether the store and the master key belong together: a known text, sealed.
 pub const KEY_CHECK: &str = "v1/key-check";
 

@@ -10,6 +10,11 @@
 //! and a [`Timekeeper`] of its own, and writes it: a prefix has one writer.
 
 mod rules;
+/// How long ago this machine started, the time in which it was suspended included.
+pub(crate) fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -157,7 +162,7 @@ impl Timekeeper {
 impl Clocks {
     fn now() -> Self {
         // Before the wall clock: whoever is held up in between finds that ahead, which passes.
-        let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+        let since_boot = since_boot();
         Self { boot: BOOT.clone(), since_boot, shown: Timestamp::now() }
     }
 }

@@ -1,6 +1,6 @@
 //! Several controllers on one etcd: one leads, the others pass calls on, and any may end.
 
-use crate::world::{Executor, SOON, configuration, job, look, registration, until};
+use crate::world::{Executor, SOON, configuration, job, look, registration, span, until};
 use octavius_controller::{
     configuration::Configuration,
     server::{Controller, Running},
@@ -10,7 +10,10 @@ use octavius_protocol::v1::{
     jobs_client::JobsClient,
 };
 use octavius_service::configuration::from_values;
-use octavius_testbed::etcd::{Etcd, EtcdOptions};
+use octavius_testbed::{
+    etcd::{Etcd, EtcdOptions},
+    proxy::Proxy,
+};
 use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
 use tempfile::TempDir;
@@ -28,6 +31,13 @@ fn on(etcd: &Etcd, folder: &TempDir) -> Configuration {
         data_dir: own.data_dir,
         ..values
     }
+}
+
+/// The same with its logs in this folder.
+fn with_logs(configuration: Configuration, logs: &TempDir) -> Configuration {
+    let url = json!({ "log_store": format!("file://{}", logs.path().display()) });
+    let log_store = from_values::<Configuration>(&url.to_string()).unwrap().section.log_store;
+    Configuration { log_store, ..configuration }
 }
 
 fn channel(address: SocketAddr) -> Channel {
@@ -145,10 +155,11 @@ async fn a_controller_waits_for_an_etcd_that_is_not_there_yet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_with_another_master_key_passes_calls_on_and_never_leads() {
     let (etcd, folder) = (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
-    let first = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    let (logs, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let of = |folder| with_logs(on(&etcd, folder), &logs);
+    let first = Controller::start(&of(&folder)).await.unwrap();
     leads(&first).await;
-    let other = tempfile::tempdir().unwrap();
-    let second = Controller::start(&on(&etcd, &other)).await.unwrap();
+    let second = Controller::start(&of(&other)).await.unwrap();
     let told = |(code, why): &(u16, String)| {
         *code == 503 && why.contains("master.key") && why.contains("copy it")
     };
@@ -156,7 +167,7 @@ async fn a_controller_with_another_master_key_passes_calls_on_and_never_leads() 
     create(second.address, "hello").await.unwrap();
     first.stop().await;
     // Whoever has the key may, although the other one has waited for longer.
-    let third = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    let third = Controller::start(&of(&folder)).await.unwrap();
     leads(&third).await;
     assert_eq!(second.leadership(), None);
     let (code, why) = answers(&second, "/readyz").await;
@@ -166,6 +177,57 @@ async fn a_controller_with_another_master_key_passes_calls_on_and_never_leads() 
     until("ready", || answers(&second, "/readyz"), |(code, _)| *code == 200).await;
     third.stop().await;
     leads(&second).await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_keeps_its_logs_elsewhere_does_not_lead() {
+    let (etcd, folder) = (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
+    let first = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    leads(&first).await;
+    let other = tempfile::tempdir().unwrap();
+    std::fs::copy(folder.path().join("master.key"), other.path().join("master.key")).unwrap();
+    let second = Controller::start(&on(&etcd, &other)).await.unwrap();
+    stands_by(&second).await;
+    first.stop().await;
+    let told = |(code, why): &(u16, String)| *code == 503 && why.contains("in another place");
+    until("told where they are", || answers(&second, "/readyz"), told).await;
+    let third = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    leads(&third).await;
+    stands_by(&second).await;
+    third.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_at_a_leader_that_is_cut_off_is_told_when_another_one_may_lead() {
+    let (etcd, folder) = (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
+    let way = Proxy::to(etcd.endpoints()[0].trim_start_matches("http://")).await;
+    let mut cut_off = on(&etcd, &folder);
+    let through = json!({ "etcd_endpoints": format!("http://{}", way.address) });
+    cut_off.etcd_endpoints =
+        from_values::<Configuration>(&through.to_string()).unwrap().section.etcd_endpoints;
+    let first = Controller::start(&cut_off).await.unwrap();
+    leads(&first).await;
+    create(first.address, "hello").await.unwrap();
+    let made = execute(first.address, "hello").await.unwrap();
+    let second = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    stands_by(&second).await;
+    let wait = v1::GetExecutionRequest { id: made.id, wait: Some(span(Duration::from_secs(60))) };
+    let mut asking = ExecutionsClient::new(channel(first.address));
+    let parked = tokio::spawn(async move { asking.get_execution(wait).await });
+    way.cut();
+    leads(&second).await;
+    let told = tokio::time::timeout(Duration::from_secs(2), parked).await;
+    let told = told.expect("it is parked at who led").unwrap().unwrap_err();
+    assert_eq!(told.code(), tonic::Code::Unavailable, "{told}");
+    assert!(told.message().contains("etcd has not confirmed"), "{told}");
+    let refused = execute(first.address, "hello").await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+    way.mend();
+    stands_by(&first).await;
+    execute(first.address, "hello").await.unwrap();
+    first.stop().await;
     second.stop().await;
 }
 

@@ -12,7 +12,7 @@ use etcd_client::{
 };
 
 /// The most bytes of one page. What is larger is asked for in smaller ones.
-const MOST_PAGE_BYTES: usize = 16 << 20;
+const MOST_PAGE_BYTES: usize = 4 << 20;
 
 /// Reads and writes through one member.
 #[derive(Debug)]

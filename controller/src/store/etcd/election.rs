@@ -9,9 +9,12 @@ use super::{
     errors,
     pauses::Pauses,
 };
-use crate::store::{
-    Compare, OpenError, keys,
-    lead::{Claim, Lead},
+use crate::{
+    store::{
+        Compare, OpenError, keys,
+        lead::{Claim, Lead},
+    },
+    timekeeper::since_boot,
 };
 use bytes::Bytes;
 use etcd_client::{Compare as EtcdCompare, CompareOp, PutOptions, Txn, TxnOp, WatchOptions};
@@ -70,6 +73,7 @@ pub struct Election {
     ttl: Duration,
     fitness: Arc<Fitness>,
     standing: watch::Sender<Standing>,
+    not_before: watch::Sender<Option<Instant>>,
 }
 
 impl fmt::Debug for Election {
@@ -78,7 +82,7 @@ impl fmt::Debug for Election {
     }
 }
 
-/// Leads until it is dropped, or resigns, or the lease is lost.
+/// Leads until it resigns, nobody writes under it any more, or the lease is lost.
 #[derive(Debug)]
 pub struct Elected {
     /// What to write under.
@@ -120,10 +124,19 @@ impl Election {
         ttl: Duration,
         fitness: impl Fn(Option<&[u8]>) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        // Connections of its own: a store that is busy does not delay the lease.
-        let dialer = Arc::new(Dialer::new(opener.dialer.settings.clone()));
+        // Connections of its own: a store that is busy does not delay the lease. Of several members that are silent the one
+        // that answers has to be found before the lease has run out.
+        let mut settings = opener.dialer.settings.clone();
+        settings.dial_timeout = settings.dial_timeout.min(ttl / 6);
+        let dialer = Arc::new(Dialer::new(settings));
         let fitness = Arc::new(fitness);
-        Self { dialer, candidate, ttl, fitness, standing: watch::Sender::default() }
+        let (standing, not_before) = (watch::Sender::default(), watch::Sender::default());
+        Self { dialer, candidate, ttl, fitness, standing, not_before }
+    }
+
+    /// Leaves the next tries to others, for so long.
+    pub fn hold_back(&self, pause: Duration) {
+        self.not_before.send_replace(Some(Instant::now() + pause));
     }
 
     /// What is known of the election.
@@ -184,8 +197,16 @@ impl Election {
             self.gone(connected, revision + 1).await?;
         }
         self.tell(|standing| standing.leader = None);
-        match self.unfit(connected).await? {
-            Some(why) => Err(Failed::Trouble(why)),
+        if let Some(why) = self.unfit(connected).await? {
+            return Err(Failed::Trouble(why));
+        }
+        let not_before = *self.not_before.borrow();
+        let wait = not_before.map(|time| time.saturating_duration_since(Instant::now()));
+        match wait.filter(|wait| !wait.is_zero()) {
+            Some(wait) => {
+                sleep(wait.min(FIRST_PAUSE)).await;
+                Ok(None)
+            }
             None => self.take(connected).await,
         }
     }
@@ -252,7 +273,7 @@ impl Election {
 
     async fn take(&self, connected: &Connected) -> Result<Option<Elected>, Failed> {
         let mut client = connected.client.clone();
-        let sent = Instant::now();
+        let sent = since_boot();
         let seconds = i64::try_from(self.ttl.as_secs().max(1)).unwrap_or(i64::MAX);
         let lease = self.within(connected, client.lease_grant(seconds, None)).await?;
         // etcd raises what is too short for it.
@@ -271,11 +292,12 @@ impl Election {
                 value.clone(),
                 Some(PutOptions::new().with_lease(lease.id())),
             )]);
-        // Whatever comes of it, it comes to an end with the lease.
+        // A key that nobody holds would keep all others waiting for as long as the lease lives.
+        let granted = Granted { dialer: self.dialer.clone(), lease: Some(lease.id()) };
         if !self.within(connected, client.txn(take)).await?.succeeded() {
-            let _ = self.within(connected, client.lease_revoke(lease.id())).await;
             return Ok(None);
         }
+        granted.keep();
         tracing::info!(life = record.life, ?ttl, "this controller leads");
         let (until, seen) = watch::channel(sent + ttl);
         let (resign, lost) = (CancellationToken::new(), CancellationToken::new());
@@ -306,7 +328,7 @@ struct Keeper {
     dialer: Arc<Dialer>,
     lease: i64,
     ttl: Duration,
-    until: watch::Sender<Instant>,
+    until: watch::Sender<Duration>,
     lost: CancellationToken,
 }
 
@@ -338,6 +360,8 @@ impl Keeper {
         };
         tokio::select! {
             () = keeping => self.lost.cancel(),
+            // Somebody found out that another one writes.
+            () = self.lost.cancelled() => self.give_back().await,
             // Nobody leads by it any more.
             () = self.until.closed() => self.give_back().await,
             () = resign.cancelled() => self.give_back().await,
@@ -351,7 +375,7 @@ impl Keeper {
             |error: String, worked| Kept::Failed(format!("{}: {error}", using.endpoint), worked);
         let late = || format!("no answer within {within:?}");
         let mut client = using.client.clone();
-        let mut sent = Instant::now();
+        let mut sent = since_boot();
         let (mut keeper, mut answers) = match timeout(within, client.lease_keep_alive(self.lease))
             .await
         {
@@ -365,7 +389,7 @@ impl Keeper {
         loop {
             self.until.send_replace(sent + self.ttl);
             sleep(within).await;
-            sent = Instant::now();
+            sent = since_boot();
             if let Err(error) = keeper.keep_alive().await {
                 return failed(errors::said(&error), true);
             }
@@ -381,15 +405,39 @@ impl Keeper {
 
     async fn give_back(&self) {
         self.lost.cancel();
-        let give_back = async {
-            let mut connected = self.dialer.dial().await.ok()?;
-            connected.client.lease_revoke(self.lease).await.ok()
-        };
-        match timeout(RESIGN_WITHIN, give_back).await {
-            Ok(Some(_)) => tracing::info!("the lead was given back"),
-            Ok(None) | Err(_) => {
-                tracing::warn!("the lead was not given back: it runs out by itself");
-            }
+        match revoke(&self.dialer, self.lease).await {
+            true => tracing::info!("the lead was given back"),
+            false => tracing::warn!("the lead was not given back: it runs out by itself"),
+        }
+    }
+}
+
+/// Ends a lease, with the key that hangs on it, and says whether that is certain.
+async fn revoke(dialer: &Arc<Dialer>, lease: i64) -> bool {
+    let revoke = async {
+        let mut connected = dialer.dial().await.ok()?;
+        connected.client.lease_revoke(lease).await.ok()
+    };
+    matches!(timeout(RESIGN_WITHIN, revoke).await, Ok(Some(_)))
+}
+
+/// A lease that is given back unless it is kept.
+struct Granted {
+    dialer: Arc<Dialer>,
+    lease: Option<i64>,
+}
+
+impl Granted {
+    fn keep(mut self) {
+        self.lease = None;
+    }
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease {
+            let dialer = self.dialer.clone();
+            tokio::spawn(async move { revoke(&dialer, lease).await });
         }
     }
 }

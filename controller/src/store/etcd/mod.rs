@@ -1,7 +1,7 @@
 //! The store in an etcd: entries are keys under a prefix, transactions are etcd's own.
 //!
 //! `etcd-client` neither changes to another member nor tries again: a connection here is to one member, and whoever
-//! gets an error from it opens another, to the next one that answers ([`dial`]). Every call has its deadline where it is
+//! gets an error from it opens another, to the next one that answers (`dial`). Every call has its deadline where it is
 //! made. `election` says who leads.
 //!
 //! Written against etcd 3.4 and later: no more than 128 operations and 1.5 MiB in a transaction, no key twice, and

@@ -95,3 +95,22 @@ async fn an_etcd_that_is_away_for_long_costs_time_and_nothing_else() {
     assert_eq!(world.written().await.len(), 3);
     world.system.stop().await;
 }
+
+#[tokio::test]
+async fn a_read_that_finds_nobody_makes_nobody_begin_anew() {
+    let mut etcd = Etcd::start(EtcdOptions::default()).await;
+    let world = World::start(EtcdOpener::new(settings(etcd.endpoints())), Lead::sole()).await;
+    let writer = world.enlist().await;
+    assert_eq!(writer.commit(put("a", "1")).await, Commit::Done);
+    etcd.member(0).kill();
+    assert!(world.store.get("t/a").await.is_err(), "a dead etcd answered");
+    let reading = world.store.clone();
+    let read = tokio::spawn(async move { reading.get("t/a").await });
+    sleep(Duration::from_secs(3)).await; // it is tried again and again
+    etcd.member(0).start();
+    etcd.serves().await;
+    assert_eq!(read.await.unwrap().unwrap(), Some(Bytes::from("1")));
+    // Whoever had to enlist again would be refused.
+    assert_eq!(writer.commit(put("b", "1")).await, Commit::Done);
+    world.system.stop().await;
+}
