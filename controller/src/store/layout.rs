@@ -89,7 +89,7 @@ who was deposed writes nothing.
 
 ## In a backup
 
-`controller backup` takes all keys of one moment, but for those that belong to the place; [operations.md](operations.md)
+`controller backup` takes all keys of one moment, but for those that belong to the place; [backups.md](backups.md)
 says how it is used. Three kinds of keys are not put back as they were:
 
 - **left out** is what another place has of its own: its id, its batches, who leads there. The version stands in the
