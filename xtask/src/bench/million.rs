@@ -35,7 +35,7 @@ const USER: &str = "bench@example.com";
 const QUOTA: u64 = 16 << 30;
 
 pub(super) async fn million(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
-    let count = plan.history.unwrap_or(plan.of(1_000_000, 20_000));
+    let count = plan.history.unwrap_or(plan.of(100_000, 10_000));
     let binaries = binaries.canonicalize()?;
     let installation = Installation::start(&binaries).await?;
     let (template, data) = template(installation).await?;
