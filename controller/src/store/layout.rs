@@ -20,7 +20,7 @@ entries, keys and values of bytes, in the order of the keys' bytes; in an etcd e
 bytes of logs lie beside it ([logs.md](logs.md)). This page is made from the table in
 `controller/src/store/keys.rs` by `cargo xtask docs`.
 
-Who writes a key is the only one who does: four actors, each of its own, `Store` itself, and the controller when it
+Who writes a key is the only one who does: five actors, each of its own, `Store` itself, and the controller when it
 begins to lead. Nobody else may write there: what somebody changes by hand, a controller does not see until it starts
 again, and may overwrite.
 
