@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".octavius.v1.LogChunk.data")
         .bytes(".octavius.v1.AppendChunk.data")
+        .bytes(".octavius.v1.StoreEntry.value")
         .btree_map(".")
         // Their `Debug` is in `secret.rs`: it shows no value that may be a secret.
         .skip_debug([

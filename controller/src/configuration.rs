@@ -169,6 +169,10 @@ section! {
     /// How long a final execution is kept after its end, with its logs, by this machine's clock; at least `1h`, so that
     /// whoever waits for it or asks again finds it, and more than `executor_lost_after`.
     keep_executions_for: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    /// How many final executions are kept, with their logs: of more the oldest are removed, but not within `1h` or
+    /// `executor_lost_after` of their end. It is looked for them every ten minutes at the latest. Each takes some hundred
+    /// bytes in the store, and its log what it has.
+    keep_executions: u64 = 1_000_000;
     /// Which lines are logged.
     log_level: Level = Level::default();
     /// How lines are written.
@@ -238,6 +242,9 @@ impl Bounds for Configuration {
             if given.is_some() && missing.is_none() {
                 faults.push(Fault::new(key, format!("give `{other}`, too, or neither of them")));
             }
+        }
+        if self.keep_executions == 0 {
+            faults.push(Fault::new("keep_executions", "give at least 1, for example `1000000`"));
         }
         if self.log_file_max_size_in_mb == 0 {
             let remedy = "give a size of at least 1, in mebibytes";
@@ -429,8 +436,9 @@ mod tests {
         assert!(problems.contains("`log_limit` is `64KiB`: give at least `1MiB`"), "{problems}");
         assert!(problems.contains("`keep_logs_for` is `0`"), "{problems}");
         assert!(problems.contains("`keep_executions_for` is `59m`: give a time of at least `1h`"));
-        let text = r#"{"executor_ping_deadline": "20m", "log_file_max_size_in_mb": 0}"#;
+        let text = r#"{"executor_ping_deadline": "20m", "log_file_max_size_in_mb": 0, "keep_executions": 0}"#;
         let problems = load(text).unwrap_err().to_string();
+        assert!(problems.contains("`keep_executions` is `0`: give at least 1"), "{problems}");
         assert!(problems.contains("above `executor_ping_deadline`, which is `20m`"), "{problems}");
         assert!(problems.contains("`log_file_max_size_in_mb` is `0`"), "{problems}");
         assert!(load(r#"{"executor_ping_deadline": 0}"#).is_err());

@@ -3,6 +3,7 @@
 //! Six supervised actors own the state; gRPC handlers around them only translate. What an actor decides is a plain
 //! function in its `rules` file, which knows neither actix nor tonic nor the store.
 
+pub mod backup;
 pub mod caller;
 pub mod configuration;
 mod folder;

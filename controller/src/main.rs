@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use octavius_controller::{
+    backup::{self, BackedUp, Restored, Wanted},
     configuration::{Configuration, StoreKind},
     server::{Controller, Running, StartError},
 };
@@ -55,6 +56,30 @@ enum Command {
         #[arg(short, long, value_name = "FORMAT", default_value = "text")]
         output: Form,
     },
+    /// Writes all that the store holds at one moment to a file, also while controllers run.
+    #[command(after_help = BACKUP)]
+    Backup {
+        /// Where it goes; made for its owner alone, and not before all of it is on disk.
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        file: File,
+        /// With the bytes of logs; else only logs of up to some KiB are whole in it.
+        #[arg(long)]
+        logs: bool,
+        /// Replaces the file if it is there.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Puts a backup into an empty store, of either kind: this also moves a system to an etcd, or from one.
+    #[command(after_help = RESTORE)]
+    Restore {
+        /// The backup.
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+        #[command(flatten)]
+        file: File,
+    },
 }
 
 const START: &str = "\
@@ -78,6 +103,32 @@ Example:
 
 Exit status: 0 it is right; 2 it is not, and all its faults are told.";
 
+const BACKUP: &str = "\
+Examples:
+  controller backup /backups/octavius-$(date +%F) --config controller.yaml
+  controller backup all.backup --logs --force
+
+An etcd is read by itself, at one revision. An embedded store that a controller has open is read
+through that controller, which has to listen where the configuration says. Secrets stay sealed;
+`master.key` in `data_dir` is not in the backup, and nothing sealed can be opened without it: keep
+a copy of it, somewhere else.
+
+Exit status: 0 the backup is on disk; 2 the configuration or the command has to be changed; 4 it
+may work later as it is. Where it is not 0, FILE is as it was.";
+
+const RESTORE: &str = "\
+Examples:
+  controller restore /backups/octavius-2026-11-28 --config controller.yaml
+  OCTAVIUS_CONTROLLER_ETCD_ENDPOINTS=http://localhost:2379 controller restore all.backup
+
+No controller may run on the store. Nothing is written before all of the file was read and found
+whole. A restore that did not end is known as such: no controller starts on it, and the next restore
+begins anew. Before a controller starts, put `master.key` into its `data_dir`. Executors keep what
+they run: its end and its log arrive at the controller of the restored store.
+
+Exit status: 0 the store is restored; 2 the file, the configuration or the command has to be
+changed, as where the store is not empty; 4 it may work later as it is.";
+
 #[derive(Debug, Args)]
 struct File {
     /// The configuration file, JSON or YAML; else `controller_config.json`, `.yaml` or `.yml` in the working folder.
@@ -96,6 +147,23 @@ fn main() -> ExitCode {
     let (file, check_config) = match Arguments::parse().command {
         Command::Start { file, check_config } => (file, check_config),
         Command::Config { file, output } => return show(&file, output),
+        Command::Backup { to, file, logs, force } => {
+            let wanted = Wanted { file: to, logs, force };
+            return alone(&file, async |configuration| {
+                let taken = backup::back_up(&configuration, &wanted).await;
+                taken
+                    .map(|taken| taken_text(&taken, &wanted))
+                    .map_err(|error| (error.is_lasting(), error.to_string()))
+            });
+        }
+        Command::Restore { from, file } => {
+            return alone(&file, async |configuration| {
+                let restored = backup::restore(&configuration, &from).await;
+                restored
+                    .map(|restored| restored_text(&restored, &configuration))
+                    .map_err(|error| (error.is_lasting(), error.to_string()))
+            });
+        }
     };
     let Loaded { section, warnings, .. } = match file.load() {
         Ok(loaded) => loaded,
@@ -123,6 +191,69 @@ fn main() -> ExitCode {
     };
     drop(logging);
     code
+}
+
+/// Does one thing with a configuration, and says what came of it, on standard output; or why not, and whether that lasts.
+fn alone(
+    file: &File,
+    work: impl AsyncFnOnce(Configuration) -> Result<String, (bool, String)>,
+) -> ExitCode {
+    let section = match file.load() {
+        Ok(loaded) => loaded.section,
+        Err(problems) => return tell(WRONG, format_args!("{problems}")),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return tell(NOT_NOW, format_args!("no threads to run on: {error}")),
+    };
+    let code = match runtime.block_on(work(section)) {
+        Ok(text) => match writeln!(io::stdout(), "{text}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => tell(NOT_NOW, format_args!("{text}\n{error}")),
+        },
+        Err((lasts, text)) => tell(if lasts { WRONG } else { NOT_NOW }, format_args!("{text}")),
+    };
+    runtime.shutdown_timeout(LEAVE_WITHIN);
+    code
+}
+
+fn taken_text(taken: &BackedUp, wanted: &Wanted) -> String {
+    let BackedUp { head, counts, gone, bytes } = taken;
+    let logs = match (wanted.logs, gone) {
+        (false, _) => "without the bytes of logs (`--logs` takes them along)".to_owned(),
+        (true, 0) => format!("with the bytes of logs, in {} objects", counts.objects),
+        (true, gone) => format!(
+            "with the bytes of logs, in {} objects; {gone} were removed meanwhile, or are missing",
+            counts.objects
+        ),
+    };
+    format!(
+        "installation {}: {} keys of one moment, {} bytes, {logs}, are in {}\n`master.key` is not in it, and nothing sealed can be opened without it: keep a copy of it somewhere else",
+        head.installation,
+        counts.entries,
+        bytes,
+        wanted.file.display()
+    )
+}
+
+fn restored_text(restored: &Restored, configuration: &Configuration) -> String {
+    let Restored { head, counts, again, master_key } = restored;
+    let again = if *again { "; what an unfinished restore had left was removed first" } else { "" };
+    let logs = match head.logs {
+        true => format!("the bytes of logs are in {} objects", counts.objects),
+        false => "the bytes of logs are not in it, but of short ones: bring them along as they lie in the log store".to_owned(),
+    };
+    let key = match master_key {
+        None => "the master key fits: a controller can be started".to_owned(),
+        Some(error) => format!(
+            "before a controller is started, put the `master.key` of that installation into {}: {error}",
+            configuration.data_dir.display()
+        ),
+    };
+    format!(
+        "installation {}, as it was at {}: {} keys are restored{again}\n{logs}\n{key}",
+        head.installation, head.taken_at, counts.entries
+    )
 }
 
 /// Shows what is in force, and all that is wrong with it.

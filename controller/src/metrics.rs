@@ -147,7 +147,7 @@ pub const METRICS: &[Metric] = &[
         kind: Counter,
         unit: Unit::Count,
         labels: &[],
-        help: "Executions that were removed since they were kept for `keep_executions_for`.",
+        help: "Executions that were removed since they were kept for `keep_executions_for`, or were more than `keep_executions`.",
     },
     Metric {
         name: "octavius_logs_expired_total",

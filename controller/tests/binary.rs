@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
 
-use std::{path::Path, process::Stdio, time::Duration};
+use octavius_controller::store::{
+    Commit, Lead, Patience, StoreHandle, Write, embedded::EmbeddedOpener, keys,
+};
+use octavius_service::actor::ActorSystem;
+use octavius_testbed::etcd::{Etcd, EtcdOptions};
+use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
@@ -58,7 +63,7 @@ async fn help_shows_an_example_of_every_command() {
     let commands = commands.lines().take_while(|line| !line.is_empty());
     let commands = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     let commands: Vec<&str> = commands.filter(|name| !["", "help"].contains(name)).collect();
-    assert_eq!((code, &commands[..]), (0, &["start", "config"][..]), "{help}");
+    assert_eq!((code, &commands[..]), (0, &["start", "config", "backup", "restore"][..]), "{help}");
     for command in commands {
         let (code, help, _) = run(&mut controller(folder.path(), &[command, "--help"])).await;
         assert_eq!(code, 0, "{help}");
@@ -168,4 +173,65 @@ async fn a_configuration_in_yaml_is_found_and_two_are_refused() {
     let named = ["config", "--config", "controller_config.yaml", "-o", "json"];
     let (code, out, _) = run(&mut controller(folder.path(), &named)).await;
     assert!(code == 0 && out.contains("\"value\": 4000"), "{out}");
+}
+
+/// Enough that a restore takes a while.
+async fn filled(folder: &Path) {
+    let mut system = ActorSystem::start("test").unwrap();
+    let opener = Arc::new(EmbeddedOpener::new(folder));
+    let store = StoreHandle::start(&mut system, opener, Lead::sole(), Patience::default());
+    let store = store.await.unwrap();
+    store.handle().up(SOON).await.unwrap();
+    let writer = store.enlist("test").await.unwrap();
+    for batch in 0..400 {
+        let key = |each| format!("{}{batch:03}-{each:03}", keys::JOBS_GONE);
+        let write = |each| Write::Put(key(each), vec![b'x'; 200].into());
+        assert_eq!(writer.commit((0..100).map(write).collect()).await, Commit::Done);
+    }
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_restore_that_was_killed_is_known_as_such_and_begun_anew() {
+    let etcd = Etcd::start(EtcdOptions::default()).await;
+    let folder = folder_with(FREE);
+    let mut child = controller(folder.path(), &["start"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    tokio::time::timeout(SOON, lines.next_line()).await.unwrap().unwrap();
+    child.kill().await.unwrap();
+    filled(&folder.path().join("octavius-data")).await;
+    let (code, out, err) = run(&mut controller(folder.path(), &["backup", "b"])).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("4000") && out.contains("`master.key` is not in it"), "{out}");
+
+    let endpoints = etcd.endpoints().join(",");
+    let far = |arguments: &[&str]| {
+        let mut command = controller(folder.path(), arguments);
+        command.env("OCTAVIUS_CONTROLLER_ETCD_ENDPOINTS", &endpoints);
+        command
+    };
+    let mut child = far(&["restore", "b"]).spawn().unwrap();
+    let restoring = async || {
+        let schema = etcd.get("octavius/v1/schema").await.unwrap_or_default();
+        schema.starts_with(b"restoring ")
+    };
+    let begun = async { while !restoring().await {} };
+    tokio::time::timeout(SOON, begun).await.expect("it has not begun");
+    child.kill().await.unwrap();
+    assert!(restoring().await, "it was over before it was killed");
+
+    for command in [&["start"][..], &["backup", "other"]] {
+        let (code, _, err) = run(&mut far(command)).await;
+        assert_eq!(code, 2, "{command:?}: {err}");
+        assert!(err.contains("a restore which has not ended"), "{command:?}: {err}");
+    }
+    let (code, out, err) = run(&mut far(&["restore", "b"])).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("an unfinished restore had left was removed first"), "{out}");
+    assert!(out.contains("the master key fits"), "{out}");
+    assert_eq!(etcd.keys("octavius/v1/job-gone/").await.len(), 40_000);
+    assert_eq!(etcd.get("octavius/v1/schema").await.unwrap(), b"1");
+    let (code, _, err) = run(&mut far(&["restore", "b"])).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("is not empty"), "{err}");
 }

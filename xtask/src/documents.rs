@@ -49,12 +49,13 @@ fn faults_of_limits() -> Vec<String> {
 }
 
 /// Each document: where it is, and what it holds.
-fn documents() -> [(&'static str, String); 4] {
+fn documents() -> [(&'static str, String); 5] {
     [
         ("docs/commands.md", octavius_cli::commands_page()),
         ("docs/metrics.md", metrics::page(METRICS)),
         ("docs/configuration.md", configuration::page(&configurations())),
         ("docs/limits.md", limits::page(&all_limits())),
+        ("docs/store.md", octavius_controller::store::layout_page()),
     ]
 }
 
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_server_and_the_client_are_in_the_documents() {
-        let [(_, commands), (_, metrics), (_, keys), (_, limits)] = documents();
+        let [(_, commands), (_, metrics), (_, keys), (_, limits), (_, store)] = documents();
         assert!(commands.contains("## octavius execute"), "{commands}");
         for metric in ["octavius_actor_up", "octavius_queue_pending", "octavius_executor_attempts"]
         {
@@ -116,6 +117,9 @@ mod tests {
             "## The command line",
         ] {
             assert!(limits.contains(section), "{section}");
+        }
+        for key in ["v1/schema", "v1/done/", "v1/log/"] {
+            assert!(store.contains(&format!("\n| `{key}`")), "{key}");
         }
         // The same text on every machine: what depends on one is no default.
         assert!(keys.contains("| `capacity` | a whole number up to 4294967295 | none |"), "{keys}");

@@ -84,6 +84,7 @@ rpcs! {
     ListSecrets = "Secrets",
     UnsetSecret = "Secrets",
     GetVersion = "System",
+    Backup = "System",
 }
 
 /// What every path of ours begins with.
@@ -109,6 +110,7 @@ impl Rpc {
             Self::ListSecrets => &[User, Administrator],
             Self::ListExecutors => &[User, Administrator],
             Self::GetVersion => &[User, Administrator, Executor],
+            Self::Backup => &[Administrator],
         }
     }
 }
@@ -210,7 +212,8 @@ mod tests {
             assert!(rpc == "System/GetVersion" || executor.iter().any(|name| name == rpc), "{rpc}");
         }
         for rpc in may(&[Role::User]) {
-            let administrators = ["Jobs/CreateJob", "Secrets/SetSecret", "Secrets/UnsetSecret"];
+            let administrators =
+                ["Jobs/CreateJob", "Secrets/SetSecret", "Secrets/UnsetSecret", "System/Backup"];
             assert!(
                 !administrators.contains(&rpc) && !executor.iter().any(|name| name == rpc),
                 "{rpc}"

@@ -20,7 +20,7 @@ mod read_log;
 mod secrets;
 mod spread;
 pub(crate) mod status;
-mod system;
+pub(crate) mod system;
 pub(crate) mod unwritten;
 
 pub use accompany::With;
@@ -35,8 +35,12 @@ pub use unwritten::TakenRoom;
 pub use unwritten::UnwrittenOfAll;
 
 use crate::{
-    job_queue::QueueHandle, liveness::LivenessHandle, log_store::LogHandle,
-    registry::RegistryHandle, secrets::SecretsHandle, store::Leadership,
+    job_queue::QueueHandle,
+    liveness::LivenessHandle,
+    log_store::LogHandle,
+    registry::RegistryHandle,
+    secrets::SecretsHandle,
+    store::{Leadership, StoreHandle},
 };
 use door::Door;
 use octavius_protocol::{DESCRIPTORS, MAX_MESSAGE, v1};
@@ -52,6 +56,8 @@ pub const MOST_FOLLOWERS: usize = 10_000;
 /// What the services are made with.
 #[derive(Clone, Debug)]
 pub struct Parts {
+    /// All that there is, for backups alone.
+    pub store: StoreHandle,
     /// Jobs.
     pub registry: RegistryHandle,
     /// What jobs want and nobody may see.
@@ -97,6 +103,8 @@ impl Over {
 #[derive(Clone, Debug)]
 struct Services {
     parts: Arc<Parts>,
+    /// A place for each backup that is taken.
+    backups: Arc<Semaphore>,
 }
 
 impl Services {
@@ -141,7 +149,8 @@ pub(crate) fn own_routes(
 
 /// Our services, which the leader answers.
 pub(crate) fn routes(parts: Parts) -> Routes {
-    let services = Services { parts: Arc::new(parts) };
+    let backups = Arc::new(Semaphore::new(system::MOST_BACKUPS));
+    let services = Services { parts: Arc::new(parts), backups };
     macro_rules! bounded {
         ($server:path) => {
             <$server>::new(services.clone())

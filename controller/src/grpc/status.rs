@@ -10,6 +10,7 @@ use crate::{
     log_store::LogError,
     registry::{ChangeError, DeleteError, LookUpError, PinError, Violation},
     secrets::SecretError,
+    store::ReadError,
 };
 use octavius_protocol::{DOMAIN, ENDING, LEADER, NO_LEADER, NOT_LEADING, UNCONFIRMED};
 use octavius_service::{actor::Unanswered, text::cut};
@@ -71,6 +72,15 @@ pub(crate) enum RequestError {
         /// The bound.
         limit: usize,
     },
+    /// A backup is being taken.
+    #[error("{limit} backup is being taken, the most at a time: take this one after it")]
+    Backups {
+        /// The bound.
+        limit: usize,
+    },
+    /// A backup broke off.
+    #[error("the store was not read to its end: {0}")]
+    Backup(String),
     /// Too many read logs.
     #[error("{limit} readers follow logs, the most that are served at a time: try again later")]
     Followers {
@@ -283,6 +293,10 @@ statuses! {
             let help = "More is asked than can be answered: call less often, or from fewer clients.";
             Meaning::full("BUSY", SOON, help)
         }
+        RequestError::Backups { .. } => {
+            Meaning::full("BACKUPS", LATER, "A backup holds a moment of the store until it is read.")
+        }
+        RequestError::Backup(_) => Meaning::unavailable("STORE"),
         RequestError::Followers { .. } => {
             Meaning::full("TOO_MANY_FOLLOWERS", LATER, "Each `getlogs --follow` is one of them.")
         }
@@ -353,6 +367,10 @@ statuses! {
         SubmitError::OtherContent { .. } => Meaning::new(Code::AlreadyExists, "REQUEST_ID_USED"),
         SubmitError::Unconfirmed(_) | SubmitError::Store(_) => Meaning::unavailable(UNCONFIRMED),
         SubmitError::Unanswered(error) => unanswered(&error),
+    };
+    ReadError => |error| match error {
+        ReadError::Backend(_) => Meaning::unavailable("STORE"),
+        ReadError::Unanswered(error) => unanswered(&error),
     };
     QueueError => |error| queue(&error);
     LogError => |error| match error {

@@ -119,7 +119,7 @@ pub enum QueueError {
     Unknown(ExecutionId),
     /// There is none any more.
     #[error(
-        "there is no execution `{id}` any more, if there was one: final ones are removed {keep_for} after their end (`keep_executions_for` in the controller's configuration)",
+        "there is no execution `{id}` any more, if there was one: final ones are removed {keep_for} after their end (`keep_executions_for` in the controller's configuration), and the oldest sooner where there are too many (`keep_executions`)",
         keep_for = keep_for.shown()
     )]
     NotKept {

@@ -10,6 +10,7 @@ mod cuts;
 mod delete;
 mod error;
 pub(crate) mod executors;
+mod finals;
 mod hand_out;
 pub(crate) mod handle;
 mod list;
@@ -45,6 +46,7 @@ use crate::{
 use actix::prelude::*;
 use anyhow::Context as _;
 use cuts::Cut;
+use finals::Finals;
 use futures::{FutureExt, future};
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptId, ExecutionId, Session};
@@ -109,6 +111,8 @@ pub(crate) struct JobQueue {
     ends: Ends,
     /// The looks for what was kept long enough.
     looks: retention::Looks,
+    /// How many executions are final.
+    finals: Finals,
 }
 
 octavius_service::panics_when_told!(JobQueue);
@@ -144,6 +148,7 @@ impl JobQueue {
         let live = records.len();
         let newest = storage::newest(&records, &newest_done);
         let looks = retention::Looks::load(store).await?;
+        let finals = Finals::load(store, newest_done.is_empty()).await?;
         // All that are left may be older than one that was removed, and the clock was set back since.
         let newest = newest.max(looks.newest_removed());
         let last_id = newest.unwrap_or(ExecutionId::from_bytes([0; 16]));
@@ -168,6 +173,7 @@ impl JobQueue {
             preparing: delete::Preparing::default(),
             ends: Ends::default(),
             looks,
+            finals,
         })
     }
 
@@ -211,7 +217,11 @@ impl JobQueue {
 
     fn stored(&self, changes: &[Change]) -> impl Future<Output = Commit> + use<> {
         match storage::writes(changes, &self.key) {
-            Ok(writes) => self.writer.commit(writes).left_future(),
+            Ok(mut writes) => {
+                let ended = changes.iter().filter(|change| matches!(change, Change::Done(_)));
+                writes.extend(self.finals.ended(ended.count()));
+                self.writer.commit(writes).left_future()
+            }
             Err(error) => future::ready(Commit::Refused(error.to_string())).right_future(),
         }
     }

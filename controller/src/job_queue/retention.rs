@@ -1,11 +1,15 @@
 //! Final executions that were kept long enough: they are looked for now and then, a few at a time, and removed with all
 //! that there is of them.
 //!
+//! Where there are more than are kept, the oldest go as well; how many there are says the store (`finals.rs`).
+//!
 //! First their logs go, which are `LogStore`'s, and then everything else in one transaction. Whatever happens in between,
 //! what is left is an execution that is final and still whole but for its logs, and the next look finds it again. Only
 //! what lies in history is looked at: what is not final is not there. How late it is says the [`Timekeeper`].
 
-use super::{JobQueue, record::Record, rules::retain, show::newest_removed, storage, trust};
+use super::{
+    JobQueue, finals, record::Record, rules::retain, show::newest_removed, storage, trust,
+};
 use crate::{
     log_store::LogHandle,
     store::{Commit, Entry, Range, ReadError, StoreHandle, keys},
@@ -31,6 +35,10 @@ const SAID: usize = 1_000;
 pub(crate) struct Retention {
     /// For how long after their end.
     pub(crate) keep_for: Duration,
+    /// How many are kept; the oldest of more are removed.
+    pub(crate) most: u64,
+    /// But not before this time after their end, however many there are.
+    pub(crate) least: Duration,
     /// How often it is looked for those that were kept so long.
     pub(crate) every: Duration,
 }
@@ -39,7 +47,12 @@ impl Retention {
     /// Keeps them for so long, and not much longer.
     pub(crate) fn of(keep_for: Duration) -> Self {
         let every = (keep_for / 10).clamp(Duration::from_millis(100), Duration::from_mins(10));
-        Self { keep_for, every }
+        Self { keep_for, most: u64::MAX, least: keep_for, every }
+    }
+
+    /// And no more than `most`, of those that ended `least` ago.
+    pub(crate) fn at_most(self, most: u64, least: Duration) -> Self {
+        Self { most, least: least.min(self.keep_for), ..self }
     }
 }
 
@@ -87,16 +100,27 @@ pub(super) struct LookForOld {
     chain: Option<u64>,
     /// The key behind which it goes on; none: at the first records that may be old enough.
     behind: Option<String>,
+    /// What it looks for.
+    wanted: Wanted,
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// What was kept long enough.
+    Old,
+    /// The oldest of too many.
+    Oldest,
 }
 
 impl LookForOld {
     /// The first step of the first look.
-    pub(super) const FIRST: Self = Self { chain: None, behind: None };
+    pub(super) const FIRST: Self = Self { chain: None, behind: None, wanted: Wanted::Old };
 
     /// The first step of a look of this chain.
     #[cfg(test)]
     pub(super) const fn of(chain: u64) -> Self {
-        Self { chain: Some(chain), behind: None }
+        Self { chain: Some(chain), behind: None, wanted: Wanted::Old }
     }
 }
 
@@ -122,7 +146,7 @@ impl Handler<LookForOld> for JobQueue {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, look: LookForOld, _: &mut Self::Context) -> Self::Result {
-        let LookForOld { chain, behind } = look;
+        let LookForOld { chain, behind, wanted } = look;
         let chain = chain.unwrap_or_else(|| {
             self.looks.chain += 1;
             self.looks.chain
@@ -131,12 +155,14 @@ impl Handler<LookForOld> for JobQueue {
             return Box::pin(fut::ready(()));
         }
         let (store, logs) = (self.parts.store.clone(), self.parts.logs.clone());
-        let keep_for = self.parts.retention.keep_for;
+        let retention = self.parts.retention;
+        let beyond = self.finals.beyond(retention.most);
         let Told { time, write } = self.looks.timekeeper.look();
         // A store that is full takes it later.
         let write = write.filter(|_| store.full().is_none());
         let noted = write.map(|write| self.writer.commit(vec![write]));
         let first = behind.is_none();
+        let uncounted = first && self.finals.is_unknown() && retention.most < u64::MAX;
         let looking = async move {
             let pause = if first { Duration::ZERO } else { PAUSE };
             tokio::time::sleep(pause).await;
@@ -144,20 +170,50 @@ impl Handler<LookForOld> for JobQueue {
                 Some(noted) => noted.await,
                 None => Commit::Done,
             };
-            (noted, step(&store, &logs, keep_for, time, behind).await)
+            let counted = match uncounted {
+                true => finals::count(&store).await.map(Some),
+                false => Ok(None),
+            };
+            let step = match wanted {
+                Wanted::Old => step(&store, &logs, retention.keep_for, time, behind).await,
+                Wanted::Oldest => {
+                    oldest(&store, &logs, retention.least, time, behind, beyond).await
+                }
+            };
+            (noted, counted.and_then(|counted| step.map(|step| (counted, step))))
         };
-        let removed = looking.into_actor(self).then(|(noted, step), queue, context| {
-            match trust(noted, context) {
-                Ok(()) => queue.remove(step),
-                Err(_) => Box::pin(fut::ready(None)),
+        let removed = looking.into_actor(self).then(move |(noted, step), queue, context| {
+            if trust(noted, context).is_err() {
+                return Box::pin(fut::ready(None)) as ResponseActFuture<Self, _>;
             }
+            // Another chain has looked at the same ones meanwhile, and may have removed them.
+            if chain != queue.looks.chain {
+                return Box::pin(fut::ready(None));
+            }
+            let step = step.map(|(counted, step)| {
+                if let Some(counted) = counted {
+                    queue.finals.counted(counted);
+                }
+                step
+            });
+            queue.remove(step)
         });
         Box::pin(removed.map(move |next, queue, context| match next {
             _ if chain != queue.looks.chain => {}
-            Some(behind) => context.notify(LookForOld { chain: Some(chain), behind: Some(behind) }),
+            Some(behind) => {
+                let (chain, behind) = (Some(chain), Some(behind));
+                context.notify(LookForOld { chain, behind, wanted });
+            }
+            None if wanted == Wanted::Old
+                && queue.finals.beyond(queue.parts.retention.most) > 0 =>
+            {
+                let (chain, wanted) = (Some(chain), Wanted::Oldest);
+                context.notify(LookForOld { chain, behind: None, wanted });
+            }
             None => {
                 let every = queue.parts.retention.every.mul_f64(rand::random_range(0.9..1.1));
-                context.notify_later(LookForOld { chain: Some(chain), behind: None }, every);
+                let next = LookForOld { chain: Some(chain), ..LookForOld::FIRST };
+                context.notify_later(next, every);
             }
         }))
     }
@@ -185,6 +241,7 @@ impl JobQueue {
         let newest = over.iter().map(|record| record.id).max().max(self.looks.newest_removed);
         let mut writes: Vec<_> = over.iter().flat_map(storage::removal).collect();
         writes.extend(newest.map(storage::newest_removed));
+        writes.extend(self.finals.removed(count));
         let removed = self.writer.commit(writes);
         Box::pin(removed.into_actor(self).map(move |outcome, queue, context| {
             trust(outcome, context).ok()?;
@@ -220,11 +277,50 @@ async fn step(
     let last = page.entries.last().map(|entry| entry.key.clone()).filter(|_| page.more);
     let (old, unreadable) = apart(page.entries.iter().map(readable));
     let old = old.into_iter().filter(|record| retain::is_over(record, keep_for, now));
+    Ok(Step { last, ..gone(logs, old, unreadable).await })
+}
+
+/// Looks at a few executions, the oldest first, and removes the logs of those that are final, up to `most` of them.
+async fn oldest(
+    store: &StoreHandle,
+    logs: &LogHandle,
+    least: Duration,
+    now: Timestamp,
+    behind: Option<String>,
+    most: u64,
+) -> Result<Step, ReadError> {
+    if store.full().is_some() || most == 0 {
+        return Ok(Step::default());
+    }
+    // History has the newest first; what was submitted lies the other way round, with what is not final among it.
+    let all = Range::prefix(keys::SPECS, AT_ONCE);
+    let range = match behind {
+        Some(behind) => all.after(&behind),
+        None => all,
+    };
+    let page = store.range(range).await?;
+    let last = page.entries.last().map(|entry| entry.key.clone()).filter(|_| page.more);
+    let mut found = Vec::new();
+    for entry in page.entries {
+        let id = entry.key.strip_prefix(keys::SPECS).and_then(|id| id.parse().ok());
+        let Some(key) = id.map(keys::done) else { continue };
+        if let Some(value) = store.get_landed(&key).await? {
+            found.push(readable(&Entry { key, value }));
+        }
+    }
+    let (old, unreadable) = apart(found);
+    let old = old.into_iter().filter(|record| retain::is_over(record, least, now));
+    let old = old.take(usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(Step { last, ..gone(logs, old, unreadable).await })
+}
+
+/// Removes the logs of these.
+async fn gone(logs: &LogHandle, old: impl Iterator<Item = Record>, unreadable: Vec<Left>) -> Step {
     let without = stream::iter(old.collect::<Vec<_>>()).map(|record| without_logs(logs, record));
     let without: Vec<_> = without.buffer_unordered(LOGS_AT_ONCE).collect().await;
     let (over, mut left) = apart(without);
     left.extend(unreadable);
-    Ok(Step { over, left, last })
+    Step { over, left, last: None }
 }
 
 fn apart(all: impl IntoIterator<Item = Result<Record, Left>>) -> (Vec<Record>, Vec<Left>) {

@@ -112,8 +112,9 @@ impl Pins {
 
 /// Which values of secrets an execution has pinned. None: nobody can say.
 pub(crate) async fn pins(store: &StoreHandle, id: ExecutionId) -> Result<Option<Pins>, ReadError> {
-    let stored = store.get(&keys::spec(id)).await?;
-    Ok(stored.and_then(|stored| serde_json::from_slice(&stored).ok()))
+    let key = keys::spec(id);
+    let stored = store.get(&key).await?;
+    Ok(stored.and_then(|stored| storage::decode_value(&key, &stored).ok()))
 }
 
 async fn read<T: serde::de::DeserializeOwned>(

@@ -1,5 +1,5 @@
-//! How the queue's changes and records lie in the store: as JSON, under the keys of [`keys`]. Values of arguments are
-//! sealed in it.
+//! How the queue's changes and records lie in the store: as JSON, under the keys of [`keys`]; packed, where they stay for
+//! long. Values of arguments are sealed in it.
 
 mod sealed;
 
@@ -11,12 +11,15 @@ use super::{
     record::{Change, Record, Spec},
 };
 use crate::{
-    store::{Entry, Write, keys},
+    store::{Entry, Write, keys, packed},
     vault::{DataKey, Unopened},
 };
 use bytes::Bytes;
 use octavius_protocol::id::ExecutionId;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 
 /// The writes that make these changes, all together.
 pub(super) fn writes(changes: &[Change], key: &DataKey) -> serde_json::Result<Vec<Write>> {
@@ -24,7 +27,8 @@ pub(super) fn writes(changes: &[Change], key: &DataKey) -> serde_json::Result<Ve
     for change in changes {
         match change {
             Change::Submitted(id, spec, request_id) => {
-                writes.push(Write::Put(keys::spec(*id), sealed::encode(*id, spec, key)?.into()));
+                let spec_value = packed::pack(sealed::encode(*id, spec, key)?);
+                writes.push(Write::Put(keys::spec(*id), spec_value));
                 if !spec.hidden.arguments.is_empty() {
                     let values = sealed::encode_secret_arguments(*id, spec, key);
                     writes.push(Write::Put(keys::secret_arguments(*id), values.into()));
@@ -41,7 +45,8 @@ pub(super) fn writes(changes: &[Change], key: &DataKey) -> serde_json::Result<Ve
                 if record.has_secret_arguments {
                     writes.push(Write::Delete(keys::secret_arguments(id)));
                 }
-                writes.push(put(keys::done(id), &**record)?);
+                let value = packed::pack(serde_json::to_vec(&**record)?);
+                writes.push(Write::Put(keys::done(id), value));
                 writes.push(Write::Put(keys::by_job(&record.job, id), Bytes::new()));
                 writes.push(Write::Put(keys::by_user(&record.user, id), Bytes::new()));
                 writes.push(Write::Put(keys::by_ending(id), Bytes::new()));
@@ -83,7 +88,8 @@ pub(super) fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Unreadable
 
 /// What a key holds.
 pub(super) fn decode_value<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Unreadable> {
-    serde_json::from_slice(value)
+    let json = packed::unpack(value).map_err(serde_json::Error::custom);
+    json.and_then(|json| serde_json::from_slice(&json))
         .map_err(|source| Unreadable::Record { key: key.to_owned(), source })
 }
 

@@ -250,6 +250,12 @@ pub(super) fn executions() -> Vec<Limit> {
                 "any more, if there was one: final ones are removed … after their end",
             ),
         ),
+        Limit::key(
+            "Final executions that are kept",
+            Amount::Key,
+            "keep_executions",
+            Refused("NOT_FOUND", "and the oldest sooner where there are too many"),
+        ),
         Limit::fixed(
             "`keep_executions_for`, at the least",
             Amount::Time(SHORTEST_HISTORY),

@@ -11,6 +11,7 @@ use crate::{
         forward::MOST_FORWARDED,
         peer::{FIRST_CALL_WITHIN, IDLE_FOR},
         status::MOST_TEXT_BYTES,
+        system::{BACKUP_WITHIN, MOST_BACKUPS},
         unwritten::{MOST_UNWRITTEN, MOST_UNWRITTEN_OF_ONE, STILL_FOR},
     },
     job_queue::{LOOKED_AT, executors::POLLS_OF_ONE, handle::PARKED, rules::QueueLimits},
@@ -104,6 +105,18 @@ pub(super) fn logs() -> Vec<Limit> {
 pub(super) fn calls() -> Vec<Limit> {
     let each = Limits::default();
     vec![
+        full(
+            "Backups",
+            Amount::count(MOST_BACKUPS),
+            "{} backup is being taken, the most at a time",
+        ),
+        Limit::fixed(
+            "The time that a backup of a store may take whose controller runs",
+            Amount::Time(BACKUP_WITHIN),
+            Instead(
+                "It breaks off, and begins again; the embedded store keeps all that it had until then.",
+            ),
+        ),
         wrong(
             "A message",
             Amount::bytes(MAX_MESSAGE),

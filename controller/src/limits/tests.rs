@@ -63,6 +63,7 @@ fn a_bound_is_refused_with_the_status_and_the_words_of_its_row() {
             "Former values of secrets of a job that are kept for its executions",
             Box::new(move |limit| SecretError::Replaced { job: name(), limit }.into()),
         ),
+        ("Backups", Box::new(|limit| RequestError::Backups { limit }.into())),
         ("Readers of logs", Box::new(|limit| RequestError::Followers { limit }.into())),
         ("A message", Box::new(|limit| RequestError::TooLarge { size: limit + 1, limit }.into())),
         (

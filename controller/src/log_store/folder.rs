@@ -384,7 +384,7 @@ impl LogFolder {
     }
 
     /// Writes an object whose name contains a hash of its bytes.
-    pub(super) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), LogError> {
+    pub(crate) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), LogError> {
         let path = ObjectPath::from(name);
         let put = async {
             self.own().await?;
@@ -404,7 +404,7 @@ impl LogFolder {
     }
 
     /// The bytes of an object; none where there is none of that name.
-    pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, LogError> {
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<Bytes>, LogError> {
         let path = ObjectPath::from(name);
         let get = async {
             match self.objects.get(&path).await {

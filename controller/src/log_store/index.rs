@@ -158,6 +158,14 @@ pub(super) fn damaged(what: &str, why: &Damaged) -> LogError {
     LogError::Damaged(format!("`{what}` cannot be used: {why}"))
 }
 
+/// The object that an entry names. What cannot be read names none.
+pub(super) fn object_named(entry: &Entry) -> Option<String> {
+    match decoded(entry.clone()) {
+        Ok(Indexed::Segment(segment)) => segment.object(),
+        Ok(Indexed::End(_)) | Err(_) => None,
+    }
+}
+
 /// A log as far as the index has it; empty and open where it has nothing.
 pub(super) async fn load(
     store: &StoreHandle,

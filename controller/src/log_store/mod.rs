@@ -14,6 +14,7 @@
 //! Which attempts exist, who may append and who may read is not known here.
 
 mod append;
+mod carry;
 mod close;
 #[cfg(feature = "clouds")]
 mod clouds;
@@ -39,6 +40,7 @@ mod tests;
 mod thin;
 mod url;
 
+pub(crate) use carry::{is_object, object_of};
 pub use folder::{LogFolder, LogStoreError};
 pub use handle::{Appended, Chunk, LogError, LogHandle, LogInfo, Piece, Sealed};
 pub use limits::LogLimits;

@@ -13,7 +13,7 @@ mod stop;
 mod stream;
 mod terms;
 mod tls;
-mod vault;
+pub(crate) mod vault;
 
 pub use error::StartError;
 #[cfg(feature = "fault-injection")]

@@ -2,7 +2,7 @@
 
 use super::{MOST_EXECUTORS, StartError, vault};
 use crate::{
-    configuration::{Configuration, StoreKind},
+    configuration::{Configuration, SHORTEST_HISTORY, StoreKind},
     grpc::{self, door},
     job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
     liveness::{self, LivenessHandle, LivenessLimits},
@@ -134,6 +134,7 @@ impl Office {
         let (leadership, actors) = Actors::start(system, plan, opener, patience, lead).await?;
         let ending = plan.ending.child_token();
         let parts = grpc::Parts {
+            store: actors.store.clone(),
             registry: actors.registry.clone(),
             secrets: actors.secrets.clone(),
             queue: actors.queue.clone(),
@@ -244,7 +245,10 @@ impl Actors {
             secrets: secrets.clone(),
             logs: logs.clone(),
             limits: QueueLimits::default(),
-            retention: Retention::of(configuration.keep_executions_for),
+            retention: Retention::of(configuration.keep_executions_for).at_most(
+                configuration.keep_executions,
+                SHORTEST_HISTORY.max(configuration.executor_lost_after),
+            ),
         };
         let queue = QueueHandle::start(system, parts).map_err(StartError::Thread)?;
         let limits = LivenessLimits {

@@ -11,8 +11,7 @@ use std::path::Path;
 const KNOWN: &[u8] = b"octavius";
 
 /// Whether the master key in `data_dir` is that of a store, by what the store holds to tell that; none: it has no key yet.
-#[cfg(feature = "etcd")]
-pub(super) fn fits(check: Option<&[u8]>, data_dir: &Path) -> Result<(), KeyFileError> {
+pub(crate) fn fits(check: Option<&[u8]>, data_dir: &Path) -> Result<(), KeyFileError> {
     let Some(check) = check else { return Ok(()) };
     checked(&Vault::open(data_dir, false)?, check, data_dir)
 }

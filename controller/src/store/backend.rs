@@ -3,9 +3,10 @@
 //! A small part of etcd's own model, with etcd's limits, so that what passes on one machine passes on etcd too. The
 //! limits are checked where a [`Transaction`] is made: a backend never sees one that is over them.
 
-use super::{Page, Range, Write};
+use super::{Entry, Page, Range, Write};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use std::{collections::HashSet, fmt, sync::Arc};
 
 /// The most compares and writes of one transaction, together.
@@ -14,7 +15,7 @@ pub(super) const MOST_OPERATIONS: usize = 128;
 /// and counts what stands around them.
 pub(super) const MOST_BYTES: usize = 1280 * 1024;
 /// The layout of the keys that this version reads and writes.
-pub(super) const SCHEMA_VERSION: u64 = 1;
+pub(crate) const SCHEMA_VERSION: u64 = 1;
 
 /// A connection to where the data is.
 #[async_trait]
@@ -22,8 +23,27 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Reads a part of a range as it is now: all of a page at one moment.
     async fn range(&self, range: Range) -> Result<Page, RangeError>;
 
+    /// Reads all that is there at one moment, whatever is written meanwhile. What it holds of the backend it holds until
+    /// it is read or dropped: whoever reads it does so within a bound of time.
+    async fn snapshot(&self) -> Result<Snapshot, RangeError>;
+
     /// Makes all writes or none, if all compares hold. `Done` means that they survive a loss of power.
     async fn commit(&self, transaction: Transaction) -> Result<Outcome, CommitError>;
+}
+
+/// All entries of one moment in ascending order, a part of some at a time. It is whole only if no part is an error.
+pub type Snapshot = BoxStream<'static, Result<Vec<Entry>, RangeError>>;
+
+/// What somebody wants to open a store for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve from it: it is made where there is none.
+    #[default]
+    Serve,
+    /// To read it: there has to be one.
+    Read,
+    /// To put a backup into it: it is made where there is none, and one whose restore has not ended is taken.
+    Restore,
 }
 
 /// Makes connections to one place. After an error the old connection is dropped and a new one is made.
@@ -211,6 +231,22 @@ pub enum OpenError {
         /// Its version.
         found: u64,
     },
+    /// A restore has begun there and not ended.
+    #[error(
+        "the store in `{place}` is that of a restore which has not ended, and holds a part of it alone: let it end, or run `controller restore` again, which begins anew"
+    )]
+    Unfinished {
+        /// The file or the address.
+        place: String,
+    },
+    /// There is none.
+    #[error(
+        "there is no store in `{place}`: no controller was ever started with this configuration"
+    )]
+    Missing {
+        /// The folder or the address.
+        place: String,
+    },
     /// It does not let us in.
     #[error("the store in `{place}` refuses this controller: {why}")]
     Denied {
@@ -236,13 +272,28 @@ impl OpenError {
     }
 }
 
+/// What `v1/schema` begins with until a restore has ended.
+pub(crate) const RESTORING: &str = "restoring ";
+
 /// Checks what `v1/schema` holds in the store at `place`.
-pub(super) fn check_schema(place: &str, found: Option<&[u8]>) -> Result<(), OpenError> {
+pub(super) fn check_schema(
+    place: &str,
+    found: Option<&[u8]>,
+    purpose: Purpose,
+) -> Result<(), OpenError> {
     let foreign = |why: String| OpenError::Foreign { place: place.to_owned(), why };
     let Some(found) = found else {
         return Err(foreign("it has no schema version".to_owned()));
     };
     let text = String::from_utf8_lossy(found);
+    if text.starts_with(RESTORING) {
+        return match purpose {
+            Purpose::Restore => Ok(()),
+            Purpose::Serve | Purpose::Read => {
+                Err(OpenError::Unfinished { place: place.to_owned() })
+            }
+        };
+    }
     match text.parse() {
         Ok(SCHEMA_VERSION) => Ok(()),
         Ok(newer) if newer > SCHEMA_VERSION => {
@@ -258,6 +309,7 @@ mod tests {
 
     #[test]
     fn a_newer_schema_is_refused_and_both_versions_are_named() {
+        let check_schema = |place, found| check_schema(place, found, Purpose::Serve);
         assert_eq!(check_schema("here", Some(b"1")), Ok(()));
         let text = check_schema("here", Some(b"7")).unwrap_err().to_string();
         assert!(text.contains("`here` has schema version 7"), "{text}");
@@ -265,6 +317,16 @@ mod tests {
         for odd in [None, Some(&b""[..]), Some(b"0"), Some(b"one"), Some(b"\xff")] {
             let refused = check_schema("here", odd);
             assert!(matches!(refused, Err(OpenError::Foreign { .. })), "{odd:?}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_restore_has_not_ended_is_taken_by_another_restore_alone() {
+        let check = |purpose| check_schema("here", Some(b"restoring 2f"), purpose);
+        assert_eq!(check(Purpose::Restore), Ok(()));
+        for purpose in [Purpose::Serve, Purpose::Read] {
+            let text = check(purpose).unwrap_err().to_string();
+            assert!(text.contains("`controller restore` again"), "{text}");
         }
     }
 }

@@ -6,7 +6,9 @@ pub mod outside;
 
 use super::{
     Page, Range, Write,
-    backend::{Backend, CommitError, OpenError, Opener, Outcome, RangeError, Transaction},
+    backend::{
+        Backend, CommitError, OpenError, Opener, Outcome, RangeError, Snapshot, Transaction,
+    },
 };
 use async_trait::async_trait;
 use std::{
@@ -208,6 +210,10 @@ impl Backend for Faulty {
             return Err(RangeError("a test told it to fail".to_owned()));
         }
         self.inner.range(range).await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, RangeError> {
+        self.inner.snapshot().await
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Outcome, CommitError> {

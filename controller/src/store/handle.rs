@@ -1,10 +1,10 @@
 //! What others hold of the store.
 
 use super::{
-    Entry, Lead, OpenError, Opener, Page, Patience, Range, Store, Write,
+    Entry, Lead, OpenError, Opener, Page, Patience, Range, Snapshot, Store, Write,
     commit::Decide,
     enlist::Enlist,
-    read::{Read, ReadLanded},
+    read::{Read, ReadAll, ReadLanded},
     rules::Incarnation,
     space::Space,
 };
@@ -150,6 +150,12 @@ impl StoreHandle {
     pub async fn get_landed(&self, key: &str) -> Result<Option<Bytes>, ReadError> {
         let page = self.store.query(Priority::Read, ReadLanded(Range::key(key))).await??;
         Ok(page.entries.into_iter().next().map(|entry| entry.value))
+    }
+
+    /// Reads all that has landed, as of one moment. The store cannot be opened anew until it is read or dropped, so that
+    /// whoever reads it does that within a bound of time.
+    pub async fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        self.store.query(Priority::Read, ReadAll).await?
     }
 
     /// Shut while nothing can be written. Who decides what would have to be written looks here before.

@@ -5,64 +5,145 @@ use octavius_protocol::id::{
 };
 use uuid::Uuid;
 
-/// The layout's version: checked by whoever opens the store.
-pub const SCHEMA: &str = "v1/schema";
-/// The store's own id, a UUID: what lies beside it counts only if it names the same. Written by the backend.
-pub const STORE_ID: &str = "v1/store-id";
-/// The last committed batch: `<number> <life>`, its number in decimal and which life of which store's actor sent it,
-/// so that two controllers never take each other's batch for their own; where they are elected, then ` <leader's life>`.
-/// Written by the store's actor.
-pub const SEQUENCE: &str = "v1/seq";
-/// Who leads, where several controllers share a store: [`super::etcd::LeaderRecord`] in JSON, on the leader's lease.
-pub const LEADER: &str = "v1/leader";
-/// The installation's id: a UUID.
-pub const INSTALLATION: &str = "v1/installation";
-/// The term: `<generation> <revision>`, both decimal.
-pub const TERM: &str = "v1/term";
-/// Which log store the logs are in, where several controllers share a store: what the object that says whose it is names.
-pub const LOG_STORE: &str = "v1/log-store";
-/// Tells whether the store and the master key belong together: a known text, sealed.
-pub const KEY_CHECK: &str = "v1/key-check";
+/// All data of a store begins with this.
+pub const ALL: &str = "v1/";
 
-/// Jobs by name. Written by `Registry`.
-pub const JOBS: &str = "v1/job/";
-/// The last versions of jobs that were deleted, by name. Written by `Registry`.
-pub const JOBS_GONE: &str = "v1/job-gone/";
-/// All versions of all jobs, by uid and version. Written by `Registry`.
-pub const JOB_VERSIONS: &str = "v1/job-version/";
-/// Which secrets are set, by the job's uid and their name. Written by `Secrets`.
-pub const SECRETS: &str = "v1/secret/";
-/// The values of secrets, sealed. Written by `Secrets`.
-pub const SECRET_VALUES: &str = "v1/secret-value/";
-/// How late it was when it was last looked for executions that were kept long enough. Written by `JobQueue`, as are the
-/// next nine.
-pub const TIME_FOR_EXECUTIONS: &str = "v1/time/executions";
-/// The newest of all executions that were removed because they were kept long enough.
-pub const NEWEST_REMOVED: &str = "v1/newest-removed";
-/// What was submitted, once, by execution.
-pub const SPECS: &str = "v1/spec/";
-/// Values of arguments that nobody may see, sealed, by execution: gone with its end.
-pub const SECRET_ARGUMENTS: &str = "v1/secret-arguments/";
-/// Executions that are not final: small, and rewritten at each step.
-pub const LIVE: &str = "v1/live/";
-/// Final executions, the newest first.
-pub const DONE: &str = "v1/done/";
-/// Executions by job, the newest first.
-pub const BY_JOB: &str = "v1/by-job/";
-/// Executions by who submitted them, the newest first.
-pub const BY_USER: &str = "v1/by-user/";
-/// Executions by the end of their ids: by the ids' characters from the last to the first.
-pub const BY_ENDING: &str = "v1/by-ending/";
-/// Executions by their caller's request id.
-pub const REQUESTS: &str = "v1/request/";
-/// Executors. Written by `LivenessWatcher`.
-pub const EXECUTORS: &str = "v1/executor/";
-/// The number of the last session, in decimal. Written by `LivenessWatcher`.
-pub const LAST_SESSION: &str = "v1/session";
-/// Logs: their segments and ends, by attempt. Written by `LogStore`.
-pub const LOGS: &str = "v1/log/";
-/// How late it was when it was last looked for logs that were kept long enough. Written by `LogStore`.
-pub const TIME_FOR_LOGS: &str = "v1/time/logs";
+/// What a key, or all that begin with it, are: a row of the table that [`layout_page`](super::layout_page) shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// The key; where it ends in `/`, what all of them begin with.
+    pub key: &'static str,
+    /// What comes behind it, where it ends in `/`.
+    pub then: &'static str,
+    /// What it holds.
+    pub about: &'static str,
+    /// Who writes it.
+    pub writer: &'static str,
+    /// How its value is encoded.
+    pub value: Value,
+    /// What becomes of it in a backup.
+    pub backup: Backup,
+}
+
+/// How a value is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing: the key says it all.
+    Empty,
+    /// Plain text.
+    Text,
+    /// A JSON document; fields are added, and what is missing has its default.
+    Json,
+    /// The same, packed with a dictionary: see [`super::packed`].
+    JsonPacked,
+    /// The same, and in it, sealed under the master key, the values of arguments.
+    JsonPackedSealed,
+    /// A protobuf message; numbers of fields are never used twice.
+    Protobuf,
+    /// The same, and in it, sealed under the master key, a value.
+    ProtobufSealed,
+    /// Sealed under the master key.
+    Sealed,
+}
+
+/// What becomes of a key in a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backup {
+    /// It is put back as it was.
+    Kept,
+    /// It is left out: it belongs to the place where the store is, and another place has its own.
+    LeftOut,
+    /// It is put back higher than it was, so that nothing which was given out after the backup is given out again.
+    Raised,
+}
+
+macro_rules! layout {
+    ($($(#[doc = $about:literal])+ $name:ident = $key:literal $(then $then:literal)?, by $writer:literal, $value:ident, $backup:ident;)+) => {
+        $($(#[doc = $about])+ pub const $name: &str = $key;)+
+
+        /// All kinds of keys, in no order.
+        pub const LAYOUT: &[Kind] = &[$(Kind {
+            key: $key,
+            then: concat!("", $($then)?),
+            about: concat!($($about),+),
+            writer: $writer,
+            value: Value::$value,
+            backup: Backup::$backup,
+        }),+];
+    };
+}
+
+layout! {
+    /// The layout's version, in decimal: checked by whoever opens the store. While a backup is put back, `restoring` and
+    /// which restore that is.
+    SCHEMA = "v1/schema", by "whoever makes the store", Text, LeftOut;
+    /// The store's own id, a UUID: what lies beside it counts only if it names the same.
+    STORE_ID = "v1/store-id", by "whoever makes the store", Text, LeftOut;
+    /// The last committed batch: `<number> <life>`, its number in decimal and which life of which store's actor sent it,
+    /// so that two controllers never take each other's batch for their own; where they are elected, then
+    /// ` <leader's life>`.
+    SEQUENCE = "v1/seq", by "`Store`", Text, LeftOut;
+    /// Who leads, where several controllers share a store: its life, its address and its version, on the leader's lease.
+    LEADER = "v1/leader", by "the election", Json, LeftOut;
+    /// The installation's id: a UUID.
+    INSTALLATION = "v1/installation", by "the controller", Text, Kept;
+    /// The term: `<generation> <revision>`, both in decimal.
+    TERM = "v1/term", by "the controller", Text, Raised;
+    /// Which log store the logs are in, where several controllers share a store: what the object there names that says whose
+    /// it is.
+    LOG_STORE = "v1/log-store", by "the controller", Text, LeftOut;
+    /// Tells whether the store and the master key belong together: a known text.
+    KEY_CHECK = "v1/key-check", by "the controller", Sealed, Kept;
+
+    /// The newest version of each job.
+    JOBS = "v1/job/" then "`<name>`", by "`Registry`", Json, Kept;
+    /// The last versions of jobs that were deleted.
+    JOBS_GONE = "v1/job-gone/" then "`<name>`", by "`Registry`", Json, Kept;
+    /// All versions of all jobs.
+    JOB_VERSIONS = "v1/job-version/" then "`<uid>/<version>`, 16 hexadecimal digits", by "`Registry`", Json, Kept;
+    /// Which secrets are set.
+    SECRETS = "v1/secret/" then "`<job's uid>/<name>`", by "`Secrets`", Json, Kept;
+    /// The values of secrets.
+    SECRET_VALUES = "v1/secret-value/" then "`<job's uid>/<name>/<value's id>`", by "`Secrets`", ProtobufSealed, Kept;
+    /// How late it was when it was last looked for executions that were kept long enough.
+    TIME_FOR_EXECUTIONS = "v1/time/executions", by "`JobQueue`", Json, Kept;
+    /// The newest of all executions that were removed because they were kept long enough.
+    NEWEST_REMOVED = "v1/newest-removed", by "`JobQueue`", Json, Kept;
+    /// What was submitted, once.
+    SPECS = "v1/spec/" then "`<id>`", by "`JobQueue`", JsonPackedSealed, Kept;
+    /// Values of arguments that nobody may see: gone with the end of their execution.
+    SECRET_ARGUMENTS = "v1/secret-arguments/" then "`<id>`", by "`JobQueue`", Sealed, Kept;
+    /// Executions that are not final: small, and rewritten at each step.
+    LIVE = "v1/live/" then "`<id>`", by "`JobQueue`", Json, Kept;
+    /// Final executions, the newest first.
+    DONE = "v1/done/" then "`<complement of the id>`", by "`JobQueue`", JsonPacked, Kept;
+    /// How many final executions there are, in decimal.
+    DONE_COUNT = "v1/done-count", by "`JobQueue`", Text, Kept;
+    /// Final executions by job, the newest first.
+    BY_JOB = "v1/by-job/" then "`<name>/<complement of the id>`", by "`JobQueue`", Empty, Kept;
+    /// Final executions by who submitted them, the newest first.
+    BY_USER = "v1/by-user/" then "`<user>/<complement of the id>`", by "`JobQueue`", Empty, Kept;
+    /// Final executions by the end of their ids.
+    BY_ENDING = "v1/by-ending/" then "`<id, from its last character to its first>`", by "`JobQueue`", Empty, Kept;
+    /// Executions by their caller's request id.
+    REQUESTS = "v1/request/" then "`<user>/<request id>`", by "`JobQueue`", Json, Kept;
+    /// Executors.
+    EXECUTORS = "v1/executor/" then "`<id>`", by "`LivenessWatcher`", Json, Kept;
+    /// The number of the last session, in decimal.
+    LAST_SESSION = "v1/session", by "`LivenessWatcher`", Text, Raised;
+    /// Logs: their segments, each with its bytes or the name of the object that has them, and their ends.
+    LOGS = "v1/log/" then "`<id>/<attempt>/at/<offset>` or `…/end`, in hexadecimal", by "`LogStore`", Protobuf, Kept;
+    /// How late it was when it was last looked for logs that were kept long enough.
+    TIME_FOR_LOGS = "v1/time/logs", by "`LogStore`", Json, Kept;
+}
+
+/// The kind of a key; none: this version knows none like it.
+pub fn kind(key: &str) -> Option<&'static Kind> {
+    LAYOUT.iter().find(|kind| match kind.key.ends_with('/') {
+        true => key.starts_with(kind.key),
+        false => key == kind.key,
+    })
+}
 
 /// The newest version of a job.
 pub fn job(name: &JobName) -> String {

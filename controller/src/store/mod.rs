@@ -21,7 +21,9 @@ pub mod faulty;
 mod flight;
 mod handle;
 pub mod keys;
+mod layout;
 mod lead;
+pub mod packed;
 mod read;
 pub(crate) mod rules;
 mod space;
@@ -32,13 +34,17 @@ mod term;
 mod tests;
 
 pub use backend::{
-    Backend, CommitError, Compare, LimitError, OpenError, Opener, Outcome, RangeError, Transaction,
+    Backend, CommitError, Compare, LimitError, OpenError, Opener, Outcome, Purpose, RangeError,
+    Snapshot, Transaction,
 };
+pub(crate) use backend::{RESTORING, SCHEMA_VERSION};
 pub use data::{Entry, Page, Range, Write};
 pub use flight::Patience;
 pub use handle::{Commit, ReadError, StartError, StoreHandle, Writer};
+pub use layout::page as layout_page;
 pub use lead::Lead;
 pub use rules::{MOST_BYTES, MOST_WRITES};
+pub(crate) use term::raised_generation;
 pub use term::{Leadership, TermError, begin_term, installation};
 
 use actix::{Actor, AsyncContext, Context};

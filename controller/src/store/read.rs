@@ -1,7 +1,7 @@
 //! Reads: each sees all writes that were queued before it, and holds up none. Who knows that what it reads has landed
 //! waits for no batch.
 
-use super::{Backend, Page, Range, ReadError, Store};
+use super::{Backend, Page, Range, ReadError, Snapshot, Store};
 use actix::{Addr, AsyncContext as _, Context, Handler, Message, ResponseFuture};
 use octavius_service::actor::Unanswered;
 use std::sync::{Arc, Weak};
@@ -16,6 +16,11 @@ pub(super) struct Read(pub(super) Range);
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Page, ReadError>")]
 pub(super) struct ReadLanded(pub(super) Range);
+
+/// Reads all that has landed, as of one moment.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Snapshot, ReadError>")]
+pub(super) struct ReadAll;
 
 /// A read failed on this connection.
 #[derive(Debug, Message)]
@@ -57,6 +62,25 @@ impl Handler<ReadLanded> for Store {
         let (reply, answer) = oneshot::channel();
         self.read(range, reply, backend, context.address());
         Box::pin(answered(answer))
+    }
+}
+
+impl Handler<ReadAll> for Store {
+    type Result = ResponseFuture<Result<Snapshot, ReadError>>;
+
+    fn handle(&mut self, _: ReadAll, _: &mut Context<Self>) -> Self::Result {
+        let Some(backend) = self.readable() else {
+            let why = "its connection is being made anew: ask again".to_owned();
+            return Box::pin(std::future::ready(Err(ReadError::Backend(why))));
+        };
+        let within = self.patience.call;
+        Box::pin(async move {
+            match timeout(within, backend.snapshot()).await {
+                Ok(Ok(snapshot)) => Ok(snapshot),
+                Ok(Err(error)) => Err(ReadError::Backend(error.to_string())),
+                Err(_) => Err(ReadError::Backend(format!("no answer within {within:?}"))),
+            }
+        })
     }
 }
 

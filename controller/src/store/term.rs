@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub struct Leadership {
     /// The installation's id: a UUID. Stays the same for as long as the store is there.
     pub installation: String,
-    /// Raised when the store was restored from a backup. From 1.
+    /// Raised when the store was restored from a backup, to the seconds since 1970 at least. From 1.
     pub generation: u64,
     /// Raised at each start of a controller. From 1.
     pub revision: u64,
@@ -71,6 +71,14 @@ pub async fn begin_term(store: &StoreHandle, writer: &Writer) -> Result<Leadersh
     }
 }
 
+/// The term of a store that was put back from a backup which held this one: its generation is higher than that of any
+/// controller which led on the store before, also of one that was put back from the same backup. So it is never below
+/// the seconds since 1970.
+pub(crate) fn raised_generation(found: &[u8], seconds: u64) -> Result<String, TermError> {
+    let (generation, revision) = parse_term(&text(found))?;
+    Ok(format!("{} {revision}", seconds.max(generation + 1)))
+}
+
 fn parse_term(found: &str) -> Result<(u64, u64), TermError> {
     let parts = found.split_once(' ');
     let numbers =
@@ -89,6 +97,18 @@ fn text(found: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_restore_makes_a_generation_of_its_own() {
+        assert_eq!(raised_generation(b"1 9", 1_000).unwrap(), "1000 9");
+        assert_eq!(raised_generation(b"1 9", 1_060).unwrap(), "1060 9");
+        assert_eq!(
+            raised_generation(b"1000 9", 1_000).unwrap(),
+            "1001 9",
+            "the clock was set back"
+        );
+        assert!(raised_generation(b"one", 1_000).is_err());
+    }
 
     #[test]
     fn a_term_that_is_none_is_named_with_its_key() {

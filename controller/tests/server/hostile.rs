@@ -161,6 +161,7 @@ impl Hostile {
                 v1::UnsetSecretRequest { job: name("sealed"), name: name("OTHER") }.encode_to_vec(),
             ),
             Rpc::GetVersion => (Answered, v1::GetVersionRequest {}.encode_to_vec()),
+            Rpc::Backup => (Answered, v1::BackupRequest {}.encode_to_vec()),
         }
     }
 

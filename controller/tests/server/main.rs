@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
 
+#[cfg(feature = "etcd")]
+mod backup;
 mod burst;
 #[cfg(feature = "clouds")]
 mod clouds;

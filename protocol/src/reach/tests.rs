@@ -30,6 +30,15 @@ struct Named(String, watch::Receiver<Option<Status>>);
 
 #[tonic::async_trait]
 impl System for Named {
+    type BackupStream = tokio_stream::Empty<Result<v1::BackupResponse, Status>>;
+
+    async fn backup(
+        &self,
+        _: tonic::Request<v1::BackupRequest>,
+    ) -> Result<tonic::Response<Self::BackupStream>, Status> {
+        Err(Status::unimplemented("nobody asks for that here"))
+    }
+
     async fn get_version(
         &self,
         _: tonic::Request<v1::GetVersionRequest>,

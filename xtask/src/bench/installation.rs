@@ -226,6 +226,12 @@ impl Installation {
         Ok((this, began.elapsed()))
     }
 
+    /// Ends the controller in order, and leaves its folder; its state is in `data` there.
+    pub(super) async fn end(self) -> Result<tempfile::TempDir> {
+        self.controller.end().await?;
+        Ok(self.folder)
+    }
+
     async fn serves(&self) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         // Asks for what only a queue that has loaded knows.

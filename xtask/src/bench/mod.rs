@@ -14,6 +14,7 @@ mod installation;
 mod load;
 mod logs;
 mod machine;
+mod million;
 mod rates;
 mod state;
 mod table;
@@ -37,6 +38,9 @@ pub(crate) struct Bench {
     /// Measure less, in less than a minute: whether it works, and roughly how fast
     #[arg(long)]
     quick: bool,
+    /// How many finished executions `million` has: 100,000 unless it is said, and 10,000 with `--quick`
+    #[arg(long, value_name = "COUNT")]
+    history: Option<usize>,
     /// How the results are written to standard output; what goes on is told on standard error
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Output,
@@ -76,12 +80,16 @@ enum Group {
     History,
     /// How long nobody leads when the leader of two controllers on etcd is killed, or ends
     Failover,
+    /// Very many finished executions in an etcd: start-up, memory, pages, bytes, and the way there by a backup
+    Million,
 }
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     quick: bool,
+    /// How long the history is that is asked for.
+    history: Option<usize>,
 }
 
 impl Plan {
@@ -105,7 +113,13 @@ impl Bench {
         eprintln!("{before}");
         let rows = runtime.block_on(async {
             let place = installation::LogPlace::named(self.log_store.as_deref()).await;
-            measure(&binaries, &self.names, Plan { quick: self.quick }, &place).await
+            measure(
+                &binaries,
+                &self.names,
+                Plan { quick: self.quick, history: self.history },
+                &place,
+            )
+            .await
         })?;
         let after = machine::load();
         match self.output {
@@ -166,6 +180,7 @@ async fn measure(
             Group::Memory => state::idle(binaries, plan).await,
             Group::History => state::history(binaries, plan).await,
             Group::Failover => failover::failover(binaries, plan).await,
+            Group::Million => million::million(binaries, plan).await,
         };
         let measured = measured.with_context(|| name.to_owned())?;
         eprint!("{}", table::text(&measured));
@@ -183,7 +198,7 @@ mod tests {
     fn a_quick_bench_runs_executions_on_the_real_controller_and_counts_them() {
         let binaries = installation::built_for_tests();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let row = rates::rate(&binaries, 8, table::Aim::None, Plan { quick: true });
+        let row = rates::rate(&binaries, 8, table::Aim::None, Plan { quick: true, history: None });
         let row = runtime.block_on(row).unwrap();
         assert!(row.value > 0.0, "{row:?}");
     }

@@ -171,7 +171,8 @@ impl Way {
         if self.ended.is_cancelled() {
             return Err(ForwardError::NoLeader.into());
         }
-        let reads = Rpc::from_path(request.uri().path()) == Some(Rpc::ReadLog);
+        let rpc = Rpc::from_path(request.uri().path());
+        let reads = matches!(rpc, Some(Rpc::ReadLog | Rpc::Backup));
         let pool = if reads { &self.readers } else { &self.calls };
         let place = pool.place()?;
         let mut channel = place.channel();

@@ -281,7 +281,8 @@ async fn a_request_whose_first_execution_goes_while_it_is_looked_up_is_a_new_one
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_steps_of_an_older_chain_of_looks_come_to_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let retention = Retention { keep_for: Duration::ZERO, every: Duration::from_hours(1) };
+    let every = Duration::from_hours(1);
+    let retention = Retention { every, ..Retention::of(Duration::ZERO) };
     let world = World::start_keeping(folder.path(), QueueLimits::default(), retention).await;
     world.look(LookForOld::FIRST).await; // the second: the actor began the first
     world.job("greet").await;
@@ -375,5 +376,70 @@ async fn a_new_life_gives_out_no_id_that_is_not_newer_than_all_that_were_removed
     let world = World::start(folder.path()).await;
     let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
     assert!(id > removed, "{id} and {removed}");
+    world.system.stop().await;
+}
+
+/// What is beyond the number goes, the oldest first; what runs, and how many there are, stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_more_than_are_kept_the_oldest_go_and_the_number_outlives_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    world.join(1).await;
+    // The oldest of all runs on.
+    let runs = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
+    let lease = world.poll(1).await[0];
+    world.report(lease, Report::Prepared("thing".into())).await;
+    world.report(lease, Report::Running).await;
+    let mut ran = Vec::new();
+    for _ in 0..20 {
+        ran.push(world.ran(wish("greet", ""), &[lease]).await);
+    }
+    let stored = async |world: &World| {
+        let stored = world.store.get(keys::DONE_COUNT).await.unwrap();
+        stored.map(|text| String::from_utf8(text.to_vec()).unwrap())
+    };
+    assert_eq!(stored(&world).await.as_deref(), Some("20"));
+    let keeping = Retention::of(Duration::from_hours(1)).at_most(3, Duration::ZERO);
+    let restart = async |world: World, retention| {
+        world.system.stop().await;
+        World::start_keeping(folder.path(), QueueLimits::default(), retention).await
+    };
+    let left = async |world: &World| {
+        let done = world.store.all(Range::prefix(keys::DONE, 100)).await.unwrap();
+        let ids = done.iter().filter_map(|entry| keys::id_in_history(&entry.key));
+        ids.collect::<Vec<_>>()
+    };
+    let until_left = async |world: &World, wanted: &[ExecutionId]| {
+        let until = Instant::now() + SOON;
+        while left(world).await != wanted {
+            assert!(Instant::now() < until, "{:?}", left(world).await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let newest = |count| ran.iter().rev().take(count).copied().collect::<Vec<_>>();
+
+    // Within the least time nothing goes, however many there are.
+    let kept = Retention::of(Duration::from_hours(2)).at_most(3, Duration::from_hours(1));
+    let world = restart(world, kept).await;
+    world.look(LookForOld::FIRST).await;
+    assert_eq!(left(&world).await, newest(20));
+    let world = restart(world, keeping).await;
+    until_left(&world, &newest(3)).await;
+    assert_eq!(stored(&world).await.as_deref(), Some("3"));
+    assert_eq!(world.step_of(runs).await, Step::Running);
+    let specs = world.store.all(Range::prefix(keys::SPECS, 100)).await.unwrap();
+    assert_eq!(specs.len(), 4, "all that there was of them is gone");
+    let gone = world.queue.get(ran[0]).await.unwrap_err().to_string();
+    assert!(gone.contains("`keep_executions`"), "{gone}");
+
+    // A store that does not say how many there are is counted.
+    let writer = world.store.enlist("test").await.unwrap();
+    let forget = vec![crate::store::Write::Delete(keys::DONE_COUNT.to_owned())];
+    assert_eq!(writer.commit(forget).await, Commit::Done);
+    let fewer = Retention::of(Duration::from_hours(1)).at_most(2, Duration::ZERO);
+    let world = restart(world, fewer).await;
+    until_left(&world, &newest(2)).await;
+    assert_eq!(stored(&world).await.as_deref(), Some("2"));
     world.system.stop().await;
 }

@@ -26,13 +26,16 @@ pub(super) fn put(folder: &Path, id: Uuid) {
     }
 }
 
+/// The id of the store that the mark in `folder` is of.
+pub(crate) fn id(folder: &Path) -> Option<Uuid> {
+    let mark = std::fs::read_to_string(folder.join(FILE)).unwrap_or_default();
+    let id = Uuid::parse_str(mark.split_once(' ')?.1).ok()?;
+    (mark == text(id)).then_some(id)
+}
+
 /// Whether the mark in `folder` is that of the store in `file`. One that names no store is none.
 pub(super) fn counts_for(folder: &Path, file: &Path) -> bool {
-    let mark = std::fs::read_to_string(folder.join(FILE)).unwrap_or_default();
-    let id = mark.split_once(' ').and_then(|(_, id)| Uuid::parse_str(id).ok());
-    id.is_some_and(|id| {
-        mark == text(id) && File::open(file).is_ok_and(|file| has(file, id).unwrap_or(false))
-    })
+    id(folder).is_some_and(|id| File::open(file).is_ok_and(|file| has(file, id).unwrap_or(false)))
 }
 
 fn text(id: Uuid) -> String {

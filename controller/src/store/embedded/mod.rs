@@ -11,21 +11,27 @@ pub(crate) mod room;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use mark::id as marked_id;
 pub use open::EmbeddedOpener;
 
 use super::{
     Entry, Page, Range, Write,
-    backend::{Backend, CommitError, Outcome, RangeError, Transaction},
+    backend::{Backend, CommitError, Outcome, RangeError, Snapshot, Transaction},
+    keys,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::{fmt, sync::Arc};
+use tokio::sync::mpsc;
 
 /// All entries, by key: redb compares text by its bytes, as etcd does.
 const ENTRIES: TableDefinition<&str, &[u8]> = TableDefinition::new("entries");
 /// A page ends behind the entry that fills it: memory is bounded also where a thousand large values are asked for.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// A part of a snapshot ends behind the entry that fills it.
+const PART_BYTES: usize = 256 * 1024;
 
 /// A store in a file. Dropping it closes the file, a moment later.
 pub struct Embedded {
@@ -73,6 +79,35 @@ impl Backend for Embedded {
         page.map_err(RangeError)?.map_err(|error| RangeError(format!("{}: {error}", self.place)))
     }
 
+    async fn snapshot(&self) -> Result<Snapshot, RangeError> {
+        let (place, database) = (self.place.clone(), self.database.clone());
+        let database = database.ok_or_else(|| RangeError(format!("{place} is closed")))?;
+        let (parts, mut come) = mpsc::channel(1);
+        tokio::task::spawn_blocking(move || {
+            let read = read_all(&database, &parts);
+            drop(database); // before its reader hears of the end, and closes it
+            let end = read.map(|()| None).map_err(|error| RangeError(format!("{place}: {error}")));
+            let _ = parts.blocking_send(end); // its reader may have left
+        });
+        let parts = futures::stream::poll_fn(move |context| come.poll_recv(context));
+        let cut = RangeError(format!("reading {} ended early", self.place));
+        // A reader that ended without a word has not read all.
+        let parts = parts.chain(futures::stream::iter([Err(cut)]));
+        let until_the_end = parts.scan(false, |over, part| {
+            let next = match part {
+                _ if *over => None,
+                Ok(None) => None,
+                Ok(Some(entries)) => Some(Ok(entries)),
+                Err(error) => {
+                    *over = true;
+                    Some(Err(error))
+                }
+            };
+            std::future::ready(next)
+        });
+        Ok(until_the_end.boxed())
+    }
+
     async fn commit(&self, transaction: Transaction) -> Result<Outcome, CommitError> {
         let commit = self.blocking(move |database| commit(database, &transaction)).await;
         commit.unwrap_or_else(|why| Err(CommitError::Unknown(why)))
@@ -98,6 +133,29 @@ fn page(database: &Database, range: &Range) -> Result<Page, redb::Error> {
         page.entries.push(entry);
     }
     Ok(page)
+}
+
+/// Reads all entries in one transaction, until nobody takes them any more.
+fn read_all(
+    database: &Database,
+    parts: &mpsc::Sender<Result<Option<Vec<Entry>>, RangeError>>,
+) -> Result<(), redb::Error> {
+    let entries = database.begin_read()?.open_table(ENTRIES)?;
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    for entry in entries.range(keys::ALL..)? {
+        let (key, value) = entry?;
+        let (key, value) = (key.value().to_owned(), Bytes::copy_from_slice(value.value()));
+        bytes += key.len() + value.len();
+        part.push(Entry { key, value });
+        if bytes >= PART_BYTES {
+            bytes = 0;
+            if parts.blocking_send(Ok(Some(std::mem::take(&mut part)))).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    let _ = parts.blocking_send(Ok(Some(part))); // its reader may have left
+    Ok(())
 }
 
 fn commit(database: &Database, transaction: &Transaction) -> Result<Outcome, CommitError> {

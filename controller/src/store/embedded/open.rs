@@ -5,7 +5,7 @@
 
 use super::{super::backend, ENTRIES, Embedded, mark, overlay::Overlay, room};
 use crate::store::{
-    backend::{Backend, OpenError, Opener, SCHEMA_VERSION},
+    backend::{Backend, OpenError, Opener, Purpose, SCHEMA_VERSION},
     keys,
 };
 use async_trait::async_trait;
@@ -39,12 +39,18 @@ pub struct EmbeddedOpener {
     folder: PathBuf,
     /// Once it was there it is never made again: an empty store in its place would be a loss without an error.
     was_there: Arc<AtomicBool>,
+    purpose: Purpose,
 }
 
 impl EmbeddedOpener {
     /// The store is `octavius.redb` in `data_dir`, which is made, for its owner alone, where it is missing.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { folder: data_dir.into(), was_there: Arc::default() }
+        Self::for_purpose(data_dir, Purpose::Serve)
+    }
+
+    /// The same, for this purpose.
+    pub fn for_purpose(data_dir: impl Into<PathBuf>, purpose: Purpose) -> Self {
+        Self { folder: data_dir.into(), was_there: Arc::default(), purpose }
     }
 }
 
@@ -57,7 +63,8 @@ impl Opener for EmbeddedOpener {
         loop {
             let folder = self.folder.clone();
             let may_make = !self.was_there.load(Relaxed);
-            let opening = tokio::task::spawn_blocking(move || open(&folder, may_make));
+            let purpose = self.purpose;
+            let opening = tokio::task::spawn_blocking(move || open(&folder, may_make, purpose));
             let opened = opening.await.unwrap_or_else(|error| {
                 if error.is_panic() {
                     // redb may panic over a file that was damaged from outside.
@@ -94,7 +101,7 @@ fn file_name(folder: &Path) -> String {
     folder.join(FILE).display().to_string()
 }
 
-fn open(folder: &Path, may_make: bool) -> Result<Database, OpenError> {
+fn open(folder: &Path, may_make: bool, purpose: Purpose) -> Result<Database, OpenError> {
     if folder.is_file() {
         let why = "it is a file, and `data_dir` is a folder".to_owned();
         return Err(OpenError::Foreign { place: folder.display().to_string(), why });
@@ -102,7 +109,10 @@ fn open(folder: &Path, may_make: bool) -> Result<Database, OpenError> {
     let file = folder.join(FILE);
     // A folder that is missing or no folder is an error where it is made, and not here.
     if file.exists() {
-        return open_existing(folder, &file);
+        return open_existing(folder, &file, purpose);
+    }
+    if purpose == Purpose::Read {
+        return Err(OpenError::Missing { place: folder.display().to_string() });
     }
     if !may_make {
         let remedy = "put it back, or start the controller again to begin with an empty store";
@@ -110,20 +120,20 @@ fn open(folder: &Path, may_make: bool) -> Result<Database, OpenError> {
     }
     crate::folder::make(folder)
         .map_err(|error| away(folder, "its folder could not be made", &error))?;
-    create(folder, &file)
+    create(folder, &file, purpose)
 }
 
 /// Opening for writing writes, so that first it is only read: what is not ours is left as it is.
-fn open_existing(folder: &Path, file: &Path) -> Result<Database, OpenError> {
+fn open_existing(folder: &Path, file: &Path, purpose: Purpose) -> Result<Database, OpenError> {
     match builder(folder).open_read_only(file) {
-        Ok(database) => check_schema(folder, &database)?,
+        Ok(database) => check_schema(folder, &database, purpose)?,
         // It was not closed properly, and the check of a large one takes its time: once is enough for one that is ours.
         Err(DatabaseError::RepairAborted) if mark::counts_for(folder, file) => {}
-        Err(DatabaseError::RepairAborted) => check_in_memory(folder, file)?,
+        Err(DatabaseError::RepairAborted) => check_in_memory(folder, file, purpose)?,
         Err(error) => return Err(refused(folder, error)),
     }
     let database = builder(folder).open(file).map_err(|error| refused(folder, error))?;
-    check_schema(folder, &database)?; // whoever put another file there meanwhile
+    check_schema(folder, &database, purpose)?; // whoever put another file there meanwhile
     let id = read(&database, keys::STORE_ID).map_err(|error| refused_table(folder, error))?;
     // No mark counts for a store without an id.
     if let Some(id) = id.and_then(|id| Uuid::try_parse_ascii(&id).ok()) {
@@ -133,7 +143,7 @@ fn open_existing(folder: &Path, file: &Path) -> Result<Database, OpenError> {
 }
 
 /// Tells whose a store is that was not closed properly. That can be told after a repair alone: of what is here in memory.
-fn check_in_memory(folder: &Path, file: &Path) -> Result<(), OpenError> {
+fn check_in_memory(folder: &Path, file: &Path, purpose: Purpose) -> Result<(), OpenError> {
     let unreadable = |error| away(folder, UNREADABLE, &error);
     let file = File::open(file).map_err(unreadable)?;
     match file.try_lock_shared() {
@@ -143,15 +153,19 @@ fn check_in_memory(folder: &Path, file: &Path) -> Result<(), OpenError> {
     }
     let copy = Overlay::over(file).map_err(unreadable)?;
     let copy = builder(folder).create_with_backend(copy);
-    check_schema(folder, &copy.map_err(|error| refused(folder, error))?)
+    check_schema(folder, &copy.map_err(|error| refused(folder, error))?, purpose)
 }
 
-fn check_schema(folder: &Path, database: &impl ReadableDatabase) -> Result<(), OpenError> {
+fn check_schema(
+    folder: &Path,
+    database: &impl ReadableDatabase,
+    purpose: Purpose,
+) -> Result<(), OpenError> {
     let schema = read(database, keys::SCHEMA).map_err(|error| refused_table(folder, error))?;
-    backend::check_schema(&file_name(folder), schema.as_deref())
+    backend::check_schema(&file_name(folder), schema.as_deref(), purpose)
 }
 
-fn create(folder: &Path, file: &Path) -> Result<Database, OpenError> {
+fn create(folder: &Path, file: &Path, purpose: Purpose) -> Result<Database, OpenError> {
     let failed = |what: &'static str| move |error: io::Error| away(folder, what, &error);
     let unfinished = folder.join(UNFINISHED);
     let mut options = OpenOptions::new();
@@ -165,7 +179,7 @@ fn create(folder: &Path, file: &Path) -> Result<Database, OpenError> {
     // Whoever held the lock before may have finished meanwhile.
     if file.try_exists().map_err(failed("no look at it"))? {
         drop(made);
-        return open_existing(folder, file);
+        return open_existing(folder, file, purpose);
     }
     made.set_len(0).map_err(failed("a half-made file could not be emptied"))?;
     let made = redb::backends::FileBackend::new(made).map_err(|error| refused(folder, error))?;

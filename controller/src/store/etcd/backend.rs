@@ -3,19 +3,27 @@
 use super::{dial::Connected, errors};
 use crate::store::{
     Entry, Page, Range, Write,
-    backend::{Backend, CommitError, Compare, Outcome, RangeError, Transaction},
+    backend::{Backend, CommitError, Compare, Outcome, RangeError, Snapshot, Transaction},
+    keys,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{
     Compare as EtcdCompare, CompareOp, GetOptions, GetResponse, KvClient, Txn, TxnOp,
 };
+use futures::StreamExt;
+use std::time::Duration;
+use tokio::time::timeout;
 
+/// How many entries of a snapshot are read at a time.
+const PART: usize = 1_000;
+/// For how long that may take.
+const PART_WITHIN: Duration = Duration::from_secs(10);
 /// The most bytes of one page. What is larger is asked for in smaller ones.
 const MOST_PAGE_BYTES: usize = 4 << 20;
 
 /// Reads and writes through one member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct EtcdBackend {
     connected: Connected,
     prefix: String,
@@ -52,6 +60,32 @@ impl EtcdBackend {
         }
     }
 
+    /// A page as it is now, or was at a revision.
+    async fn get(
+        &self,
+        range: &Range,
+        revision: Option<i64>,
+    ) -> Result<GetResponse, etcd_client::Error> {
+        let mut limit = i64::try_from(range.limit.max(1)).unwrap_or(i64::MAX);
+        loop {
+            let options = GetOptions::new()
+                .with_range(self.key(&range.end))
+                .with_limit(limit)
+                .with_revision(revision.unwrap_or_default());
+            match self.kv().get(self.key(&range.start), Some(options)).await {
+                Err(error) if errors::is_too_large(&error) && limit > 1 => {
+                    limit = (limit / 4).max(1);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn unread(&self, error: &etcd_client::Error) -> RangeError {
+        self.connected.failed();
+        RangeError(format!("etcd at {}: {}", self.connected.endpoint, errors::said(error)))
+    }
+
     fn page(&self, found: &mut GetResponse) -> Result<Page, RangeError> {
         let more = found.more();
         let entries = found.take_kvs().into_iter().map(|found| {
@@ -70,27 +104,34 @@ impl EtcdBackend {
 #[async_trait]
 impl Backend for EtcdBackend {
     async fn range(&self, range: Range) -> Result<Page, RangeError> {
-        let mut limit = i64::try_from(range.limit.max(1)).unwrap_or(i64::MAX);
         if range.start >= range.end {
             return Ok(Page::default());
         }
-        loop {
-            let options = GetOptions::new().with_range(self.key(&range.end)).with_limit(limit);
-            match self.kv().get(self.key(&range.start), Some(options)).await {
-                Ok(mut found) => return self.page(&mut found),
-                Err(error) if errors::is_too_large(&error) && limit > 1 => {
-                    limit = (limit / 4).max(1);
-                }
-                Err(error) => {
-                    self.connected.failed();
-                    let endpoint = &self.connected.endpoint;
-                    return Err(RangeError(format!(
-                        "etcd at {endpoint}: {}",
-                        errors::said(&error)
-                    )));
-                }
-            }
+        match self.get(&range, None).await {
+            Ok(mut found) => self.page(&mut found),
+            Err(error) => Err(self.unread(&error)),
         }
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, RangeError> {
+        let backend = self.clone();
+        let first = Some((Range::prefix(keys::ALL, PART), None));
+        let parts = futures::stream::try_unfold(first, move |next| {
+            let backend = backend.clone();
+            async move {
+                let Some((range, revision)) = next else { return Ok(None) };
+                let reading = timeout(PART_WITHIN, backend.get(&range, revision)).await;
+                let late = |_| RangeError(format!("etcd: no answer within {PART_WITHIN:?}"));
+                let mut found = reading.map_err(late)?.map_err(|error| backend.unread(&error))?;
+                // The first page says at which revision all is read.
+                let revision =
+                    revision.or_else(|| found.header().map(etcd_client::ResponseHeader::revision));
+                let page = backend.page(&mut found)?;
+                let last = page.entries.last().map(|last| last.key.clone()).filter(|_| page.more);
+                Ok(Some((page.entries, last.map(|last| (range.after(&last), revision)))))
+            }
+        });
+        Ok(parts.boxed())
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Outcome, CommitError> {

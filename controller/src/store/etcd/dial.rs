@@ -6,7 +6,7 @@ use super::{
     errors::{self, MAKE_ROOM},
 };
 use crate::store::{
-    backend::{self, Backend, OpenError, Opener, SCHEMA_VERSION},
+    backend::{self, Backend, OpenError, Opener, Purpose, SCHEMA_VERSION},
     keys,
 };
 use async_trait::async_trait;
@@ -172,12 +172,18 @@ pub struct EtcdOpener {
     pub(super) dialer: Arc<Dialer>,
     /// Whom it asks for alarms, every second.
     watched: Arc<Mutex<Option<Connected>>>,
+    purpose: Purpose,
 }
 
 impl EtcdOpener {
     /// The store is all keys under the prefix that the settings name.
     pub fn new(settings: EtcdSettings) -> Self {
-        Self { dialer: Arc::new(Dialer::new(settings)), watched: Arc::default() }
+        Self::for_purpose(settings, Purpose::Serve)
+    }
+
+    /// The same, for this purpose.
+    pub fn for_purpose(settings: EtcdSettings, purpose: Purpose) -> Self {
+        Self { dialer: Arc::new(Dialer::new(settings)), watched: Arc::default(), purpose }
     }
 
     async fn status(&self) -> Option<StatusResponse> {
@@ -197,7 +203,7 @@ impl Opener for EtcdOpener {
     async fn open(&self) -> Result<Arc<dyn Backend>, OpenError> {
         let connected = self.dialer.dial().await?;
         let within = self.dialer.settings.dial_timeout;
-        let claimed = timeout(within, claim(&self.dialer, &connected)).await;
+        let claimed = timeout(within, claim(&self.dialer, &connected, self.purpose)).await;
         claimed.unwrap_or_else(|_| {
             connected.failed();
             let place = format!("etcd at {}", connected.endpoint);
@@ -231,7 +237,7 @@ impl Opener for EtcdOpener {
 }
 
 /// Checks whose the prefix is, and makes it ours where it is empty.
-async fn claim(dialer: &Dialer, connected: &Connected) -> Result<(), OpenError> {
+async fn claim(dialer: &Dialer, connected: &Connected, purpose: Purpose) -> Result<(), OpenError> {
     let place = format!("{} in etcd at {}", dialer.settings.prefix, connected.endpoint);
     let away = |error: etcd_client::Error| {
         connected.failed();
@@ -241,7 +247,10 @@ async fn claim(dialer: &Dialer, connected: &Connected) -> Result<(), OpenError> 
     let schema = dialer.key(keys::SCHEMA);
     let found = client.get(schema.clone(), None).await.map_err(away)?;
     if let Some(found) = found.kvs().first() {
-        return backend::check_schema(&place, Some(found.value()));
+        return backend::check_schema(&place, Some(found.value()), purpose);
+    }
+    if purpose == Purpose::Read {
+        return Err(OpenError::Missing { place });
     }
     let all = GetOptions::new().with_prefix().with_keys_only().with_limit(2);
     let others = client.get(dialer.key(""), Some(all)).await.map_err(away)?;

@@ -4,7 +4,9 @@
 
 use crate::store::{
     Page, Range,
-    backend::{Backend, CommitError, OpenError, Opener, Outcome, RangeError, Transaction},
+    backend::{
+        Backend, CommitError, OpenError, Opener, Outcome, RangeError, Snapshot, Transaction,
+    },
 };
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -98,6 +100,10 @@ impl Backend for Told {
             return Err(RangeError("it has failed before".to_owned()));
         }
         self.inner.range(range).await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, RangeError> {
+        self.inner.snapshot().await
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Outcome, CommitError> {

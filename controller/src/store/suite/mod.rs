@@ -11,6 +11,7 @@ use super::backend::{
 };
 use super::{Entry, Page, Range, Write};
 use bytes::Bytes;
+use futures::StreamExt;
 use std::sync::Arc;
 
 /// Panics unless the backends that `fresh` opens keep the contract. Each call of `fresh` makes a new, empty place; its
@@ -26,6 +27,7 @@ pub async fn passes(fresh: impl Fn() -> Arc<dyn Opener>) {
     odd_ranges_are_empty_or_one(fresh()).await;
     what_is_done_is_there_after_opening_again(fresh()).await;
     a_second_connection_is_refused_or_agrees(fresh()).await;
+    a_snapshot_is_of_one_moment_whatever_is_written_meanwhile(fresh()).await;
 }
 
 /// Random transactions, ranges and reopenings give what a sorted map gives.
@@ -61,6 +63,40 @@ async fn everything(backend: &dyn Backend, limit: usize) -> Vec<Entry> {
 async fn written(backend: &dyn Backend, prefix: &str) -> Vec<Entry> {
     let all = everything(backend, 100).await;
     all.into_iter().filter(|entry| entry.key.starts_with(prefix)).collect()
+}
+
+/// Two keys are always written together, the first and the last of all; what lies between takes several parts.
+async fn a_snapshot_is_of_one_moment_whatever_is_written_meanwhile(opener: Arc<dyn Opener>) {
+    let backend = opener.open().await.unwrap();
+    let pair = |number: u32| ["v1/!", "v1/~"].map(|key| put(key, number.to_string())).to_vec();
+    for batch in 0..24 {
+        let between =
+            (0..100).map(|each| put(format!("v1/t/{batch:02}/{each:02}"), vec![b'x'; 400]));
+        assert_eq!(commit(backend.as_ref(), vec![], between.collect()).await, Outcome::Done);
+    }
+    commit(backend.as_ref(), vec![], pair(0)).await;
+    let mut moments = Vec::new();
+    for number in 1..=5 {
+        let mut snapshot = backend.snapshot().await.unwrap();
+        let mut entries = snapshot.next().await.unwrap().unwrap();
+        let first = entries.len();
+        commit(backend.as_ref(), vec![], pair(number)).await;
+        while let Some(part) = snapshot.next().await {
+            entries.extend(part.unwrap());
+        }
+        assert!(first < entries.len(), "all came at once: nothing was written meanwhile");
+        assert!(entries.is_sorted_by(|one, next| one.key < next.key));
+        let between = entries.iter().filter(|entry| entry.key.starts_with("v1/t/")).count();
+        assert_eq!(between, 2_400);
+        let value =
+            |key: &str| entries.iter().find(|entry| entry.key == key).unwrap().value.clone();
+        assert_eq!(value("v1/!"), value("v1/~"), "two moments in one snapshot");
+        moments.push(value("v1/!"));
+    }
+    assert_eq!(moments, ["0", "1", "2", "3", "4"]);
+    // Who does not read it to its end holds nothing up.
+    drop(backend.snapshot().await.unwrap());
+    commit(backend.as_ref(), vec![], pair(9)).await;
 }
 
 async fn a_compare_that_fails_changes_nothing(opener: Arc<dyn Opener>) {
