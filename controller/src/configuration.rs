@@ -22,6 +22,10 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const SHORTEST_PING_DEADLINE: Duration = Duration::from_millis(100);
 /// Whoever waits for an execution, or says a wish again, comes back within this time.
 pub(crate) const SHORTEST_HISTORY: Duration = Duration::from_secs(60 * 60);
+/// What etcd takes unless it is told otherwise, and what one decision may need.
+const LEAST_OPERATIONS: u64 = 128;
+const MOST_OPERATIONS: u64 = 10_000;
+const LEAST_REQUEST: Bytes = Bytes(1536 << 10);
 /// A member of an etcd that takes longer is as good as away.
 const LONGEST_DIAL: Duration = Duration::from_secs(60);
 /// etcd 3.4 silently raises what is shorter, to one and a half of its election timeout.
@@ -152,6 +156,10 @@ section! {
     etcd_key_file: Option<PathBuf>;
     /// What all keys in the etcd begin with: an installation has one of its own.
     etcd_prefix: String = "octavius/".to_owned();
+    /// How many operations the etcd takes in a transaction: its `--max-txn-ops`. More make larger batches.
+    etcd_max_txn_ops: u64 = 128;
+    /// How many bytes the etcd takes in a request: its `--max-request-bytes`. More make larger batches.
+    etcd_max_request_bytes: Bytes = Bytes(1536 << 10);
     /// Who compacts the history of the etcd: `auto` is the controller, where nobody else does, and keeps ten minutes;
     /// `off` leaves it to others.
     etcd_compaction: Compaction = Compaction::Auto;
@@ -319,6 +327,19 @@ impl Configuration {
                 format!("give a time of up to `{}`, for example `2s`", LONGEST_DIAL.shown());
             faults.push(Fault::new("etcd_dial_timeout", remedy));
         }
+        if self.etcd_max_txn_ops < LEAST_OPERATIONS || self.etcd_max_txn_ops > MOST_OPERATIONS {
+            let remedy = format!(
+                "give what etcd has as `--max-txn-ops`, from {LEAST_OPERATIONS}, which is etcd's own default and the least that a decision needs, to {MOST_OPERATIONS}"
+            );
+            faults.push(Fault::new("etcd_max_txn_ops", remedy));
+        }
+        if self.etcd_max_request_bytes.0 < LEAST_REQUEST.0 {
+            let remedy = format!(
+                "give what etcd has as `--max-request-bytes`, at least `{}`, which is etcd's own default",
+                LEAST_REQUEST.shown()
+            );
+            faults.push(Fault::new("etcd_max_request_bytes", remedy));
+        }
         if self.etcd_prefix.len() < 2 || !self.etcd_prefix.ends_with('/') {
             let remedy = "give a text that ends in `/`, for example `octavius/`";
             faults.push(Fault::new("etcd_prefix", remedy));
@@ -350,6 +371,8 @@ impl Configuration {
             ca_file: self.etcd_ca_file.clone(),
             identity: self.etcd_cert_file.clone().zip(self.etcd_key_file.clone()),
             dial_timeout: self.etcd_dial_timeout.unwrap_or(Duration::from_secs(2)),
+            max_txn_ops: usize::try_from(self.etcd_max_txn_ops).unwrap_or(usize::MAX),
+            max_request_bytes: usize::try_from(self.etcd_max_request_bytes.0).unwrap_or(usize::MAX),
             prefix: self.etcd_prefix.clone(),
         }
     }

@@ -14,6 +14,21 @@ pub(super) const MOST_OPERATIONS: usize = 128;
 /// The most bytes of one transaction: all its keys and values, those of the compares too. 1.25 MiB: etcd takes 1.5 MiB,
 /// and counts what stands around them.
 pub(super) const MOST_BYTES: usize = 1280 * 1024;
+
+/// How much one transaction of a backend holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Compares and writes, together.
+    pub operations: usize,
+    /// Bytes of all keys and values.
+    pub bytes: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { operations: MOST_OPERATIONS, bytes: MOST_BYTES }
+    }
+}
 /// The layout of the keys that this version reads and writes.
 pub(crate) const SCHEMA_VERSION: u64 = 1;
 
@@ -54,6 +69,11 @@ pub trait Opener: Send + Sync + fmt::Debug {
 
     /// Whether a second connection is refused while one is open.
     fn is_exclusive(&self) -> bool;
+
+    /// How much one transaction holds.
+    fn capacity(&self) -> Capacity {
+        Capacity::default()
+    }
 
     /// Why nothing more should be written, and what to do; none: there is room. `thoroughly` means that it was full, and
     /// has to prove that it is not.
@@ -106,14 +126,23 @@ struct Parts {
 impl Transaction {
     /// Checks the limits that every backend has.
     pub fn new(compares: Vec<Compare>, writes: Vec<Write>) -> Result<Self, LimitError> {
+        Self::within(Capacity::default(), compares, writes)
+    }
+
+    /// The same for a backend that takes more.
+    pub fn within(
+        most: Capacity,
+        compares: Vec<Compare>,
+        writes: Vec<Write>,
+    ) -> Result<Self, LimitError> {
         let operations = compares.len() + writes.len();
-        if operations > MOST_OPERATIONS {
-            return Err(LimitError::Operations { operations });
+        if operations > most.operations {
+            return Err(LimitError::Operations { operations, most: most.operations });
         }
         let bytes = compares.iter().map(Compare::size).sum::<usize>()
             + writes.iter().map(Write::size).sum::<usize>();
-        if bytes > MOST_BYTES {
-            return Err(LimitError::Bytes { bytes });
+        if bytes > most.bytes {
+            return Err(LimitError::Bytes { bytes, most: most.bytes });
         }
         let mut written = HashSet::new();
         for write in &writes {
@@ -144,19 +173,23 @@ impl Transaction {
 pub enum LimitError {
     /// Too many operations.
     #[error(
-        "a transaction of {operations} compares and writes is over the limit of {MOST_OPERATIONS}: make several"
+        "a transaction of {operations} compares and writes is over the limit of {most}: make several"
     )]
     Operations {
         /// How many there were.
         operations: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// Too many bytes.
     #[error(
-        "a transaction of {bytes} bytes of keys and values is over the limit of {MOST_BYTES}: store less at once"
+        "a transaction of {bytes} bytes of keys and values is over the limit of {most}: store less at once"
     )]
     Bytes {
         /// How many there were.
         bytes: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// Two writes to one key.
     #[error("a transaction writes the key `{key}` twice: keep the last of the two")]

@@ -57,7 +57,7 @@ impl Store {
         metrics::histogram!("octavius_store_batch_writes").record(writes.len() as f64);
         writes.push(Write::Put(keys::SEQUENCE.to_owned(), after.clone()));
         let compares = self.lead.guard().cloned().into_iter().chain([self.sequence.guard()]);
-        match Transaction::new(compares.collect(), writes) {
+        match Transaction::within(self.capacity, compares.collect(), writes) {
             Ok(transaction) => self.fly(transaction, after, context),
             // The limits of a batch lie inside those of a transaction.
             Err(limit) => {

@@ -165,6 +165,10 @@ impl Opener for FaultyOpener {
         }))
     }
 
+    fn capacity(&self) -> Capacity {
+        self.inner.capacity()
+    }
+
     fn is_exclusive(&self) -> bool {
         self.inner.is_exclusive()
     }

@@ -34,8 +34,8 @@ mod term;
 mod tests;
 
 pub use backend::{
-    Backend, CommitError, Compare, LimitError, OpenError, Opener, Outcome, Purpose, RangeError,
-    Snapshot, Transaction,
+    Backend, Capacity, CommitError, Compare, LimitError, OpenError, Opener, Outcome, Purpose,
+    RangeError, Snapshot, Transaction,
 };
 pub(crate) use backend::{RESTORING, SCHEMA_VERSION};
 pub use data::{Entry, Page, Range, Write};
@@ -52,7 +52,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use flight::{Connection, Flying};
 use read::Waiter;
-use rules::{Queue, Ticket};
+use rules::{BatchLimits, Queue, Ticket};
 use space::Space;
 use std::{
     collections::BTreeMap,
@@ -74,6 +74,8 @@ pub struct Store {
     /// Under which all is written.
     lead: Lead,
     sequence: Sequence,
+    /// How much one transaction holds.
+    capacity: Capacity,
     queue: Queue<oneshot::Sender<Commit>>,
     /// Who waits until all decisions up to a ticket are settled.
     waiters: BTreeMap<Ticket, Vec<Waiter>>,
@@ -111,6 +113,7 @@ impl Store {
         let found = connection.get(keys::SEQUENCE).await.map_err(anyhow::Error::msg)?;
         let sequence = Sequence::found(found, lead.holder())?;
         let backend = connection.backend().await.map_err(anyhow::Error::msg)?;
+        let capacity = opener.capacity();
         Ok(Self {
             opener,
             patience,
@@ -118,7 +121,8 @@ impl Store {
             backend: Some(backend),
             lead,
             sequence,
-            queue: Queue::new(),
+            queue: Queue::new(batches(capacity)),
+            capacity,
             waiters: BTreeMap::new(),
             reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
             incarnations,
@@ -141,6 +145,19 @@ impl Store {
         for waiter in ready.into_values().flatten() {
             self.wake(waiter, backend, context.address());
         }
+    }
+}
+
+/// What goes into a batch, so that what goes with it fits into the transaction, too.
+fn batches(capacity: Capacity) -> BatchLimits {
+    let least = BatchLimits::default();
+    let spare = Capacity::default();
+    BatchLimits {
+        writes: capacity
+            .operations
+            .saturating_sub(spare.operations - least.writes)
+            .max(least.writes),
+        bytes: capacity.bytes.saturating_sub(spare.bytes - least.bytes).max(least.bytes),
     }
 }
 

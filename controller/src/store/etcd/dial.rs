@@ -6,7 +6,7 @@ use super::{
     errors::{self, MAKE_ROOM},
 };
 use crate::store::{
-    backend::{self, Backend, OpenError, Opener, Purpose, SCHEMA_VERSION},
+    backend::{self, Backend, Capacity, OpenError, Opener, Purpose, SCHEMA_VERSION},
     keys,
 };
 use async_trait::async_trait;
@@ -30,6 +30,10 @@ use uuid::Uuid;
 /// A member that answers no ping for so long is given up, also where nothing is asked of it.
 const PING_EVERY: Duration = Duration::from_secs(3);
 const PONG_WITHIN: Duration = Duration::from_secs(3);
+/// What stands around keys and values in a request.
+const ENVELOPE: usize = 256 * 1024;
+/// However much etcd takes: a larger batch makes those wait that are not in it.
+const MOST_BATCH_BYTES: usize = 16 << 20;
 
 /// Makes connections to the members in turn.
 #[derive(Debug)]
@@ -214,6 +218,12 @@ impl Opener for EtcdOpener {
 
     fn is_exclusive(&self) -> bool {
         false
+    }
+
+    fn capacity(&self) -> Capacity {
+        let EtcdSettings { max_txn_ops, max_request_bytes, .. } = self.dialer.settings;
+        let bytes = max_request_bytes.saturating_sub(ENVELOPE);
+        Capacity { operations: max_txn_ops, bytes: bytes.min(MOST_BATCH_BYTES) }
     }
 
     async fn full(&self, thoroughly: bool) -> Option<String> {

@@ -36,6 +36,10 @@ pub struct EtcdSettings {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// For how long one member may take to answer the first call.
     pub dial_timeout: Duration,
+    /// How many operations it takes in a transaction: its `--max-txn-ops`.
+    pub max_txn_ops: usize,
+    /// How many bytes it takes in a request: its `--max-request-bytes`.
+    pub max_request_bytes: usize,
     /// All our keys begin with this.
     pub prefix: String,
 }

@@ -7,9 +7,9 @@
 use super::{Write, keys};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// The most writes of a decision, and of a batch.
+/// The most writes of a decision, and of a batch where the backend takes no more.
 pub const MOST_WRITES: usize = 120;
-/// The most bytes of keys and values of a decision, and of a batch: 1 MiB.
+/// The most bytes of keys and values of a decision, and of a batch where the backend takes no more: 1 MiB.
 pub const MOST_BYTES: usize = 1024 * 1024;
 /// The most bytes that wait: 256 MiB. Admission bounds how many decisions wait, this bounds what they weigh.
 pub(crate) const MOST_WAITING_BYTES: usize = 256 * 1024 * 1024;
@@ -71,13 +71,13 @@ impl Batch {
         }
     }
 
-    /// Whether it stays within the limits with `more`.
-    fn has_room_for(&self, more: &Self) -> bool {
+    /// Whether it stays within `most` with `more`.
+    fn has_room_for(&self, more: &Self, most: BatchLimits) -> bool {
         let replaced: Vec<_> =
             more.writes.keys().filter_map(|key| self.writes.get(key)).map(Write::size).collect();
         let writes = self.writes.len() + more.writes.len() - replaced.len();
         let bytes = self.bytes + more.bytes - replaced.iter().sum::<usize>();
-        writes <= MOST_WRITES && bytes <= MOST_BYTES
+        writes <= most.writes && bytes <= most.bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -89,9 +89,23 @@ impl Batch {
     }
 }
 
+/// How much goes into one batch; never less than one decision may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BatchLimits {
+    pub(super) writes: usize,
+    pub(super) bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { writes: MOST_WRITES, bytes: MOST_BYTES }
+    }
+}
+
 /// Decisions that wait and those in flight; `R` is whom to answer.
 #[derive(Debug)]
 pub(super) struct Queue<R> {
+    most: BatchLimits,
     writers: HashMap<&'static str, u64>,
     waiting: VecDeque<Decision<R>>,
     waiting_bytes: usize,
@@ -109,8 +123,9 @@ pub(super) struct Lost<R> {
 }
 
 impl<R> Queue<R> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(most: BatchLimits) -> Self {
         Self {
+            most,
             writers: HashMap::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -181,7 +196,7 @@ impl<R> Queue<R> {
         }
         let mut batch = Batch::default();
         while let Some(next) = self.waiting.pop_front() {
-            if !batch.has_room_for(&next.writes) {
+            if !batch.has_room_for(&next.writes, self.most) {
                 self.waiting.push_front(next);
                 break;
             }

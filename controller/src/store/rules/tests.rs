@@ -69,7 +69,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (queue, disk) = (Queue::new(), BTreeMap::new());
+        let (queue, disk) = (Queue::new(BatchLimits::default()), BTreeMap::new());
         let accepted = Vec::new();
         Self { queue, lives: [0; 2], next: 1, accepted, flying: None, disk, batches: 0 }
     }
@@ -189,7 +189,7 @@ proptest! {
 
 #[test]
 fn what_waits_is_bounded_in_bytes_and_room_comes_back() {
-    let mut queue = Queue::new();
+    let mut queue = Queue::new(BatchLimits::default());
     let by = |number| Incarnation { owner: "a", number };
     let decision = || vec![Write::Put("t/a".to_owned(), Bytes::from(vec![0; MOST_BYTES - 3]))];
     queue.enlist(by(1));
@@ -213,4 +213,18 @@ fn a_batch_in_doubt_is_judged_by_the_whole_of_what_the_key_holds() {
     assert_eq!(seen(None, None, b"1 mine"), Seen::NotYet);
     assert_eq!(seen(Some(b"3 theirs"), before, b"2 mine"), Seen::Passed, "ours may be the second");
     assert_eq!(seen(Some(b"10 theirs"), before, b"2 mine"), Seen::Passed, "numbers are no texts");
+}
+
+#[test]
+fn a_backend_that_takes_more_gets_larger_batches_and_decisions_stay_whole() {
+    let mut queue = Queue::new(BatchLimits { writes: 300, bytes: 4 * MOST_BYTES });
+    let by = Incarnation { owner: "a", number: 1 };
+    queue.enlist(by);
+    for n in 0..10 {
+        let writes = (0..MOST_WRITES).map(|w| Write::Delete(format!("t/{n}/{w}"))).collect();
+        assert_eq!(queue.push(by, writes, n), Ok(()));
+    }
+    let batch = queue.take_off().unwrap();
+    assert_eq!(batch.writes.len(), 2 * MOST_WRITES, "two whole decisions fit, and no third");
+    assert_eq!(queue.land(), [0, 1]);
 }

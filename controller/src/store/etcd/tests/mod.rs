@@ -32,6 +32,8 @@ fn settings(endpoints: Vec<String>) -> EtcdSettings {
         ca_file: None,
         identity: None,
         dial_timeout: Duration::from_secs(1),
+        max_txn_ops: 128,
+        max_request_bytes: 1536 * 1024,
         prefix: PREFIX.to_owned(),
     }
 }
@@ -117,4 +119,26 @@ async fn nobody_at_any_endpoint_is_an_error_that_names_them_all() {
     for endpoint in endpoints {
         assert!(away.to_string().contains(&format!("{endpoint}: ")), "{away}");
     }
+}
+
+#[tokio::test]
+async fn an_etcd_that_takes_more_gets_larger_transactions() {
+    let flags = vec!["--max-txn-ops=1000".to_owned(), "--max-request-bytes=8388608".to_owned()];
+    let etcd = Etcd::start(EtcdOptions { flags, ..EtcdOptions::default() }).await;
+    let more = EtcdSettings {
+        max_txn_ops: 1000,
+        max_request_bytes: 8 << 20,
+        ..settings(etcd.endpoints())
+    };
+    let world = World::start(EtcdOpener::new(more), Lead::sole()).await;
+    let writer = world.enlist().await;
+    let text = Bytes::from(vec![7; 100_000]);
+    let commits = (0..60).map(|n| writer.commit(put(&format!("{n:02}"), text.clone())));
+    let commits = futures::future::join_all(commits).await;
+    assert!(commits.iter().all(|commit| *commit == Commit::Done), "{commits:?}");
+    assert_eq!(world.written().await.len(), 60);
+    // The first flies alone, the other 59 are 5.9 MB: two batches of 7.75 MiB at the most, not the six of 1 MiB.
+    let batches = etcd.history("octavius/v1/seq").await.unwrap().len();
+    assert!(batches <= 3, "{batches} batches");
+    world.system.stop().await;
 }
