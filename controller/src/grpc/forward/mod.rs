@@ -13,7 +13,8 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
-use super::door::Rpc;
+use super::{door::Rpc, unwritten::MOST_UNWRITTEN_OF_ONE};
+use crate::{log_store::PIECE, server::MOST_STREAMS};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
@@ -45,8 +46,22 @@ use tower::{Service as _, ServiceExt as _};
 pub(crate) const MOST_FORWARDED: usize = 49_152;
 /// How long a connection to the leader may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// How much may be under way before the other side has to wait; see the server's.
+/// How much may be under way on one connection before the other side has to wait; see the server's.
 const WINDOW: u32 = 8 << 20;
+/// How much of that one reader of a log may take up: who has paused keeps it. All who share its connection together stay
+/// far below [`WINDOW`], so that a paused one takes nothing from the others; and all readers that there may be, paused,
+/// keep 640 MB here.
+const WINDOW_OF_A_READER: u32 = 64 << 10;
+/// How many calls one connection carries before another one is opened: half of what it can, so that none waits for room
+/// while calls come in a rush.
+const CALLS_EACH: usize = MOST_STREAMS as usize / 2;
+/// The same for readers of logs. The leader reads no log on for a connection of which too much is not written; by so many
+/// paused readers, of each of which it keeps a piece, that much does not come together.
+const READERS_EACH: usize = 6;
+/// A piece, and others before it that tonic writes with it.
+const KEPT_OF_A_READER: usize = PIECE + (32 << 10);
+const _: () = assert!(READERS_EACH * KEPT_OF_A_READER < MOST_UNWRITTEN_OF_ONE);
+const _: () = assert!(READERS_EACH * (WINDOW_OF_A_READER as usize) < WINDOW as usize);
 
 /// What means something between two ends of one connection alone.
 const OF_ONE_CONNECTION: [HeaderName; 7] = [
@@ -110,7 +125,7 @@ pub(crate) struct Forwarder {
 struct Way {
     leader: String,
     calls: Pool,
-    /// Apart, because who reads slowly holds up whatever shares the connection.
+    /// Apart, and few on each connection, because who reads slowly may hold up what shares it.
     readers: Pool,
     ended: CancellationToken,
 }
@@ -131,16 +146,20 @@ impl Forwarder {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_WITHIN)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW);
         if let Some(tls) = tls {
             endpoint = endpoint.tls_config(tls)?;
         }
+        let with_window = |window| endpoint.clone().initial_stream_window_size(window);
         let ended = CancellationToken::new();
         let way = Way {
             leader: leader.to_string(),
-            calls: Pool::new(endpoint.clone(), MOST_FORWARDED),
-            readers: Pool::new(endpoint, super::MOST_FOLLOWERS),
+            calls: Pool::new(with_window(WINDOW), MOST_FORWARDED, CALLS_EACH),
+            readers: Pool::new(
+                with_window(WINDOW_OF_A_READER),
+                super::MOST_FOLLOWERS,
+                READERS_EACH,
+            ),
             ended: ended.clone(),
         };
         Ok(Self { way: Arc::new(way), _end: ended.drop_guard() })
