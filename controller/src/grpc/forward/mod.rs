@@ -88,6 +88,14 @@ pub(crate) enum ForwardError {
         "no controller leads right now: one is elected within seconds, so try again in a moment"
     )]
     NoLeader,
+    /// What it takes to connect to it is not there: nothing was sent.
+    #[error("the way to the leader at {leader} cannot be made: {cause}")]
+    NoWay {
+        /// Where the leader is.
+        leader: String,
+        /// What is missing.
+        cause: String,
+    },
     /// No connection came about: nothing was sent.
     #[error(
         "the controller that leads, at {leader}, cannot be reached from here ({cause}): try again in a moment"
@@ -117,8 +125,9 @@ pub(crate) enum ForwardError {
 /// The way to one leader. Who drops it ends everything that is under way.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    way: Arc<Way>,
-    _end: DropGuard,
+    leader: String,
+    way: Result<Arc<Way>, ForwardError>,
+    _end: Option<DropGuard>,
 }
 
 #[derive(Debug)]
@@ -162,12 +171,26 @@ impl Forwarder {
             ),
             ended: ended.clone(),
         };
-        Ok(Self { way: Arc::new(way), _end: ended.drop_guard() })
+        let leader = way.leader.clone();
+        Ok(Self { leader, way: Ok(Arc::new(way)), _end: Some(ended.drop_guard()) })
+    }
+
+    /// In the place of a way to `leader`, where none can be made: it says why.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn none(leader: &str, cause: String) -> Self {
+        let leader = leader.to_owned();
+        let error = ForwardError::NoWay { leader: leader.clone(), cause };
+        Self { leader, way: Err(error), _end: None }
+    }
+
+    /// Why there is no way, if there is none.
+    pub(crate) fn missing(&self) -> Option<&ForwardError> {
+        self.way.as_ref().err()
     }
 
     /// Where the leader is, as a URI.
     pub(crate) fn leader(&self) -> &str {
-        &self.way.leader
+        &self.leader
     }
 
     /// Passes a call on, and gives the answer back. What comes out is always an answer: where the leader gave none, a
@@ -177,7 +200,13 @@ impl Forwarder {
         request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
         let way = self.way.clone(); // and not this itself: its drop has to end the call
-        async move { way.pass_on(request).await.unwrap_or_else(Status::into_http) }
+        async move {
+            let answer = match way {
+                Ok(way) => way.pass_on(request).await,
+                Err(missing) => Err(missing.into()),
+            };
+            answer.unwrap_or_else(Status::into_http)
+        }
     }
 }
 
