@@ -6,6 +6,10 @@ use std::path::Path;
 
 /// What is not run again, by how the names of its tests begin, and why.
 const EMBEDDED_ALONE: [(&str, &str); 8] = [
+    (
+        "addresses::",
+        "is about two controllers that do not know of each other, each on a store of its own",
+    ),
     ("definitions::", "starts its controller by hand, on the embedded store"),
     ("dev::", "`octavius dev` has its state embedded"),
     ("elected::", "is on an etcd of its own in every run"),
@@ -13,10 +17,6 @@ const EMBEDDED_ALONE: [(&str, &str); 8] = [
     ("installation::", "is about files, not about a store"),
     ("readme::", "does what the README shows, on the embedded store"),
     ("samples::", "starts its controller by hand, on the embedded store"),
-    (
-        "several::",
-        "is about two controllers that do not know of each other, each on a store of its own",
-    ),
 ];
 /// What tells the tests.
 const STORE: (&str, &str) = ("OCTAVIUS_TEST_STORE", "etcd");

@@ -312,7 +312,9 @@ statuses! {
         ForwardError::NoLeader => {
             Meaning { retry_after: Some(SOON), ..Meaning::unavailable(NO_LEADER) }
         }
-        ForwardError::Away { .. } => Meaning::unavailable("LEADER_AWAY"),
+        ForwardError::NoWay { .. } | ForwardError::Away { .. } => {
+            Meaning::unavailable("LEADER_AWAY")
+        }
         ForwardError::Lost { .. } => Meaning::unavailable(UNCONFIRMED),
         ForwardError::Calls { .. } => {
             let help = "More is asked than can be passed on: call less often, or from fewer clients.";

@@ -46,6 +46,7 @@ pub use handle::{Appended, Chunk, LogError, LogHandle, LogInfo, Piece, Sealed};
 pub use limits::LogLimits;
 pub use reader::LogReader;
 pub use seek::Wanted;
+pub(crate) use segment::PIECE;
 pub use url::LogStoreUrl;
 
 use crate::store::{StoreHandle, Writer};

@@ -16,7 +16,7 @@ static HASH: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 const ZSTD_LEVEL: i32 = 3;
 
 /// The most bytes of one piece that a reader gets: what is on its way to one that does not read is about as much.
-pub(super) const PIECE: usize = 128 << 10;
+pub(crate) const PIECE: usize = 128 << 10;
 
 /// What a chunk's time, tags and lengths take in the message at the most.
 const STORED_OVERHEAD: u64 = 40;

@@ -100,7 +100,9 @@ impl Roles {
             Role::Loading => Err("the controller was elected, and loads".to_owned()),
             Role::Standby { trouble: Some(trouble), .. } => Err(trouble),
             Role::Standby { leader: None, .. } => Err(ForwardError::NoLeader.to_string()),
-            Role::Standby { leader: Some(_), .. } => Ok(()),
+            Role::Standby { leader: Some(leader), .. } => {
+                leader.missing().map_or(Ok(()), |why| Err(why.to_string()))
+            }
             Role::Leading(office) => match office.actors.store.full() {
                 Some(why) => Err(why.to_string()),
                 None if office.lead.is_certain() => office.actors.logs.behind().map_or(Ok(()), Err),
@@ -114,7 +116,7 @@ impl Roles {
         !self.ending.is_cancelled()
             && match self.now() {
                 Role::Leading(office) => office.lead.is_certain(),
-                Role::Standby { leader, .. } => leader.is_some(),
+                Role::Standby { leader, .. } => leader.is_some_and(|it| it.missing().is_none()),
                 Role::Starting | Role::Loading => false,
             }
     }

@@ -124,7 +124,10 @@ mod elected {
         path::{Path, PathBuf},
         sync::OnceLock,
     };
-    use tokio::task::JoinHandle;
+    use tokio::{
+        task::JoinHandle,
+        time::{Instant, sleep_until},
+    };
 
     /// After an election that came to nothing another controller has its turn first.
     const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -253,17 +256,18 @@ mod elected {
         }
     }
 
-    /// The way to the leader, if its address is one. `authorities` is the file of those that its certificate is checked
-    /// with; without one those of this machine are.
-    fn way(leader: &str, authorities: Option<&Path>) -> Option<Arc<Forwarder>> {
+    /// The way to the leader; else what says why there is none. `authorities` is the file of those that its certificate
+    /// is checked with; without one those of this machine are.
+    fn way(leader: &str, authorities: Option<&Path>) -> Forwarder {
         let to = || {
             let address = Address::parse(leader, false).map_err(|error| error.to_string())?;
             let tls = address.is_tls().then(|| tls::trusting(authorities)).transpose()?;
             Forwarder::to(&address, tls).map_err(|error| error.to_string())
         };
-        let way = to();
-        let way = way.inspect_err(|why| tracing::error!(leader, why, "no way to the leader"));
-        way.ok().map(Arc::new)
+        to().unwrap_or_else(|why| {
+            tracing::error!(leader, why, "no way to the leader: it is tried again");
+            Forwarder::none(leader, why)
+        })
     }
 
     /// Keeps the role of a standby at what the election knows.
@@ -274,19 +278,83 @@ mod elected {
         ending: CancellationToken,
     ) {
         let showing = async {
-            let mut life = None;
-            while standing.changed().await.is_ok() {
+            let (mut life, mut pause) = (None, FIRST_PAUSE);
+            // A way that could not be made is tried again then: a file of authorities may be half written.
+            let mut due = None::<Instant>;
+            loop {
+                let is_due = async {
+                    match due {
+                        Some(due) => sleep_until(due).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    changed = standing.changed() => if changed.is_err() { return },
+                    () = is_due => {}
+                }
                 let Standing { leader, trouble } = standing.borrow_and_update().clone();
                 let now = leader.as_ref().map(|leader| leader.life.clone());
                 let another = now != life;
                 life = now;
-                let way = || leader.and_then(|it| way(&it.address, authorities.as_deref()));
-                roles.stand_by(another.then(way), trouble);
+                if another {
+                    pause = FIRST_PAUSE;
+                }
+                let again = due.is_some_and(|due| due <= Instant::now());
+                let way = (another || again).then(|| {
+                    let way = leader.map(|it| way(&it.address, authorities.as_deref()));
+                    due = way.as_ref().and_then(Forwarder::missing).map(|_| {
+                        let jittered = pause.mul_f64(rand::random_range(0.8..1.2));
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        Instant::now() + jittered
+                    });
+                    way.map(Arc::new)
+                });
+                roles.stand_by(way, trouble);
             }
         };
         tokio::select! {
             () = showing => {}
             () = ending.cancelled() => {}
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::store::etcd::LeaderRecord;
+        use tokio::time::sleep;
+
+        #[tokio::test(start_paused = true)]
+        async fn a_way_that_cannot_be_made_is_told_and_made_as_soon_as_it_can_be() {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("ca.pem");
+            let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+            let whole = made.cert.pem();
+            std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+            let ending = CancellationToken::new();
+            let _end = ending.clone().drop_guard();
+            let roles = Roles::new(ending.clone());
+            let (standing, seen) = tokio::sync::watch::channel(Standing::default());
+            tokio::spawn(show(seen, roles.clone(), Some(file.clone()), ending));
+            let leader = LeaderRecord {
+                life: "a".to_owned(),
+                address: "https://127.0.0.1:1".to_owned(),
+                version: "1".to_owned(),
+            };
+            standing.send_replace(Standing { leader: Some(leader), trouble: None });
+            let told = "the way to the leader at https://127.0.0.1:1 cannot be made: ";
+            let began = Instant::now();
+            while !roles.ready().is_err_and(|why| why.contains(told)) {
+                assert!(began.elapsed() < LONGEST_PAUSE, "never told: {:?}", roles.ready());
+                sleep(Duration::from_millis(10)).await;
+            }
+            assert!(!roles.serves());
+            std::fs::write(&file, whole).unwrap();
+            while !roles.serves() {
+                assert!(began.elapsed() < LONGEST_PAUSE, "never made: {:?}", roles.ready());
+                sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(roles.ready(), Ok(()));
         }
     }
 }

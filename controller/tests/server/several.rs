@@ -18,7 +18,7 @@ use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
 use tempfile::TempDir;
 use tokio::time::Instant;
-use tonic::{Status, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
 
 /// A configuration on this etcd. Who shares it shares the master key and the logs, too.
 fn on(etcd: &Etcd, folder: &TempDir) -> Configuration {
@@ -113,6 +113,64 @@ async fn a_standby_passes_calls_on_and_leads_when_the_leader_ends() {
     .await;
     executor.succeed(&name, "all of it\n").await;
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_through_a_standby_who_pause_hold_up_nobody_else() {
+    let (etcd, folder) = (Etcd::start(EtcdOptions::default()).await, tempfile::tempdir().unwrap());
+    let first = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    leads(&first).await;
+    let second = Controller::start(&on(&etcd, &folder)).await.unwrap();
+    stands_by(&second).await;
+    create(first.address, "loud").await.unwrap();
+    let made = execute(first.address, "loud").await.unwrap();
+    let mut client = ExecutorsClient::new(channel(first.address));
+    let registered = client.register(registration("one", 1, 1)).await.unwrap().into_inner();
+    let mut executor = Executor { client, session: registered.session, registered };
+    let lease = executor.granted().await.name.unwrap();
+    executor.run(&lease).await;
+    let piece = "x".repeat(64 << 10);
+    let mut size = 0;
+    while size < 2 << 20 {
+        executor.append(&lease, size, &piece).await.unwrap();
+        size += piece.len() as u64;
+    }
+    // So many that the log, for each of them, is more than one connection has under way.
+    let mut paused = Vec::new();
+    for _ in 0..11 {
+        let endpoint = Channel::from_shared(format!("http://{}", second.address)).unwrap();
+        let endpoint = endpoint.initial_stream_window_size(1 << 10);
+        paused.push(follow(endpoint.connect_lazy(), &made.id).await);
+    }
+    let mut reading = follow(channel(second.address), &made.id).await;
+    let reads = async {
+        let mut read = 0;
+        while read < size {
+            read += shown(&mut reading).await;
+        }
+        // And what comes now.
+        executor.append(&lease, size, "more\n").await.unwrap();
+        assert_eq!(shown(&mut reading).await, 5);
+    };
+    tokio::time::timeout(SOON, reads).await.expect("it waits for those who have paused");
+    drop(paused);
+    second.stop().await;
+    first.stop().await;
+}
+
+async fn follow(channel: Channel, id: &str) -> Streaming<v1::ReadLogResponse> {
+    let request =
+        v1::ReadLogRequest { execution: id.to_owned(), follow: true, ..Default::default() };
+    ExecutionsClient::new(channel).read_log(request).await.unwrap().into_inner()
+}
+
+/// How many bytes of a log the next message shows.
+async fn shown(reading: &mut Streaming<v1::ReadLogResponse>) -> u64 {
+    use v1::read_log_response::Part;
+    match reading.message().await.unwrap().unwrap().part.unwrap() {
+        Part::Chunk(chunk) => chunk.data.len() as u64,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@
 mod address;
 mod connection;
 mod error;
+mod names;
 mod order;
 pub mod tls;
 
@@ -21,6 +22,7 @@ use crate::{DOMAIN, ENDING, LEADER, NO_LEADER, NOT_LEADING};
 use connection::{Line, open};
 use error::{Cause, What};
 use http_body_util::{BodyExt as _, Full};
+use names::{Known, LookUp, NAMED_SOON, NAMED_WITHIN, Names};
 use order::{Begin, Candidate, ordered};
 use std::{
     future::Future,
@@ -80,6 +82,7 @@ struct Way {
     endpoints: Vec<Endpoint>,
     ca_key: &'static str,
     connect_within: Duration,
+    look_up: LookUp,
     state: Mutex<State>,
 }
 
@@ -90,6 +93,8 @@ struct State {
     /// How many turns there were.
     turns: u64,
     begin: Begin,
+    /// Whom names stood for when they were looked up last.
+    known: Known,
     /// What the last search came to, if to nothing: who waited for it does not search again.
     failed: Option<ReachError>,
 }
@@ -111,6 +116,10 @@ impl Reach {
     /// # Errors
     /// Where TLS cannot be set up.
     pub fn new(options: ReachOptions) -> Result<Self, tonic::transport::Error> {
+        Self::looking_up(options, names::as_the_system)
+    }
+
+    fn looking_up(options: ReachOptions, look_up: LookUp) -> Result<Self, tonic::transport::Error> {
         let ReachOptions { addresses, tls, ca_key, connect_within, user_agent } = options;
         let endpoint = |address: &Address| {
             let endpoint = Endpoint::from(address.uri().clone())
@@ -129,7 +138,7 @@ impl Reach {
         };
         let endpoints = addresses.iter().map(endpoint).collect::<Result<_, _>>()?;
         let state = Mutex::default();
-        Ok(Self(Arc::new(Way { addresses, endpoints, ca_key, connect_within, state })))
+        Ok(Self(Arc::new(Way { addresses, endpoints, ca_key, connect_within, look_up, state })))
     }
 
     /// Goes to the next one from the next call on: who is asked at present did not answer in time. What is under way
@@ -168,53 +177,59 @@ impl Way {
     }
 
     async fn search(&self, state: &mut State) -> Result<Turn, ReachError> {
-        let (candidates, mut tried) = self.candidates().await;
-        let alone = candidates.len() == 1;
-        for candidate in ordered(candidates, &state.begin) {
-            // Whoever goes on after this search was given up goes on with the next.
-            state.begin = Begin::After(candidate.socket);
-            let (address, endpoint) =
-                (&self.addresses[candidate.address], &self.endpoints[candidate.address]);
-            let line = Line::default();
-            let opened = open(endpoint, address, candidate.socket, &line, (!alone, self.ca_key));
-            let within = match alone {
-                true => self.connect_within,
-                false => self.connect_within.min(HEARD_WITHIN),
-            };
-            let cause = match timeout(within, opened).await {
-                Ok(Ok(channel)) => {
-                    state.turns += 1;
-                    state.begin = Begin::With(candidate.socket);
-                    return Ok(Turn { number: state.turns, channel, line, candidate, alone });
-                }
-                Ok(Err(cause)) => cause,
-                Err(_) => What::Other(format!("nothing came from there within {within:?}")),
-            };
-            tried.push(Cause::of(address, Some(candidate.socket), cause));
-        }
-        Err(ReachError::new(&self.addresses, tried))
-    }
-
-    /// Everybody whom the addresses name, and those names that name nobody.
-    async fn candidates(&self) -> (Vec<Candidate>, Vec<Cause>) {
-        let (mut candidates, mut tried) = (Vec::new(), Vec::new());
-        for (index, address) in self.addresses.iter().enumerate() {
-            let looked = tokio::net::lookup_host((address.host(), address.port()));
-            match timeout(self.connect_within, looked).await {
-                Ok(Ok(sockets)) => {
-                    candidates.extend(sockets.map(|socket| Candidate { address: index, socket }));
-                }
-                Ok(Err(error)) => {
-                    tried.push(Cause::of(address, None, What::Other(error.to_string())));
-                }
-                Err(_) => {
-                    let late =
-                        format!("its name was not looked up within {:?}", self.connect_within);
-                    tried.push(Cause::of(address, None, What::Other(late)));
+        let mut names = Names::look_up(&self.addresses, self.look_up);
+        let (mut gone_to, mut tried) = (Vec::new(), Vec::new());
+        // A name that nobody answers for holds up nobody who is known.
+        for patience in [NAMED_SOON, NAMED_WITHIN] {
+            let all = names.wait(patience).await || patience == NAMED_WITHIN;
+            let mut candidates = names.candidates(&mut state.known);
+            let alone = all && candidates.len() == 1;
+            candidates.retain(|candidate| !gone_to.contains(candidate));
+            for candidate in ordered(candidates, &state.begin) {
+                gone_to.push(candidate);
+                match self.open(candidate, alone, state).await {
+                    Ok(turn) => return Ok(turn),
+                    Err(cause) => tried.push(cause),
                 }
             }
+            if all {
+                break;
+            }
         }
-        (candidates, tried)
+        let unknown = names.unknown();
+        let mut causes: Vec<_> = unknown
+            .map(|(index, why)| Cause::of(&self.addresses[index], None, What::Other(why)))
+            .collect();
+        causes.append(&mut tried);
+        Err(ReachError::new(&self.addresses, causes))
+    }
+
+    async fn open(
+        &self,
+        candidate: Candidate,
+        alone: bool,
+        state: &mut State,
+    ) -> Result<Turn, Cause> {
+        // Whoever goes on after this search was given up goes on with the next.
+        state.begin = Begin::After(candidate.socket);
+        let (address, endpoint) =
+            (&self.addresses[candidate.address], &self.endpoints[candidate.address]);
+        let line = Line::default();
+        let opened = open(endpoint, address, candidate.socket, &line, (!alone, self.ca_key));
+        let within = match alone {
+            true => self.connect_within,
+            false => self.connect_within.min(HEARD_WITHIN),
+        };
+        let cause = match timeout(within, opened).await {
+            Ok(Ok(channel)) => {
+                state.turns += 1;
+                state.begin = Begin::With(candidate.socket);
+                return Ok(Turn { number: state.turns, channel, line, candidate, alone });
+            }
+            Ok(Err(cause)) => cause,
+            Err(_) => What::Other(format!("nothing came from there within {within:?}")),
+        };
+        Err(Cause::of(address, Some(candidate.socket), cause))
     }
 
     /// Ends a turn, if it is still the one; `hint` says who leads.

@@ -4,7 +4,11 @@ use crate::v1::{
     system_client::SystemClient,
     system_server::{System, SystemServer},
 };
-use std::{collections::HashMap, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Runtime,
@@ -104,8 +108,13 @@ async fn frozen() -> TcpListener {
 }
 
 fn reach(addresses: &[SocketAddr]) -> Reach {
-    let addresses =
-        addresses.iter().map(|one| Address::parse(&one.to_string(), false).unwrap()).collect();
+    let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    named(&addresses.join(","), names::as_the_system)
+}
+
+/// The way to those whom these addresses name, as `look_up` has it.
+fn named(text: &str, look_up: LookUp) -> Reach {
+    let addresses = addresses(text, false).unwrap();
     let options = ReachOptions {
         addresses,
         tls: None,
@@ -113,7 +122,7 @@ fn reach(addresses: &[SocketAddr]) -> Reach {
         connect_within: Duration::from_secs(10),
         user_agent: "test",
     };
-    Reach::new(options).unwrap()
+    Reach::looking_up(options, look_up).unwrap()
 }
 
 /// The name of the controller that answers.
@@ -195,6 +204,59 @@ async fn who_is_alone_is_waited_for_and_found_again() {
     let _ = ask(&reach).await;
     let error = ask(&reach).await.unwrap_err();
     assert_eq!(error.message(), "Connection refused (os error 111)");
+    let _next = Controller::at("next", TcpListener::bind(address).await.unwrap());
+    assert_eq!(ask(&reach).await.unwrap(), "next");
+}
+
+#[tokio::test]
+async fn names_that_nobody_answers_for_hold_up_nobody_and_are_told() {
+    let hang: LookUp = |_, _| Box::pin(std::future::pending());
+    let b = Controller::start("b").await;
+    let reach = named(&format!("one.test:3000,{},other.test:3000", b.address), hang);
+    let began = Instant::now();
+    assert_eq!(ask(&reach).await.unwrap(), "b");
+    assert!(began.elapsed() < NAMED_WITHIN, "{:?}", began.elapsed());
+    b.kill().await;
+    let _ = ask(&reach).await;
+    let began = Instant::now();
+    let error = ask(&reach).await.unwrap_err();
+    assert!(began.elapsed() < 2 * NAMED_WITHIN, "{:?}: one after the other", began.elapsed());
+    assert!(error.message().contains("http://one.test:3000: its name was not"), "{error}");
+    assert!(error.message().contains("Connection refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_slow_to_look_up_is_gone_to_when_nobody_else_answers() {
+    let slow: LookUp = |_, port| {
+        Box::pin(async move {
+            tokio::time::sleep(2 * NAMED_SOON).await;
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+        })
+    };
+    let gone = Controller::start("gone").await;
+    let b = Controller::start("b").await;
+    let reach = named(&format!("{},b.test:{}", gone.address, b.address.port()), slow);
+    gone.kill().await;
+    assert_eq!(ask(&reach).await.unwrap(), "b");
+}
+
+#[tokio::test]
+async fn whom_a_name_named_last_is_gone_to_while_nobody_answers_for_it() {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    let once: LookUp = |_, port| {
+        Box::pin(async move {
+            if ASKED.swap(true, Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+        })
+    };
+    let first = Controller::start("first").await;
+    let address = first.address;
+    let reach = named(&format!("once.test:{}", address.port()), once);
+    assert_eq!(ask(&reach).await.unwrap(), "first");
+    first.kill().await;
+    let _ = ask(&reach).await;
     let _next = Controller::at("next", TcpListener::bind(address).await.unwrap());
     assert_eq!(ask(&reach).await.unwrap(), "next");
 }

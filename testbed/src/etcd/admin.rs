@@ -1,6 +1,7 @@
 //! What an administrator does with etcd.
 
-use super::{Etcd, http};
+use super::Etcd;
+use crate::http;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 use super::{
     Etcd,
     admin::{decoded, encoded, number},
-    http,
 };
+use crate::http;
 use serde_json::{Value, json};
 use tokio::{io::AsyncBufReadExt as _, time::timeout};
 

@@ -1,6 +1,7 @@
 //! One member: a process of etcd.
 
-use super::{EtcdOptions, Tls, free_port, http};
+use super::{EtcdOptions, Tls, free_port};
+use crate::http;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,

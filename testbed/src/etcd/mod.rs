@@ -2,7 +2,6 @@
 
 mod admin;
 mod history;
-mod http;
 mod member;
 mod tls;
 

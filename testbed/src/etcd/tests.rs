@@ -1,4 +1,5 @@
 use super::*;
+use crate::http;
 use serde_json::json;
 
 async fn one(options: EtcdOptions) -> Etcd {

@@ -11,15 +11,12 @@ use anyhow::{Context as _, Result, ensure};
 use octavius_client::{Client, v1};
 use octavius_testbed::{
     etcd::{Etcd, EtcdOptions},
+    http::page,
     ports::free_port,
 };
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The lease of the leader.
 const TTL: Duration = Duration::from_secs(5);
@@ -155,16 +152,7 @@ impl<'a> Pair<'a> {
 impl Controller {
     /// Whether it says yes at this path of its health.
     async fn says(&self, path: &str) -> bool {
-        let ask = async {
-            let mut stream = TcpStream::connect(&self.metrics).await?;
-            let request =
-                format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            std::io::Result::Ok(answer.starts_with("HTTP/1.1 200"))
-        };
-        matches!(timeout(ANSWER, ask).await, Ok(Ok(true)))
+        page(&self.metrics, path, ANSWER).await.0 == 200
     }
 }
 

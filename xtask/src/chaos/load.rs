@@ -37,6 +37,13 @@ exit "$CODE""#;
 const LATE: &str = r#"echo "$OCTAVIUS_ATTEMPT" >> "$RAN/$OCTAVIUS_EXECUTION_ID"
 echo "line 1 of $NUMBER"
 sleep 60"#;
+/// Ends well once it was tried more often than `CODE` says.
+const AGAIN: &str = r#"echo "$OCTAVIUS_ATTEMPT" >> "$RAN/$OCTAVIUS_EXECUTION_ID"
+i=0
+while [ $i -lt "$LINES" ]; do i=$((i + 1)); echo "line $i of $NUMBER"; sleep 0.05; done
+[ "$OCTAVIUS_ATTEMPT" -gt "$CODE" ]"#;
+/// How often that is tried at the most.
+const TRIES: u32 = 3;
 
 /// What one client needs.
 #[derive(Clone, Debug)]
@@ -65,9 +72,15 @@ impl Load {
 
     /// The jobs that are run.
     pub(super) async fn create_jobs(&self) -> Result<()> {
-        for (name, script, timeout) in
-            [("count", COUNT, None), ("flood", FLOOD, None), ("late", LATE, Some(2))]
-        {
+        let seconds = |seconds| Duration::from_secs(seconds).try_into().ok();
+        let again =
+            v1::Retry { attempts: TRIES, pause: seconds(1), factor: 1.0, ..v1::Retry::default() };
+        for (name, script, timeout, retry) in [
+            ("count", COUNT, None, None),
+            ("flood", FLOOD, None, None),
+            ("late", LATE, Some(2), None),
+            ("again", AGAIN, None, Some(again)),
+        ] {
             let argument = |name: &str| v1::Argument {
                 name: name.to_owned(),
                 required: true,
@@ -77,7 +90,8 @@ impl Load {
                 name: name.to_owned(),
                 command: ["sh", "-c", script].map(str::to_owned).to_vec(),
                 arguments: ["RAN", "NUMBER", "LINES", "CODE"].map(argument).to_vec(),
-                timeout: timeout.and_then(|timeout| Duration::from_secs(timeout).try_into().ok()),
+                timeout: timeout.and_then(seconds),
+                retry,
                 ..v1::JobDefinition::default()
             };
             self.client.create_job(definition).await.map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -99,10 +113,13 @@ impl Load {
         let (job, lines) = match random.random_range(0..20) {
             0 => ("late", 1),
             1 | 2 => ("flood", random.random_range(1..300)),
+            3 | 4 => ("again", random.random_range(0..10)),
             _ => ("count", random.random_range(0..40)),
         };
-        let code = random.random_range(0..3);
-        let wanted = wanted(job, lines, number, code, random.random_ratio(1, 8));
+        let code = random.random_range(0..=TRIES);
+        // Who is no more wanted is not tried again: how often it was tried would say nothing.
+        let cancelled = random.random_ratio(1, 8) && job != "again";
+        let wanted = wanted(job, lines, number, code, cancelled);
         let ran = self.ran.to_str().context("a folder's name")?.to_owned();
         let values = [
             ("RAN", ran),
@@ -127,7 +144,8 @@ impl Load {
         };
         self.oracle.see(&accepted);
         let id = accepted.id;
-        let follower = match random.random_ratio(1, 6) {
+        // Who follows is shown all attempts, one after the other, which is not what is looked at here.
+        let follower = match random.random_ratio(1, 6) && job != "again" {
             true => Some(self.follow(&id, random).await?),
             false => None,
         };
@@ -239,7 +257,7 @@ impl Load {
 
 type Following = tokio::task::JoinHandle<Result<std::process::Output>>;
 
-fn wanted(job: &str, lines: u32, number: u64, code: i32, cancelled: bool) -> Wanted {
+fn wanted(job: &str, lines: u32, number: u64, code: u32, cancelled: bool) -> Wanted {
     let wide = "x".repeat(5000);
     let line = |line: u32| match job {
         "flood" => format!("{line} of {number} {wide}\n"),
@@ -247,8 +265,10 @@ fn wanted(job: &str, lines: u32, number: u64, code: i32, cancelled: bool) -> Wan
     };
     let end = match (job, code) {
         ("late", _) => (ExecutionState::TimedOut, None),
-        (_, 0) => (ExecutionState::Succeeded, Some(0)),
-        (_, code) => (ExecutionState::Failed, Some(code)),
+        ("again", TRIES..) => (ExecutionState::Failed, Some(1)),
+        ("again", _) | (_, 0) => (ExecutionState::Succeeded, Some(0)),
+        (_, code) => (ExecutionState::Failed, i32::try_from(code).ok()),
     };
-    Wanted { end, log: (1..=lines).map(line).collect::<String>().into_bytes(), cancelled }
+    let attempts = if job == "again" { TRIES.min(code + 1) } else { 1 };
+    Wanted { end, log: (1..=lines).map(line).collect::<String>().into_bytes(), cancelled, attempts }
 }

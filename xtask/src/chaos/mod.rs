@@ -3,8 +3,8 @@
 //! One controller on the embedded store and two executors, or two controllers on three members of etcd and three
 //! executors; clients that submit, cancel and follow. Meanwhile everybody is killed and stopped, what keeps watch over a
 //! program, too; and the disk is slow, full or forgetful, or the network between any two is cut or slow. Who was told
-//! that an execution exists must see it end right: the state and exit code that its program gives, its whole log, started no more often than it has attempts,
-//! and never a step back. One wrong one fails the run, which prints its seed and keeps its folder.
+//! that an execution exists must see it end right: the state and exit code that its program gives, its whole log, started once for each
+//! attempt that its job's `retry` gives it, and never a step back. One wrong one fails the run, which prints its seed and keeps its folder.
 //! The seed decides what is done, not when the machine gets to it: a second run with it is alike, not the same.
 
 mod binaries;
@@ -162,6 +162,9 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
     }
     if let Some(etcd) = &world.etcd {
         leaders::look(etcd, oracle, time).await?;
+    }
+    if let Some(few) = oracle::too_few(oracle.acknowledged(), time) {
+        oracle.is_wrong(few);
     }
     tell(oracle, &faults, memory, began.elapsed());
     Ok(())

@@ -7,12 +7,23 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    time::Duration,
 };
 use tokio::sync::watch;
 use v1::ExecutionState;
 
 /// So many wrong ones are told; one is enough to look for its cause.
 const MOST_TOLD: usize = 100;
+
+/// A run that is not shorter than this makes so many executions; with fewer it says little.
+const SURELY_MANY: Duration = Duration::from_secs(600);
+const MANY: usize = 1_000;
+
+/// What is wrong with a run of this time in which so many executions were made, if something is.
+pub(super) fn too_few(made: usize, time: Duration) -> Option<String> {
+    let few = time >= SURELY_MANY && made < MANY;
+    few.then(|| format!("only {made} executions were made in {time:?}, and not {MANY}"))
+}
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -95,6 +106,11 @@ impl Oracle {
     /// One more of a kind that the summary tells of.
     pub(super) fn count(&self, kind: &str) {
         self.seen.send_modify(|seen| *seen.counts.entry(kind.to_owned()).or_default() += 1);
+    }
+
+    /// How many executions somebody was told of.
+    pub(super) fn acknowledged(&self) -> usize {
+        self.seen.borrow().executions.len()
     }
 
     /// How many of each kind there were.
@@ -181,11 +197,13 @@ pub(super) struct Wanted {
     pub(super) log: Vec<u8>,
     /// Whether somebody wished it to end before.
     pub(super) cancelled: bool,
+    /// How many attempts its job's `retry` gives it until then.
+    pub(super) attempts: u32,
 }
 
 impl Wanted {
     /// What is wrong with the end of an execution of which nobody can say how it ended, if something is: what is kept
-    /// of its log is its beginning, it says so if that is not all, and it is not quietly tried again.
+    /// of its log is its beginning, it says so if that is not all, and it is not tried more often than it may be.
     pub(super) fn wrong_though_lost(
         &self,
         execution: &v1::Execution,
@@ -194,7 +212,9 @@ impl Wanted {
     ) -> Option<String> {
         let cut = &execution.log_cut;
         let told = self.log == log || !cut.is_empty();
-        let right = told && self.log.starts_with(log) && begun.len() <= 1 && execution.attempt == 1;
+        let right = told && self.log.starts_with(log);
+        let tried = usize::try_from(execution.attempt).unwrap_or_default();
+        let right = right && begun.len() <= tried && execution.attempt <= self.attempts;
         let (id, bytes, attempt) = (&execution.id, log.len(), execution.attempt);
         (!right).then(|| {
             format!("{id} is lost with {bytes} bytes ({cut:?}) by attempt {attempt}: {begun:?}")
@@ -226,8 +246,12 @@ impl Wanted {
             let same = self.log.iter().zip(log).take_while(|(one, other)| one == other).count();
             return Some(format!("{id} has {found} bytes of a log of {wanted}: {same} are right"));
         }
-        let missing = !cut && begun.last() != Some(&execution.attempt);
-        missing.then(|| format!("{id} is over, and began as {begun:?}"))
+        let attempts: Vec<_> = (1..=self.attempts).collect();
+        let other = !cut && (execution.attempt != self.attempts || begun != attempts);
+        other.then(|| {
+            let attempt = execution.attempt;
+            format!("{id} is over with attempt {attempt}, and began as {begun:?}, not {attempts:?}")
+        })
     }
 }
 
@@ -266,7 +290,7 @@ mod tests {
     fn an_end_has_its_state_its_code_its_log_and_its_start() {
         use ExecutionState::*;
         let end = (Failed, Some(2));
-        let wanted = Wanted { end, log: b"whole".to_vec(), cancelled: true };
+        let wanted = Wanted { end, log: b"whole".to_vec(), cancelled: true, attempts: 1 };
         let wrong = |state, code, log: &[u8], begun: &[u32]| {
             wanted.wrong(&execution(state, code), log, begun).is_some()
         };
@@ -274,6 +298,30 @@ mod tests {
         assert!(wrong(Failed, Some(1), b"whole", &[1]) && wrong(Lost, None, b"whole", &[1]));
         assert!(wrong(Failed, Some(2), b"who", &[1]) && wrong(Cancelled, None, b"wha!", &[1]));
         assert!(wrong(Failed, Some(2), b"whole", &[]));
+    }
+
+    #[test]
+    fn who_is_tried_again_is_tried_as_often_as_the_policy_says() {
+        let end = (ExecutionState::Succeeded, Some(0));
+        let wanted = Wanted { end, log: Vec::new(), cancelled: false, attempts: 2 };
+        let ended = |attempt| v1::Execution { attempt, ..execution(end.0, end.1) };
+        let wrong = |attempt, begun: &[u32]| wanted.wrong(&ended(attempt), b"", begun).is_some();
+        assert!(!wrong(2, &[1, 2]));
+        assert!(wrong(1, &[1]) && wrong(3, &[1, 2, 3]), "not as often");
+        assert!(wrong(2, &[2]) && wrong(2, &[1]), "an attempt that never began");
+        let lost = |attempt, begun: &[u32]| {
+            let lost = v1::Execution { attempt, ..execution(ExecutionState::Lost, None) };
+            wanted.wrong_though_lost(&lost, b"", begun).is_some()
+        };
+        assert!(!lost(1, &[1]) && !lost(2, &[1, 2]) && !lost(2, &[1]));
+        assert!(lost(3, &[1, 2, 3]) && lost(1, &[1, 2]));
+    }
+
+    #[test]
+    fn a_long_run_of_few_executions_is_wrong() {
+        assert!(too_few(MANY - 1, SURELY_MANY).is_some());
+        assert!(too_few(MANY, SURELY_MANY).is_none());
+        assert!(too_few(1, SURELY_MANY / 2).is_none());
     }
 
     #[test]
@@ -288,7 +336,7 @@ mod tests {
         assert!(oracle.may_be_lost("it"));
         assert!(!oracle.is_excused(&execution(ExecutionState::Failed, None)));
         let end = (ExecutionState::Succeeded, Some(0));
-        let wanted = Wanted { end, log: b"whole".to_vec(), cancelled: false };
+        let wanted = Wanted { end, log: b"whole".to_vec(), cancelled: false, attempts: 1 };
         let cut = v1::Execution { log_cut: "its watch was killed".to_owned(), ..lost.clone() };
         let wrong =
             |log: &[u8], begun: &[u32]| wanted.wrong_though_lost(&cut, log, begun).is_some();

@@ -7,16 +7,14 @@ use crate::{
 use octavius_client::{Client, LogItem, Settings, v1};
 use octavius_testbed::{
     etcd::{Etcd, EtcdOptions},
+    http::page,
+    leaders,
     ports::free_port,
 };
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
 };
 
 /// How long a silent leader stays the leader.
@@ -33,17 +31,7 @@ pub(crate) struct Member {
 impl Member {
     /// Status and body of what the port for metrics and health answers; nothing where nobody answers.
     pub(crate) async fn look(&self, path: &str) -> (u16, String) {
-        let asking = async {
-            let mut stream = TcpStream::connect(&self.metrics_address).await.ok()?;
-            let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.ok()?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.ok()?;
-            let (head, body) = answer.split_once("\r\n\r\n")?;
-            Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-        };
-        let answer = tokio::time::timeout(Duration::from_secs(2), asking).await;
-        answer.ok().flatten().unwrap_or_default()
+        page(&self.metrics_address, path, Duration::from_secs(2)).await
     }
 
     /// Waits until a page has this status, and these words.
@@ -163,25 +151,11 @@ impl Cluster {
         panic!("the log has no end");
     }
 
-    /// Every batch was written by who led when it landed, and no number stands twice.
+    /// Every batch was written by who led when it landed, no number stands twice, and nobody took the lead from another.
     pub(crate) async fn one_led_at_a_time(&self) {
-        let leaders = self.etcd.history("octavius/v1/leader").await.unwrap();
-        let life = |value: &[u8]| {
-            let record: Value = serde_json::from_slice(value).unwrap();
-            record["life"].as_str().unwrap().to_owned()
-        };
-        let mut last = 0;
-        for batch in self.etcd.history("octavius/v1/seq").await.unwrap() {
-            let text = String::from_utf8(batch.value.unwrap()).unwrap();
-            let words: Vec<_> = text.split(' ').collect();
-            let number: u64 = words[0].parse().unwrap();
-            assert_eq!(number, last + 1, "at {}", batch.revision);
-            last = number;
-            let led = leaders.iter().rev().find(|change| change.revision < batch.revision);
-            let led = led.and_then(|change| change.value.as_deref()).map(life);
-            assert_eq!(Some(words[2]), led.as_deref(), "{text} at {}", batch.revision);
-        }
-        assert!(last > 0, "nothing was written");
+        let judged = leaders::look(&self.etcd).await.unwrap();
+        assert_eq!(judged.wrong, Vec::<String>::new());
+        assert!(judged.batches > 0, "nothing was written");
     }
 }
 

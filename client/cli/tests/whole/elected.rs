@@ -6,7 +6,7 @@ use crate::{
     world::{PATIENCE, eventually},
 };
 use futures::future::join_all;
-use octavius_client::{Client, Settings, v1};
+use octavius_client::{Client, Error, Settings, v1};
 use octavius_testbed::etcd::{Etcd, EtcdOptions};
 use rustix::process::Signal;
 use serde_json::json;
@@ -81,6 +81,54 @@ async fn a_frozen_leader_is_followed_and_writes_nothing_when_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_frozen_never_tells_what_was_true_before() {
+    let cluster = Cluster::start(EtcdOptions::default()).await;
+    cluster.job("wait", "until [ -e \"$end\" ]; do sleep 0.1; done", &["end"]).await;
+    let end = cluster.path("end");
+    let id = execute(&cluster, "wait", &[("end", end.to_str().unwrap())]).await;
+    let runs = || async {
+        let found = cluster.client.execution(&id).await.map_err(|error| error.to_string())?;
+        let runs = found.state() == v1::ExecutionState::Running;
+        if runs { Ok(()) } else { Err(format!("{found:?}")) }
+    };
+    eventually(runs).await.unwrap();
+    cluster.members[0].server.signal(Signal::STOP);
+    cluster.members[1].says("/leaderz", 200, "").await;
+    std::fs::write(&end, "").unwrap();
+    assert_eq!(cluster.over(&id).await.state(), v1::ExecutionState::Succeeded);
+    let first = Settings {
+        ca_file: None,
+        address: cluster.members[0].address.clone(),
+        email: None,
+        token: None,
+        timeout: PATIENCE,
+    };
+    let ask = || {
+        let client = Client::new(&first).unwrap().with_patience(Duration::ZERO);
+        let id = id.clone();
+        async move { client.execution(&id).await }
+    };
+    // Some lie at its door when it goes on, and meet it before it knows how late it is.
+    let early: Vec<_> = (0..16).map(|_| tokio::spawn(ask())).collect();
+    let began = Instant::now();
+    cluster.members[0].server.signal(Signal::CONT);
+    let mut answers: Vec<_> =
+        join_all(early).await.into_iter().map(|answer| answer.unwrap()).collect();
+    while !answers.iter().any(Result::is_ok) {
+        assert!(began.elapsed() < PATIENCE, "it never answers again: {:?}", answers.last());
+        answers.push(ask().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for answer in answers {
+        match answer {
+            Ok(found) => assert_eq!(found.state(), v1::ExecutionState::Succeeded, "{found:?}"),
+            Err(Error::Unanswered { .. }) => {} // so `UNAVAILABLE` is told
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_and_goodbyes_of_leaders_cost_time_and_no_execution() {
     let mut cluster = Cluster::start(EtcdOptions { members: 3, ..EtcdOptions::default() }).await;
     cluster.job("once", ONCE, &["tag", "file"]).await;
@@ -135,6 +183,8 @@ async fn a_full_etcd_is_told_and_everything_flows_again_after_the_repair() {
         };
         eventually(look).await.unwrap();
     }
+    // Later nothing can be looked back at: the repair makes etcd forget.
+    cluster.one_led_at_a_time().await;
     let short = Settings {
         ca_file: None,
         address: cluster.both.clone(),
@@ -189,7 +239,6 @@ async fn a_full_etcd_is_told_and_everything_flows_again_after_the_repair() {
     }
     let flowed = repaired.elapsed();
     assert!(flowed < Duration::from_secs(30), "it took {flowed:?}");
-    cluster.one_led_at_a_time().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,9 +289,11 @@ async fn bursts_fit_into_the_transactions_of_etcd() {
         let over = cluster.over(id).await;
         assert_eq!(over.state(), v1::ExecutionState::Succeeded, "{over:?}");
     }
-    let said = cluster.members[0].server.said();
-    for word in ["too many operations", "duplicate key", "too large"] {
-        assert!(!said.contains(word), "{word} in {said}");
+    for member in &cluster.members {
+        let said = member.server.said();
+        for word in ["too many operations", "duplicate key", "too large"] {
+            assert!(!said.contains(word), "{word} in {said}");
+        }
     }
     cluster.one_led_at_a_time().await;
 }

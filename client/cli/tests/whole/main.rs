@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test, and its helpers
 
+mod addresses;
 mod attempts;
 mod cluster;
 mod commands;
@@ -27,7 +28,6 @@ mod samples;
 mod secrets;
 mod secure;
 mod server_logs;
-mod several;
 mod shells;
 mod signals;
 mod starts;

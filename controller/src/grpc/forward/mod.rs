@@ -13,7 +13,8 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
-use super::door::Rpc;
+use super::{door::Rpc, unwritten::MOST_UNWRITTEN_OF_ONE};
+use crate::{log_store::PIECE, server::MOST_STREAMS};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
@@ -45,8 +46,22 @@ use tower::{Service as _, ServiceExt as _};
 pub(crate) const MOST_FORWARDED: usize = 49_152;
 /// How long a connection to the leader may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// How much may be under way before the other side has to wait; see the server's.
+/// How much may be under way on one connection before the other side has to wait; see the server's.
 const WINDOW: u32 = 8 << 20;
+/// How much of that one reader of a log may take up: who has paused keeps it. All who share its connection together stay
+/// far below [`WINDOW`], so that a paused one takes nothing from the others; and all readers that there may be, paused,
+/// keep 640 MB here.
+const WINDOW_OF_A_READER: u32 = 64 << 10;
+/// How many calls one connection carries before another one is opened: half of what it can, so that none waits for room
+/// while calls come in a rush.
+const CALLS_EACH: usize = MOST_STREAMS as usize / 2;
+/// The same for readers of logs. The leader reads no log on for a connection of which too much is not written; by so many
+/// paused readers, of each of which it keeps a piece, that much does not come together.
+const READERS_EACH: usize = 6;
+/// A piece, and others before it that tonic writes with it.
+const KEPT_OF_A_READER: usize = PIECE + (32 << 10);
+const _: () = assert!(READERS_EACH * KEPT_OF_A_READER < MOST_UNWRITTEN_OF_ONE);
+const _: () = assert!(READERS_EACH * (WINDOW_OF_A_READER as usize) < WINDOW as usize);
 
 /// What means something between two ends of one connection alone.
 const OF_ONE_CONNECTION: [HeaderName; 7] = [
@@ -73,6 +88,14 @@ pub(crate) enum ForwardError {
         "no controller leads right now: one is elected within seconds, so try again in a moment"
     )]
     NoLeader,
+    /// What it takes to connect to it is not there: nothing was sent.
+    #[error("the way to the leader at {leader} cannot be made: {cause}")]
+    NoWay {
+        /// Where the leader is.
+        leader: String,
+        /// What is missing.
+        cause: String,
+    },
     /// No connection came about: nothing was sent.
     #[error(
         "the controller that leads, at {leader}, cannot be reached from here ({cause}): try again in a moment"
@@ -102,15 +125,16 @@ pub(crate) enum ForwardError {
 /// The way to one leader. Who drops it ends everything that is under way.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    way: Arc<Way>,
-    _end: DropGuard,
+    leader: String,
+    way: Result<Arc<Way>, ForwardError>,
+    _end: Option<DropGuard>,
 }
 
 #[derive(Debug)]
 struct Way {
     leader: String,
     calls: Pool,
-    /// Apart, because who reads slowly holds up whatever shares the connection.
+    /// Apart, and few on each connection, because who reads slowly may hold up what shares it.
     readers: Pool,
     ended: CancellationToken,
 }
@@ -131,24 +155,42 @@ impl Forwarder {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_WITHIN)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW);
         if let Some(tls) = tls {
             endpoint = endpoint.tls_config(tls)?;
         }
+        let with_window = |window| endpoint.clone().initial_stream_window_size(window);
         let ended = CancellationToken::new();
         let way = Way {
             leader: leader.to_string(),
-            calls: Pool::new(endpoint.clone(), MOST_FORWARDED),
-            readers: Pool::new(endpoint, super::MOST_FOLLOWERS),
+            calls: Pool::new(with_window(WINDOW), MOST_FORWARDED, CALLS_EACH),
+            readers: Pool::new(
+                with_window(WINDOW_OF_A_READER),
+                super::MOST_FOLLOWERS,
+                READERS_EACH,
+            ),
             ended: ended.clone(),
         };
-        Ok(Self { way: Arc::new(way), _end: ended.drop_guard() })
+        let leader = way.leader.clone();
+        Ok(Self { leader, way: Ok(Arc::new(way)), _end: Some(ended.drop_guard()) })
+    }
+
+    /// In the place of a way to `leader`, where none can be made: it says why.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn none(leader: &str, cause: String) -> Self {
+        let leader = leader.to_owned();
+        let error = ForwardError::NoWay { leader: leader.clone(), cause };
+        Self { leader, way: Err(error), _end: None }
+    }
+
+    /// Why there is no way, if there is none.
+    pub(crate) fn missing(&self) -> Option<&ForwardError> {
+        self.way.as_ref().err()
     }
 
     /// Where the leader is, as a URI.
     pub(crate) fn leader(&self) -> &str {
-        &self.way.leader
+        &self.leader
     }
 
     /// Passes a call on, and gives the answer back. What comes out is always an answer: where the leader gave none, a
@@ -158,7 +200,13 @@ impl Forwarder {
         request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
         let way = self.way.clone(); // and not this itself: its drop has to end the call
-        async move { way.pass_on(request).await.unwrap_or_else(Status::into_http) }
+        async move {
+            let answer = match way {
+                Ok(way) => way.pass_on(request).await,
+                Err(missing) => Err(missing.into()),
+            };
+            answer.unwrap_or_else(Status::into_http)
+        }
     }
 }
 

@@ -1,14 +1,9 @@
 //! Connections to one leader: as many as the calls need, because one carries only so many at a time.
 
 use super::ForwardError;
-use crate::server::MOST_STREAMS;
 use std::sync::{Arc, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::{Channel, Endpoint};
-
-/// With so many calls on each connection another one is opened: half of what one carries, so that none waits for room
-/// while calls come in a rush.
-const ROOMY: usize = MOST_STREAMS as usize / 2;
 
 /// Connections, and a bound for the calls on all of them.
 #[derive(Debug)]
@@ -21,6 +16,7 @@ pub(super) struct Pool {
     lanes: std::sync::Mutex<Vec<Lane>>,
     places: Arc<Semaphore>,
     limit: usize,
+    each: usize,
 }
 
 /// One connection. Each call on it holds a clone of `calls`.
@@ -46,10 +42,10 @@ impl Place {
 }
 
 impl Pool {
-    /// A pool that takes so many calls at a time.
-    pub(super) fn new(endpoint: Endpoint, limit: usize) -> Self {
+    /// A pool that takes so many calls at a time, so many of them on each connection.
+    pub(super) fn new(endpoint: Endpoint, limit: usize, each: usize) -> Self {
         let places = Arc::new(Semaphore::new(limit));
-        Self { endpoint, lanes: Default::default(), places, limit }
+        Self { endpoint, lanes: Default::default(), places, limit, each }
     }
 
     /// A place for one more call.
@@ -58,7 +54,7 @@ impl Pool {
         let permit = self.places.clone().try_acquire_owned().map_err(full)?;
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let loads: Vec<_> = lanes.iter().map(|lane| Arc::strong_count(&lane.calls) - 1).collect();
-        let lane = choose(&loads, self.limit.div_ceil(ROOMY)).unwrap_or_else(|| {
+        let lane = choose(&loads, self.each).unwrap_or_else(|| {
             lanes.push(Lane { channel: self.endpoint.connect_lazy(), calls: Arc::default() });
             lanes.len() - 1
         });
@@ -72,10 +68,11 @@ impl Pool {
     }
 }
 
-/// The connection for one more call, where there are some with so many calls each; none: a new one.
-fn choose(loads: &[usize], most: usize) -> Option<usize> {
+/// The connection for one more call, where there are some with so many calls each, and each may have so many; none: a
+/// new one. As one is opened only when all are full, the bound of all calls bounds them.
+fn choose(loads: &[usize], each: usize) -> Option<usize> {
     let (lane, calls) = loads.iter().enumerate().min_by_key(|(_, calls)| **calls)?;
-    (*calls < ROOMY || loads.len() >= most).then_some(lane)
+    (*calls < each).then_some(lane)
 }
 
 #[cfg(test)]
@@ -83,23 +80,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_connection_is_opened_when_none_has_room_and_never_more_than_the_most() {
-        assert_eq!(choose(&[], 3), None);
-        assert_eq!(choose(&[ROOMY - 1], 3), Some(0));
-        assert_eq!(choose(&[ROOMY], 3), None);
-        assert_eq!(choose(&[ROOMY, 7, 3], 3), Some(2));
-        assert_eq!(choose(&[ROOMY + 2, ROOMY + 1, ROOMY + 5], 3), Some(1));
+    fn another_connection_is_opened_when_none_has_room() {
+        assert_eq!(choose(&[], 6), None);
+        assert_eq!(choose(&[5], 6), Some(0));
+        assert_eq!(choose(&[6, 6], 6), None);
+        assert_eq!(choose(&[6, 3, 1, 5], 6), Some(2));
     }
 
     #[tokio::test]
     async fn places_are_bounded_and_come_back() {
         let endpoint = Endpoint::from_static("http://127.0.0.1:1");
-        let pool = Pool::new(endpoint, ROOMY + 1);
-        let places: Vec<_> = (0..=ROOMY).map(|_| pool.place().unwrap()).collect();
-        assert_eq!(pool.connections(), 2);
-        assert_eq!(pool.place().unwrap_err(), ForwardError::Calls { limit: ROOMY + 1 });
+        let pool = Pool::new(endpoint, 5, 2);
+        let places: Vec<_> = (0..5).map(|_| pool.place().unwrap()).collect();
+        assert_eq!(pool.connections(), 3);
+        assert_eq!(pool.place().unwrap_err(), ForwardError::Calls { limit: 5 });
         drop(places);
         let _place = pool.place().unwrap();
-        assert_eq!(pool.connections(), 2);
+        assert_eq!(pool.connections(), 3);
     }
 }

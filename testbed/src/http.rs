@@ -1,4 +1,5 @@
-//! As much of HTTP as it takes to ask etcd: one question for each connection, whose end is the end of the answer.
+//! As much of HTTP as it takes to ask etcd, and a server of ours for its health and metrics: one question for each
+//! connection, whose end is the end of the answer.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -9,16 +10,30 @@ use tokio::{
 };
 
 /// How long one answer may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(20);
+pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 
 /// Why there is no answer: that of etcd, or the way to it.
-pub(super) type Refused = String;
+pub(crate) type Refused = String;
 
-pub(super) async fn get(address: &str, path: &str) -> Result<Value, Refused> {
-    short(address, &format!("GET {path} HTTP/1.0\r\n\r\n")).await
+/// Status and body of what `address` answers at `path`; both empty where nobody does within this time.
+pub async fn page(address: &str, path: &str, within: Duration) -> (u16, String) {
+    let asking = async {
+        let (status, mut rest) = ask(address, &got(path)).await?;
+        let mut body = String::new();
+        rest.read_to_string(&mut body).await?;
+        std::io::Result::Ok((status, body))
+    };
+    match timeout(within, asking).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) | Err(_) => Default::default(),
+    }
 }
 
-pub(super) async fn post(
+pub(crate) async fn get(address: &str, path: &str) -> Result<Value, Refused> {
+    short(address, &got(path)).await
+}
+
+pub(crate) async fn post(
     address: &str,
     path: &str,
     token: Option<&str>,
@@ -28,7 +43,7 @@ pub(super) async fn post(
 }
 
 /// An answer that goes on: a line for each piece.
-pub(super) async fn stream(
+pub(crate) async fn stream(
     address: &str,
     path: &str,
     token: Option<&str>,
@@ -37,6 +52,10 @@ pub(super) async fn stream(
     let asked = ask(address, &posted(path, token, body)).await;
     let (status, rest) = asked.map_err(|error| error.to_string())?;
     if status == 200 { Ok(rest) } else { Err(format!("{path}: {status}")) }
+}
+
+fn got(path: &str) -> String {
+    format!("GET {path} HTTP/1.0\r\n\r\n")
 }
 
 // Who asks by HTTP/1.0 gets the answer as it is, not in chunks.
