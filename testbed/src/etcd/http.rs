@@ -15,6 +15,11 @@ pub(super) const ANSWER: Duration = Duration::from_secs(20);
 pub(super) type Refused = String;
 
 pub(super) async fn get(address: &str, path: &str) -> Result<Value, Refused> {
+    json(&get_text(address, path).await?)
+}
+
+/// An answer that is no JSON.
+pub(super) async fn get_text(address: &str, path: &str) -> Result<Vec<u8>, Refused> {
     short(address, &format!("GET {path} HTTP/1.0\r\n\r\n")).await
 }
 
@@ -24,7 +29,7 @@ pub(super) async fn post(
     token: Option<&str>,
     body: &Value,
 ) -> Result<Value, Refused> {
-    short(address, &posted(path, token, body)).await
+    json(&short(address, &posted(path, token, body)).await?)
 }
 
 /// An answer that goes on: a line for each piece.
@@ -47,7 +52,11 @@ fn posted(path: &str, token: Option<&str>, body: &Value) -> String {
     format!("POST {path} HTTP/1.0\r\n{token}Content-Length: {length}\r\n\r\n{body}")
 }
 
-async fn short(address: &str, request: &str) -> Result<Value, Refused> {
+fn json(body: &[u8]) -> Result<Value, Refused> {
+    serde_json::from_slice(body).map_err(|_| String::from_utf8_lossy(body).into_owned())
+}
+
+async fn short(address: &str, request: &str) -> Result<Vec<u8>, Refused> {
     let answered = async {
         let (status, mut rest) = ask(address, request).await?;
         let mut body = Vec::new();
@@ -57,9 +66,8 @@ async fn short(address: &str, request: &str) -> Result<Value, Refused> {
     let late = |_| format!("{address} does not answer within {ANSWER:?}");
     let (status, body) =
         timeout(ANSWER, answered).await.map_err(late)?.map_err(|e| e.to_string())?;
-    let value = serde_json::from_slice(&body);
-    match value {
-        Ok(value) if status == 200 => Ok(value),
+    match status {
+        200 => Ok(body),
         _ => Err(format!("{status}: {}", String::from_utf8_lossy(&body))),
     }
 }
