@@ -29,8 +29,13 @@ pub async fn page(address: &str, path: &str, within: Duration) -> (u16, String) 
     }
 }
 
-pub(crate) async fn get(address: &str, path: &str) -> Result<Value, Refused> {
+/// An answer that is no JSON.
+pub(crate) async fn get_text(address: &str, path: &str) -> Result<Vec<u8>, Refused> {
     short(address, &got(path)).await
+}
+
+pub(crate) async fn get(address: &str, path: &str) -> Result<Value, Refused> {
+    json(&get_text(address, path).await?)
 }
 
 pub(crate) async fn post(
@@ -39,7 +44,7 @@ pub(crate) async fn post(
     token: Option<&str>,
     body: &Value,
 ) -> Result<Value, Refused> {
-    short(address, &posted(path, token, body)).await
+    json(&short(address, &posted(path, token, body)).await?)
 }
 
 /// An answer that goes on: a line for each piece.
@@ -66,7 +71,11 @@ fn posted(path: &str, token: Option<&str>, body: &Value) -> String {
     format!("POST {path} HTTP/1.0\r\n{token}Content-Length: {length}\r\n\r\n{body}")
 }
 
-async fn short(address: &str, request: &str) -> Result<Value, Refused> {
+fn json(body: &[u8]) -> Result<Value, Refused> {
+    serde_json::from_slice(body).map_err(|_| String::from_utf8_lossy(body).into_owned())
+}
+
+async fn short(address: &str, request: &str) -> Result<Vec<u8>, Refused> {
     let answered = async {
         let (status, mut rest) = ask(address, request).await?;
         let mut body = Vec::new();
@@ -76,9 +85,8 @@ async fn short(address: &str, request: &str) -> Result<Value, Refused> {
     let late = |_| format!("{address} does not answer within {ANSWER:?}");
     let (status, body) =
         timeout(ANSWER, answered).await.map_err(late)?.map_err(|e| e.to_string())?;
-    let value = serde_json::from_slice(&body);
-    match value {
-        Ok(value) if status == 200 => Ok(value),
+    match status {
+        200 => Ok(body),
         _ => Err(format!("{status}: {}", String::from_utf8_lossy(&body))),
     }
 }

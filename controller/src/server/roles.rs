@@ -53,10 +53,10 @@ impl Roles {
     pub(super) fn set(&self, role: Role) {
         let leads = matches!(role, Role::Leading(_));
         metrics::gauge!("octavius_leader").set(f64::from(u8::from(leads)));
-        if leads {
+        let before = self.role.send_replace(role);
+        if leads && !matches!(before, Role::Leading(_)) {
             metrics::counter!("octavius_terms_total").increment(1);
         }
-        self.role.send_replace(role);
     }
 
     /// Takes in what is known of the leader, unless it is this one. `way`: another one than the last, or none.

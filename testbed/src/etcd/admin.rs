@@ -84,6 +84,26 @@ impl Etcd {
         number(&answer["header"]["revision"])
     }
 
+    /// What the members say of themselves at `/metrics`, added up over all values whose name, with the labels behind it,
+    /// begins with `name`: for example `etcd_network_client_grpc_received_bytes_total`, or
+    /// `grpc_server_handled_total{grpc_code="OK",grpc_method="Txn"`.
+    ///
+    /// # Panics
+    ///
+    /// If no member that runs says such a thing, or one does not answer.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let mut values = Vec::new();
+        for member in self.members.iter().filter(|member| member.runs()) {
+            let text = http::get_text(member.admin(), "/metrics").await;
+            let text = text.unwrap_or_else(|why| panic!("/metrics: {why}"));
+            let text = String::from_utf8_lossy(&text);
+            let said = text.lines().filter(|line| line.starts_with(name));
+            values.extend(said.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()));
+        }
+        assert!(!values.is_empty(), "etcd says nothing of {name}");
+        values.into_iter().sum()
+    }
+
     /// Forgets all that was before this change.
     pub async fn compact(&self, revision: i64) {
         self.must("/v3/kv/compaction", json!({ "revision": revision, "physical": true })).await;

@@ -120,3 +120,16 @@ async fn with_tls_nobody_is_heard_who_has_no_certificate() {
     etcd.put("key", b"by who administers it").await;
     assert!(etcd.tls().ca_file.exists() && etcd.tls().key_file.exists());
 }
+
+#[tokio::test]
+async fn what_it_took_is_told_by_its_metrics() {
+    const TAKEN: &str = "etcd_network_client_grpc_received_bytes_total";
+    const PUTS: &str = "grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"Put\"";
+    let etcd = one(EtcdOptions::default()).await;
+    etcd.put("first", b"1").await;
+    let (taken, puts) = (etcd.metric(TAKEN).await, etcd.metric(PUTS).await);
+    etcd.put("second", &[b'x'; 10_000]).await;
+    let more = etcd.metric(TAKEN).await - taken;
+    assert!((10_000.0..11_000.0).contains(&more), "{more} bytes");
+    assert_eq!(etcd.metric(PUTS).await, puts + 1.0);
+}

@@ -5,6 +5,7 @@ use super::{
     figures::{Spans, per_second},
     installation::{Installation, NOTHING, PATIENCE},
     load,
+    place::Place,
     table::{Aim, Row},
 };
 use anyhow::{Context as _, Result, ensure};
@@ -20,8 +21,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How many processes run at once.
 const PROCESSES: usize = 64;
 
-pub(super) async fn execute_and_wait(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
-    let installation = Installation::start(binaries).await?;
+pub(super) async fn execute_and_wait(
+    binaries: &Path,
+    plan: Plan,
+    place: &Place,
+) -> Result<Vec<Row>> {
+    let installation = Installation::start(binaries, place).await?;
     let _executor = installation.executor(2).await?;
     let mut spans = Vec::new();
     for _ in 0..plan.of(200, 20) {
@@ -42,15 +47,15 @@ pub(super) async fn execute_and_wait(binaries: &Path, plan: Plan) -> Result<Vec<
             name: format!("execute --wait, {which}"),
             value,
             unit: "ms",
-            aim,
+            aim: place.aim(aim),
             note: note.clone(),
         })
         .into())
 }
 
 /// The executions wait before the executor starts, so that only what it and the controller do is measured.
-pub(super) async fn processes(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
-    let installation = Installation::start(binaries).await?;
+pub(super) async fn processes(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
+    let installation = Installation::start(binaries, place).await?;
     let count = plan.of(5000, 300);
     fill(&installation, count).await?;
     let executor = installation.executor(PROCESSES).await?;
@@ -62,7 +67,7 @@ pub(super) async fn processes(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
         name: "real processes".to_owned(),
         value: per_second(count as u64, time),
         unit: "1/s",
-        aim: Aim::AtLeast(1000.0),
+        aim: place.aim(Aim::AtLeast(1000.0)),
         note: format!(
             "{count} × `true`, {PROCESSES} at once, first lease to last end; CPU each: controller {:.0} µs, executor without its children {:.0} µs",
             each[0], each[1]

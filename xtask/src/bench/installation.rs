@@ -1,8 +1,9 @@
 //! A controller of its own, on free ports and in a temporary folder, and an executor if one is wanted.
 
+use super::place::Place;
 use anyhow::{Context as _, Result, bail, ensure};
 use octavius_client::{Client, Settings, v1};
-use octavius_testbed::{ports::free_port, s3::S3};
+use octavius_testbed::ports::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
@@ -87,50 +88,6 @@ impl Drop for Server {
     }
 }
 
-/// The word for a server of the bench's own.
-const TEST_SERVER: &str = "s3-test";
-
-/// Where a controller keeps its logs.
-#[derive(Debug, Default)]
-pub(super) struct LogPlace {
-    url: Option<String>,
-    server: Option<S3>,
-}
-
-impl LogPlace {
-    /// What was asked for: a URL, the bench's own S3 server, or the controller's folder.
-    pub(super) async fn named(name: Option<&str>) -> Self {
-        match name {
-            Some(TEST_SERVER) => {
-                let server = S3::start().await;
-                Self { url: Some(server.url("bench")), server: Some(server) }
-            }
-            other => Self { url: other.map(str::to_owned), server: None },
-        }
-    }
-
-    /// How a row calls it.
-    pub(super) fn note(&self) -> String {
-        match (&self.server, &self.url) {
-            (Some(_), _) => "; kept in an S3 server of the bench's own".to_owned(),
-            (None, Some(url)) => format!("; kept in {url}"),
-            (None, None) => String::new(),
-        }
-    }
-
-    /// A place below it for one installation: each needs its own.
-    fn of(&self, installation: u16) -> Option<String> {
-        let url = self.url.as_ref()?;
-        let (place, parameters) = url.split_once('?').unwrap_or((url, ""));
-        let mark = if parameters.is_empty() { "" } else { "?" };
-        Some(format!("{}/{installation}{mark}{parameters}", place.trim_end_matches('/')))
-    }
-
-    fn variables(&self) -> Vec<(String, String)> {
-        self.server.as_ref().map_or_else(Vec::new, |_| S3::variables())
-    }
-}
-
 /// A controller, and who asks it.
 #[derive(Debug)]
 pub(super) struct Installation {
@@ -145,25 +102,17 @@ pub(super) struct Installation {
 }
 
 impl Installation {
-    /// A controller that serves, and has the job [`NOTHING`].
-    pub(super) async fn start(binaries: &Path) -> Result<Self> {
-        Self::start_in(binaries, &LogPlace::default()).await
-    }
-
-    /// The same with its logs there.
-    pub(super) async fn start_in(binaries: &Path, logs: &LogPlace) -> Result<Self> {
+    /// A controller that serves, has its state and logs there, and has the job [`NOTHING`].
+    pub(super) async fn start(binaries: &Path, place: &Place) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (port, metrics_port) = (free_port(), free_port());
         let mut configuration = json!({
             "app_port": port,
             "metrics_address": format!("127.0.0.1:{metrics_port}"),
-            "store": "embedded",
             "data_dir": folder.path().join("data"),
         });
-        if let Some(url) = logs.of(port) {
-            configuration["log_store"] = url.into();
-        }
-        let variables = logs.variables();
+        place.configure(port, &mut configuration);
+        let variables = place.variables();
         let controller =
             Server::start(binaries, "controller", folder.path(), &configuration, &variables)?;
         let address = format!("127.0.0.1:{port}");

@@ -2,13 +2,16 @@
 
 use super::{
     Plan,
+    commands::all_succeeded,
     figures::{Spans, per_second},
-    installation::{Installation, LogPlace, PATIENCE},
+    installation::{Installation, PATIENCE, Server},
+    place::Place,
     table::{Aim, Row},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt;
 use octavius_client::{Client, LogItem};
+use octavius_testbed::etcd::Etcd;
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
@@ -16,40 +19,39 @@ use std::{
 };
 use tokio::{
     task::JoinSet,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 const MB: usize = 1_000_000;
 
-pub(super) async fn throughput(binaries: &Path, plan: Plan, place: &LogPlace) -> Result<Vec<Row>> {
+/// How long the etcd is watched while nothing is done, to know what of its bytes are not the log's.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// With the state in an etcd, the embedded store with its folder stands beside it.
+pub(super) async fn throughput(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
+    let Some(etcd) = place.etcd() else { return followed(binaries, plan, place, "").await };
+    let beside = Place::default();
+    let mut rows = followed(binaries, plan, &beside, ", embedded store and folder").await?;
+    rows.extend(followed(binaries, plan, place, ", etcd").await?);
+    rows.push(taken(binaries, plan, place, etcd).await?);
+    Ok(rows)
+}
+
+async fn followed(binaries: &Path, plan: Plan, place: &Place, which: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (followers, megabytes) in [(1, plan.of(60, 8)), (50, plan.of(20, 2))] {
-        let installation = Installation::start_in(binaries, place).await?;
-        let _executor = installation.executor(2).await?;
-        let (size, job) = job(&installation, megabytes * MB)?;
-        // All follow before the first byte is written.
-        installation
-            .job("log", &["sh", "-c", &format!("sleep 2; cat '{}'", job.display())])
-            .await?;
-        let id = installation.submit("log").await?;
-        let mut reading = JoinSet::new();
-        for _ in 0..followers {
-            reading.spawn(read(installation.another_client()?, id.clone(), size));
-        }
-        let (mut first, mut last) = (None::<Instant>, None::<Instant>);
-        while let Some(read) = reading.join_next().await {
-            let (from, to) = read??;
-            first = first.into_iter().chain([from]).min();
-            last = last.into_iter().chain([to]).max();
-        }
-        let took = first.zip(last).context("nobody read")?;
-        let bytes = u64::try_from(size * followers)?;
-        let rate = per_second(bytes, took.1 - took.0) / 1e6;
+        let writing = Writing::start(binaries, place, megabytes).await?;
+        let took = writing.read(followers).await?;
+        let bytes = u64::try_from(writing.size * followers)?;
+        let rate = per_second(bytes, took) / 1e6;
         rows.push(Row {
-            name: format!("log to {followers} follower{}", if followers == 1 { "" } else { "s" }),
+            name: format!(
+                "log to {followers} follower{}{which}",
+                if followers == 1 { "" } else { "s" }
+            ),
             value: rate,
             unit: "MB/s",
-            aim: Aim::AtLeast(100.0),
+            aim: place.aim(Aim::AtLeast(100.0)),
             note: format!(
                 "{megabytes} MB of text, first byte to last end, bytes of all followers; {:.0} MB/s of log{}",
                 rate / followers as f64,
@@ -60,8 +62,74 @@ pub(super) async fn throughput(binaries: &Path, plan: Plan, place: &LogPlace) ->
     Ok(rows)
 }
 
+/// What an etcd takes while a log is written that it has no part in.
+async fn taken(binaries: &Path, plan: Plan, place: &Place, etcd: &Etcd) -> Result<Row> {
+    const RECEIVED: &str = "etcd_network_client_grpc_received_bytes_total";
+    const DATABASE: &str = "etcd_mvcc_db_total_size_in_use_in_bytes";
+    let megabytes = plan.of(100, 10);
+    let writing = Writing::start(binaries, place, megabytes).await?;
+    let before = etcd.metric(RECEIVED).await;
+    sleep(IDLE).await;
+    let idle = (etcd.metric(RECEIVED).await - before) / IDLE.as_secs_f64();
+    let (before, database) = (etcd.metric(RECEIVED).await, etcd.metric(DATABASE).await);
+    let began = Instant::now();
+    writing.read(1).await?;
+    all_succeeded(&writing.installation, 1).await?;
+    let took = began.elapsed().as_secs_f64();
+    let received = etcd.metric(RECEIVED).await - before;
+    let grown = etcd.metric(DATABASE).await - database;
+    Ok(Row {
+        name: format!("bytes that etcd took, log of {megabytes} MB"),
+        value: received / 1e3,
+        unit: "KB",
+        aim: plan.of(Aim::AtMost(100.0), Aim::None),
+        note: format!(
+            "all that its clients sent from before the submit until it had succeeded, {took:.1} s, of that {:.1} KB as in any idle time; its database grew by {:.0} KB",
+            idle * took / 1e3,
+            grown / 1e3
+        ),
+    })
+}
+
+/// A program that is about to write a log.
+struct Writing {
+    _executor: Server,
+    installation: Installation,
+    /// Of the log, in bytes.
+    size: usize,
+}
+
+impl Writing {
+    async fn start(binaries: &Path, place: &Place, megabytes: usize) -> Result<Self> {
+        let installation = Installation::start(binaries, place).await?;
+        let executor = installation.executor(2).await?;
+        let (size, text) = text(&installation, megabytes * MB)?;
+        // All follow before the first byte is written.
+        let program = format!("sleep 2; cat '{}'", text.display());
+        installation.job("log", &["sh", "-c", &program]).await?;
+        Ok(Self { _executor: executor, installation, size })
+    }
+
+    /// Runs it for so many followers; from the first byte that one of them has to the last end.
+    async fn read(&self, followers: usize) -> Result<Duration> {
+        let id = self.installation.submit("log").await?;
+        let mut reading = JoinSet::new();
+        for _ in 0..followers {
+            reading.spawn(read(self.installation.another_client()?, id.clone(), self.size));
+        }
+        let (mut first, mut last) = (None::<Instant>, None::<Instant>);
+        while let Some(read) = reading.join_next().await {
+            let (from, to) = read??;
+            first = first.into_iter().chain([from]).min();
+            last = last.into_iter().chain([to]).max();
+        }
+        let (first, last) = first.zip(last).context("nobody read")?;
+        Ok(last - first)
+    }
+}
+
 /// A file of about so many bytes of text that looks like a log, and its size.
-fn job(installation: &Installation, bytes: usize) -> Result<(usize, PathBuf)> {
+fn text(installation: &Installation, bytes: usize) -> Result<(usize, PathBuf)> {
     let mut text = String::with_capacity(bytes + 200);
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     while text.len() < bytes {
@@ -103,8 +171,8 @@ async fn read(client: Client, id: String, size: usize) -> Result<(Instant, Insta
 }
 
 /// A program writes what time it is, line by line, and the reader looks at its own clock, which is the same one.
-pub(super) async fn delay(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
-    let installation = Installation::start(binaries).await?;
+pub(super) async fn delay(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
+    let installation = Installation::start(binaries, place).await?;
     let _executor = installation.executor(2).await?;
     let count = plan.of(400, 40);
     let program =
@@ -137,7 +205,7 @@ pub(super) async fn delay(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
             name: format!("line written to line read, {which}"),
             value,
             unit: "ms",
-            aim,
+            aim: place.aim(aim),
             note: note.clone(),
         })
         .into())

@@ -8,6 +8,7 @@ use super::{
     Plan,
     figures::Spans,
     installation::{Installation, PATIENCE, Server, client},
+    place::Place,
     table::{Aim, Row},
 };
 use anyhow::{Context as _, Result, ensure};
@@ -37,7 +38,7 @@ const QUOTA: u64 = 16 << 30;
 pub(super) async fn million(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
     let count = plan.history.unwrap_or(plan.of(100_000, 10_000));
     let binaries = binaries.canonicalize()?;
-    let installation = Installation::start(&binaries).await?;
+    let installation = Installation::start(&binaries, &Place::default()).await?;
     let (template, data) = template(installation).await?;
     let bytes: usize = template.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
     let keys: Vec<_> = template.iter().map(sized).collect();

@@ -1,8 +1,7 @@
 //! `cargo xtask bench`: how fast the real binaries are, on this machine, now.
 //!
-//! Everything that is measured is real: a controller of its own on the embedded store in a temporary folder (where it is
-//! about fail-over, two on an etcd), the client
-//! library, the `process` runner, and for the rates an executor that does nothing but speak the protocol. The binaries
+//! Everything that is measured is real: a controller of its own, on the embedded store in a temporary folder or on an etcd
+//! (where it is about fail-over, two on an etcd), the client library, the `process` runner, and for the rates an executor that does nothing but speak the protocol. The binaries
 //! and the bench itself are built for release first; a bench that is built for development starts the other one.
 //! Numbers are printed with what else the machine did: a bench beside a compiler measures the compiler, too.
 
@@ -15,6 +14,7 @@ mod load;
 mod logs;
 mod machine;
 mod million;
+mod place;
 mod rates;
 mod state;
 mod table;
@@ -23,6 +23,7 @@ use crate::steps;
 use anyhow::{Context as _, Result, ensure};
 use cargo_metadata::Metadata;
 use clap::{Args, ValueEnum};
+use place::{Place, Store, TEST_SERVER};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -47,8 +48,11 @@ pub(crate) struct Bench {
     /// Measure the binaries of this folder as they are, for example those of another version, to compare
     #[arg(long, value_name = "FOLDER")]
     binaries: Option<PathBuf>,
+    /// What keeps the controllers' state
+    #[arg(long, value_name = "STORE", default_value = "embedded")]
+    store: Store,
     /// Where the controller of the row `log` keeps the logs: a URL as `log_store` takes it, below which each run leaves what
-    /// it wrote, or `s3-test` for an S3 server of the bench's own
+    /// it wrote, or `s3-test` for an S3 server of the bench's own; where the state is in an etcd, that is the default
     #[arg(long, value_name = "URL")]
     log_store: Option<String>,
 }
@@ -111,16 +115,7 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let before = machine::Machine::look(root, &binaries);
         eprintln!("{before}");
-        let rows = runtime.block_on(async {
-            let place = installation::LogPlace::named(self.log_store.as_deref()).await;
-            measure(
-                &binaries,
-                &self.names,
-                Plan { quick: self.quick, history: self.history },
-                &place,
-            )
-            .await
-        })?;
+        let rows = runtime.block_on(async { self.measure(&binaries).await })?;
         let after = machine::load();
         match self.output {
             Output::Table => print!("{before}load at the end: {after}\n\n{}", table::text(&rows)),
@@ -142,6 +137,43 @@ impl Bench {
         ensure!(status.success(), "the bench ended with {status}");
         Ok(())
     }
+
+    async fn measure(&self, binaries: &Path) -> Result<Vec<Row>> {
+        let plan = Plan { quick: self.quick, history: self.history };
+        let mut rows = Vec::new();
+        for group in Group::value_variants() {
+            if !self.names.is_empty() && !self.names.contains(group) {
+                continue;
+            }
+            let name = group.to_possible_value();
+            let name = name.as_ref().map_or("", |name| name.get_name());
+            eprintln!("== {name}");
+            // Each has an etcd of its own: what one has left there is not what the next one measures.
+            let place = &Place::start(self.store, self.logs(*group)).await;
+            let measured = match group {
+                Group::Rate => rates::rates(binaries, plan, place).await,
+                Group::Lease => rates::lease(binaries, plan, place).await,
+                Group::Wait => commands::execute_and_wait(binaries, plan, place).await,
+                Group::Process => commands::processes(binaries, plan, place).await,
+                Group::Log => logs::throughput(binaries, plan, place).await,
+                Group::Delay => logs::delay(binaries, plan, place).await,
+                Group::Memory => state::idle(binaries, plan, place).await,
+                Group::History => state::history(binaries, plan, place).await,
+                Group::Failover => failover::failover(binaries, plan, place).await,
+                Group::Million => million::million(binaries, plan).await,
+            };
+            let measured = measured.with_context(|| name.to_owned())?;
+            eprint!("{}", table::text(&measured));
+            rows.extend(measured);
+        }
+        Ok(rows)
+    }
+
+    /// Where these rows' logs are, if not in the controller's folder.
+    fn logs(&self, group: Group) -> Option<&str> {
+        let of_etcd = (self.store == Store::Etcd).then_some(TEST_SERVER);
+        self.log_store.as_deref().or(of_etcd).filter(|_| group == Group::Log)
+    }
 }
 
 /// The packages of the binaries that are measured, and of the bench.
@@ -156,39 +188,6 @@ const PACKAGES: [&str; 8] = [
     "xtask",
 ];
 
-async fn measure(
-    binaries: &Path,
-    names: &[Group],
-    plan: Plan,
-    place: &installation::LogPlace,
-) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for group in Group::value_variants() {
-        if !names.is_empty() && !names.contains(group) {
-            continue;
-        }
-        let name = group.to_possible_value();
-        let name = name.as_ref().map_or("", |name| name.get_name());
-        eprintln!("== {name}");
-        let measured = match group {
-            Group::Rate => rates::rates(binaries, plan).await,
-            Group::Lease => rates::lease(binaries, plan).await,
-            Group::Wait => commands::execute_and_wait(binaries, plan).await,
-            Group::Process => commands::processes(binaries, plan).await,
-            Group::Log => logs::throughput(binaries, plan, place).await,
-            Group::Delay => logs::delay(binaries, plan).await,
-            Group::Memory => state::idle(binaries, plan).await,
-            Group::History => state::history(binaries, plan).await,
-            Group::Failover => failover::failover(binaries, plan).await,
-            Group::Million => million::million(binaries, plan).await,
-        };
-        let measured = measured.with_context(|| name.to_owned())?;
-        eprint!("{}", table::text(&measured));
-        rows.extend(measured);
-    }
-    Ok(rows)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,8 +196,10 @@ mod tests {
     #[test]
     fn a_quick_bench_runs_executions_on_the_real_controller_and_counts_them() {
         let binaries = installation::built_for_tests();
+        let place = Place::default();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let row = rates::rate(&binaries, 8, table::Aim::None, Plan { quick: true, history: None });
+        let plan = Plan { quick: true, history: None };
+        let row = rates::rate(&binaries, 8, table::Aim::None, plan, &place);
         let row = runtime.block_on(row).unwrap();
         assert!(row.value > 0.0, "{row:?}");
     }

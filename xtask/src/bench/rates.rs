@@ -6,9 +6,12 @@ use super::{
     idle_executor::{Done, IdleExecutor},
     installation::{Installation, NOTHING, PATIENCE},
     load,
+    place::{Looked, Place, size_of_record},
     table::{Aim, Row},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
+use octavius_controller::store::etcd::raw;
+use octavius_testbed::etcd::Etcd;
 use std::{path::Path, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -20,34 +23,88 @@ const RATES: [(usize, Aim); 3] = [(1, Aim::None), (64, Aim::AtLeast(2000.0)), (5
 /// For how long nothing happens before something is measured on an idle system.
 const PAUSE: Duration = Duration::from_millis(20);
 
-pub(super) async fn rates(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for (in_flight, aim) in RATES {
-        rows.push(rate(binaries, in_flight, aim, plan).await?);
+/// With the state in an etcd, this part of the puts of 64 clients is wanted of 64 in flight.
+const PART_OF_PUTS: f64 = 0.25;
+const PUTTING: usize = 64;
+
+pub(super) async fn rates(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
+    let (mut rows, mut wanted) = (Vec::new(), RATES);
+    if let Some(etcd) = place.etcd() {
+        let installation = Installation::start(binaries, place).await?;
+        installation.submit(NOTHING).await?;
+        let size = size_of_record(etcd).await?;
+        drop(installation);
+        rows.push(puts(etcd, 1, size, plan).await?);
+        let puts = puts(etcd, PUTTING, size, plan).await?;
+        let aim = Aim::AtLeast(puts.value * PART_OF_PUTS);
+        rows.push(puts);
+        wanted =
+            wanted.map(|(flying, _)| (flying, if flying == PUTTING { aim } else { Aim::None }));
+    }
+    for (in_flight, aim) in wanted {
+        rows.push(rate(binaries, in_flight, aim, plan, place).await?);
     }
     Ok(rows)
 }
 
+/// For how long one rate is measured.
+fn time(plan: Plan) -> Duration {
+    Duration::from_millis(plan.of(10_000, 1_000))
+}
+
+/// What the etcd takes without a controller.
+async fn puts(etcd: &Etcd, clients: usize, size: usize, plan: Plan) -> Result<Row> {
+    let endpoint = etcd.endpoints().into_iter().next().context("etcd has no member")?;
+    let prefix = format!("raw/{clients}/");
+    let put = async |time| raw::puts(&endpoint, &prefix, clients, size, time).await;
+    put(time(plan) / 10).await.map_err(Error::msg)?; // so that it is warm
+    let before = Looked::at(etcd).await;
+    let (count, took) = put(time(plan)).await.map_err(Error::msg)?;
+    Ok(Row {
+        name: format!("puts without a controller, {clients} at a time"),
+        value: per_second(count, took),
+        unit: "1/s",
+        aim: Aim::None,
+        note: format!(
+            "{count} of one key each, {size} bytes as the record of an execution that waits, each client on a connection of its own; {}",
+            before.since(etcd).await
+        ),
+    })
+}
+
 /// One rate, on a controller of its own.
-pub(super) async fn rate(binaries: &Path, in_flight: usize, aim: Aim, plan: Plan) -> Result<Row> {
-    let installation = Installation::start(binaries).await?;
-    let time = Duration::from_millis(plan.of(10_000, 1_000));
-    load::run(&installation, in_flight, time / 10).await?; // so that it is warm
+pub(super) async fn rate(
+    binaries: &Path,
+    in_flight: usize,
+    aim: Aim,
+    plan: Plan,
+    place: &Place,
+) -> Result<Row> {
+    let installation = Installation::start(binaries, place).await?;
+    load::run(&installation, in_flight, time(plan) / 10).await?; // so that it is warm
     let before = installation.controller.worked()?;
-    let (count, took) = load::run(&installation, in_flight, time).await?;
+    let looked = match place.etcd() {
+        Some(etcd) => Some((Looked::at(etcd).await, etcd)),
+        None => None,
+    };
+    let (count, took) = load::run(&installation, in_flight, time(plan)).await?;
     let worked = installation.controller.worked()?.saturating_sub(before);
     let each = worked.as_secs_f64() * 1e6 / per_second(count, Duration::from_secs(1));
+    let done = match looked {
+        Some((before, etcd)) => format!("; {}", before.since(etcd).await),
+        None => String::new(),
+    };
     Ok(Row {
         name: format!("executions, {in_flight} in flight"),
         value: per_second(count, took),
         unit: "1/s",
         aim,
-        note: format!("{count} succeeded, all durable; controller {each:.0} µs CPU each"),
+        note: format!("{count} succeeded, all durable; controller {each:.0} µs CPU each{done}"),
     })
 }
 
-pub(super) async fn lease(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
-    let installation = Installation::start(binaries).await?;
+pub(super) async fn lease(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
+    let installation = Installation::start(binaries, place).await?;
     let (told, mut hears) = mpsc::unbounded_channel();
     let _executor = IdleExecutor::start(&installation.address, 8, told).await?;
     let mut spans = Vec::new();
@@ -65,7 +122,7 @@ pub(super) async fn lease(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
             name: format!("submit to lease, {which}"),
             value,
             unit: "ms",
-            aim: Aim::AtMost(aim),
+            aim: place.aim(Aim::AtMost(aim)),
             note: note.clone(),
         })
         .into())

@@ -6,6 +6,7 @@ use super::{
     figures::per_second,
     idle_executor::{Done, IdleExecutor},
     installation::{Installation, PATIENCE},
+    place::Place,
     table::{Aim, Row},
 };
 use anyhow::{Context as _, Result, bail};
@@ -15,8 +16,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-pub(super) async fn idle(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
-    let installation = Installation::start(binaries).await?;
+pub(super) async fn idle(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
+    let installation = Installation::start(binaries, place).await?;
     let executor = installation.executor(2).await?;
     let seconds = plan.of(10, 2);
     sleep(Duration::from_secs(seconds)).await;
@@ -27,7 +28,7 @@ pub(super) async fn idle(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
             name: format!("memory of an idle {name}"),
             value: server.memory()?,
             unit: "MB",
-            aim: Aim::AtMost(aim),
+            aim: place.aim(Aim::AtMost(aim)),
             note: note.clone(),
         })
     });
@@ -35,9 +36,9 @@ pub(super) async fn idle(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
 }
 
 /// So many wait; then they are ended by an executor that does nothing, and the controller is started again.
-pub(super) async fn history(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
+pub(super) async fn history(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
     let count: usize = plan.of(100_000, 2_000);
-    let installation = Installation::start(binaries).await?;
+    let installation = Installation::start(binaries, place).await?;
     let began = Instant::now();
     fill(&installation, count).await?;
     let submitted = began.elapsed();
@@ -54,14 +55,14 @@ pub(super) async fn history(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
             name: format!("memory with {count} pending"),
             value: memory,
             unit: "MB",
-            aim: Aim::AtMost(150.0),
+            aim: place.aim(Aim::AtMost(150.0)),
             note: "controller, resident, after the last was submitted".to_owned(),
         },
         Row {
             name: format!("start with {count} finished"),
             value: start.as_secs_f64(),
             unit: "s",
-            aim: Aim::AtMost(0.5),
+            aim: place.aim(Aim::AtMost(0.5)),
             note: format!("from exec to the first answer of the queue; {after:.0} MB then"),
         },
         Row {

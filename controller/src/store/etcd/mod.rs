@@ -13,6 +13,8 @@ mod dial;
 mod election;
 mod errors;
 mod pauses;
+#[cfg(feature = "bench")]
+pub mod raw;
 #[cfg(test)]
 mod tests;
 
