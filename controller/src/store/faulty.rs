@@ -7,7 +7,8 @@ pub mod outside;
 use super::{
     Page, Range, Write,
     backend::{
-        Backend, CommitError, OpenError, Opener, Outcome, RangeError, Snapshot, Transaction,
+        Backend, Capacity, CommitError, OpenError, Opener, Outcome, RangeError, Snapshot,
+        Transaction,
     },
 };
 use async_trait::async_trait;
