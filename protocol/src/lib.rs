@@ -67,6 +67,12 @@ pub const NOT_LEADING: &str = "NOT_LEADING";
 /// The reason of a controller that does not lead, and knows of none that does.
 pub const NO_LEADER: &str = "NO_LEADER";
 
+/// Why a call was refused: the controller that leads is not reached from the one that was asked. Nothing was done.
+pub const LEADER_AWAY: &str = "LEADER_AWAY";
+
+/// Why a call was refused: what answers it is being started, and is there in a moment. Nothing was done.
+pub const STARTING: &str = "STARTING";
+
 /// The reason of a controller that ends.
 pub const ENDING: &str = "ENDING";
 

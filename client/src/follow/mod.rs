@@ -9,11 +9,15 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
-use octavius_protocol::v1::{self, read_log_response::Part};
+use octavius_protocol::{
+    LEADER_AWAY, NO_LEADER, NOT_LEADING, STARTING,
+    v1::{self, read_log_response::Part},
+};
 use reader::Reader;
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
+use tonic_types::StatusExt as _;
 
 /// A controller that ends cuts all who follow in one instant: they come back over the time that it told, or over this one.
 const SPREAD: Duration = Duration::from_secs(5);
@@ -23,6 +27,8 @@ const LONGEST_SPREAD: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two tries where nobody listens, which costs nobody anything.
 const LONGEST_WHERE_NOBODY_IS: Duration = Duration::from_millis(250);
+/// The longest pause between two tries while no controller leads: another one does within seconds.
+const LONGEST_WHERE_NOBODY_LEADS: Duration = Duration::from_secs(1);
 /// The longest pause between two tries where somebody does.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -165,6 +171,13 @@ fn pause(tries: u32, spread: Duration, longest: Duration, random: f64) -> Durati
     grown.max(spread).mul_f64(0.9 + 0.2 * random)
 }
 
+/// Whether it was refused because the controller that leads is not there, or begins only now.
+fn nobody_leads(status: &Status) -> bool {
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    reason.is_some_and(|reason| [NOT_LEADING, NO_LEADER, LEADER_AWAY, STARTING].contains(&reason))
+}
+
 impl Follower {
     async fn next(&mut self) -> Option<Result<LogItem, Error>> {
         loop {
@@ -286,6 +299,7 @@ impl Follower {
         };
         let longest = match &silence {
             Silence::NoConnection(_) => LONGEST_WHERE_NOBODY_IS,
+            Silence::Unavailable(_) if nobody_leads(status) => LONGEST_WHERE_NOBODY_LEADS,
             Silence::Tls(_) | Silence::Broken(_) | Silence::Late(_) | Silence::Unavailable(_) => {
                 LONGEST_PAUSE
             }

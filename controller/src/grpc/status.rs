@@ -12,7 +12,9 @@ use crate::{
     secrets::SecretError,
     store::ReadError,
 };
-use octavius_protocol::{DOMAIN, ENDING, LEADER, NO_LEADER, NOT_LEADING, UNCONFIRMED};
+use octavius_protocol::{
+    DOMAIN, ENDING, LEADER, LEADER_AWAY, NO_LEADER, NOT_LEADING, STARTING, UNCONFIRMED,
+};
 use octavius_service::{actor::Unanswered, text::cut};
 use std::{collections::HashMap, fmt, time::Duration};
 use tonic::{Code, Status};
@@ -175,7 +177,7 @@ fn unanswered(error: &Unanswered) -> Meaning {
             let help = "More calls wait than are let in: call less often, or from fewer clients.";
             Meaning::full("BUSY", SOON, help)
         }
-        Unanswered::Down { .. } => Meaning::unavailable("STARTING"),
+        Unanswered::Down { .. } => Meaning::unavailable(STARTING),
         Unanswered::Shut { .. } => {
             let help = "Room has to be made for the store: `/readyz` of the controller says where.";
             Meaning::full("STORE_FULL", LATER, help)
@@ -302,7 +304,7 @@ statuses! {
         }
     };
     RoleError => |error| match error {
-        RoleError::Starting => Meaning::unavailable("STARTING"),
+        RoleError::Starting => Meaning::unavailable(STARTING),
         RoleError::Uncertain => Meaning::unavailable(NO_LEADER),
     };
     ForwardError => |error| match error {
@@ -313,7 +315,7 @@ statuses! {
             Meaning { retry_after: Some(SOON), ..Meaning::unavailable(NO_LEADER) }
         }
         ForwardError::NoWay { .. } | ForwardError::Away { .. } => {
-            Meaning::unavailable("LEADER_AWAY")
+            Meaning::unavailable(LEADER_AWAY)
         }
         ForwardError::Lost { .. } => Meaning::unavailable(UNCONFIRMED),
         ForwardError::Calls { .. } => {
