@@ -13,7 +13,12 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    match folder.parent() {
+    sync_parent(folder)
+}
+
+/// Syncs the folder that names this file or folder.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
         Some(parent) if parent != Path::new("") => sync(parent),
         Some(_) | None => sync(Path::new(".")),
     }

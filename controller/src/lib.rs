@@ -13,6 +13,7 @@ pub mod limits;
 pub mod liveness;
 pub mod log_store;
 pub mod metrics;
+mod pauses;
 pub mod registry;
 pub mod secrets;
 pub mod server;

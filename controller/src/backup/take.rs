@@ -8,6 +8,7 @@ use super::{
 use crate::{
     VERSION,
     configuration::Configuration,
+    folder,
     log_store::{self, LogFolder},
     store::{OpenError, keys},
 };
@@ -192,10 +193,7 @@ impl Unfinished {
     fn rename(mut self, wanted: &Path) -> io::Result<()> {
         fs::rename(&self.path, wanted)?;
         self.done = true;
-        match wanted.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-            Some(_) | None => File::open(".")?.sync_all(),
-        }
+        folder::sync_parent(wanted)
     }
 }
 

@@ -16,7 +16,7 @@ use object_store::{
 };
 use octavius_service::configuration::Setting;
 use std::{
-    fmt, fs, io,
+    fmt, io,
     num::NonZero,
     path::{Path, PathBuf},
     sync::Arc,
@@ -222,18 +222,9 @@ impl LogFolder {
     /// once; else it is before anything is written or swept.
     pub async fn belonging_to(self, installation: &str) -> Result<Self, LogStoreError> {
         match *self.place {
-            Place::Url(_) => self.owned_by(installation, None).await,
+            Place::Url(_) => self.shared_by(installation, None).await,
             Place::Default(_) => Ok(self),
         }
-    }
-
-    /// The same where several controllers have to have the same: `place` is the one that the first of them had.
-    pub async fn shared_by(
-        self,
-        installation: &str,
-        place: Option<String>,
-    ) -> Result<Self, LogStoreError> {
-        self.owned_by(installation, place).await
     }
 
     /// Which of several places it is; none: it has not answered yet.
@@ -241,7 +232,8 @@ impl LogFolder {
         self.owner.found.get().map(String::as_str).filter(|found| !found.is_empty())
     }
 
-    async fn owned_by(
+    /// The same where several controllers have to have the same: `place` is the one that the first of them had.
+    pub async fn shared_by(
         mut self,
         installation: &str,
         place: Option<String>,
@@ -514,31 +506,17 @@ fn cloud(url: &LogStoreUrl, _: &[(String, String)]) -> Result<Arc<dyn ObjectStor
 
 /// A folder whose writes are synced.
 fn local(folder: &Path) -> io::Result<Arc<dyn ObjectStore>> {
-    make(folder)?;
+    crate::folder::make(folder)?;
     let objects = LocalFileSystem::new_with_prefix(folder).map_err(io::Error::other)?;
     // Folders of logs that are gone go with them.
     Ok(Arc::new(objects.with_fsync(true).with_automatic_cleanup(true)))
-}
-
-/// Makes the folder, and syncs the one that names it.
-fn make(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let mut builder = fs::DirBuilder::new();
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)?;
-    match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
-        Some(_) | None => Ok(()),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures::TryStreamExt;
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     #[tokio::test]
     async fn an_object_is_synced_private_and_written_once() {

@@ -118,7 +118,7 @@ mod elected {
     use super::super::vault;
     use super::*;
     use crate::store::etcd::{Candidate, Election, EtcdOpener, Standing, compact_while};
-    use crate::{VERSION, grpc::Forwarder};
+    use crate::{VERSION, grpc::Forwarder, pauses::Pauses};
     use octavius_protocol::reach::{Address, tls};
     use std::{
         path::{Path, PathBuf},
@@ -180,7 +180,7 @@ mod elected {
             let authorities = self.plan.configuration.tls_ca_file.clone();
             let standing = self.election.standing();
             tokio::spawn(show(standing, roles.clone(), authorities, ending.clone()));
-            let mut pause = FIRST_PAUSE;
+            let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
             let mut closing: Option<JoinHandle<()>> = None;
             loop {
                 let elected = tokio::select! {
@@ -214,13 +214,12 @@ mod elected {
                         tracing::error!(%error, "this controller was elected, and cannot lead");
                         let trouble = Some(format!("it was elected, and cannot lead: {error}"));
                         roles.set(Role::Standby { leader: None, trouble });
-                        self.election.hold_back(pause.mul_f64(rand::random_range(0.8..1.2)));
+                        self.election.hold_back(pauses.next());
                         elected.resign().await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
                         continue;
                     }
                 };
-                pause = FIRST_PAUSE;
+                pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
                 roles.set(Role::Leading(office.seen.clone()));
                 let lead = office.seen.lead.clone();
                 let compacting = async {
@@ -278,7 +277,7 @@ mod elected {
         ending: CancellationToken,
     ) {
         let showing = async {
-            let (mut life, mut pause) = (None, FIRST_PAUSE);
+            let (mut life, mut pauses) = (None, Pauses::new(FIRST_PAUSE, LONGEST_PAUSE));
             // A way that could not be made is tried again then: a file of authorities may be half written.
             let mut due = None::<Instant>;
             loop {
@@ -297,16 +296,13 @@ mod elected {
                 let another = now != life;
                 life = now;
                 if another {
-                    pause = FIRST_PAUSE;
+                    pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
                 }
                 let again = due.is_some_and(|due| due <= Instant::now());
                 let way = (another || again).then(|| {
                     let way = leader.map(|it| way(&it.address, authorities.as_deref()));
-                    due = way.as_ref().and_then(Forwarder::missing).map(|_| {
-                        let jittered = pause.mul_f64(rand::random_range(0.8..1.2));
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                        Instant::now() + jittered
-                    });
+                    let missing = way.as_ref().and_then(Forwarder::missing);
+                    due = missing.map(|_| Instant::now() + pauses.next());
                     way.map(Arc::new)
                 });
                 roles.stand_by(way, trouble);

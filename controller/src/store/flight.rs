@@ -11,6 +11,7 @@ use super::{
     rules,
     rules::Seen,
 };
+use crate::pauses::Pauses;
 use bytes::Bytes;
 use std::{
     sync::{Arc, Weak},
@@ -44,6 +45,10 @@ impl Patience {
         let call = Duration::from_secs(3);
         let doubt = Duration::from_secs(60);
         Self { call, open: Duration::from_secs(30), doubt, ..Self::default() }
+    }
+
+    fn pauses(self) -> Pauses {
+        Pauses::new(self.first_pause, self.longest_pause)
     }
 }
 
@@ -120,7 +125,7 @@ impl Connection {
 
     /// The same, again and again for as long as a batch that nobody knows of would be asked for.
     pub(super) async fn regained(&mut self) -> Result<Arc<dyn Backend>, String> {
-        let mut pause = self.patience.first_pause;
+        let mut pauses = self.patience.pauses();
         let mut waited = Duration::ZERO;
         loop {
             match self.backend().await {
@@ -129,10 +134,9 @@ impl Connection {
                 }
                 regained => return regained,
             }
-            let jittered = pause.mul_f64(rand::random_range(0.8..1.2));
-            tokio::time::sleep(jittered).await;
-            waited += jittered;
-            pause = (pause * 2).min(self.patience.longest_pause);
+            let pause = pauses.next();
+            tokio::time::sleep(pause).await;
+            waited += pause;
         }
     }
 
@@ -196,7 +200,7 @@ impl Flight {
     async fn resolve(&mut self, first: String) -> Landing {
         let patience = self.connection.patience;
         let mut deadline = Instant::now() + patience.doubt;
-        let mut pause = patience.first_pause;
+        let mut pauses = patience.pauses();
         let mut why = first;
         loop {
             tracing::warn!(%why, "nobody knows whether a batch landed: looking, and sending it again");
@@ -212,12 +216,11 @@ impl Flight {
                 }
                 Err(away) => why = away,
             }
-            let jittered = pause.mul_f64(rand::random_range(0.8..1.2));
-            if Instant::now() + jittered >= deadline {
+            let pause = pauses.next();
+            if Instant::now() + pause >= deadline {
                 return Landing::Unknown(why);
             }
-            tokio::time::sleep(jittered).await;
-            pause = (pause * 2).min(patience.longest_pause);
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! Backups of real controllers, from one kind of store into the other.
 
-use crate::world::{Executor, configuration, job, registration, until};
+use crate::world::{Executor, configuration, job, on, registration, until};
 use octavius_controller::{
     backup::{BackupError, RestoreError, Wanted, back_up, restore},
     configuration::Configuration,
@@ -11,9 +11,7 @@ use octavius_protocol::v1::{
     self, executions_client::ExecutionsClient, executors_client::ExecutorsClient,
     jobs_client::JobsClient, read_log_response::Part, secrets_client::SecretsClient,
 };
-use octavius_service::configuration::from_values;
 use octavius_testbed::etcd::{Etcd, EtcdOptions};
-use serde_json::json;
 use std::{
     collections::BTreeMap,
     fs,
@@ -21,21 +19,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tempfile::TempDir;
 use tonic::transport::Channel;
-
-/// A configuration on this etcd, with a folder for the master key and the logs.
-fn on(etcd: &Etcd, folder: &TempDir) -> Configuration {
-    let values = json!({ "store": "etcd", "etcd_endpoints": etcd.endpoints(), "leader_ttl": "2s" });
-    let values = from_values::<Configuration>(&values.to_string()).unwrap().section;
-    let own = configuration(folder);
-    Configuration {
-        app_port: own.app_port,
-        metrics_address: own.metrics_address,
-        data_dir: own.data_dir,
-        ..values
-    }
-}
 
 fn channel(running: &Running) -> Channel {
     Channel::from_shared(format!("http://{}", running.address)).unwrap().connect_lazy()

@@ -1,6 +1,6 @@
 //! Several controllers on one etcd: one leads, the others pass calls on, and any may end.
 
-use crate::world::{Executor, SOON, configuration, job, look, registration, span, until};
+use crate::world::{Executor, SOON, job, look, on, registration, span, until};
 use octavius_controller::{
     configuration::Configuration,
     server::{Controller, Running},
@@ -19,19 +19,6 @@ use std::{net::SocketAddr, time::Duration};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tonic::{Status, Streaming, transport::Channel};
-
-/// A configuration on this etcd. Who shares it shares the master key and the logs, too.
-fn on(etcd: &Etcd, folder: &TempDir) -> Configuration {
-    let values = json!({ "store": "etcd", "etcd_endpoints": etcd.endpoints(), "leader_ttl": "2s" });
-    let values = from_values::<Configuration>(&values.to_string()).unwrap().section;
-    let own = configuration(folder);
-    Configuration {
-        app_port: own.app_port,
-        metrics_address: own.metrics_address,
-        data_dir: own.data_dir,
-        ..values
-    }
-}
 
 /// The same with its logs in this folder.
 fn with_logs(configuration: Configuration, logs: &TempDir) -> Configuration {

@@ -10,6 +10,8 @@ use octavius_protocol::v1::{
     jobs_client::JobsClient,
 };
 use octavius_service::{actor::ActorSystem, configuration::from_values};
+#[cfg(feature = "etcd")]
+use octavius_testbed::etcd::Etcd;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{
@@ -144,6 +146,20 @@ pub(crate) fn configuration(folder: &TempDir) -> Configuration {
     let text = r#"{"app_port": 0, "metrics_address": "127.0.0.1:0"}"#;
     let configuration = from_values::<Configuration>(text).unwrap().section;
     Configuration { data_dir: folder.path().to_owned(), ..configuration }
+}
+
+/// A configuration on this etcd. Who shares the folder shares the master key and the logs, too.
+#[cfg(feature = "etcd")]
+pub(crate) fn on(etcd: &Etcd, folder: &TempDir) -> Configuration {
+    let values = serde_json::json!({ "store": "etcd", "etcd_endpoints": etcd.endpoints(), "leader_ttl": "2s" });
+    let values = from_values::<Configuration>(&values.to_string()).unwrap().section;
+    let own = configuration(folder);
+    Configuration {
+        app_port: own.app_port,
+        metrics_address: own.metrics_address,
+        data_dir: own.data_dir,
+        ..values
+    }
 }
 
 pub(crate) fn job(name: &str) -> v1::JobDefinition {

@@ -7,9 +7,9 @@
 use super::{
     dial::{Connected, Dialer, EtcdOpener},
     errors,
-    pauses::Pauses,
 };
 use crate::{
+    pauses::Pauses,
     store::{
         Compare, OpenError, keys,
         lead::{Claim, Lead},

@@ -12,7 +12,6 @@ mod compact;
 mod dial;
 mod election;
 mod errors;
-mod pauses;
 #[cfg(feature = "bench")]
 pub mod raw;
 #[cfg(test)]
