@@ -31,6 +31,7 @@ const EDGES: [(&str, &[&str]); 8] = [
             "octavius-client",
             "octavius-controller",
             "octavius-executor",
+            "octavius-protocol",
             "octavius-service",
             TESTBED,
         ],

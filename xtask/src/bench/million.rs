@@ -18,6 +18,7 @@ use octavius_controller::store::{
     Backend, Entry, Opener as _, Outcome, Transaction, Write, embedded::EmbeddedOpener, keys,
     packed,
 };
+use octavius_protocol::id::ExecutionId;
 use octavius_testbed::{
     etcd::{Etcd, EtcdOptions},
     ports::free_port,
@@ -204,12 +205,12 @@ async fn fill(folder: &Path, template: &[Entry], count: usize) -> Result<()> {
     let done = template.iter().find_map(|entry| {
         keys::id_in_history(entry.key.strip_prefix(keys::DONE).map(|_| entry.key.as_str())?)
     });
-    let mut id = done.context("the execution is not in history")?;
-    let was = names(&id.to_string())?;
+    let newest = done.context("the execution is not in history")?;
+    let was = names(&newest.to_string())?;
     let backend = EmbeddedOpener::new(folder).open().await?;
     let mut writes = Vec::new();
     for number in 0..count {
-        id = id.successor().context("no more ids")?;
+        let id = earlier(newest, number as u64 + 1);
         let (is, user) = (names(&id.to_string())?, user(number % USERS));
         for entry in template {
             let changed = |bytes: &[u8]| -> Vec<u8> {
@@ -235,6 +236,14 @@ async fn fill(folder: &Path, template: &[Entry], count: usize) -> Result<()> {
     }
     let all = (count + 1).to_string();
     commit(backend.as_ref(), vec![Write::Put(keys::DONE_COUNT.to_owned(), all.into())]).await
+}
+
+/// An id as old as the `number`th execution before this one, where one comes each 100 ms: a million are those of a day.
+fn earlier(id: ExecutionId, number: u64) -> ExecutionId {
+    let time = ExecutionId::first_at(id.made_at().saturating_sub(number * 100));
+    let mut bytes = *time.as_bytes();
+    bytes[6..].copy_from_slice(&id.as_bytes()[6..]);
+    ExecutionId::from_bytes(bytes)
 }
 
 async fn commit(backend: &dyn Backend, writes: Vec<Write>) -> Result<()> {
