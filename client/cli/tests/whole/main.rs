@@ -18,6 +18,7 @@ mod hostile;
 mod installation;
 mod jobs;
 mod kills;
+mod logins;
 mod logs;
 mod outages;
 mod pty;
