@@ -25,6 +25,7 @@ mod pty;
 mod readme;
 mod refusals;
 mod rerun;
+mod rounds;
 mod samples;
 mod secrets;
 mod secure;
