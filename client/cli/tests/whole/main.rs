@@ -6,6 +6,7 @@ mod addresses;
 mod attempts;
 mod cluster;
 mod commands;
+mod compaction;
 mod cut_off;
 mod definitions;
 mod desk;
