@@ -36,6 +36,7 @@ mod signals;
 mod starts;
 mod stories;
 mod storm;
+mod storms;
 mod terminal;
 mod user;
 mod values;
