@@ -193,7 +193,8 @@ impl Service<Request<HttpBody>> for Switch {
     }
 }
 
-#[cfg(all(test, feature = "etcd"))]
+#[cfg(test)]
+#[cfg(feature = "etcd")]
 mod tests {
     use super::*;
     use octavius_protocol::reach::Address;
