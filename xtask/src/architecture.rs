@@ -31,7 +31,6 @@ const EDGES: [(&str, &[&str]); 8] = [
             "octavius-client",
             "octavius-controller",
             "octavius-executor",
-            "octavius-protocol",
             "octavius-service",
             TESTBED,
         ],

@@ -11,6 +11,8 @@
 
 mod backend;
 mod commit;
+#[cfg(any(feature = "bench", feature = "fault-injection"))]
+pub mod copies;
 mod data;
 pub mod embedded;
 mod enlist;
