@@ -12,7 +12,7 @@ use super::{
 use crate::{
     lease::{Grant, HeldPhase, LeaseName},
     link::{Event, Failure, Verdict, backoff::Backoff},
-    runner::{Found, Phase, RunnerError, Work},
+    runner::{Exit, ExitLog, Found, Phase, RunnerError, Work},
 };
 use octavius_service::configuration::Setting as _;
 use std::{fmt, sync::Arc, time::Duration};
@@ -290,8 +290,9 @@ impl Driver {
     async fn ship(&mut self, over: &Over, shipping: &mut Shipping) {
         // Of these there is nothing to report before what there is of the log has arrived.
         let log_first = match over {
-            Over::Exited(_) => false,
-            Over::KeeperGone | Over::PreparedGone | Over::NeverMade | Over::Refused(_) => {
+            Over::Exited(Exit { log: ExitLog::Whole { .. }, .. }) => false,
+            Over::Exited(Exit { log: ExitLog::Followed, .. }) => !self.end_told,
+            Over::KeeperGone(_) | Over::PreparedGone | Over::NeverMade | Over::Refused(_) => {
                 !self.end_told
             }
         };

@@ -38,13 +38,13 @@ pub async fn what_cannot_be_started_says_why(place: &dyn Place) {
     ];
     for (program, reason, remedy) in cases {
         let (exit, log) = run(&*runner, &command(&[program, "argument"])).await;
-        let ExitCause::NotStarted(why) = &exit.cause else { panic!("{exit:?}") };
+        let ExitCause::NotStarted { why, .. } = &exit.cause else { panic!("{exit:?}") };
         assert!(why.contains(program) && why.contains(reason), "{why}");
         assert!(why.contains(remedy), "{why}");
         assert_eq!((exit.code, exit.signal, log.len()), (None, None, 0));
     }
     let (exit, _) = run(&*runner, &command(&[&"x".repeat(100_000)])).await;
-    let ExitCause::NotStarted(why) = &exit.cause else { panic!("{exit:?}") };
+    let ExitCause::NotStarted { why, .. } = &exit.cause else { panic!("{exit:?}") };
     assert!(why.len() < 1024 && why.contains("too long") && why.contains("x…"), "{why}");
 }
 

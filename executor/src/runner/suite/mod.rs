@@ -14,7 +14,7 @@ pub mod logs;
 pub mod phases;
 pub mod processes;
 
-use super::{Exit, ExitCause, Phase, Runner, Work};
+use super::{Exit, ExitCause, ExitLog, Phase, Runner, Work};
 use async_trait::async_trait;
 use bytes::Bytes;
 use crc::{CRC_64_XZ, Crc};
@@ -136,15 +136,21 @@ pub async fn log_with(runner: &dyn Runner, attempt: AttemptId, text: &str) -> (S
     (log, cursor)
 }
 
-/// The exit says size and checksum of just this log.
+/// The exit says size and checksum of just this log, if it says any.
 pub fn check_log(exit: &Exit, log: &[u8]) {
-    assert_eq!(exit.log_size, log.len() as u64);
-    assert_eq!(exit.log_crc, Crc::<u64>::new(&CRC_64_XZ).checksum(log));
+    if let ExitLog::Whole { size, crc, .. } = &exit.log {
+        assert_eq!(*size, log.len() as u64);
+        assert_eq!(*crc, Crc::<u64>::new(&CRC_64_XZ).checksum(log));
+    }
 }
 
 /// It ended by itself, with this code, and nothing is missing from its log.
 pub fn check_code(exit: &Exit, code: i32) {
-    let seen = (&exit.cause, exit.code, exit.signal, exit.log_cut.as_str());
+    let cut = match &exit.log {
+        ExitLog::Whole { cut, .. } => cut,
+        ExitLog::Followed => "",
+    };
+    let seen = (&exit.cause, exit.code, exit.signal, cut);
     assert_eq!(seen, (&ExitCause::Exited, Some(code), None, ""));
 }
 
