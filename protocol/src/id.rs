@@ -16,7 +16,7 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
 
 /// How many characters an execution's id has.
 pub const TEXT: usize = 26;
-/// The most characters of the name of a job, and of an executor's id.
+/// The most characters of the name of a job or a namespace, and of an executor's id.
 pub const MOST_NAME: usize = 63;
 /// The most characters of the name of an argument or of a secret.
 pub const MOST_VARIABLE: usize = 255;
@@ -178,14 +178,24 @@ text_id!(
     /// Names a job: also a Kubernetes label value and a part of store keys.
     JobName,
     "a job's name: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last",
-    |text| {
-        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        (1..=MOST_NAME).contains(&text.len())
-            && text.bytes().all(inner)
-            && !text.starts_with('-')
-            && !text.ends_with('-')
-    }
+    is_dns_label
 );
+
+text_id!(
+    /// Names a namespace of a Kubernetes cluster.
+    Namespace,
+    "a namespace: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last",
+    is_dns_label
+);
+
+/// A label as RFC 1123 has it.
+fn is_dns_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=MOST_NAME).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
 
 text_id!(
     /// Names an executor: what its file says under `id`.
@@ -312,6 +322,7 @@ mod tests {
         }
         for text in [
             "".parse::<JobName>().unwrap_err().to_string(),
+            "".parse::<Namespace>().unwrap_err().to_string(),
             "".parse::<ExecutorId>().unwrap_err().to_string(),
         ] {
             assert!(text.contains(&format!("1 to {MOST_NAME} characters")), "{text}");

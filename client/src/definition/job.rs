@@ -7,7 +7,7 @@ use super::{
 };
 use octavius_protocol::{
     MAX_TIME,
-    id::JobName,
+    id::{JobName, Namespace},
     v1::{JobDefinition, Resources, Retry},
 };
 use serde_json::{Value, json};
@@ -64,6 +64,7 @@ pub(super) fn job(collector: &mut Collector, level: &Level<'_>) -> JobDefinition
         executor_selector: collector.pairs(level, "executor_selector"),
         resources: resources(collector, level),
         kubernetes: template(collector, level),
+        namespace: namespace(collector, level),
     };
     match definition.name.as_str() {
         "" if is_text_or_absent(level, "name") => {
@@ -202,4 +203,15 @@ fn template(collector: &mut Collector, level: &Level<'_>) -> String {
             String::new()
         }
     }
+}
+
+fn namespace(collector: &mut Collector, level: &Level<'_>) -> String {
+    let namespace = collector.text(level, "namespace");
+    // What is empty would be taken for absent.
+    let is_there = level.map.get("namespace").is_some_and(Value::is_string);
+    if let Some(invalid) = namespace.parse::<Namespace>().err().filter(|_| is_there) {
+        let problem = format!("is wrong: {invalid}; or leave it out for the executor's");
+        collector.fault(level.at("namespace"), problem);
+    }
+    namespace
 }

@@ -35,13 +35,14 @@ const JOB: Keys = Keys {
         "executor_selector",
         "resources",
         "kubernetes",
+        "namespace",
         "env_vars",
         "authorized_groups",
         "author",
         "contributors",
         "organization",
     ],
-    later: &["namespace", "priority", "on_lost", "concurrency_key", "allowed_for"],
+    later: &["priority", "on_lost", "concurrency_key", "allowed_for"],
 };
 const RETRY: Keys = Keys { known: &["attempts", "pause", "factor", "max_pause", "on"], later: &[] };
 const RESOURCES: Keys = Keys { known: &["requests", "limits"], later: &[] };

@@ -68,6 +68,7 @@ pub fn to_document(definition: &JobDefinition) -> Value {
     let template = serde_json::from_str(&definition.kubernetes);
     let template = template.unwrap_or_else(|_| json!(definition.kubernetes));
     put("kubernetes", template, !definition.kubernetes.is_empty());
+    put("namespace", json!(definition.namespace), !definition.namespace.is_empty());
     let secrets: Vec<_> = definition
         .secrets
         .iter()

@@ -67,6 +67,7 @@ concurrency: 2
 executor_selector: { zone: eu, gpu: 'true' }
 resources: { requests: { cpu: 2, memory: 1Gi }, limits: { memory: 2Gi } }
 kubernetes: { spec: { nodeSelector: { disk: ssd } } }
+namespace: reports
 env_vars:
   args:
     - { name: count, type: int, default: 3, min: 1, max: "10" }
@@ -85,6 +86,7 @@ env_vars:
     assert_eq!(retry.on, ["failed", "exit_code:75"]);
     assert_eq!((all.concurrency, all.executor_selector["gpu"].as_str()), (2, "true"));
     assert_eq!(all.resources.unwrap().requests["cpu"], "2");
+    assert_eq!(all.namespace, "reports");
     assert_eq!(all.kubernetes, r#"{"spec":{"nodeSelector":{"disk":"ssd"}}}"#);
     let [count, place, loud, share, text] = all.arguments.as_slice() else { panic!() };
     assert_eq!(count.r#type(), ArgumentType::Int);
@@ -142,7 +144,7 @@ fn every_key_is_in_the_page_for_users_and_no_other() {
 fn all_faults_are_told_at_once() {
     let wrong = r#"{
         "name": "Hello World", "descripton": "x", "command": "echo hello", "timeout": "soon",
-        "priority": 3, "author": 5, "concurrency": 0, "kubernetes": "spec", "executor_selector": {"zone": ["eu"]},
+        "priority": 3, "author": 5, "concurrency": 0, "kubernetes": "spec", "namespace": "Team_A", "executor_selector": {"zone": ["eu"]},
         "retry": {"attemps": 3, "pause": "long", "factor": 0}, "resources": [],
         "env_vars": {
             "args": [
@@ -154,7 +156,7 @@ fn all_faults_are_told_at_once() {
         }
     }"#;
     insta::assert_snapshot!(faults(wrong), @r#"
-    metadata.json: 22 things are wrong
+    metadata.json: 23 things are wrong
       `descripton` is not known: the nearest known key is `description`
       `priority` is a key that this version does not know yet: leave it out
       `command` is the text "echo hello": write a list, here `["sh","-c","echo hello"]` if a shell should read it
@@ -176,6 +178,7 @@ fn all_faults_are_told_at_once() {
       `executor_selector.zone` is ["eu"]: write one value, in quotes
       `resources` is []: write the keys `requests`, `limits` with their values
       `kubernetes` is "spec": write a partial pod template, as keys with values
+      `namespace` is wrong: `Team_A` is not a namespace: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last; or leave it out for the executor's
       `name` is wrong: `Hello World` is not a job's name: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last
     "#);
 }
@@ -186,8 +189,10 @@ fn one_fault_is_one_line() {
     insta::assert_snapshot!(faults(r#"{"name": "a"}"#), @"metadata.json: `image_name` is missing, and so is `command`: write the image, or the program to run, or both");
     insta::assert_snapshot!(faults(r#"{"name": "a", "command": []}"#), @r#"metadata.json: `command` is an empty list: write a list of texts, for example `["sh", "-c", "echo hello"]`, or leave it out"#);
     insta::assert_snapshot!(faults(r#"{"image_name": "b"}"#), @"metadata.json: `name` is missing: write what the job is called, for example `hello-friend`");
-    insta::assert_snapshot!(faults(r#"["name"]"#), @r#"metadata.json: holds ["name"] and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `executor_selector`, `resources`, `kubernetes`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values"#);
-    insta::assert_snapshot!(faults(""), @"metadata.json: holds null and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `executor_selector`, `resources`, `kubernetes`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values");
+    insta::assert_snapshot!(faults(r#"{"name": "a", "image_name": "b", "namespace": ""}"#), @"metadata.json: `namespace` is wrong: `` is not a namespace: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last; or leave it out for the executor's");
+    insta::assert_snapshot!(faults(r#"{"name": "a", "image_name": "b", "namepsace": "c"}"#), @"metadata.json: `namepsace` is not known: the nearest known key is `namespace`");
+    insta::assert_snapshot!(faults(r#"["name"]"#), @r#"metadata.json: holds ["name"] and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `executor_selector`, `resources`, `kubernetes`, `namespace`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values"#);
+    insta::assert_snapshot!(faults(""), @"metadata.json: holds null and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `executor_selector`, `resources`, `kubernetes`, `namespace`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values");
 }
 
 #[test]
@@ -238,7 +243,6 @@ prop_compose! {
         let secrets = names.split_off(names.len() / 2);
         let secrets = secrets.into_iter();
         JobDefinition {
-            name,
             description: texts[1].clone(),
             image_name: texts[2].clone(),
             command,
@@ -277,6 +281,8 @@ prop_compose! {
             executor_selector: pairs.clone(),
             resources: (count > 0).then(|| Resources { requests: pairs.clone(), limits: pairs }),
             kubernetes: if has_retry { json!({"spec": {"a": word}}).to_string() } else { String::new() },
+            namespace: if has_retry { name.clone() } else { String::new() },
+            name,
         }
     }
 }

@@ -42,10 +42,11 @@ impl v1::executors_server::Executors for Services {
         self.parts.liveness.heard(session).await?;
         let orders = self.while_serving(self.parts.queue.attend(session, held, wait)).await?;
         let known = self.parts.liveness.heard(session).await?;
+        let installation = &self.parts.leadership.installation;
         Ok(Response::new(v1::AttendResponse {
             term: self.term(),
             orders: orders.orders.into_iter().map(executors::order).collect(),
-            grants: executors::leases(orders.grants),
+            grants: executors::leases(orders.grants, installation),
             spread: Some(executors::duration(spread::of_executors(
                 known,
                 self.parts.ping_deadline,
@@ -61,7 +62,7 @@ impl v1::executors_server::Executors for Services {
         let poll = checked(|check| executors::poll(request, LONGEST_POLL, check))?;
         let executors::Poll { session, free, held, wait } = poll;
         let grants = self.while_serving(self.parts.queue.poll(session, free, held, wait)).await?;
-        let grants = executors::leases(grants);
+        let grants = executors::leases(grants, &self.parts.leadership.installation);
         Ok(Response::new(v1::PollResponse { term: self.term(), grants }))
     }
 

@@ -157,6 +157,11 @@ impl Attempt {
         }
     }
 
+    /// Whether it is held, and its program does not run yet as far as is known.
+    pub fn starts(&self) -> bool {
+        matches!(self.state, State::Leased(_) | State::Starting(_))
+    }
+
     /// Whether it takes one of its holder's places: held, and not known to have ended.
     pub fn occupies(&self) -> bool {
         self.held().is_some() && self.ending.is_none()

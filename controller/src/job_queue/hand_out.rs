@@ -45,6 +45,7 @@ impl Handed {
                 exit_code: None,
                 log: Some((0, 0)),
                 log_cut: String::new(),
+                note: String::new(),
             };
             context.notify(TakeReport { session, lease, report: Report::Ended(ending) });
         }

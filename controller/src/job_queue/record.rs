@@ -2,11 +2,13 @@
 
 use super::{
     attempt::{Attempt, Outcome, State},
+    rules::RunnerKind,
     terms::{ExecutorTerms, Own, Terms},
 };
+use crate::registry::Resources;
 use jiff::Timestamp;
 use octavius_protocol::{
-    id::{AttemptId, AttemptNumber, ExecutionId, ExecutorId, JobName, VariableName},
+    id::{AttemptId, AttemptNumber, ExecutionId, ExecutorId, JobName, Namespace, VariableName},
     secret::SecretValues,
 };
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,15 @@ pub struct Spec {
     pub defaulted: BTreeSet<VariableName>,
     /// How long the job lets the program run, in milliseconds; none: what the executor says.
     pub timeout_ms: Option<u64>,
+    /// The namespace of what is made for it; none: what the executor says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
+    /// What the program needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// A partial pod template as a JSON object; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kubernetes: String,
     /// What the request said besides.
     #[serde(default, skip_serializing_if = "Own::is_empty")]
     pub own: Own,
@@ -115,8 +126,11 @@ impl Spec {
         let arguments =
             self.arguments.iter().map(|(name, value)| name.as_str().len() + value.len());
         let command = self.command.iter().map(String::len);
-        arguments.chain(command).map(|bytes| bytes + 16).sum::<usize>()
+        let resources = self.resources.iter().flat_map(Resources::all);
+        let resources = resources.map(|(name, quantity)| name.len() + quantity.len());
+        arguments.chain(command).chain(resources).map(|bytes| bytes + 16).sum::<usize>()
             + self.image_name.len()
+            + self.kubernetes.len()
             + 256
     }
 }
@@ -146,6 +160,9 @@ pub struct Ending {
     pub log: Option<(u64, u64)>,
     /// What is known to be missing from the log; empty where nothing is.
     pub log_cut: String,
+    /// What the user should know besides, and what changes nothing of how it ended; often empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// One step of an execution's life.
@@ -195,6 +212,9 @@ pub struct Earlier {
     pub log_size: u64,
     /// Why its log is not whole, shortened; empty where it is.
     pub log_cut: String,
+    /// What the user should know of it besides, shortened; often empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// When each of its steps was taken, by this controller's clock.
     pub history: Vec<(Step, Timestamp)>,
 }
@@ -235,8 +255,15 @@ pub struct Record {
     pub attempt: Attempt,
     /// Who holds it, or held it last.
     pub executor: Option<ExecutorId>,
+    /// What that one runs. Earlier versions did not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<RunnerKind>,
     /// What its holder prepared, by the name that it has for ever.
     pub identity: Option<String>,
+    /// What its holder says that it waits for, until its program runs; empty: nothing is known. What was said within the
+    /// last second is not here yet, but in the view.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub waits_for: String,
     /// How it ended, once that is known.
     pub ending: Option<Box<Ending>>,
     /// When this controller heard that it ended, by its clock: since then the rest of the log is waited for. Earlier
@@ -268,6 +295,14 @@ impl Record {
         AttemptId { execution: self.id, attempt: self.number }
     }
 
+    /// The Kubernetes Job that its holder made for this attempt, as `namespace/name`: its identity is the namespace and the
+    /// Job's uid, and its name follows from the attempt's.
+    pub fn runs_as(&self) -> Option<String> {
+        let (namespace, _) = self.identity.as_ref()?.split_once('/')?;
+        let is_job = self.runner == Some(RunnerKind::Kubernetes);
+        is_job.then(|| format!("{namespace}/octavius-{}", self.attempt_id()))
+    }
+
     /// Takes the attempt's new state, and notes the step if it is one.
     pub(super) fn move_to(&mut self, attempt: Attempt, at: Timestamp) {
         let step = Step::from(attempt.state);
@@ -275,6 +310,7 @@ impl Record {
             // Wall clocks are set back now and then; what is shown never goes backwards.
             let at = self.history.last().map_or(at, |(_, last)| at.max(*last));
             self.history.push((step, at));
+            self.waits_for.clear(); // that was said of the step before
         }
         if attempt.ending.is_some() && self.ending_heard.is_none() {
             self.ending_heard = Some(at);

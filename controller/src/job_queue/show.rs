@@ -36,7 +36,9 @@ impl Handler<Look> for JobQueue {
 /// A live execution as it is shown.
 pub(super) fn shown(view: &View, record: &Record) -> Shown {
     let (reason_code, _) = record.why_ended();
-    Shown { record: record.clone(), spec: None, reason_code, reason: view.why(record) }
+    let reason = view.why(record);
+    let record = Record { waits_for: view.waits_for(record).to_owned(), ..record.clone() };
+    Shown { record, spec: None, reason_code, reason }
 }
 
 /// A final execution as it is shown.

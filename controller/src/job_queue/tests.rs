@@ -178,6 +178,7 @@ fn succeeded(log: &[u8]) -> Ending {
         exit_code: Some(0),
         log: Some((log.len() as u64, crc)),
         log_cut: String::new(),
+        note: String::new(),
     }
 }
 

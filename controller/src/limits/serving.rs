@@ -320,8 +320,13 @@ pub(super) fn executors() -> Vec<Limit> {
             "bytes, and at most {} are kept",
         ),
         instead(
-            "The reason of an end, and what is missing of its log",
+            "The reason of an end, its note, and what is missing of its log",
             Amount::bytes(reports::MOST_REASON_BYTES),
+            "It is cut, with `…` at its end.",
+        ),
+        instead(
+            "What an attempt waits for until its program runs, as its executor says",
+            Amount::bytes(reports::MOST_WAITS_FOR_BYTES),
             "It is cut, with `…` at its end.",
         ),
         instead(

@@ -54,6 +54,9 @@ pub struct JobDefinition {
     /// A partial pod template as a JSON object, for executors of the kind `kubernetes`; empty: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kubernetes: String,
+    /// The namespace of what is made for it, for executors of the kind `kubernetes`; empty: what the executor says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
 }
 
 /// Which ends are tried again, as the author wrote it.
@@ -84,6 +87,13 @@ pub struct Resources {
     /// What it gets at the most.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, String>,
+}
+
+impl Resources {
+    /// All names with their quantities.
+    pub fn all(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.requests.iter().chain(&self.limits)
+    }
 }
 
 /// What an argument's values are.

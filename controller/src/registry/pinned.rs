@@ -1,8 +1,8 @@
 //! A job's version as one execution takes it: everything that is needed to run it, read and with its defaults.
 
-use super::{ArgumentType, Job, Retry};
+use super::{ArgumentType, Job, Resources, Retry};
 use jiff::SignedDuration;
-use octavius_protocol::id::{JobName, VariableName};
+use octavius_protocol::id::{JobName, Namespace, VariableName};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,6 +39,12 @@ pub struct Pinned {
     pub concurrency: u32,
     /// Labels that an executor must have.
     pub executor_selector: BTreeMap<String, String>,
+    /// What the program needs.
+    pub resources: Option<Resources>,
+    /// A partial pod template as a JSON object; empty: none.
+    pub kubernetes: String,
+    /// The namespace of what is made for it; none: what the executor says.
+    pub namespace: Option<Namespace>,
     /// The secrets that the job wants.
     pub secrets: Vec<VariableName>,
     /// Values by argument name: as given, and the defaults of those that were not.
@@ -88,6 +94,9 @@ impl Pinned {
             retry: definition.retry.as_ref().map(RetryPolicy::from),
             concurrency: definition.concurrency,
             executor_selector: definition.executor_selector.clone(),
+            resources: definition.resources.clone(),
+            kubernetes: definition.kubernetes.clone(),
+            namespace: definition.namespace.parse().ok(), // checked when the job was stored; empty: none
             secrets: definition.secrets.iter().filter_map(|secret| named(&secret.name)).collect(),
             arguments: defaults.chain(given).collect(),
             defaulted,

@@ -109,13 +109,15 @@ async fn an_end_of_which_megabytes_are_said_is_stored_with_what_fits_and_a_marke
         reason: "é".repeat(1_500_000),
         exit_code: Some(3),
         log_cut: "x".repeat(1_000_000),
+        note: "n".repeat(1_000_000),
         ..v1::Ended::default()
     };
     let told = executor.report(&name, v1::report_request::Event::Ended(ended)).await.unwrap();
     assert_eq!(told.verdict(), v1::ReportVerdict::Recorded, "{told:?}");
     let over = world.get(&execution).await;
     assert_eq!((over.state(), over.exit_code), (ExecutionState::Failed, Some(3)));
-    for (text, most) in [(&over.reason, 4096), (&over.log_cut, 4096), (&over.reason_code, 64)] {
+    let texts = [(&over.reason, 4096), (&over.log_cut, 4096), (&over.reason_code, 64)];
+    for (text, most) in texts.into_iter().chain([(&over.notes[0], 4096)]) {
         assert!(text.ends_with('…') && (most - 4..=most).contains(&text.len()), "{}", text.len());
     }
     let world = world.restart().await;

@@ -177,6 +177,7 @@ async fn all_that_a_definition_may_say_is_stored_and_shown_as_it_was_given() {
             limits: pairs(&[("memory", "1Gi")]),
         }),
         kubernetes: r#"{"spec":{}}"#.to_owned(),
+        namespace: "reports".to_owned(),
         arguments: vec![
             v1::Argument {
                 default_value: Some("5".to_owned()),

@@ -21,5 +21,6 @@ mod serving;
 #[cfg(feature = "etcd")]
 mod several;
 mod too_much;
+mod waits;
 mod wire;
 mod world;

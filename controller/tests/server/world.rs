@@ -115,7 +115,7 @@ impl World {
         self.register(v1::RegisterRequest { labels, ..registration(id, 1, 1) }).await
     }
 
-    async fn register(&self, request: v1::RegisterRequest) -> Executor {
+    pub(crate) async fn register(&self, request: v1::RegisterRequest) -> Executor {
         let mut client = ExecutorsClient::new(self.channel().await);
         let registered = client.register(request).await.unwrap().into_inner();
         Executor { client, session: registered.session, registered }
@@ -324,7 +324,7 @@ impl Executor {
             exit_code: Some(exit_code),
             log_size: log.len() as u64,
             log_crc: crc::Crc::<u64>::new(&crc::CRC_64_XZ).checksum(log.as_bytes()),
-            log_cut: String::new(),
+            ..v1::Ended::default()
         };
         let answer = self.report(lease, v1::report_request::Event::Ended(ended)).await.unwrap();
         assert_eq!(answer.verdict(), v1::ReportVerdict::Recorded, "{answer:?}");

@@ -368,6 +368,7 @@ impl Driver {
                 }
             }
             (Verdict::Recorded, Event::Prepared(_)) => self.facts.prepared_acknowledged(),
+            (Verdict::Recorded, Event::Starting(_)) => {}
             (Verdict::Recorded, Event::Running) => self.facts.running_acknowledged(),
             (Verdict::Recorded, Event::Ended(ending)) => {
                 tracing::info!(?lease, outcome = ?ending.outcome, reason = %ending.reason, "over");
@@ -381,7 +382,10 @@ impl Driver {
                     return Some(self.backoff.pause());
                 }
             }
-            (Verdict::LogIncomplete(_), event @ (Event::Prepared(_) | Event::Running)) => {
+            (
+                Verdict::LogIncomplete(_),
+                event @ (Event::Prepared(_) | Event::Starting(_) | Event::Running),
+            ) => {
                 let failure = Failure::nonsense("LOG_INCOMPLETE for an attempt that has not ended");
                 return Some(self.wait_to_report(&event, &failure));
             }

@@ -46,6 +46,8 @@ pub struct Ending {
     pub exit_code: Option<i32>,
     /// The log that belongs to it.
     pub log: WholeLog,
+    /// What its user should know besides, and what changes nothing of how it ended; often empty.
+    pub note: String,
 }
 
 /// What there is to say about an attempt that is over here.
@@ -110,7 +112,8 @@ impl Over {
             Self::Exited(exit) => exit.code,
             Self::KeeperGone(_) | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => None,
         };
-        Ending { outcome, code, reason: cut(reason, MOST_TEXT_BYTES), exit_code, log }
+        let reason = cut(reason, MOST_TEXT_BYTES);
+        Ending { outcome, code, reason, exit_code, log, note: String::new() }
     }
 
     fn own_log(&self) -> WholeLog {
@@ -133,7 +136,7 @@ impl Ending {
         let reason =
             "the controller refused what the executor said of this end: see the executor's log";
         let log = WholeLog { cut: String::new(), ..self.log.clone() };
-        Self { reason: reason.to_owned(), log, ..self.clone() }
+        Self { reason: reason.to_owned(), log, note: String::new(), ..self.clone() }
     }
 }
 

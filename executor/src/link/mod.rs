@@ -113,6 +113,8 @@ pub struct Attended {
 pub enum Event {
     /// What cannot run yet is made, and has this name.
     Prepared(Identity),
+    /// Its program does not run yet: what it waits for, in the words of what it waits for; empty where nothing is known.
+    Starting(String),
     /// Its program runs.
     Running,
     /// It is over.
@@ -124,6 +126,7 @@ impl Event {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Prepared(_) => "prepared",
+            Self::Starting(_) => "starting",
             Self::Running => "running",
             Self::Ended(_) => "ended",
         }
@@ -321,6 +324,7 @@ impl Link {
         use v1::report_request::Event as Said;
         let said = match event.clone() {
             Event::Prepared(Identity(identity)) => Said::Prepared(v1::Prepared { identity }),
+            Event::Starting(reason) => Said::Starting(v1::Starting { reason }),
             Event::Running => Said::Running(v1::Running {}),
             Event::Ended(ending) => Said::Ended(ending.into()),
         };

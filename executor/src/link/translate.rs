@@ -4,7 +4,7 @@ use super::rules::Term;
 use crate::{
     attempts::ending::{Ending, Outcome},
     lease::{Grant, Held, HeldPhase, LeaseName, Order, OrderKind},
-    runner::{Identity, Work},
+    runner::{Identity, Resources, Work},
 };
 use bytes::Bytes;
 use octavius_protocol::{
@@ -65,13 +65,15 @@ impl TryFrom<v1::Lease> for Grant {
 
     fn try_from(lease: v1::Lease) -> Result<Self, Nonsense> {
         let name = lease_name(lease.name, "a grant")?;
-        let timeout = match lease.timeout {
-            None => None,
-            Some(time) => Some(duration(time).ok_or_else(|| {
-                Nonsense(format!("a time limit below zero for attempt {}", name.attempt))
-            })?),
-        };
         let attempt = name.attempt;
+        let limit = |time: Option<prost_types::Duration>| match time {
+            None => Ok(None),
+            Some(time) => duration(time)
+                .map(Some)
+                .ok_or_else(|| Nonsense(format!("a time limit below zero for attempt {attempt}"))),
+        };
+        let (timeout, start_timeout) = (limit(lease.timeout)?, limit(lease.start_timeout)?);
+        let v1::Resources { requests, limits } = lease.resources.unwrap_or_default();
         let mut secrets = SecretValues::default();
         for (name, value) in lease.secrets {
             let value = String::from_utf8(value).map_err(|_| {
@@ -90,6 +92,11 @@ impl TryFrom<v1::Lease> for Grant {
             secrets: Some(secrets),
             timeout,
             grace: lease.grace.and_then(duration).unwrap_or(GRACE),
+            namespace: Some(lease.namespace).filter(|namespace| !namespace.is_empty()),
+            resources: Resources { requests, limits },
+            template: lease.kubernetes,
+            start_timeout,
+            installation: lease.installation,
         };
         let identity = Some(lease.identity).filter(|identity| !identity.is_empty());
         Ok(Self { work, identity: identity.map(Identity) })
@@ -157,6 +164,7 @@ impl From<Ending> for v1::Ended {
             log_size: ending.log.size,
             log_crc: ending.log.crc,
             log_cut: ending.log.cut,
+            note: ending.note,
         }
     }
 }
@@ -168,4 +176,58 @@ pub(super) fn chunk((observed_ms, data): (i64, Bytes)) -> v1::AppendChunk {
         nanos: (observed_ms.rem_euclid(1000) * 1_000_000) as i32,
     };
     v1::AppendChunk { observed_at: Some(observed_at), data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octavius_protocol::id::ExecutionId;
+
+    fn lease() -> v1::Lease {
+        let execution = ExecutionId::from_bytes([7; 16]).to_string();
+        v1::Lease {
+            name: Some(v1::LeaseName { execution, attempt: 1, epoch: 1 }),
+            ..v1::Lease::default()
+        }
+    }
+
+    fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+        Some(prost_types::Duration { seconds, nanos: 0 })
+    }
+
+    #[test]
+    fn a_grant_has_all_that_its_lease_says_of_the_cluster() {
+        let pairs = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+        let (requests, limits) = (pairs("cpu", "500m"), pairs("memory", "1Gi"));
+        let said = v1::Lease {
+            namespace: "reports".to_owned(),
+            resources: Some(v1::Resources { requests, limits }),
+            kubernetes: r#"{"spec":{}}"#.to_owned(),
+            start_timeout: seconds(90),
+            installation: "ours".to_owned(),
+            ..lease()
+        };
+        let work = Grant::try_from(said).unwrap().work;
+        assert_eq!(work.namespace.as_deref(), Some("reports"));
+        let Resources { requests, limits } = &work.resources;
+        assert_eq!((requests["cpu"].as_str(), limits["memory"].as_str()), ("500m", "1Gi"));
+        assert_eq!(
+            (work.template.as_str(), work.installation.as_str()),
+            (r#"{"spec":{}}"#, "ours")
+        );
+        assert_eq!(work.start_timeout, Some(Duration::from_secs(90)));
+        let silent = Grant::try_from(lease()).unwrap().work;
+        assert_eq!((silent.namespace, silent.start_timeout), (None, None));
+    }
+
+    #[test]
+    fn a_grant_with_a_limit_below_zero_is_refused_by_name() {
+        for lease in [
+            v1::Lease { timeout: seconds(-1), ..lease() },
+            v1::Lease { start_timeout: seconds(-1), ..lease() },
+        ] {
+            let refused = Grant::try_from(lease).unwrap_err().to_string();
+            assert!(refused.contains("a time limit below zero for attempt"), "{refused}");
+        }
+    }
 }

@@ -40,12 +40,32 @@ pub struct Work {
     pub timeout: Option<Duration>,
     /// How long after a terminate a kill follows.
     pub grace: Duration,
+    /// The namespace that the job names; none: as the executor's file says. As all that follows here, of use to the kind
+    /// `kubernetes` alone.
+    pub namespace: Option<String>,
+    /// What the program needs.
+    pub resources: Resources,
+    /// The job's partial pod template: a JSON object, or empty.
+    pub template: String,
+    /// How long it may take from its grant until its program runs; none: nobody says, or it is not known any more.
+    pub start_timeout: Option<Duration>,
+    /// The id of the installation that granted it; empty: it is not known any more.
+    pub installation: String,
+}
+
+/// What a program needs, in Kubernetes' words: `cpu` to `500m`, `memory` to `1Gi`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// What is set aside for it.
+    pub requests: BTreeMap<String, String>,
+    /// What it gets at the most.
+    pub limits: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attempt, epoch, job, user, image_name, command, arguments, .. } = self;
-        let Self { secrets, timeout, grace, .. } = self;
+        let Self { secrets, timeout, grace, namespace, resources, start_timeout, .. } = self;
         f.debug_struct("Work")
             .field("attempt", attempt)
             .field("epoch", epoch)
@@ -57,7 +77,10 @@ impl fmt::Debug for Work {
             .field("secrets", secrets)
             .field("timeout", timeout)
             .field("grace", grace)
-            .finish()
+            .field("namespace", namespace)
+            .field("resources", resources)
+            .field("start_timeout", start_timeout)
+            .finish_non_exhaustive()
     }
 }
 

@@ -220,6 +220,7 @@ impl Executors for Service {
         let event = request.event.unwrap();
         let method = match &event {
             v1::report_request::Event::Prepared(_) => "Prepared",
+            v1::report_request::Event::Starting(_) => "Starting",
             v1::report_request::Event::Running(_) => "Running",
             v1::report_request::Event::Ended(_) => "Ended",
         };
@@ -245,7 +246,8 @@ impl Executors for Service {
                             answer.set_verdict(ReportVerdict::Superseded);
                         }
                     }
-                    v1::report_request::Event::Running(_) => {}
+                    v1::report_request::Event::Starting(_)
+                    | v1::report_request::Event::Running(_) => {}
                     v1::report_request::Event::Ended(ended) => {
                         if (attempt.log.len() as u64) < ended.log_size {
                             answer.set_verdict(ReportVerdict::LogIncomplete);

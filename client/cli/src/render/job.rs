@@ -66,6 +66,7 @@ impl Shown for DescribeJobResponse {
             ("requests", job.resources.as_ref().map(|of| pairs(&of.requests)).unwrap_or_default()),
             ("limits", job.resources.as_ref().map(|of| pairs(&of.limits)).unwrap_or_default()),
             ("kubernetes", one_line(&job.kubernetes)),
+            ("namespace", one_line(&job.namespace)),
             ("arguments", arguments(style, &job.arguments)),
             ("secrets", secrets(style, &job.secrets, &self.secrets)),
             ("groups", groups.join(", ")),

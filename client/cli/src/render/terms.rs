@@ -40,9 +40,13 @@ pub(super) fn earlier(execution: &Execution) -> String {
             "" => String::new(),
             cut => format!(", not whole: {}", one_line(cut)),
         };
+        let note = match attempt.note.as_str() {
+            "" => String::new(),
+            note => format!("; {}", one_line(note)),
+        };
         let (state, size) = (execution_word(attempt.state()), bytes(attempt.log_size));
         let reason = one_line(&attempt.reason);
-        format!("{} {state}{on}: {reason}; log {size}{cut}", attempt.number)
+        format!("{} {state}{on}: {reason}; log {size}{cut}{note}", attempt.number)
     };
     let lines: Vec<_> = execution.attempts.iter().map(line).collect();
     lines.join("\n")
@@ -89,6 +93,7 @@ pub(super) fn attempts(execution: &Execution) -> Vec<Value> {
             "executor": attempt.executor,
             "log_size": attempt.log_size,
             "log_cut": attempt.log_cut,
+            "note": attempt.note,
             "history": steps(&attempt.history),
         })
     };

@@ -1,6 +1,6 @@
 use super::*;
 use octavius_client::v1::{
-    Argument, ArgumentType, DescribeJobResponse, Execution, Executor, ExecutorState, Job,
+    Argument, ArgumentType, Attempt, DescribeJobResponse, Execution, Executor, ExecutorState, Job,
     JobDefinition, SecretName, SecretState, StateChange,
 };
 
@@ -172,14 +172,60 @@ fn programs_get_all_of_an_execution() {
       "reason_code": "exit_code",
       "rerun_of": "",
       "retry_at": null,
+      "runs_as": "",
       "start_timeout_from": "",
       "start_timeout_seconds": null,
       "state": "failed",
       "submitted_by": "ada@example.com",
       "timeout_from": "",
-      "timeout_seconds": null
+      "timeout_seconds": null,
+      "waits_for": ""
     }
     "#);
+}
+
+#[test]
+fn what_a_start_waits_for_and_as_what_it_runs_is_shown() {
+    let note = "a process of it was killed for memory".to_owned();
+    let first = Attempt {
+        number: 1,
+        state: ExecutionState::Failed.into(),
+        reason: "exited with 1".to_owned(),
+        note: note.clone(),
+        ..Attempt::default()
+    };
+    let starting = Execution {
+        state: ExecutionState::Starting.into(),
+        reason: "prepared at blue; its program does not run yet: no node\nhas 4 CPUs".to_owned(),
+        reason_code: String::new(),
+        exit_code: None,
+        attempt: 2,
+        attempts: vec![first],
+        waits_for: "no node\nhas 4 CPUs".to_owned(),
+        runs_as: "reports/octavius-06ac1q5gt9vk3e1b7m2n4p6r8s-2".to_owned(),
+        start_timeout: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
+        history: steps(&[(ExecutionState::Starting, 3)]),
+        notes: Vec::new(),
+        arguments: Default::default(),
+        log_size: 0,
+        ..failed()
+    };
+    insta::assert_snapshot!(starting.text(&Style::fixed()), @r"
+    execution  06ac1q5gt9vk3e1b7m2n4p6r8s
+    job        greet, version 2
+    by         ada@example.com
+    state      starting: prepared at blue; its program does not run yet: no node\nhas 4 CPUs
+    attempt    2, on executor blue
+    runs as    reports/octavius-06ac1q5gt9vk3e1b7m2n4p6r8s-2
+    earlier    1 failed: exited with 1; log 0 B; a process of it was killed for memory
+    to start   10m
+    history    starting   2026-11-25 13:59:57 +02:00 (3s ago)
+    log        0 B so far
+    ");
+    let document = starting.document();
+    assert_eq!(document["waits_for"], "no node\nhas 4 CPUs");
+    assert_eq!(document["runs_as"], "reports/octavius-06ac1q5gt9vk3e1b7m2n4p6r8s-2");
+    assert_eq!(document["attempts"][0]["note"], note);
 }
 
 #[test]

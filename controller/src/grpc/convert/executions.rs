@@ -58,7 +58,9 @@ pub(in crate::grpc) fn awaited(
 pub(in crate::grpc) fn execution(shown: Shown) -> v1::Execution {
     let Shown { record, spec, reason_code, reason } = shown;
     let over = record.attempt.outcome().is_some();
-    let terms = terms(&record);
+    let (terms, runs_as) = (terms(&record), record.runs_as());
+    let note = record.ending.as_ref().map(|ending| ending.note.clone());
+    let note = note.filter(|note| !note.is_empty());
     v1::Execution {
         state: state(Step::from(record.attempt.state)).into(),
         cancelling: record.attempt.cancelling && !over,
@@ -72,7 +74,9 @@ pub(in crate::grpc) fn execution(shown: Shown) -> v1::Execution {
         reason_code,
         attempt: record.number.0,
         executor: record.executor.map(String::from).unwrap_or_default(),
-        notes: record.notes,
+        notes: record.notes.into_iter().chain(note).collect(),
+        waits_for: record.waits_for,
+        runs_as: runs_as.unwrap_or_default(),
         log_size: record.log_size,
         log_cut: record.log_cut,
         arguments: arguments(spec),
@@ -113,6 +117,7 @@ fn earlier(earlier: Earlier) -> v1::Attempt {
         log_size: earlier.log_size,
         log_cut: earlier.log_cut,
         history: history(&earlier.history),
+        note: earlier.note,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Check,
     executions::{limit, outcome},
+    jobs::resources,
     time::{self, wait},
 };
 use crate::{
@@ -36,6 +37,7 @@ pub(crate) const MOST_VERSION_BYTES: usize = 128;
 pub(crate) const MOST_IDENTITY_BYTES: usize = 256;
 pub(crate) const MOST_CODE_BYTES: usize = 64;
 pub(crate) const MOST_REASON_BYTES: usize = 4_096;
+pub(crate) const MOST_WAITS_FOR_BYTES: usize = 1_024;
 /// The most bytes of grants in an answer. Those that are left out are repeated in the next one.
 pub(crate) const MOST_GRANT_BYTES: usize = 3 << 20;
 /// How long after a terminate a kill follows.
@@ -205,17 +207,18 @@ pub(in crate::grpc) fn order(order: Order) -> v1::Order {
 }
 
 /// As many grants as an answer holds: at least one if there is any.
-pub(in crate::grpc) fn leases(grants: Vec<Leased>) -> Vec<v1::Lease> {
+pub(in crate::grpc) fn leases(grants: Vec<Leased>, installation: &str) -> Vec<v1::Lease> {
     let mut size = 0;
     let mut fits = |lease: &v1::Lease| {
         let first = size == 0;
         size += lease.encoded_len();
         first || size <= MOST_GRANT_BYTES
     };
+    let lease = |leased| lease(leased, installation);
     grants.into_iter().map(lease).take_while(|lease| fits(lease)).collect()
 }
 
-fn lease(leased: Leased) -> v1::Lease {
+fn lease(leased: Leased, installation: &str) -> v1::Lease {
     let Leased { grant, spec, secrets } = leased;
     v1::Lease {
         name: Some(from_lease_name(grant.lease)),
@@ -229,6 +232,10 @@ fn lease(leased: Leased) -> v1::Lease {
         grace: Some(duration(GRACE)),
         identity: grant.identity.unwrap_or_default(),
         secrets: secrets.expose().map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        namespace: spec.namespace.map(String::from).unwrap_or_default(),
+        resources: spec.resources.map(resources),
+        kubernetes: spec.kubernetes,
+        installation: installation.to_owned(),
     }
 }
 
@@ -252,6 +259,9 @@ pub(in crate::grpc) fn told(given: v1::ReportRequest, check: &mut Check) -> Opti
             })?;
             Report::Prepared(identity)
         }
+        Event::Starting(v1::Starting { reason }) => {
+            Report::Starting(cut(reason, MOST_WAITS_FOR_BYTES))
+        }
         Event::Running(v1::Running {}) => Report::Running,
         Event::Ended(ended) => Report::Ended(ending(ended, check)?),
     };
@@ -268,6 +278,7 @@ fn ending(given: v1::Ended, check: &mut Check) -> Option<Ending> {
         exit_code: given.exit_code,
         log: Some((given.log_size, given.log_crc)),
         log_cut: cut(given.log_cut, MOST_REASON_BYTES),
+        note: cut(given.note, MOST_REASON_BYTES),
     })
 }
 

@@ -42,6 +42,7 @@ pub(in crate::grpc) fn definition(
             .resources
             .map(|v1::Resources { requests, limits }| Resources { requests, limits }),
         kubernetes: given.kubernetes,
+        namespace: given.namespace,
     })
 }
 
@@ -96,6 +97,11 @@ fn argument(index: usize, given: v1::Argument, check: &mut Check) -> Option<Argu
     })
 }
 
+/// What a program needs.
+pub(super) fn resources(Resources { requests, limits }: Resources) -> v1::Resources {
+    v1::Resources { requests, limits }
+}
+
 /// A stored job.
 pub(in crate::grpc) fn job(job: &Job) -> v1::Job {
     let definition = job.definition.clone();
@@ -124,10 +130,9 @@ pub(in crate::grpc) fn job(job: &Job) -> v1::Job {
         }),
         concurrency: definition.concurrency,
         executor_selector: definition.executor_selector,
-        resources: definition
-            .resources
-            .map(|Resources { requests, limits }| v1::Resources { requests, limits }),
+        resources: definition.resources.map(resources),
         kubernetes: definition.kubernetes,
+        namespace: definition.namespace,
     };
     v1::Job {
         definition: Some(definition),

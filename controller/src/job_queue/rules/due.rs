@@ -9,7 +9,7 @@ use super::{
         record::{Change, Ending, Record, Step},
         terms::{Limit, queue_timeout_key, start_timeout_key, timeout_key},
     },
-    Moment, QueueLimits, Ticked, View,
+    Moment, QueueLimits, RunnerKind, Ticked, View,
     retry::START_TIMEOUT,
 };
 use jiff::Timestamp;
@@ -75,7 +75,7 @@ impl Phase {
                 Some(between(from, record.retry_at?))
             }
             Self::Queued => record.terms.queue_timeout().map(|limit| limit.time),
-            Self::Starting(_) => Some(record.terms.start_timeout(&record.offer).time),
+            Self::Starting(_) => Some(net_of_start(record, limits)),
             // Its holder enforces the limit itself. Whoever does not is reminded.
             Self::Running => {
                 record.timeout().map(|limit| limit.time.saturating_add(limits.stop_within))
@@ -106,6 +106,16 @@ fn waits_since(record: &Record) -> Option<Timestamp> {
     let granted = record.history.iter().find(|(step, _)| *step == Step::Leased);
     let after_a_pause = granted.filter(|_| record.number.0 > 1);
     after_a_pause.or(record.history.first()).map(|(_, at)| *at)
+}
+
+/// How long it may take until its program runs. Executors that run images end what is late themselves, for they know what
+/// it waits for. Whoever does not is reminded.
+fn net_of_start(record: &Record, limits: &QueueLimits) -> Duration {
+    let limit = record.terms.start_timeout(&record.offer).time;
+    match record.runner {
+        Some(RunnerKind::Kubernetes) => limit.saturating_add(limits.stop_within),
+        Some(RunnerKind::Process) | None => limit,
+    }
 }
 
 /// The time from one to the other; none where it would be below zero.
@@ -228,6 +238,7 @@ impl View {
             exit_code: None,
             log: None,
             log_cut: String::new(),
+            note: String::new(),
         }));
         self.apply(id, Event::NotStarted, now).ok()
     }
@@ -254,7 +265,7 @@ impl View {
 
 /// How what was late ended, where its holder does not say.
 fn late_ending(record: &Record, outcome: Outcome, late: Late, unconfirmed: &str) -> Ending {
-    let (code, reason) = late_words(record, late);
+    let (code, reason) = late_words(record, &record.waits_for, late);
     let code = if outcome == Outcome::Lost { "not_stopped" } else { code };
     let log_cut = match unconfirmed {
         "" => String::new(),
@@ -263,17 +274,24 @@ fn late_ending(record: &Record, outcome: Outcome, late: Late, unconfirmed: &str)
         }
     };
     let reason = format!("{reason}{unconfirmed}");
-    Ending { outcome, code: code.to_owned(), reason, exit_code: None, log: None, log_cut }
+    let (code, note) = (code.to_owned(), String::new());
+    Ending { outcome, code, reason, exit_code: None, log: None, log_cut, note }
 }
 
-/// Which limit was passed, with its value and who says it: a word for programs, and words for people.
-fn late_words(record: &Record, late: Late) -> (&'static str, String) {
+/// Which limit was passed, with its value and who says it: a word for programs, and words for people. `waited_for` is what
+/// was last heard of what it waits for; empty: nothing.
+fn late_words(record: &Record, waited_for: &str, late: Late) -> (&'static str, String) {
     let executor = record.executor.as_ref();
     match late {
         Late::Start => {
             let Limit { time, from } = record.terms.start_timeout(&record.offer);
             let (time, key) = (time.shown(), start_timeout_key(from, executor));
-            (START_TIMEOUT, format!("its program did not run within {time} of the grant ({key})"))
+            let reason = format!("its program did not run within {time} of the grant ({key})");
+            let reason = match waited_for {
+                "" => reason,
+                waited_for => format!("{reason}; it waited for: {waited_for}"),
+            };
+            (START_TIMEOUT, reason)
         }
         Late::Run => ("timeout", timed_out(record)),
     }
@@ -291,11 +309,11 @@ fn timed_out(record: &Record) -> String {
 }
 
 /// What a holder says of an end, as the controller knows it: whoever stopped for being late did not cancel, and a limit
-/// is named with who set it.
-pub(super) fn in_our_words(record: &Record, ending: Ending) -> Ending {
+/// is named with who set it. `waits_for` is the newest that was heard of what it waits for.
+pub(super) fn in_our_words(record: &Record, waits_for: &str, ending: Ending) -> Ending {
     match (record.attempt.late, ending.outcome) {
         (Some(late), Outcome::Cancelled) => {
-            let (code, reason) = late_words(record, late);
+            let (code, reason) = late_words(record, waits_for, late);
             let outcome = match late {
                 Late::Start => Outcome::Failed,
                 Late::Run => Outcome::TimedOut,
@@ -303,6 +321,11 @@ pub(super) fn in_our_words(record: &Record, ending: Ending) -> Ending {
             Ending { outcome, code: code.to_owned(), reason, ..ending }
         }
         (_, Outcome::TimedOut) => Ending { reason: timed_out(record), ..ending },
+        (_, Outcome::Failed) if ending.code == START_TIMEOUT => {
+            let waited_for = if waits_for.is_empty() { &ending.reason } else { waits_for };
+            let (_, reason) = late_words(record, waited_for, Late::Start);
+            Ending { reason, ..ending }
+        }
         (_, Outcome::Succeeded | Outcome::Failed | Outcome::Cancelled | Outcome::Lost) => ending,
     }
 }

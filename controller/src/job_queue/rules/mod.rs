@@ -10,6 +10,7 @@ mod report;
 pub mod retain;
 mod retry;
 mod submit;
+mod waits;
 mod wanted;
 mod wants;
 mod watch;
@@ -38,6 +39,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use waits::Waits;
 use wants::Wants;
 
 /// Now, twice: what people are shown, and what limits are measured with.
@@ -153,6 +155,8 @@ struct Live {
     due: Option<Duration>,
     /// When this attempt has waited in the queue for too long.
     queue_due: Option<Duration>,
+    /// What is known of what it waits for besides the record; none: nothing. Boxed, for most have none.
+    waits: Option<Box<Waits>>,
 }
 
 /// Why an event changed nothing.
@@ -178,6 +182,8 @@ pub struct View {
     running: BTreeMap<JobName, usize>,
     /// What passes a limit, and when.
     timers: BTreeSet<(Duration, ExecutionId)>,
+    /// Of which executions it is known what they wait for, and not written yet.
+    unwritten: BTreeSet<ExecutionId>,
     seats: BTreeMap<ExecutorId, Seat>,
     /// Whose each open session is.
     sessions: BTreeMap<Session, ExecutorId>,
@@ -199,6 +205,7 @@ impl View {
             pausing: BTreeSet::new(),
             running: BTreeMap::new(),
             timers: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
             seats: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_order: 1,
@@ -267,6 +274,12 @@ impl View {
             let queued: Vec<_> = queues.map(|(wants, _)| wants.clone()).collect();
             let pausing = self.pausing.contains(id);
             let timed = live.due.is_none_or(|due| self.timers.contains(&(due, *id)));
+            let newer = live.waits.as_ref().is_some_and(|waits| waits.newer.is_some());
+            let starts = record.attempt.starts();
+            let silent = record.waits_for.is_empty() && !newer;
+            if newer != self.unwritten.contains(id) || !(starts || silent) {
+                return Err(format!("{record:?} waits for something, unwritten: {newer}"));
+            }
             let seats = self.seats.iter().filter(|(_, seat)| seat.holds.contains(id));
             let seated: Vec<_> = seats.map(|(executor, _)| executor).collect();
             let right = match record.attempt.held() {
@@ -322,6 +335,7 @@ impl View {
             phase: Phase::Free,
             due: None,
             queue_due: None,
+            waits: None,
         };
         self.live.insert(id, Box::new(live));
         self.arm(id, now);
@@ -332,6 +346,12 @@ impl View {
         let live = self.live.get_mut(&id).ok_or(NotApplied::Unknown(id))?;
         let was = live.record.attempt;
         let attempt = was.after(event)?;
+        if attempt != was
+            && let Some(newer) = live.waits.take().and_then(|waits| waits.newer)
+        {
+            live.record.waits_for = newer; // written with the rest
+            self.unwritten.remove(&id);
+        }
         live.record.move_to(attempt, now.at);
         let waited_for = |attempt: Attempt| (attempt.held(), attempt.ending, attempt.cancelling);
         if waited_for(was) != waited_for(attempt) {

@@ -196,10 +196,11 @@ impl View {
         let seat = &self.seats[&executor];
         let room = if seat.ready { self.room(seat) } else { 0 };
         let most = free.saturating_sub(polled.grants.len()).min(room);
-        let offer = seat.offer.clone();
+        let (offer, runner) = (seat.offer.clone(), seat.runner);
         for id in self.first_for(seat, most.min(self.limits.grants)) {
             if let Some(live) = self.live.get_mut(&id) {
                 live.record.executor = Some(executor.clone());
+                live.record.runner = Some(runner);
                 live.record.identity = None;
                 live.record.offer = offer.clone();
                 live.record.retry_at = None;

@@ -15,6 +15,8 @@ use octavius_protocol::id::{ExecutionId, Session};
 pub enum Report {
     /// What cannot run yet is made, and has this name for ever.
     Prepared(String),
+    /// The program does not run yet: what it waits for; empty where nothing is known.
+    Starting(String),
     /// The program runs.
     Running,
     /// It is over.
@@ -71,6 +73,7 @@ impl View {
         live.named = true;
         Ok(match report {
             Report::Prepared(identity) => self.prepared(lease, identity, now),
+            Report::Starting(waits_for) => self.waits(id, waits_for, now),
             Report::Running => self.recorded(lease, Event::Start(lease.epoch), now),
             Report::Ended(ending) => self.ended(lease, ending, now),
         })
@@ -148,7 +151,7 @@ impl View {
     fn ended(&mut self, lease: LeaseName, ending: Ending, now: Moment) -> Reported {
         let id = lease.attempt.execution;
         let Some(record) = self.live(id) else { return Reported::AskHistory };
-        let ending = in_our_words(record, ending);
+        let ending = in_our_words(record, self.waits_for(record), ending);
         if let Some(known) = record.ending.clone() {
             return self.ended_again(id, *known, ending);
         }
@@ -205,7 +208,7 @@ impl Verdict {
             {
                 Self::Recorded
             }
-            Report::Ended(_) | Report::Prepared(_) | Report::Running => {
+            Report::Ended(_) | Report::Prepared(_) | Report::Starting(_) | Report::Running => {
                 Self::Superseded("this execution is over".to_owned())
             }
         }

@@ -51,6 +51,7 @@ impl Record {
     /// Becomes its next attempt, which waits for its time. What is over is kept in short.
     pub(super) fn try_again(&mut self, outcome: Outcome, at: Timestamp) {
         let (code, reason) = self.why_ended();
+        let note = self.ending.as_ref().map(|ending| ending.note.clone()).unwrap_or_default();
         let pause = pause(&self.terms.retry(&self.offer).0, self.number, self.id);
         self.earlier.push(Earlier {
             number: self.number,
@@ -59,6 +60,7 @@ impl Record {
             reason: cut(reason, MOST_KEPT_TEXT),
             exit_code: self.ending.as_ref().and_then(|ending| ending.exit_code),
             executor: self.executor.take(),
+            note: cut(note, MOST_KEPT_TEXT),
             log_size: std::mem::take(&mut self.log_size),
             log_cut: cut(std::mem::take(&mut self.log_cut), MOST_KEPT_TEXT),
             history: std::mem::take(&mut self.history),
@@ -68,6 +70,7 @@ impl Record {
         let at = ended.map_or(at, |ended| at.max(ended));
         self.number = AttemptNumber(self.number.0 + 1);
         self.attempt = Attempt::NEW;
+        self.runner = None;
         self.identity = None;
         self.ending = None;
         self.ending_heard = None;

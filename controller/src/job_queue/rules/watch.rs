@@ -39,6 +39,7 @@ impl View {
     pub fn tick(&mut self, now: Moment) -> Ticked {
         let mut ticked = Ticked::default();
         self.come_due(now, &mut ticked);
+        ticked.changes.extend(self.write_words(now));
         let held = self.seats.values().flat_map(|seat| &seat.holds);
         for id in held.copied().collect::<Vec<ExecutionId>>() {
             if let Some(change) = self.release_untaken(id, now) {
@@ -128,6 +129,7 @@ impl View {
                 exit_code: None,
                 log: None,
                 log_cut: "the executor was lost: the log ends where it was last heard".to_owned(),
+                note: String::new(),
             }));
         }
         Some(Change::Live(Box::new(live.record.clone())))

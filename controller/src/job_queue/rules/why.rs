@@ -25,10 +25,18 @@ impl View {
             }
             Some(_) | None => false,
         };
+        let waits_for = match self.waits_for(record) {
+            "" => String::new(),
+            waits_for => format!(": {waits_for}"),
+        };
         let what = match record.attempt.state {
             State::Pending { .. } => return self.why_pending(record),
-            State::Leased(_) => format!("granted to {executor}, which has not prepared it yet"),
-            State::Starting(_) => format!("prepared at {executor}; its program does not run yet"),
+            State::Leased(_) => {
+                format!("granted to {executor}, which has not prepared it yet{waits_for}")
+            }
+            State::Starting(_) => {
+                format!("prepared at {executor}; its program does not run yet{waits_for}")
+            }
             State::Running(_) => format!("runs at {executor}"),
             State::Ended { outcome, .. } => return ended(outcome).to_owned(),
         };

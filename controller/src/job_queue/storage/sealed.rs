@@ -117,6 +117,9 @@ mod tests {
             hidden: Default::default(),
             defaulted: Default::default(),
             again: None,
+            namespace: None,
+            resources: None,
+            kubernetes: String::new(),
             own: Default::default(),
         };
         spec.hidden.arguments.insert(secret.clone());

@@ -2,7 +2,7 @@
 
 use super::super::{JobDefinition, MOST_ATTEMPTS, Resources, Retry, RetryOn, Violations, quoted};
 use jiff::SignedDuration;
-use octavius_protocol::MAX_TIME;
+use octavius_protocol::{MAX_TIME, id::Namespace};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A limit is counted in milliseconds.
@@ -40,6 +40,19 @@ pub(super) fn check_running(definition: &JobDefinition, violations: &mut Violati
         check_quantities("resources.limits", limits, violations);
     }
     check_template(&definition.kubernetes, violations);
+    check_namespace(&definition.namespace, violations);
+}
+
+fn check_namespace(namespace: &str, violations: &mut Violations) {
+    if let Some(invalid) = namespace.parse::<Namespace>().err().filter(|_| !namespace.is_empty()) {
+        violations.add("namespace", || {
+            format!(
+                "is {}, not {}; or leave it out for the executor's",
+                quoted(namespace),
+                invalid.wanted()
+            )
+        });
+    }
 }
 
 fn check_limit(
@@ -260,6 +273,7 @@ mod tests {
                 limits: map(&[("memory", "1e9"), ("ephemeral-storage", "128E")]),
             }),
             kubernetes: r#"{"spec": {"nodeSelector": {"a": "b"}}}"#.to_owned(),
+            namespace: "reports".to_owned(),
             ..JobDefinition::default()
         };
         assert_eq!(faults(&right), Vec::<String>::new());
@@ -270,6 +284,7 @@ mod tests {
                 limits: map(&[("memory", "1GB"), ("cpu", "-1")]),
             }),
             kubernetes: "[]".to_owned(),
+            namespace: "Reports".to_owned(),
             ..JobDefinition::default()
         };
         let fields = [
@@ -279,6 +294,7 @@ mod tests {
             "resources.limits.cpu",
             "resources.limits.memory",
             "kubernetes",
+            "namespace",
         ];
         assert_eq!(faults(&wrong), fields);
         for odd in ["", "Gi", ".5", "1.", "1e", "1e9Gi", "٣", "1 Gi", "0x1", "1gi"] {

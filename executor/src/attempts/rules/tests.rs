@@ -25,6 +25,11 @@ fn work(epoch: u64) -> Work {
         secrets: Some(Default::default()),
         timeout: None,
         grace: Duration::from_secs(1),
+        namespace: None,
+        resources: Default::default(),
+        template: String::new(),
+        start_timeout: None,
+        installation: String::new(),
     }
 }
 

@@ -72,6 +72,11 @@ pub fn command(command: &[&str]) -> Work {
         secrets: Some(SecretValues::default()),
         timeout: Some(Duration::from_secs(60)),
         grace: Duration::from_secs(2),
+        namespace: None,
+        resources: super::Resources::default(),
+        template: String::new(),
+        start_timeout: None,
+        installation: String::new(),
     }
 }
 

@@ -19,6 +19,9 @@ fn leased(bytes: usize) -> Leased {
         timeout_ms: Some(1_500),
         defaulted: Default::default(),
         again: None,
+        namespace: None,
+        resources: None,
+        kubernetes: String::new(),
         own: Default::default(),
     };
     let lease = LeaseName { attempt, epoch: Epoch(1) };
@@ -29,12 +32,13 @@ fn leased(bytes: usize) -> Leased {
 
 #[test]
 fn an_answer_holds_as_many_grants_as_fit_and_never_none() {
-    let sent = |sizes: &[usize]| leases(sizes.iter().map(|size| leased(*size)).collect()).len();
+    let sent =
+        |sizes: &[usize]| leases(sizes.iter().map(|size| leased(*size)).collect(), "i").len();
     assert_eq!(sent(&[100; 64]), 64);
     assert_eq!(sent(&[1 << 20; 10]), 2);
     assert_eq!(sent(&[4 << 20, 1]), 1, "a grant that never fits would never be given");
     assert_eq!(sent(&[]), 0);
-    let lease = lease(leased(1));
+    let lease = lease(leased(1), "i");
     assert_eq!(lease.timeout, Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }));
 }
 

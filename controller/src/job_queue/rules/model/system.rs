@@ -141,6 +141,9 @@ pub(super) fn spec() -> Spec {
         timeout_ms: None,
         defaulted: Default::default(),
         again: None,
+        namespace: None,
+        resources: None,
+        kubernetes: String::new(),
         own: Default::default(),
     }
 }
@@ -331,7 +334,9 @@ impl System {
             (Verdict::Superseded(_), _) => Message::Superseded(executor, lease),
             (_, Report::Prepared(identity)) => Message::PreparedRecorded(executor, lease, identity),
             (_, Report::Ended(_)) => Message::EndRecorded(executor, lease),
-            (_, Report::Running) => return self.commit(changes, Then::Nothing),
+            (_, Report::Starting(_) | Report::Running) => {
+                return self.commit(changes, Then::Nothing);
+            }
         };
         self.commit(changes, Then::Send(vec![answer]));
     }
@@ -348,8 +353,8 @@ impl System {
             Message::Ended(executor, session, lease, outcome, found) => {
                 let log = Some((found.size(), found.size()));
                 let log_cut = found.cut().to_owned();
-                let (code, reason) = (String::new(), String::new());
-                let ending = Ending { outcome, code, reason, exit_code: None, log, log_cut };
+                let (code, reason, note) = (String::new(), String::new(), String::new());
+                let ending = Ending { outcome, code, reason, exit_code: None, log, log_cut, note };
                 self.take(executor, session, lease, Report::Ended(ending));
             }
             Message::PreparedRecorded(executor, lease, identity) => {

@@ -3,6 +3,7 @@
 mod properties;
 mod retain;
 mod terms;
+mod waits;
 
 use super::*;
 use crate::job_queue::{
@@ -50,6 +51,9 @@ pub(in crate::job_queue) fn submission(number: u8, needs: Needs) -> Submission {
         timeout_ms: None,
         defaulted: Default::default(),
         again: None,
+        namespace: None,
+        resources: None,
+        kubernetes: String::new(),
         own: Default::default(),
     };
     let terms = Default::default();
@@ -70,6 +74,7 @@ fn ending(outcome: Outcome) -> Ending {
         exit_code: Some(0),
         log: Some((3, 7)),
         log_cut: String::new(),
+        note: String::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `work.json`: what is to be run, the folder's name, and what the executor that prepared it allows.
 
-use crate::runner::{Identity, RunnerError, Work};
+use crate::runner::{Identity, Resources, RunnerError, Work};
 use octavius_protocol::id::{AttemptId, Epoch};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io, path::Path, time::Duration};
@@ -66,6 +66,11 @@ impl WorkFile {
             secrets: None,
             timeout: self.timeout_ms.map(Duration::from_millis),
             grace: Duration::from_millis(self.grace_ms),
+            namespace: None,
+            resources: Resources::default(),
+            template: String::new(),
+            start_timeout: None,
+            installation: String::new(),
         };
         let allowed = Allowed { spool_max: self.spool_max, open_files: self.open_files };
         Ok(Kept { work, allowed, identity: Identity(self.identity) })
