@@ -201,6 +201,7 @@ impl Driver {
                 self.facts.reporting_prepared(identity.clone());
                 self.report(Event::Prepared(identity), shipping).await
             }
+            Action::ReportStarting(words) => self.report(Event::Starting(words), shipping).await,
             Action::ReportRunning => self.report(Event::Running, shipping).await,
             Action::Ship(over) => {
                 self.ship(&over, shipping).await;
@@ -368,7 +369,7 @@ impl Driver {
                 }
             }
             (Verdict::Recorded, Event::Prepared(_)) => self.facts.prepared_acknowledged(),
-            (Verdict::Recorded, Event::Starting(_)) => {}
+            (Verdict::Recorded, Event::Starting(words)) => self.facts.starting_acknowledged(words),
             (Verdict::Recorded, Event::Running) => self.facts.running_acknowledged(),
             (Verdict::Recorded, Event::Ended(ending)) => {
                 tracing::info!(?lease, outcome = ?ending.outcome, reason = %ending.reason, "over");
@@ -442,7 +443,8 @@ enum Unable {
 /// Whether an action waits for others, and may be left for something better to do.
 fn waits(action: &Action) -> bool {
     match action {
-        Action::Watch(_) | Action::ReportPrepared(_) | Action::ReportRunning => true,
+        Action::Watch(_) | Action::ReportPrepared(_) => true,
+        Action::ReportStarting(_) | Action::ReportRunning => true,
         Action::Ship(_) | Action::ReportEnded(_) => true,
         Action::Look | Action::Prepare | Action::Go | Action::Stop => false,
         Action::Remove | Action::Forget => false,

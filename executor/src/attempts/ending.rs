@@ -113,7 +113,13 @@ impl Over {
             Self::KeeperGone(_) | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => None,
         };
         let reason = cut(reason, MOST_TEXT_BYTES);
-        Ending { outcome, code, reason, exit_code, log, note: String::new() }
+        let note = match self {
+            Self::Exited(exit) => cut(exit.note.clone(), MOST_TEXT_BYTES),
+            Self::KeeperGone(_) | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => {
+                String::new()
+            }
+        };
+        Ending { outcome, code, reason, exit_code, log, note }
     }
 
     fn own_log(&self) -> WholeLog {
@@ -261,6 +267,17 @@ mod tests {
     fn a_text_of_any_length_is_cut_to_what_the_controller_takes() {
         let ending = Over::Refused("é".repeat(5000)).ending(None, None, None);
         assert!(ending.reason.len() <= MOST_TEXT_BYTES && ending.reason.ends_with("é…"));
+    }
+
+    #[test]
+    fn what_the_runner_notes_besides_changes_no_outcome() {
+        let note = "a process of it was killed for memory".to_owned();
+        let over = match exit(ExitCause::Exited, Some(0), None) {
+            Over::Exited(exit) => Over::Exited(Exit { note: note.clone(), ..exit }),
+            over => over,
+        };
+        let ending = over.ending(None, None, None);
+        assert_eq!((ending.outcome, ending.note), (Outcome::Succeeded, note));
     }
 
     #[test]

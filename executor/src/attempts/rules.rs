@@ -58,6 +58,8 @@ pub enum Action {
     Stop,
     /// Wait until its phase is another than this.
     Watch(Phase),
+    /// Tell the controller what it waits for.
+    ReportStarting(String),
     /// Tell the controller that the program runs.
     ReportRunning,
     /// Give its log time to reach the controller.
@@ -89,6 +91,8 @@ pub struct Facts {
     /// What the controller knows, or may know, to be prepared.
     identity: Option<Identity>,
     prepared_acknowledged: bool,
+    /// What the controller was last told that it waits for.
+    waits_told: String,
     running_acknowledged: bool,
     shipping: Shipping,
     end_acknowledged: bool,
@@ -133,6 +137,7 @@ impl Facts {
             here,
             identity,
             prepared_acknowledged: false,
+            waits_told: String::new(),
             running_acknowledged: false,
             shipping: Shipping::Waited,
             end_acknowledged: false,
@@ -193,6 +198,9 @@ impl Facts {
                 Action::Watch(Phase::Prepared)
             }
             Here::Kept { phase: Phase::Prepared, .. } => Action::Go,
+            Here::Kept { phase: Phase::Starting(words), .. } if *words != self.waits_told => {
+                Action::ReportStarting(words.clone())
+            }
             Here::Kept { phase: Phase::Running, .. } if !self.running_acknowledged => {
                 Action::ReportRunning
             }
@@ -321,6 +329,11 @@ impl Facts {
         if let Here::Kept { phase, .. } = &mut self.here {
             *phase = now;
         }
+    }
+
+    /// The controller knows what it waits for.
+    pub fn starting_acknowledged(&mut self, words: String) {
+        self.waits_told = words;
     }
 
     /// The controller knows that the program runs.

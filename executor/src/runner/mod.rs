@@ -1,9 +1,11 @@
-//! What an attempt runs on. One trait, two kinds: `process` here, `kubernetes` to come; one conformance suite.
+//! What an attempt runs on. One trait, two kinds, `process` and `kubernetes`, and one conformance suite.
 //!
 //! The two phases keep promise 2. *Prepare* makes what cannot run yet, and names it for ever; the executor tells the
 //! controller that name; only when that is on disk may it *go*. Who finds an attempt prepared may let it go; who
 //! finds it gone says `lost` and never makes it again.
 
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod process;
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod suite;
@@ -15,6 +17,7 @@ use octavius_protocol::{
     secret::SecretValues,
 };
 use std::{collections::BTreeMap, fmt, time::Duration};
+use tokio::sync::watch;
 
 /// All that it takes to run one attempt. Its `Debug` shows no values of arguments: they may be secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -248,6 +251,11 @@ pub trait Runner: Send + Sync + std::fmt::Debug + 'static {
 
     /// Removes all that is kept of it. What still runs is stopped first. Nothing there: done.
     async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError>;
+
+    /// Why it cannot be seen at present how attempts are, if it cannot: then no new ones are taken. Here: it always can.
+    fn sight(&self) -> watch::Receiver<Option<String>> {
+        watch::Sender::new(None).subscribe()
+    }
 }
 
 #[cfg(test)]

@@ -90,6 +90,20 @@ fn an_uneventful_life() {
 }
 
 #[test]
+fn what_it_waits_for_is_told_when_the_words_change() {
+    let mut facts = Facts::found(&kept(going()));
+    check(&facts, Action::Watch(going()));
+    for words in ["no node", "an image", ""] {
+        facts.phase(Phase::Starting(words.to_owned()));
+        check(&facts, Action::ReportStarting(words.to_owned()));
+        facts.starting_acknowledged(words.to_owned());
+        check(&facts, Action::Watch(Phase::Starting(words.to_owned())));
+    }
+    facts.phase(Phase::Running);
+    check(&facts, Action::ReportRunning);
+}
+
+#[test]
 fn an_end_is_told_though_its_log_takes_long() {
     let mut facts = Facts::found(&kept(exit(ExitCause::Exited)));
     facts.running_acknowledged();

@@ -159,6 +159,7 @@ impl World {
     fn progress(&mut self, cause: ExitCause) {
         if let Some((_, _, phase)) = &mut self.kept {
             *phase = match phase.clone() {
+                Phase::Starting(words) if words.is_empty() => Phase::Starting("a node".to_owned()),
                 Phase::Starting(_) => Phase::Running,
                 Phase::Running => exit(cause),
                 other => other,
@@ -188,6 +189,11 @@ impl World {
                 Some((_, _, phase)) if heard => self.facts.phase(phase.clone()),
                 Some(_) => {}
                 None => self.facts.unsure(),
+            },
+            Action::ReportStarting(words) => match (self.believes(), heard) {
+                (true, true) => self.facts.starting_acknowledged(words),
+                (false, true) => self.facts.superseded(),
+                (_, false) => {}
             },
             Action::ReportRunning => match (self.believes(), heard) {
                 (true, true) => self.facts.running_acknowledged(),
