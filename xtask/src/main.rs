@@ -9,10 +9,12 @@
 mod architecture;
 mod bench;
 mod chaos;
+mod cluster;
 mod documents;
 mod manifests;
 mod messages;
 mod on_etcd;
+mod on_kubernetes;
 mod protocol;
 mod purity;
 mod references;
@@ -22,7 +24,7 @@ mod steps;
 use anyhow::{Context as _, Result, ensure};
 use cargo_metadata::{Metadata, MetadataCommand};
 use clap::{Parser, Subcommand};
-use std::{fs, path::Path};
+use std::{ffi::OsString, fs, path::Path};
 use steps::{cargo, step};
 
 #[derive(Debug, Parser)]
@@ -34,7 +36,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Installs what tests need of this machine (etcd, zsh, fish), where that is missing: on Debian, as root.
+    /// Installs what tests need of this machine (etcd, zsh, fish, shellcheck, parts of Kubernetes), where that is missing: on Debian, as root.
     Setup,
     /// Checks everything that a change must pass; writes nothing into the checkout.
     Ci,
@@ -42,6 +44,13 @@ enum Command {
     Test,
     /// Writes the documents that are made from tables in the code.
     Docs,
+    /// A real Kubernetes of one node on this machine: `up`, `down`, `clean`, `status`, `kubeconfig`, `kubectl`, `load`,
+    /// `restart` and more.
+    Cluster {
+        /// What it is told. Without it: everything that it can be told.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
     /// Torments a whole installation, and says what went wrong.
     Chaos(chaos::Chaos),
     /// Measures the real binaries, built for release, and prints a table.
@@ -53,13 +62,14 @@ fn main() -> Result<()> {
     let metadata = MetadataCommand::new().no_deps().exec().context("cargo metadata")?;
     let root = metadata.workspace_root.as_std_path();
     match arguments.command {
-        Command::Setup => setup::run(),
+        Command::Setup => setup::run(root),
         Command::Ci => ci(&metadata),
         Command::Test => {
-            step("what tests need", setup::run)?;
+            step("what tests need", || setup::run(root))?;
             steps::tests(root)
         }
         Command::Docs => documents::write(root),
+        Command::Cluster { words } => cluster::command(root, &words),
         Command::Chaos(chaos) => chaos::run(root, metadata.target_directory.as_std_path(), &chaos),
         Command::Bench(bench) => bench.run(&metadata),
     }
@@ -68,7 +78,8 @@ fn main() -> Result<()> {
 /// The quick ones first. Tests are the last, because their runner has the last word.
 fn ci(metadata: &Metadata) -> Result<()> {
     let root = metadata.workspace_root.as_std_path();
-    step("what tests need", setup::run)?;
+    step("what tests need", || setup::run(root))?;
+    let kubernetes = cluster::Build::start(root)?; // takes minutes where nothing is built yet
     step("format", || cargo(root, &["fmt", "--all", "--check"], &[]))?;
     step("architecture", || none(architecture::faults(metadata)))?;
     step("manifests", || none(manifests::faults(metadata)?))?;
@@ -85,10 +96,24 @@ fn ci(metadata: &Metadata) -> Result<()> {
         none(faults)
     })?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    step("scripts", || scripts(root))?;
     step("clippy", || cargo(root, &clippy, &[]))?;
     let rustdoc = ["doc", "--workspace", "--no-deps", "--locked"];
     step("rustdoc", || cargo(root, &rustdoc, &[("RUSTDOCFLAGS", "-D warnings")]))?;
+    if let Some(build) = kubernetes {
+        step("the rest of the build of Kubernetes", || build.finish())?;
+    }
     steps::tests(root)
+}
+
+/// What runs in a shell says what it means.
+fn scripts(root: &Path) -> Result<()> {
+    let mut shellcheck = std::process::Command::new("shellcheck");
+    shellcheck.args(["--external-sources", "--source-path=SCRIPTDIR", ".ci/run"]);
+    shellcheck.args(files(root, "sh")?.into_iter().map(|file| file.path));
+    let status = shellcheck.current_dir(root).status().context("shellcheck")?;
+    ensure!(status.success(), "shellcheck ended with {status}");
+    Ok(())
 }
 
 fn none(faults: Vec<String>) -> Result<()> {

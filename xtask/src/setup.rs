@@ -1,5 +1,6 @@
 //! What tests need of this machine, and Rust does not bring: looked for, and installed where that can be done.
 
+use crate::cluster;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
     path::{Path, PathBuf},
@@ -7,14 +8,20 @@ use std::{
 };
 
 /// A program, the package of Debian's that has it, and what needs it.
-const NEEDED: [(&str, &str, &str); 3] = [
+const NEEDED: [(&str, &str, &str); 4] = [
     ("etcd", "etcd-server", "the store of several controllers"),
     ("zsh", "zsh", "its completion of commands"),
     ("fish", "fish", "its completion of commands"),
+    ("shellcheck", "shellcheck", "what is wrong with scripts"),
 ];
 
 /// Installs what is missing, and says so; touches nothing else.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
+    programs()?;
+    cluster::install(root)
+}
+
+fn programs() -> Result<()> {
     let found = NEEDED.map(|(program, ..)| find(program));
     for ((program, _, what), path) in NEEDED.iter().zip(&found) {
         let place = path.as_ref().map_or("missing".into(), |path| path.to_string_lossy());

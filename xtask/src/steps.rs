@@ -1,6 +1,6 @@
 //! Steps of a run, and how long each took.
 
-use crate::on_etcd;
+use crate::{cluster, on_etcd, on_kubernetes::LeftOut};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     ffi::OsString,
@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 /// Runs one step, and says how long it took.
-pub(crate) fn step(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn step<T>(name: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("== {name}");
     let began = Instant::now();
     let outcome = run().with_context(|| name.to_owned());
@@ -36,25 +36,36 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)])
 pub(crate) fn tests(root: &Path) -> Result<()> {
     let began = Instant::now();
     let plain: &[&str] = &["test", "--workspace", "--locked", "--no-fail-fast"];
+    let left_out = LeftOut::look(root)?;
+    let up = || step("the cluster", || cluster::Up::start(root));
     if !has_nextest(root) {
         println!("== tests (cargo-nextest is not installed: a test that hangs will not be ended)");
-        cargo(root, plain, &[])?;
+        let _cluster = left_out.any_runs().then(up).transpose()?;
+        let names = left_out.say(root)?;
+        let skipped = names.iter().flat_map(|name| ["--skip", name]);
+        let all = plain.iter().copied().chain(["--"]).chain(skipped).collect::<Vec<_>>();
+        cargo(root, &all, &[])?;
         println!("== the whole on etcd");
         return on_etcd::with_cargo(root);
     }
     step("examples in the documentation", || cargo(root, &[plain, &["--doc"]].concat(), &[]))?;
     let build = ["nextest", "run", "--workspace", "--locked", "--no-run"];
     step("build of the tests", || cargo(root, &build, &[]))?;
+    let cluster = left_out.any_runs().then(up).transpose()?;
+    left_out.say(root)?;
     println!("== tests (everything before them took {})", seconds(began.elapsed()));
-    let all =
-        step("all tests", || cargo(root, &["nextest", "run", "--workspace", "--locked"], &[]));
+    let filter = left_out.filter();
+    let filter = filter.iter().flat_map(|filter| ["--filterset", filter]);
+    let run = ["nextest", "run", "--workspace", "--locked"].into_iter().chain(filter);
+    let all = step("all tests", || cargo(root, &run.collect::<Vec<_>>(), &[]));
+    drop(cluster);
     // One run tells all that is wrong.
     let on_etcd = step("the whole on etcd", || on_etcd::with_nextest(root));
     all.and(on_etcd)
 }
 
 /// The cargo that started us.
-fn program() -> OsString {
+pub(crate) fn program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 

@@ -1,0 +1,86 @@
+//! The tests on Kubernetes, and which of them cannot run on this machine.
+
+use crate::{cluster, steps};
+use anyhow::{Context as _, Result, ensure};
+use std::{path::Path, process::Command};
+
+/// Their binaries, in whatever package.
+const BINARY: &str = "kubernetes";
+/// How the names of those begin that have a cluster of their own, which can be on this machine alone.
+const OWN: &str = "own_cluster::";
+
+/// Which tests cannot run on this machine, and why.
+pub(crate) struct LeftOut {
+    why: Option<String>,
+    /// Whether `KUBECONFIG` names a cluster for those that do not have one of their own.
+    given: bool,
+}
+
+impl LeftOut {
+    /// Looks what can run.
+    pub(crate) fn look(root: &Path) -> Result<Self> {
+        Ok(Self { why: cluster::impossible(root)?, given: cluster::is_given() })
+    }
+
+    /// Whether there is a cluster to run any of them on.
+    pub(crate) fn any_runs(&self) -> bool {
+        self.given || self.why.is_none()
+    }
+
+    /// What selects the others, for cargo-nextest; nothing where all can run.
+    pub(crate) fn filter(&self) -> Option<String> {
+        self.why.as_ref()?;
+        let own = if self.given { format!(" & test(/^{OWN}/)") } else { String::new() };
+        Some(format!("not (binary({BINARY}){own})"))
+    }
+
+    /// Says by name which are left out, and why. What is returned has their names.
+    pub(crate) fn say(&self, root: &Path) -> Result<Vec<String>> {
+        let Some(why) = &self.why else { return Ok(Vec::new()) };
+        let names: Vec<_> = names(root)?.into_iter().filter(|name| self.has(name)).collect();
+        ensure!(!names.is_empty(), "there is no test in a binary `{BINARY}`");
+        for name in &names {
+            println!("left out: {name} (a cluster on this machine {why})");
+        }
+        Ok(names)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.why.is_some() && (!self.given || name.starts_with(OWN))
+    }
+}
+
+/// The names of all of them.
+fn names(root: &Path) -> Result<Vec<String>> {
+    let list = ["test", "--workspace", "--locked", "--quiet", "--test", BINARY, "--"];
+    let mut cargo = Command::new(steps::program());
+    cargo.args(list).args(["--list", "--format", "terse"]).current_dir(root);
+    let listed = cargo.output().context("cargo cannot be started")?;
+    let said = String::from_utf8_lossy(&listed.stderr);
+    ensure!(listed.status.success(), "the tests on Kubernetes cannot be listed: {said}");
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_cluster_can_run_only_what_needs_none_of_its_own_runs_on_a_given_one() {
+        let why = || Some("needs root".to_owned());
+        let left_out = |why, given| LeftOut { why, given };
+        let (of_its_own, shared) = ("own_cluster::a", "a_test");
+        for (left_out, own_is_left_out, shared_is_left_out) in [
+            (left_out(None, false), false, false),
+            (left_out(None, true), false, false),
+            (left_out(why(), true), true, false),
+            (left_out(why(), false), true, true),
+        ] {
+            assert_eq!(left_out.has(of_its_own), own_is_left_out);
+            assert_eq!(left_out.has(shared), shared_is_left_out);
+            assert_eq!(left_out.any_runs(), !shared_is_left_out);
+            assert_eq!(left_out.filter().is_some(), own_is_left_out);
+        }
+    }
+}
