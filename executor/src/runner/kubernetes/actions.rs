@@ -92,7 +92,11 @@ pub(super) async fn prepare(tools: &Tools, work: &Work) -> Result<Identity, Runn
 }
 
 /// A Job of this name is there: ours is taken as it is, with the newer epoch. None: it is gone again, or was changed.
-async fn found(tools: &Tools, namespace: &str, work: &Work) -> Result<Option<Identity>, RunnerError> {
+async fn found(
+    tools: &Tools,
+    namespace: &str,
+    work: &Work,
+) -> Result<Option<Identity>, RunnerError> {
     let name = object_name(work.attempt);
     let doing = format!("looking at the Job {namespace}/{name}");
     let jobs = tools.cluster.jobs(namespace);
@@ -279,8 +283,7 @@ pub(super) async fn fulfil(
                     return Ok(());
                 };
                 let told = super::names::annotation(&job.metadata, POD).is_some();
-                let ran =
-                    json!({ "metadata": { "annotations": { POD: format!("{pod}/{uid}") } } });
+                let ran = json!({ "metadata": { "annotations": { POD: format!("{pod}/{uid}") } } });
                 if told || patch(tools, &job, ran).await? {
                     return shut_gate(tools, &job).await;
                 }

@@ -15,11 +15,8 @@ use kube::{
     client::Body,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use std::{
-    fmt, io,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{fmt, io, time::Duration};
+use tokio::{sync::watch, time::Instant};
 use tonic::codegen::http::Request;
 
 /// How long a call may take.
@@ -35,9 +32,9 @@ pub(super) const CLOCK: Duration = Duration::from_secs(300);
 pub(super) struct Cluster {
     client: Client,
     /// No call leaves before: the API server said so.
-    not_before: Mutex<Option<Instant>>,
+    not_before: watch::Sender<Option<Instant>>,
     /// What the API server's clock said, and when that was here.
-    clock: Mutex<(Timestamp, Instant)>,
+    clock: watch::Sender<(Timestamp, Instant)>,
 }
 
 impl fmt::Debug for Cluster {
@@ -91,8 +88,8 @@ impl Cluster {
         let client = Client::try_from(config).map_err(|error| {
             RunnerError::Refused(format!("the cluster's client cannot be made: {error}"))
         })?;
-        let clock = Mutex::new((Timestamp::now(), Instant::now()));
-        Ok(Self { client, not_before: Mutex::new(None), clock })
+        let clock = watch::Sender::new((Timestamp::now(), Instant::now()));
+        Ok(Self { client, not_before: watch::Sender::new(None), clock })
     }
 
     /// The client itself.
@@ -137,9 +134,9 @@ impl Cluster {
         &self,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Fault> {
-        let not_before = self.not_before.lock().map_or(None, |at| *at);
+        let not_before = *self.not_before.borrow();
         if let Some(at) = not_before {
-            tokio::time::sleep_until(at.into()).await;
+            tokio::time::sleep_until(at).await;
         }
         match tokio::time::timeout(CALL, call).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -157,16 +154,14 @@ impl Cluster {
         if after > 0 {
             let pause = Duration::from_secs(u64::from(after)).min(LONGEST_PAUSE);
             let pause = pause.mul_f64(1.0 + rand::random::<f64>() / 10.0);
-            if let Ok(mut at) = self.not_before.lock() {
-                *at = Some(Instant::now() + pause);
-            }
+            self.not_before.send_replace(Some(Instant::now() + pause));
         }
         meaning(status.code, &status.reason, &status.message)
     }
 
     /// The time, by the clock of the API server. Whole seconds are what it tells.
     pub(super) fn now(&self) -> Timestamp {
-        let (said, when) = self.clock.lock().map_or_else(|_| (Timestamp::now(), Instant::now()), |c| *c);
+        let (said, when) = *self.clock.borrow();
         said.checked_add(when.elapsed()).unwrap_or(said)
     }
 
@@ -176,10 +171,8 @@ impl Cluster {
         let request = request.map_err(|error| Fault::Later(error.to_string()))?;
         let answer = self.call(self.client.send(request)).await?;
         let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
-        if let Some(date) = date.and_then(|date| rfc2822::parse(date).ok())
-            && let Ok(mut clock) = self.clock.lock()
-        {
-            *clock = (date.timestamp(), Instant::now());
+        if let Some(date) = date.and_then(|date| rfc2822::parse(date).ok()) {
+            self.clock.send_replace((date.timestamp(), Instant::now()));
         }
         Ok(())
     }

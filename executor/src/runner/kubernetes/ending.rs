@@ -37,11 +37,8 @@ pub(super) fn ended(seen: &Seen) -> Option<Phase> {
         return Some(end);
     }
     if seen.main_pod_is_gone() && seen.went() {
-        return match started_at(pod) {
-            Some(_) => Some(pod_gone(seen, text(&pod.metadata.name), stop.as_ref())),
-            // It never ran, and perhaps another one comes in its place.
-            None => None,
-        };
+        // What never ran may yet have another pod in its place.
+        return started_at(pod).map(|_| pod_gone(seen, text(&pod.metadata.name), stop.as_ref()));
     }
     None
 }
@@ -146,7 +143,13 @@ fn never_will(pod: &Pod) -> Option<Phase> {
             code: "image",
             why: format!("the image cannot be had: {why}; mend the job's `image_name`"),
         };
-        Phase::Ended(Exit { cause, code: None, signal: None, log: ExitLog::NOTHING, note: String::new() })
+        Phase::Ended(Exit {
+            cause,
+            code: None,
+            signal: None,
+            log: ExitLog::NOTHING,
+            note: String::new(),
+        })
     })
 }
 
@@ -208,9 +211,10 @@ fn memory_limit(pod: &Pod) -> String {
 /// What the runtime says of a program that it could not start.
 fn not_startable(pod: &Pod, over: &ContainerStateTerminated) -> ExitCause {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let program = containers
-        .filter(|container| container.name == super::names::CONTAINER)
-        .find_map(|own| own.command.as_ref()?.first().map(|word| super::object::escape::plain(word)));
+    let program =
+        containers.filter(|container| container.name == super::names::CONTAINER).find_map(|own| {
+            own.command.as_ref()?.first().map(|word| super::object::escape::plain(word))
+        });
     let program = program.map_or_else(
         || "the image's own program".to_owned(),
         |program| format!("`{}`", octavius_service::text::cut(program, 200)),
@@ -226,9 +230,23 @@ fn not_startable(pod: &Pod, over: &ContainerStateTerminated) -> ExitCause {
     } else {
         "correct the job's `command` or its image"
     };
-    let message = octavius_service::text::cut(message.to_owned(), 500);
+    let message = without_middle(message);
     let why = format!("{program} could not be started: {message}; {remedy}");
     ExitCause::NotStarted { code: "start_failed", why }
+}
+
+/// A text of any length with its beginning and its end.
+fn without_middle(text: &str) -> String {
+    let (most, end) = (150, 250);
+    if text.len() <= most + end {
+        return text.to_owned();
+    }
+    let from = (text.len() - end..text.len()).find(|at| text.is_char_boundary(*at));
+    format!(
+        "{}{}",
+        octavius_service::text::cut(text.to_owned(), most),
+        &text[from.unwrap_or(text.len())..]
+    )
 }
 
 /// Whether the pod was told to go before its program ended.
@@ -299,7 +317,10 @@ fn not_in_time(seen: &Seen, stop: Option<&Stop>) -> ExitCause {
     let waited = if waited.is_empty() { "the cluster does not say why".to_owned() } else { waited };
     ExitCause::NotStarted {
         code: "start_timeout",
-        why: format!("the program did not start within {} (`start_timeout`): {waited}", limit.shown()),
+        why: format!(
+            "the program did not start within {} (`start_timeout`): {waited}",
+            limit.shown()
+        ),
     }
 }
 

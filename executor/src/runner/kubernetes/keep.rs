@@ -62,7 +62,10 @@ async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
                     }
                     let (first, longest) = PAUSES;
                     let doubled = first.saturating_mul(2u32.saturating_pow(failures.min(16) - 1));
-                    tokio::time::sleep(doubled.min(longest).mul_f64(0.75 + rand::random::<f64>() / 4.0)).await;
+                    tokio::time::sleep(
+                        doubled.min(longest).mul_f64(0.75 + rand::random::<f64>() / 4.0),
+                    )
+                    .await;
                     continue;
                 }
             },

@@ -16,8 +16,10 @@ mod actions;
 mod client;
 mod ending;
 mod keep;
+mod logs;
 mod names;
 mod object;
+mod once;
 mod permissions;
 mod phase;
 mod seen;
@@ -28,13 +30,18 @@ use super::{Found, Identity, LogPiece, Phase, Runner, RunnerError, Work};
 use crate::configuration::{Configuration, PodSecurity};
 use async_trait::async_trait;
 use bytes::Bytes;
-use client::Cluster;
+use client::{Cluster, Fault};
+use logs::Logs;
 use names::Owner;
 use octavius_protocol::{id::AttemptId, secret::SecretValues};
 use seen::{Seen, StopWhy};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use table::Table;
-use tokio::{sync::watch as channel, task::JoinSet, time::Instant};
+use tokio::{
+    sync::watch as channel,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use watch::Sight;
 
 /// What an executor's file says about the cluster.
@@ -137,6 +144,7 @@ impl Tools {
 pub struct KubeRunner {
     tools: Arc<Tools>,
     sight: Arc<Sight>,
+    logs: Logs,
     /// The watches and the keepers: they end with the runner.
     _tasks: JoinSet<()>,
 }
@@ -189,7 +197,8 @@ impl KubeRunner {
                 }
             }
         });
-        Ok(Self { tools, sight, _tasks: tasks })
+        let logs = Logs::new(tools.cluster.client().clone());
+        Ok(Self { tools, sight, logs, _tasks: tasks })
     }
 
     /// What is seen of an attempt, as it changes; asked for if nothing is seen yet.
@@ -292,12 +301,41 @@ impl Runner for KubeRunner {
         most: usize,
         within: Duration,
     ) -> Result<Option<LogPiece>, RunnerError> {
-        let _ = (attempt, cursor, most, within);
-        Ok(None)
+        let mut watched = self.watched(attempt).await?;
+        let deadline = Instant::now() + within;
+        loop {
+            let seen = watched.borrow_and_update().clone();
+            let phase = self.phase(&seen).ok_or(RunnerError::Unknown(attempt))?;
+            let over = matches!(phase, Phase::Ended(_) | Phase::Vanished(_));
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(log) = self.logs.of(attempt, &seen, over) else {
+                if over || timeout(left, watched.changed()).await.is_err() {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let piece = tokio::select! {
+                biased;
+                piece = log.follow(cursor, most, left) => piece?,
+                // It may be over now, and then nothing is waited for that does not come.
+                changed = watched.changed(), if !over => {
+                    changed.map_err(|_| RunnerError::Unknown(attempt))?;
+                    continue;
+                }
+            };
+            return if piece.is_none() && over && !log.is_over() {
+                Err(Fault::Later("it is not read to its end yet".to_owned())
+                    .during(&format!("reading the log of attempt {attempt}")))
+            } else {
+                Ok(piece)
+            };
+        }
     }
 
     async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError> {
-        actions::remove(&self.tools, attempt).await
+        actions::remove(&self.tools, attempt).await?;
+        self.logs.forget(attempt);
+        Ok(())
     }
 
     fn sight(&self) -> channel::Receiver<Option<String>> {
@@ -309,7 +347,8 @@ impl Runner for KubeRunner {
 async fn look_around(tools: &Tools) -> Result<(), RunnerError> {
     for namespace in &tools.options.namespaces {
         let looked = watch::look(&tools.cluster, &tools.table, namespace).await;
-        looked.map_err(|fault| fault.during(&format!("looking into the namespace `{namespace}`")))?;
+        looked
+            .map_err(|fault| fault.during(&format!("looking into the namespace `{namespace}`")))?;
     }
     Ok(())
 }

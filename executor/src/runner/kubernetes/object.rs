@@ -7,14 +7,14 @@ pub(super) mod escape;
 pub(super) mod kept;
 pub(super) mod template;
 
-use crate::configuration::PodSecurity;
 use super::{
     Options,
     names::{
-        ATTEMPT, CONTAINER, EPOCH, EXECUTION, EXECUTOR, GATE, INSTALLATION, JOB, MANAGED_BY, OCTAVIUS,
-        SAFE_TO_EVICT, WORK, object_name, text,
+        ATTEMPT, CONTAINER, EPOCH, EXECUTION, EXECUTOR, GATE, INSTALLATION, JOB, MANAGED_BY,
+        OCTAVIUS, SAFE_TO_EVICT, WORK, object_name, text,
     },
 };
+use crate::configuration::PodSecurity;
 use crate::runner::Work;
 use escape::escaped;
 use k8s_openapi::{
@@ -57,7 +57,8 @@ pub(super) fn job(work: &Work, options: &Options) -> Result<Job, String> {
         }),
         spec: Some(pod(work, options)),
     };
-    let mut template = template::parse(&work.template, CONTAINER, &options.allowed_template_fields)?;
+    let mut template =
+        template::parse(&work.template, CONTAINER, &options.allowed_template_fields)?;
     template.merge_from(ours);
     annotations.insert(WORK.to_owned(), kept::encode(work));
     annotations.insert(EPOCH.to_owned(), work.epoch.0.to_string());
@@ -214,8 +215,11 @@ fn resources(work: &Work) -> Option<ResourceRequirements> {
     };
     let (requests, limits) =
         (quantities(&work.resources.requests), quantities(&work.resources.limits));
-    (requests.is_some() || limits.is_some())
-        .then(|| ResourceRequirements { requests, limits, ..ResourceRequirements::default() })
+    (requests.is_some() || limits.is_some()).then(|| ResourceRequirements {
+        requests,
+        limits,
+        ..ResourceRequirements::default()
+    })
 }
 
 fn security(security: PodSecurity) -> Option<SecurityContext> {

@@ -23,7 +23,7 @@ pub(super) fn phase(seen: &Seen, now: Timestamp) -> Option<Phase> {
         return Some(over);
     }
     if seen.job.is_none() {
-        return Some(Phase::Vanished(ending::vanished(seen)));
+        return seen.went().then(|| Phase::Vanished(ending::vanished(seen)));
     }
     if let Some(stop) = seen.stop() {
         let unstarted = seen.pods.values().all(|pod| is_over(pod));
@@ -63,9 +63,11 @@ pub(super) fn waits_for(seen: &Seen) -> String {
         statuses.iter().flatten().find_map(|status| waiting(seen, pod, status, kind))
     };
     waiting(&status.init_container_statuses, "init container")
-        .or_else(|| own_state(pod).and(status.container_statuses.as_ref()).and_then(|_| {
-            super::seen::own_status(pod).and_then(|status| self::waiting(seen, pod, status, ""))
-        }))
+        .or_else(|| {
+            own_state(pod).and(status.container_statuses.as_ref()).and_then(|_| {
+                super::seen::own_status(pod).and_then(|status| self::waiting(seen, pod, status, ""))
+            })
+        })
         .or_else(|| waiting(&status.container_statuses, "container"))
         .or_else(|| seen.warning_of(pod).map(|warning| said(&warning.reason, &warning.message)))
         .unwrap_or_default()

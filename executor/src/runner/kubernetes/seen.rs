@@ -1,5 +1,8 @@
 //! What is seen of one attempt in the cluster, as the watches last said.
 
+#[cfg(test)]
+pub(super) mod fixtures;
+
 use super::names::{POD, STOP, WENT, annotation, text};
 use k8s_openapi::{
     api::{
@@ -95,9 +98,9 @@ impl Seen {
         }
         let born = |pod: &Pod| pod.metadata.creation_timestamp.clone();
         let all = || self.pods.values().chain(self.gone_pods.values());
-        let first_run = all().filter(|pod| started_at(pod).is_some()).min_by_key(|pod| {
-            (started_at(pod).cloned(), born(pod), pod.metadata.name.clone())
-        });
+        let first_run = all()
+            .filter(|pod| started_at(pod).is_some())
+            .min_by_key(|pod| (started_at(pod).cloned(), born(pod), pod.metadata.name.clone()));
         first_run.or_else(|| all().min_by_key(|pod| (born(pod), pod.metadata.name.clone())))
     }
 

@@ -14,7 +14,7 @@ use k8s_openapi::{
 use octavius_protocol::id::AttemptId;
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -26,7 +26,7 @@ const MOST_EARLY: usize = 1000;
 /// What is seen of all attempts.
 #[derive(Debug)]
 pub(super) struct Table {
-    inner: Mutex<Inner>,
+    inner: watch::Sender<Inner>,
     /// Attempts that are seen for the first time.
     appeared: mpsc::UnboundedSender<AttemptId>,
 }
@@ -51,79 +51,80 @@ impl Table {
             forgotten: VecDeque::new(),
             early: VecDeque::new(),
         };
-        (Self { inner: Mutex::new(inner), appeared }, appearing)
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        (Self { inner: watch::Sender::new(inner), appeared }, appearing)
     }
 
     /// Whose objects are ours.
     pub(super) fn owner(&self) -> Owner {
-        self.inner().owner.clone()
+        self.inner.borrow().owner.clone()
     }
 
     /// From now on only what belongs to that installation is ours.
     pub(super) fn belongs_to(&self, installation: &str) {
-        self.inner().owner.installation = installation.to_owned();
+        self.inner.send_modify(|inner| installation.clone_into(&mut inner.owner.installation));
     }
 
     /// What is seen of an attempt, as it changes; none: nothing.
     pub(super) fn of(&self, attempt: AttemptId) -> Option<watch::Receiver<Seen>> {
-        self.inner().attempts.get(&attempt).map(watch::Sender::subscribe)
+        self.inner.borrow().attempts.get(&attempt).map(watch::Sender::subscribe)
     }
 
     /// What is seen of an attempt now.
     pub(super) fn seen(&self, attempt: AttemptId) -> Option<Seen> {
-        self.inner().attempts.get(&attempt).map(|seen| seen.borrow().clone())
+        self.inner.borrow().attempts.get(&attempt).map(|seen| seen.borrow().clone())
     }
 
     /// All attempts of which something is seen.
     pub(super) fn all(&self) -> Vec<AttemptId> {
-        self.inner().attempts.keys().copied().collect()
+        self.inner.borrow().attempts.keys().copied().collect()
     }
 
     /// A Job is there, as it is now.
     pub(super) fn job(&self, mut job: Job) {
         job.metadata.managed_fields = None;
-        let mut inner = self.inner();
-        let Some(attempt) = inner.owner.attempt(&job.metadata) else { return };
-        if inner.is_forgotten(text(&job.metadata.uid)) {
-            return;
-        }
-        let job = Arc::new(job);
-        self.change(&mut inner, attempt, |seen| {
-            let other = seen.any_job().filter(|other| other.metadata.uid != job.metadata.uid);
-            if other.is_some() {
-                // Somebody made another Job of the same name: what was seen belongs to the former.
-                *seen = Seen::default();
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = inner.owner.attempt(&job.metadata) else { return };
+            if inner.is_forgotten(text(&job.metadata.uid)) {
+                return;
             }
-            let newer = seen.job.as_ref().is_none_or(|old| is_newer(&job.metadata, &old.metadata));
-            if newer && seen.gone.is_none() {
-                seen.job = Some(job.clone());
-            }
-            newer
+            let job = Arc::new(job);
+            self.change(inner, attempt, |seen| {
+                let other = seen.any_job().filter(|other| other.metadata.uid != job.metadata.uid);
+                if other.is_some() {
+                    // Somebody made another Job of the same name: what was seen belongs to the former.
+                    *seen = Seen::default();
+                }
+                let newer =
+                    seen.job.as_ref().is_none_or(|old| is_newer(&job.metadata, &old.metadata));
+                if newer && seen.gone.is_none() {
+                    seen.job = Some(job.clone());
+                }
+                newer
+            });
         });
     }
 
     /// A Job is gone; as it last was.
     pub(super) fn job_gone(&self, mut job: Job) {
         job.metadata.managed_fields = None;
-        let mut inner = self.inner();
-        let Some(attempt) = inner.owner.attempt(&job.metadata) else { return };
-        inner.change_known(attempt, |seen| {
-            let same = seen.job.as_ref().is_some_and(|old| old.metadata.uid == job.metadata.uid);
-            if same {
-                seen.job = None;
-                seen.gone = Some(Arc::new(job));
-            }
-            same
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = inner.owner.attempt(&job.metadata) else { return };
+            inner.change_known(attempt, |seen| {
+                let same =
+                    seen.job.as_ref().is_some_and(|old| old.metadata.uid == job.metadata.uid);
+                if same {
+                    seen.job = None;
+                    seen.gone = Some(Arc::new(job));
+                }
+                same
+            });
         });
     }
 
     /// All Jobs of a namespace, as they were at `version`.
     pub(super) fn jobs(&self, namespace: &str, jobs: Vec<Job>, version: &str) {
-        let names: Vec<String> = jobs.iter().map(|job| text(&job.metadata.name).to_owned()).collect();
+        let names: Vec<String> =
+            jobs.iter().map(|job| text(&job.metadata.name).to_owned()).collect();
         for job in jobs {
             self.job(job);
         }
@@ -140,40 +141,42 @@ impl Table {
     /// A pod is there, as it is now.
     pub(super) fn pod(&self, mut pod: Pod) {
         pod.metadata.managed_fields = None;
-        let mut inner = self.inner();
-        let Some(attempt) = inner.owner.attempt(&pod.metadata) else { return };
-        if inner.is_forgotten(job_uid(&pod)) {
-            return;
-        }
-        let pod = Arc::new(pod);
-        self.change(&mut inner, attempt, |seen| {
-            let uid = text(&pod.metadata.uid).to_owned();
-            if seen.gone_pods.contains_key(&uid) || !belongs(seen, &pod) {
-                return false;
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = inner.owner.attempt(&pod.metadata) else { return };
+            if inner.is_forgotten(job_uid(&pod)) {
+                return;
             }
-            let newer =
-                seen.pods.get(&uid).is_none_or(|old| is_newer(&pod.metadata, &old.metadata));
-            if newer {
-                seen.pods.insert(uid, pod.clone());
-            }
-            newer
+            let pod = Arc::new(pod);
+            self.change(inner, attempt, |seen| {
+                let uid = text(&pod.metadata.uid).to_owned();
+                if seen.gone_pods.contains_key(&uid) || !belongs(seen, &pod) {
+                    return false;
+                }
+                let newer =
+                    seen.pods.get(&uid).is_none_or(|old| is_newer(&pod.metadata, &old.metadata));
+                if newer {
+                    seen.pods.insert(uid, pod.clone());
+                }
+                newer
+            });
         });
     }
 
     /// A pod is gone; as it last was.
     pub(super) fn pod_gone(&self, mut pod: Pod) {
         pod.metadata.managed_fields = None;
-        let mut inner = self.inner();
-        let Some(attempt) = inner.owner.attempt(&pod.metadata) else { return };
-        let uid = text(&pod.metadata.uid).to_owned();
-        inner.change_known(attempt, |seen| match seen.pods.remove(&uid) {
-            None => false,
-            Some(_) => {
-                seen.gone_pods.insert(uid, Arc::new(pod));
-                true
-            }
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = inner.owner.attempt(&pod.metadata) else { return };
+            let uid = text(&pod.metadata.uid).to_owned();
+            inner.change_known(attempt, |seen| match seen.pods.remove(&uid) {
+                None => false,
+                Some(_) => {
+                    seen.gone_pods.insert(uid, Arc::new(pod));
+                    true
+                }
+            });
+            inner.drop_empty(attempt);
         });
-        inner.drop_empty(attempt);
     }
 
     /// All pods of a namespace, or of one attempt of it, as they were at `version`.
@@ -207,37 +210,44 @@ impl Table {
             reason: text(&event.reason).to_owned(),
             message: text(&event.message).to_owned(),
         };
-        let mut inner = self.inner();
-        let Some(attempt) = attempt_of(name) else { return };
-        match inner.attempts.contains_key(&attempt) {
-            true => inner.change_known(attempt, |seen| {
-                let old = seen.warnings.insert(name.to_owned(), warning.clone());
-                old != Some(warning)
-            }),
-            false => {
-                if inner.early.len() >= MOST_EARLY {
-                    inner.early.pop_front();
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = attempt_of(name) else { return };
+            match inner.attempts.contains_key(&attempt) {
+                true => inner.change_known(attempt, |seen| {
+                    let old = seen.warnings.insert(name.to_owned(), warning.clone());
+                    old != Some(warning)
+                }),
+                false => {
+                    if inner.early.len() >= MOST_EARLY {
+                        inner.early.pop_front();
+                    }
+                    inner.early.push_back((name.to_owned(), warning));
                 }
-                inner.early.push_back((name.to_owned(), warning));
             }
-        }
+        });
     }
 
     /// What was removed is not to come back.
     pub(super) fn forget(&self, attempt: AttemptId) {
-        let mut inner = self.inner();
-        let Some(seen) = inner.attempts.remove(&attempt) else { return };
-        let uid = seen.borrow().any_job().map(|job| text(&job.metadata.uid).to_owned());
-        if let Some(uid) = uid {
-            if inner.forgotten.len() >= MOST_FORGOTTEN {
-                inner.forgotten.pop_front();
+        self.inner.send_modify(|inner| {
+            let Some(seen) = inner.attempts.remove(&attempt) else { return };
+            let uid = seen.borrow().any_job().map(|job| text(&job.metadata.uid).to_owned());
+            if let Some(uid) = uid {
+                if inner.forgotten.len() >= MOST_FORGOTTEN {
+                    inner.forgotten.pop_front();
+                }
+                inner.forgotten.push_back(uid);
             }
-            inner.forgotten.push_back(uid);
-        }
+        });
     }
 
     /// Changes what is seen of an attempt, which may appear thereby.
-    fn change(&self, inner: &mut Inner, attempt: AttemptId, change: impl FnOnce(&mut Seen) -> bool) {
+    fn change(
+        &self,
+        inner: &mut Inner,
+        attempt: AttemptId,
+        change: impl FnOnce(&mut Seen) -> bool,
+    ) {
         if !inner.attempts.contains_key(&attempt) {
             let mut seen = Seen::default();
             inner.early.retain(|(name, warning)| {

@@ -23,12 +23,7 @@ use kube::{
     api::{ListParams, WatchEvent, WatchParams},
 };
 use serde::de::DeserializeOwned;
-use std::{
-    collections::BTreeMap,
-    fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// How long one watch lasts.
@@ -49,14 +44,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 #[derive(Debug)]
 pub(super) struct Sight {
     /// What cannot be seen, and why, by what it is.
-    blind: Mutex<BTreeMap<String, String>>,
+    blind: watch::Sender<BTreeMap<String, String>>,
     told: watch::Sender<Option<String>>,
 }
 
 impl Sight {
     /// At first nothing is said to be unseen.
     pub(super) fn new() -> Self {
-        Self { blind: Mutex::new(BTreeMap::new()), told: watch::Sender::new(None) }
+        Self { blind: watch::Sender::new(BTreeMap::new()), told: watch::Sender::new(None) }
     }
 
     /// Why the cluster cannot be seen, if it cannot, as that changes.
@@ -65,20 +60,22 @@ impl Sight {
     }
 
     fn set(&self, what: &str, why: Option<String>) {
-        let mut blind = self.blind.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = match why {
+        let changed = self.blind.send_if_modified(|blind| match why {
             Some(why) => blind.insert(what.to_owned(), why).is_none(),
             None => blind.remove(what).is_some(),
-        };
+        });
         if changed {
-            let words = blind.iter().next().map(|(what, why)| format!("{what} cannot be seen: {why}"));
+            let blind = self.blind.borrow();
+            let words =
+                blind.iter().next().map(|(what, why)| format!("{what} cannot be seen: {why}"));
             self.told.send_replace(words);
         }
     }
 }
 
 /// What is watched, and what is done with it.
-trait Watched: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static
+trait Watched:
+    Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static
 where
     Self::DynamicType: Default,
 {
@@ -168,11 +165,7 @@ pub(super) async fn look(cluster: &Cluster, table: &Table, namespace: &str) -> R
 }
 
 /// Watches a namespace for ever: it ends by being dropped.
-pub(super) async fn watch_all(
-    tools: Arc<Tools>,
-    sight: Arc<Sight>,
-    namespace: String,
-) {
+pub(super) async fn watch_all(tools: Arc<Tools>, sight: Arc<Sight>, namespace: String) {
     let Tools { cluster, table, .. } = &*tools;
     let (jobs, pods, events) =
         (cluster.jobs(&namespace), cluster.pods(&namespace), cluster.events(&namespace));
@@ -219,7 +212,9 @@ async fn watch_one<K: Watched>(
             }
             Fault::Expired => "what was seen is too old, again and again".to_owned(),
             Fault::Later(why) | Fault::Refused(why) => why,
-            Fault::NotFound | Fault::Exists | Fault::Conflict => "there is no such thing".to_owned(),
+            Fault::NotFound | Fault::Exists | Fault::Conflict => {
+                "there is no such thing".to_owned()
+            }
         };
         failures = failures.saturating_add(1);
         if failures == 1 {
@@ -279,7 +274,8 @@ where
 {
     loop {
         let began = Instant::now();
-        let ended = tokio::time::timeout(LASTS + LATE, watch_once(cluster, api, table, &mut version));
+        let ended =
+            tokio::time::timeout(LASTS + LATE, watch_once(cluster, api, table, &mut version));
         let fault = match ended.await {
             Ok(Ok(())) if began.elapsed() >= SOON => continue,
             Ok(Ok(())) => Fault::Later("the watch ends as soon as it is opened".to_owned()),
@@ -301,8 +297,7 @@ where
 {
     let (label_selector, field_selector) = K::selected(table);
     let timeout = Some(u32::try_from(LASTS.as_secs()).unwrap_or(u32::MAX));
-    let params =
-        WatchParams { label_selector, field_selector, timeout, ..WatchParams::default() };
+    let params = WatchParams { label_selector, field_selector, timeout, ..WatchParams::default() };
     let stream = cluster.call(api.watch(&params, version)).await?;
     let mut stream = std::pin::pin!(stream);
     loop {

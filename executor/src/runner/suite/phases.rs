@@ -1,7 +1,8 @@
 //! Prepare, go, stop and restart, in every order.
 
 use super::{
-    Place, check_code, check_log, command, ended, log_with, run, script, start, unique, whole_log,
+    Place, check_code, check_log, command, ended, log_with, next_piece, run, script, start, unique,
+    whole_log,
 };
 use crate::runner::{ExitCause, ExitLog, Phase, RunnerError};
 use octavius_protocol::id::{AttemptNumber, Epoch};
@@ -129,7 +130,7 @@ pub async fn a_restart_between_any_two_steps(place: &dyn Place) {
     tokio::fs::write(&gate, "").await.unwrap();
     let exit = ended(&*place.open().await, work.attempt).await;
     check_code(&exit, 0);
-    let rest = place.open().await.follow(work.attempt, &cursor, 99, Duration::ZERO).await.unwrap();
+    let rest = next_piece(&*place.open().await, work.attempt, &cursor, 99).await;
     assert_eq!(rest.unwrap().chunks[0].1, "done\n");
     check_log(&exit, &whole_log(&*place.open().await, work.attempt, 99).await);
     place.open().await.remove(work.attempt).await.unwrap();

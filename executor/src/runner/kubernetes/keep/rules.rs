@@ -1,10 +1,11 @@
 //! What is due for one attempt: a pure function of what is seen, what was done, and the API server's clock.
 
 use super::super::{
-    ending, object,
+    ending,
+    names::text,
+    object,
     phase::waits_for,
     seen::{Seen, StopWhy, has_ended, is_over, started_at},
-    names::text,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};

@@ -69,7 +69,8 @@ pub(in crate::runner::kubernetes) struct Made {
 pub(in crate::runner::kubernetes) fn decode(job: &Job) -> Result<Made, String> {
     let named = format!("the Job {}/{}", text(&job.metadata.namespace), text(&job.metadata.name));
     let wrong = |what: &str| format!("{named} {what}: it was not made by this version, or changed");
-    let said = annotation(&job.metadata, WORK).ok_or_else(|| wrong("has no `octavius.dev/work`"))?;
+    let said =
+        annotation(&job.metadata, WORK).ok_or_else(|| wrong("has no `octavius.dev/work`"))?;
     let kept: Kept =
         serde_json::from_str(said).map_err(|error| wrong(&format!("cannot be read ({error})")))?;
     if kept.format != FORMAT {

@@ -23,7 +23,9 @@ pub(super) fn parse(
     for (part, inner) in parts.iter_mut() {
         match (part.as_str(), inner) {
             ("metadata", Value::Object(fields)) => {
-                fields.keys().try_for_each(|field| allow(field, &format!("metadata.{field}"), allowed))?;
+                fields
+                    .keys()
+                    .try_for_each(|field| allow(field, &format!("metadata.{field}"), allowed))?;
             }
             ("spec", Value::Object(fields)) => {
                 for (field, inner) in fields.iter() {
@@ -121,7 +123,10 @@ mod tests {
             "containers": [{"name": "job", "resources": {"limits": {"cpu": "2"}}}]}}"#;
         let spec = allowed(text).unwrap().spec.unwrap();
         assert_eq!(spec.node_selector.unwrap()["disk"], "ssd");
-        assert_eq!(spec.containers[0].resources.as_ref().unwrap().limits.as_ref().unwrap()["cpu"].0, "2");
+        assert_eq!(
+            spec.containers[0].resources.as_ref().unwrap().limits.as_ref().unwrap()["cpu"].0,
+            "2"
+        );
         assert_eq!(allowed("").unwrap(), PodTemplateSpec::default());
         assert_eq!(parse(r#"{"spec": {}}"#, "job", &[]).unwrap().metadata, None);
     }
@@ -157,7 +162,10 @@ mod tests {
             ("{", "no pod template"),
             (r#"{"nodeSelector": {}}"#, "`nodeSelector`"),
             (r#"{"spec": {"nodeSelector": "ssd"}}"#, "expected a map"),
-            (r#"{"spec": {"tolerations": [{"kye": "gpu"}]}}"#, "there is no field `spec.tolerations.kye`"),
+            (
+                r#"{"spec": {"tolerations": [{"kye": "gpu"}]}}"#,
+                "there is no field `spec.tolerations.kye`",
+            ),
         ] {
             let refused = allowed(text).unwrap_err();
             assert!(refused.contains(says), "{refused}");

@@ -71,15 +71,25 @@ fn what_a_job_was_made_from_is_read_from_it_again() {
     let annotations = made.metadata.annotations.as_mut().unwrap();
     annotations.insert(WORK.to_owned(), r#"{"format": 9}"#.to_owned());
     let wrong = kept::decode(&made).unwrap_err();
-    assert!(wrong.contains("jobs/octavius-") && wrong.contains("not made by this version"), "{wrong}");
+    assert!(
+        wrong.contains("jobs/octavius-") && wrong.contains("not made by this version"),
+        "{wrong}"
+    );
 }
 
 #[test]
 fn a_template_does_not_overrule_what_is_ours() {
     let everything = Options {
-        allowed_template_fields: ["containers", "image", "env", "restartPolicy", "labels", "volumes"]
-            .map(str::to_owned)
-            .to_vec(),
+        allowed_template_fields: [
+            "containers",
+            "image",
+            "env",
+            "restartPolicy",
+            "labels",
+            "volumes",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         ..options()
     };
     let template = r#"{"metadata": {"labels": {"octavius.dev/execution": "hijacked", "own": "label"}},
@@ -107,7 +117,8 @@ fn a_template_does_not_overrule_what_is_ours() {
 
 #[test]
 fn the_deadline_of_the_object_comes_after_all_others() {
-    let deadline = |work: &Work| job(work, &options()).unwrap().spec.unwrap().active_deadline_seconds;
+    let deadline =
+        |work: &Work| job(work, &options()).unwrap().spec.unwrap().active_deadline_seconds;
     assert_eq!(deadline(&work()), Some(120 + 90 + 10 + 60));
     assert_eq!(deadline(&Work { start_timeout: None, ..work() }), Some(600 + 90 + 10 + 60));
     assert_eq!(deadline(&Work { timeout: None, ..work() }), None);
@@ -133,7 +144,10 @@ fn pods_may_be_held_more_or_less_strictly() {
     };
     assert_eq!(context(PodSecurity::AsImage), None);
     let baseline = context(PodSecurity::Baseline).unwrap();
-    assert_eq!((baseline.allow_privilege_escalation, baseline.run_as_non_root), (Some(false), None));
+    assert_eq!(
+        (baseline.allow_privilege_escalation, baseline.run_as_non_root),
+        (Some(false), None)
+    );
     let restricted = context(PodSecurity::Restricted).unwrap();
     assert_eq!(restricted.run_as_non_root, Some(true));
     assert_eq!(restricted.capabilities.unwrap().drop.unwrap(), ["ALL"]);
