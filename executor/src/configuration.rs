@@ -33,7 +33,7 @@ section! {
     /// The longest time between two signs of life; a controller that wants them more often gets them.
     ping_interval: Duration = Duration::from_secs(2);
 
-    /// What jobs run on: Kubernetes, or processes of this machine. This version runs `process` only.
+    /// What jobs run on: Kubernetes, or processes of this machine.
     runner: RunnerKind = RunnerKind::Kubernetes;
     /// How many attempts this executor takes at once: 5000 at the most. Unless it is given: as many as there are cores.
     capacity: Option<u32>;
@@ -69,10 +69,13 @@ section! {
     /// Which context of the kubeconfig file; `default` is its current one.
     #[only_if(runner = "kubernetes")]
     kube_context: String = "default".to_owned();
-    /// The namespace of the Kubernetes Jobs.
+    /// The namespace of jobs that name none.
     #[only_if(runner = "kubernetes")]
     default_namespace: String = "default".to_owned();
-    /// The service account of the jobs' pods.
+    /// Other namespaces that a job may name. In each the executor needs the rights of the role in `deploy/kubernetes/`.
+    #[only_if(runner = "kubernetes")]
+    namespaces: Vec<String> = Vec::new();
+    /// The service account of the jobs' pods. They get a token of it unless it is `default`.
     #[only_if(runner = "kubernetes")]
     service_account_name: String = "default".to_owned();
     /// How often `job_active_deadline_seconds` an attempt may take until its program runs, if the job does not say; if
@@ -81,6 +84,15 @@ section! {
     /// Annotations of each Kubernetes Job and its pod: an object, or a text that holds one.
     #[only_if(runner = "kubernetes")]
     job_pod_annotations: BTreeMap<String, String> = BTreeMap::new();
+    /// How much a job's container may do: `as_image` leaves that to its image and the cluster; `baseline` gives it no more
+    /// rights than it starts with, and the runtime's own filter of system calls; `restricted` also lets it not be root, and
+    /// takes all of root's rights from it.
+    #[only_if(runner = "kubernetes")]
+    pod_security: PodSecurity = PodSecurity::Baseline;
+    /// Which fields the key `kubernetes` of a job may have: by their names in the `spec` of a pod, in its container `job`,
+    /// and in its `metadata`. A job that says more is refused.
+    #[only_if(runner = "kubernetes")]
+    allowed_template_fields: Vec<String> = ["resources", "nodeSelector", "tolerations"].map(str::to_owned).to_vec();
 
     without_effect {
         log_process_wait_time: "logs are followed until they end";
@@ -94,6 +106,18 @@ choice! {
         Kubernetes = "kubernetes",
         /// Processes of this machine.
         Process = "process",
+    }
+}
+
+choice! {
+    /// How much a job's container may do.
+    pub enum PodSecurity {
+        /// As its image and the cluster say.
+        AsImage = "as_image",
+        /// No more rights than it starts with, and the runtime's own filter of system calls.
+        Baseline = "baseline",
+        /// As `baseline`, not as root, and without any of root's rights.
+        Restricted = "restricted",
     }
 }
 

@@ -155,7 +155,8 @@ fn show(file: &File, output: Form) -> ExitCode {
 
 /// What `start` refuses although the file is right.
 fn refused(section: &Configuration) -> Option<StartError> {
-    (section.runner == RunnerKind::Kubernetes).then_some(StartError::Kubernetes)
+    let absent = !cfg!(feature = "kubernetes");
+    (absent && section.runner == RunnerKind::Kubernetes).then_some(StartError::Kubernetes)
 }
 
 fn check(file: &File) -> Done {

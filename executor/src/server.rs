@@ -28,6 +28,8 @@ use octavius_service::{
     },
 };
 use std::{io, sync::Arc, time::Duration};
+#[cfg(feature = "kubernetes")]
+use tokio::time::Instant;
 use tokio::{sync::watch, task::JoinError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -36,15 +38,20 @@ use uuid::Uuid;
 /// seconds: many who start and end services wait no longer before they kill.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
+/// How long a cluster that cannot be asked is tried again at the start.
+#[cfg(feature = "kubernetes")]
+const CLUSTER_WITHIN: Duration = Duration::from_secs(60);
+
 /// The reason that jobs are stopped with when their executor ends them.
 const ENDING: &str = "the executor was ended together with its jobs";
 
 /// Why an executor does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The kind of runner is not in this version.
+    /// The kind of runner is not in this program.
     #[error(
-        "`runner` is `kubernetes`, and this version runs `process` only: set `runner` to `process`"
+        "`runner` is `kubernetes`, and this program was built without it: run the binary `executor`, or set `runner` to \
+         `process`"
     )]
     Kubernetes,
     /// The executor's id is none.
@@ -135,18 +142,54 @@ impl Executor {
         supervisor: SupervisorCommand,
         log_wait: Duration,
     ) -> Result<Running, StartError> {
-        if configuration.runner == RunnerKind::Kubernetes {
-            return Err(StartError::Kubernetes);
-        }
         raise_open_files();
         let place = Place::open(configuration).await?;
-        let (path, spool_max) = (place.state_dir.path().to_owned(), configuration.spool_max.0);
-        let opened =
-            tokio::task::spawn_blocking(move || ProcessRunner::open(&path, supervisor, spool_max));
-        let mut running = Running::new(configuration, place, Arc::new(opened.await??), log_wait)?;
+        let runner: Arc<dyn Runner> = match configuration.runner {
+            RunnerKind::Kubernetes => cluster(configuration, &place).await?,
+            RunnerKind::Process => {
+                let (path, spool_max) =
+                    (place.state_dir.path().to_owned(), configuration.spool_max.0);
+                let opened = tokio::task::spawn_blocking(move || {
+                    ProcessRunner::open(&path, supervisor, spool_max)
+                });
+                Arc::new(opened.await??)
+            }
+        };
+        let mut running = Running::new(configuration, place, runner, log_wait)?;
         running.answer_health(configuration).await?;
         Ok(running)
     }
+}
+
+/// The runner `kubernetes`: a cluster that cannot be asked now is tried again for a while.
+#[cfg(feature = "kubernetes")]
+async fn cluster(
+    configuration: &Configuration,
+    place: &Place,
+) -> Result<Arc<dyn Runner>, StartError> {
+    use crate::{
+        link::backoff::Backoff,
+        runner::kubernetes::{KubeRunner, Options},
+    };
+
+    let options = Options::new(configuration, place.state_dir.installation().await?);
+    let (deadline, mut backoff) = (Instant::now() + CLUSTER_WITHIN, Backoff::default());
+    loop {
+        match KubeRunner::open(options.clone()).await {
+            Ok(runner) => return Ok(Arc::new(runner)),
+            Err(error @ RunnerError::Failed { .. }) if Instant::now() < deadline => {
+                tracing::warn!(%error, "the cluster cannot be asked yet: tried again");
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(not(feature = "kubernetes"))]
+#[expect(clippy::unused_async)] // as where it is there
+async fn cluster(_: &Configuration, _: &Place) -> Result<Arc<dyn Runner>, StartError> {
+    Err(StartError::Kubernetes)
 }
 
 /// An executor that runs. Dropped without [`Running::stop`] it ends its actors without waiting for anything.
@@ -160,6 +203,7 @@ pub struct Running {
     drivers: TaskTracker,
     no_more_work: CancellationToken,
     ended: CancellationToken,
+    sight: watch::Receiver<Option<String>>,
     health: Option<HealthServer>,
     /// Last, so that the place is free only when nobody works in it any more.
     _state_dir: Arc<StateDir>,
@@ -177,7 +221,7 @@ impl Running {
         let no_more_work = CancellationToken::new();
         let mut system = ActorSystem::start("executor").map_err(StartError::Threads)?;
 
-        let drivers = TaskTracker::new();
+        let (drivers, sight) = (TaskTracker::new(), runner.sight());
         let tools = Arc::new(attempts::Tools {
             runner,
             link: link.clone(),
@@ -208,6 +252,7 @@ impl Running {
         let tools = Arc::new(poller::Tools {
             link: link.clone(),
             attempts: attempts.clone(),
+            sight: sight.clone(),
             capacity: configuration.capacity(),
             no_more_work: no_more_work.clone(),
         });
@@ -225,6 +270,7 @@ impl Running {
             drivers,
             no_more_work,
             ended,
+            sight,
             health: None,
             _state_dir: state_dir,
         })
@@ -234,8 +280,11 @@ impl Running {
         let Some(address) = configuration.metrics_address else { return Ok(()) };
         let metrics = telemetry::metrics::install(self.ended.clone())?;
         telemetry::metrics::describe(&[telemetry::metrics::METRICS, METRICS]);
-        let sessions = self.link.sessions();
+        let (sessions, sight) = (self.link.sessions(), self.sight.clone());
         let health = Health::new(metrics, self.system.actors()).ready(move || {
+            if let Some(why) = &*sight.borrow() {
+                return Err(format!("no new work is taken: {why}"));
+            }
             let open = sessions.borrow().is_some();
             open.then_some(()).ok_or_else(|| "there is no session with the controller".to_owned())
         });

@@ -7,7 +7,7 @@ mod held_up;
 use async_trait::async_trait;
 use bytes::Bytes;
 use octavius_executor::runner::{
-    ExitCause, Phase, Runner, RunnerError, Work,
+    Exit, ExitCause, ExitLog, Phase, Runner, RunnerError, Work,
     process::{ProcessRunner, SupervisorCommand},
     suite::{self, Place},
 };
@@ -117,6 +117,11 @@ fn refused(error: &RunnerError) -> String {
     error.to_string()
 }
 
+fn cut(exit: &Exit) -> &str {
+    let ExitLog::Whole { cut, .. } = &exit.log else { panic!("{exit:?}") };
+    cut
+}
+
 fn failed(error: &RunnerError) -> String {
     assert!(matches!(error, RunnerError::Failed { .. }), "{error:?}");
     error.to_string()
@@ -143,13 +148,13 @@ async fn of_a_log_that_is_too_long_the_beginning_and_the_end_are_kept() {
     assert_eq!((&exit.cause, exit.code), (&ExitCause::Exited, Some(0)));
     let whole: String = (100_000..=150_000).map(|number| format!("{number}\n")).collect();
     let left_out = whole.len() - (64 << 10);
-    assert!(exit.log_cut.starts_with(&format!("{left_out} bytes are left out")), "{exit:?}");
+    assert!(cut(&exit).starts_with(&format!("{left_out} bytes are left out")), "{exit:?}");
     let (head, tail) = (&whole[..32 << 10], &whole[whole.len() - (32 << 10)..]);
-    let expected = format!("{head}\n[octavius: {}]\n{tail}", exit.log_cut);
+    let expected = format!("{head}\n[octavius: {}]\n{tail}", cut(&exit));
     assert!(log == expected.into_bytes(), "{}", String::from_utf8_lossy(&log));
 
     let (exit, log) = suite::run(&runner, &suite::command(&["seq", "-w", "1", "10000"])).await;
-    assert_eq!((exit.log_cut.as_str(), log.len()), ("", 60_000), "below the bound nothing is cut");
+    assert_eq!((cut(&exit), log.len()), ("", 60_000), "below the bound nothing is cut");
 }
 
 #[tokio::test]
@@ -161,7 +166,7 @@ async fn a_log_that_cannot_be_written_says_so_and_harms_nothing_else() {
     let work = suite::script("seq 100000 120000; exit 5");
     let (exit, log) = suite::run(&runner, &work).await;
     assert_eq!((&exit.cause, exit.code), (&ExitCause::Exited, Some(5)), "{exit:?}");
-    assert!(exit.log_cut.contains("could not be written: File too large"), "{exit:?}");
+    assert!(cut(&exit).contains("could not be written: File too large"), "{exit:?}");
     let whole: String = (100_000..=120_000).map(|number| format!("{number}\n")).collect();
     assert!(whole.as_bytes().starts_with(&log) && log.len() > 30_000, "{} bytes", log.len());
 }
@@ -282,7 +287,7 @@ async fn a_stop_that_was_cut_off_before_go_still_never_runs_it() {
     fs::write(machine.folder(work.attempt).join("stop"), "terminate").unwrap();
     runner.go(work.attempt, &Default::default()).await.unwrap();
     let exit = suite::ended(&runner, work.attempt).await;
-    assert_eq!((&exit.cause, exit.log_size), (&ExitCause::Stopped, 0));
+    assert_eq!((&exit.cause, &exit.log), (&ExitCause::Stopped, &ExitLog::NOTHING));
 }
 
 #[tokio::test]
@@ -378,7 +383,7 @@ async fn what_a_program_puts_beside_its_files_does_not_make_it_look_gone() {
     assert_eq!(runner.look(work.attempt).await.unwrap().phase, Phase::Running);
     machine.destroy_keeper(work.attempt).await;
     let gone = runner.wait(work.attempt, &Phase::Running, suite::SOON).await.unwrap();
-    assert_eq!(gone, Phase::Vanished);
+    assert_eq!(gone, Phase::Vanished(String::new()));
     runner.remove(work.attempt).await.unwrap();
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     lease::{Grant, HeldPhase, LeaseName},
     link::{Event, Failure, Verdict, backoff::Backoff},
-    runner::{Found, Phase, RunnerError, Work},
+    runner::{Exit, ExitLog, Found, Phase, RunnerError, Work},
 };
 use octavius_service::configuration::Setting as _;
 use std::{fmt, sync::Arc, time::Duration};
@@ -201,6 +201,7 @@ impl Driver {
                 self.facts.reporting_prepared(identity.clone());
                 self.report(Event::Prepared(identity), shipping).await
             }
+            Action::ReportStarting(words) => self.report(Event::Starting(words), shipping).await,
             Action::ReportRunning => self.report(Event::Running, shipping).await,
             Action::Ship(over) => {
                 self.ship(&over, shipping).await;
@@ -290,8 +291,9 @@ impl Driver {
     async fn ship(&mut self, over: &Over, shipping: &mut Shipping) {
         // Of these there is nothing to report before what there is of the log has arrived.
         let log_first = match over {
-            Over::Exited(_) => false,
-            Over::KeeperGone | Over::PreparedGone | Over::NeverMade | Over::Refused(_) => {
+            Over::Exited(Exit { log: ExitLog::Whole { .. }, .. }) => false,
+            Over::Exited(Exit { log: ExitLog::Followed, .. }) => !self.end_told,
+            Over::KeeperGone(_) | Over::PreparedGone | Over::NeverMade | Over::Refused(_) => {
                 !self.end_told
             }
         };
@@ -367,7 +369,7 @@ impl Driver {
                 }
             }
             (Verdict::Recorded, Event::Prepared(_)) => self.facts.prepared_acknowledged(),
-            (Verdict::Recorded, Event::Starting(_)) => {}
+            (Verdict::Recorded, Event::Starting(words)) => self.facts.starting_acknowledged(words),
             (Verdict::Recorded, Event::Running) => self.facts.running_acknowledged(),
             (Verdict::Recorded, Event::Ended(ending)) => {
                 tracing::info!(?lease, outcome = ?ending.outcome, reason = %ending.reason, "over");
@@ -441,7 +443,8 @@ enum Unable {
 /// Whether an action waits for others, and may be left for something better to do.
 fn waits(action: &Action) -> bool {
     match action {
-        Action::Watch(_) | Action::ReportPrepared(_) | Action::ReportRunning => true,
+        Action::Watch(_) | Action::ReportPrepared(_) => true,
+        Action::ReportStarting(_) | Action::ReportRunning => true,
         Action::Ship(_) | Action::ReportEnded(_) => true,
         Action::Look | Action::Prepare | Action::Go | Action::Stop => false,
         Action::Remove | Action::Forget => false,

@@ -1,6 +1,6 @@
 //! How an attempt ended, in the controller's words: a pure function of what the runner and the controller said.
 
-use crate::runner::{Exit, ExitCause};
+use crate::runner::{Exit, ExitCause, ExitLog};
 use octavius_service::{configuration::Setting as _, text::cut};
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ pub struct Ending {
 pub enum Over {
     /// The runner knows how it ended.
     Exited(Exit),
-    /// It was let go, and its keeper is gone.
-    KeeperGone,
+    /// It was let go, and its keeper is gone; with what the runner knows of that.
+    KeeperGone(String),
     /// What was prepared for it is gone.
     PreparedGone,
     /// It was stopped before anything was made for it.
@@ -69,8 +69,12 @@ impl Over {
     /// Whether a program ran: then the controller hears of that before it hears of the end.
     pub fn ran(&self) -> bool {
         match self {
-            Self::Exited(exit) => matches!(exit.cause, ExitCause::Exited | ExitCause::TimedOut),
-            Self::KeeperGone | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => false,
+            Self::Exited(exit) => match exit.cause {
+                ExitCause::Exited | ExitCause::TimedOut => true,
+                ExitCause::Failed { .. } => exit.code.is_some(),
+                ExitCause::Stopped | ExitCause::NotStarted { .. } => false,
+            },
+            Self::KeeperGone(_) | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => false,
         }
     }
 
@@ -86,7 +90,8 @@ impl Over {
         log.cut = cut(log.cut, MOST_TEXT_BYTES);
         let (outcome, code, reason) = match self {
             Self::Exited(exit) => exited(exit, timeout, stop),
-            Self::KeeperGone => (
+            Self::KeeperGone(why) if !why.is_empty() => (Outcome::Lost, "vanished", why.clone()),
+            Self::KeeperGone(_) => (
                 Outcome::Lost,
                 "vanished",
                 "what kept watch over the program is gone without a word: whether the program ended, and how, \
@@ -105,18 +110,25 @@ impl Over {
         };
         let exit_code = match self {
             Self::Exited(exit) => exit.code,
-            Self::KeeperGone | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => None,
+            Self::KeeperGone(_) | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => None,
         };
         let reason = cut(reason, MOST_TEXT_BYTES);
-        Ending { outcome, code, reason, exit_code, log, note: String::new() }
+        let note = match self {
+            Self::Exited(exit) => cut(exit.note.clone(), MOST_TEXT_BYTES),
+            Self::KeeperGone(_) | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => {
+                String::new()
+            }
+        };
+        Ending { outcome, code, reason, exit_code, log, note }
     }
 
     fn own_log(&self) -> WholeLog {
         match self {
-            Self::Exited(exit) => {
-                WholeLog { size: exit.log_size, crc: exit.log_crc, cut: exit.log_cut.clone() }
+            Self::Exited(Exit { log: ExitLog::Whole { size, crc, cut }, .. }) => {
+                WholeLog { size: *size, crc: *crc, cut: cut.clone() }
             }
-            Self::KeeperGone | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => {
+            Self::Exited(Exit { log: ExitLog::Followed, .. }) => WholeLog::default(),
+            Self::KeeperGone(_) | Self::PreparedGone | Self::NeverMade | Self::Refused(_) => {
                 WholeLog::default() // nothing was written: the CRC-64/XZ of no bytes is 0
             }
         }
@@ -158,7 +170,9 @@ fn exited(
             (Outcome::TimedOut, "timeout", format!("stopped after its time limit{limit}"))
         }
         (ExitCause::Stopped, ..) => (Outcome::Cancelled, "cancelled", stopped(stop, "")),
-        (ExitCause::NotStarted(why), ..) => (Outcome::Failed, "start_failed", why.clone()),
+        (ExitCause::NotStarted { code, why } | ExitCause::Failed { code, why }, ..) => {
+            (Outcome::Failed, *code, why.clone())
+        }
     }
 }
 
@@ -193,8 +207,8 @@ mod tests {
     use super::*;
 
     fn exit(cause: ExitCause, code: Option<i32>, signal: Option<i32>) -> Over {
-        let (log_size, log_crc, log_cut) = (3, 7, "a gap".to_owned());
-        Over::Exited(Exit { cause, code, signal, log_size, log_crc, log_cut })
+        let log = ExitLog::Whole { size: 3, crc: 7, cut: "a gap".to_owned() };
+        Over::Exited(Exit { cause, code, signal, log, note: String::new() })
     }
 
     #[track_caller]
@@ -206,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_end_is_told_with_its_cause() {
-        use ExitCause::{Exited, NotStarted, Stopped, TimedOut};
+        use ExitCause::{Exited, Failed, NotStarted, Stopped, TimedOut};
         let ended = |code, signal| exit(Exited, code, signal);
         check(&ended(Some(0), None), Outcome::Succeeded, "", "the program exited with 0");
         check(&ended(Some(3), None), Outcome::Failed, "exit_code", "the program exited with 3");
@@ -216,17 +230,29 @@ mod tests {
         check(&exit(TimedOut, Some(0), None), Outcome::TimedOut, "timeout", late);
         let cancelled = "stopped: a cancel was asked for";
         check(&exit(Stopped, Some(143), None), Outcome::Cancelled, "cancelled", cancelled);
-        let missing = NotStarted("there is no program `x`".to_owned());
+        let missing =
+            NotStarted { code: "start_failed", why: "there is no program `x`".to_owned() };
         check(
             &exit(missing, None, None),
             Outcome::Failed,
             "start_failed",
             "there is no program `x`",
         );
+        let memory = Failed { code: "oom_killed", why: "killed for memory".to_owned() };
+        let memory = exit(memory, Some(137), None);
+        check(&memory, Outcome::Failed, "oom_killed", "killed for memory");
+        assert!(memory.ran(), "what has an exit code ran");
         let early = "stopped before it was started: a cancel was asked for";
         check(&Over::NeverMade, Outcome::Cancelled, "cancelled", early);
         check(&Over::Refused("no".to_owned()), Outcome::Failed, "start_failed", "no");
-        assert_eq!(Over::KeeperGone.ending(None, None, None).code, "vanished");
+        let gone = Over::KeeperGone(String::new()).ending(None, None, None);
+        assert!(gone.code == "vanished" && gone.reason.starts_with("what kept watch"), "{gone:?}");
+        check(
+            &Over::KeeperGone("its Job is gone".to_owned()),
+            Outcome::Lost,
+            "vanished",
+            "its Job is gone",
+        );
         assert_eq!(Over::PreparedGone.ending(None, None, None).outcome, Outcome::Lost);
     }
 
@@ -241,6 +267,17 @@ mod tests {
     fn a_text_of_any_length_is_cut_to_what_the_controller_takes() {
         let ending = Over::Refused("é".repeat(5000)).ending(None, None, None);
         assert!(ending.reason.len() <= MOST_TEXT_BYTES && ending.reason.ends_with("é…"));
+    }
+
+    #[test]
+    fn what_the_runner_notes_besides_changes_no_outcome() {
+        let note = "a process of it was killed for memory".to_owned();
+        let over = match exit(ExitCause::Exited, Some(0), None) {
+            Over::Exited(exit) => Over::Exited(Exit { note: note.clone(), ..exit }),
+            over => over,
+        };
+        let ending = over.ending(None, None, None);
+        assert_eq!((ending.outcome, ending.note), (Outcome::Succeeded, note));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use super::{ending::Over, shipping::Until};
 use crate::{
     lease::{Grant, HeldPhase},
-    runner::{Found, Identity, Phase},
+    runner::{Exit, ExitLog, Found, Identity, Phase},
 };
 use octavius_protocol::id::Epoch;
 
@@ -58,6 +58,8 @@ pub enum Action {
     Stop,
     /// Wait until its phase is another than this.
     Watch(Phase),
+    /// Tell the controller what it waits for.
+    ReportStarting(String),
     /// Tell the controller that the program runs.
     ReportRunning,
     /// Give its log time to reach the controller.
@@ -89,6 +91,8 @@ pub struct Facts {
     /// What the controller knows, or may know, to be prepared.
     identity: Option<Identity>,
     prepared_acknowledged: bool,
+    /// What the controller was last told that it waits for.
+    waits_told: String,
     running_acknowledged: bool,
     shipping: Shipping,
     end_acknowledged: bool,
@@ -133,6 +137,7 @@ impl Facts {
             here,
             identity,
             prepared_acknowledged: false,
+            waits_told: String::new(),
             running_acknowledged: false,
             shipping: Shipping::Waited,
             end_acknowledged: false,
@@ -161,8 +166,8 @@ impl Facts {
             Here::Unknown | Here::Nothing => HeldPhase::Accepted,
             Here::Kept { phase: Phase::Prepared, .. } if self.lacks_secrets => HeldPhase::Bare,
             Here::Kept { phase: Phase::Prepared, .. } => HeldPhase::Prepared,
-            Here::Kept { phase: Phase::Going | Phase::Running, .. } => HeldPhase::Running,
-            Here::Kept { phase: Phase::Ended(_) | Phase::Vanished, .. } => HeldPhase::Ended,
+            Here::Kept { phase: Phase::Starting(_) | Phase::Running, .. } => HeldPhase::Running,
+            Here::Kept { phase: Phase::Ended(_) | Phase::Vanished(_), .. } => HeldPhase::Ended,
         }
     }
 
@@ -193,6 +198,9 @@ impl Facts {
                 Action::Watch(Phase::Prepared)
             }
             Here::Kept { phase: Phase::Prepared, .. } => Action::Go,
+            Here::Kept { phase: Phase::Starting(words), .. } if *words != self.waits_told => {
+                Action::ReportStarting(words.clone())
+            }
             Here::Kept { phase: Phase::Running, .. } if !self.running_acknowledged => {
                 Action::ReportRunning
             }
@@ -201,7 +209,7 @@ impl Facts {
     }
 
     fn finish(&self, over: Over) -> Action {
-        if over == Over::KeeperGone && !self.leavings_stopped {
+        if matches!(over, Over::KeeperGone(_)) && !self.leavings_stopped {
             Action::Stop // what the program left is not yet ended, and `lost` says that nothing runs any more
         } else if over.ran() && !self.running_acknowledged {
             Action::ReportRunning
@@ -225,8 +233,13 @@ impl Facts {
                 Some(Over::PreparedGone)
             }
             (Here::Kept { phase: Phase::Ended(exit), .. }, _) => Some(Over::Exited(exit.clone())),
-            (Here::Kept { phase: Phase::Vanished, .. }, _) => Some(Over::KeeperGone),
-            (Here::Kept { phase: Phase::Prepared | Phase::Going | Phase::Running, .. }, _) => None,
+            (Here::Kept { phase: Phase::Vanished(why), .. }, _) => {
+                Some(Over::KeeperGone(why.clone()))
+            }
+            (
+                Here::Kept { phase: Phase::Prepared | Phase::Starting(_) | Phase::Running, .. },
+                _,
+            ) => None,
         }
     }
 
@@ -295,7 +308,7 @@ impl Facts {
 
     /// It was let go.
     pub fn went(&mut self) {
-        self.phase(Phase::Going);
+        self.phase(Phase::Starting(String::new()));
     }
 
     /// The runner was asked to end it.
@@ -305,7 +318,7 @@ impl Facts {
     }
 
     fn vanished(&self) -> bool {
-        matches!(self.here, Here::Kept { phase: Phase::Vanished, .. })
+        matches!(self.here, Here::Kept { phase: Phase::Vanished(_), .. })
     }
 
     /// The runner says how far it is.
@@ -316,6 +329,11 @@ impl Facts {
         if let Here::Kept { phase, .. } = &mut self.here {
             *phase = now;
         }
+    }
+
+    /// The controller knows what it waits for.
+    pub fn starting_acknowledged(&mut self, words: String) {
+        self.waits_told = words;
     }
 
     /// The controller knows that the program runs.
@@ -357,13 +375,16 @@ impl Facts {
     /// What of its log is to be sent by now; none: there is no log, or not yet.
     pub fn log_wanted(&self) -> Option<Until> {
         match (self.over(), &self.here) {
-            (Some(Over::Exited(exit)), _) => {
-                (exit.log_size > 0).then_some(Until::Whole(exit.log_size))
+            (Some(Over::Exited(Exit { log: ExitLog::Whole { size, .. }, .. })), _) => {
+                (size > 0).then_some(Until::Whole(size))
             }
-            (Some(Over::KeeperGone), _) => Some(Until::Rest),
+            (Some(Over::Exited(Exit { log: ExitLog::Followed, .. })), _) => Some(Until::Followed),
+            (Some(Over::KeeperGone(_)), _) => Some(Until::Rest),
             (Some(Over::PreparedGone), _) => Some(Until::Arrived),
             (Some(Over::NeverMade | Over::Refused(_)), _) => None,
-            (None, Here::Kept { phase: Phase::Going | Phase::Running, .. }) => Some(Until::Stopped),
+            (None, Here::Kept { phase: Phase::Starting(_) | Phase::Running, .. }) => {
+                Some(Until::Stopped)
+            }
             (None, _) => None,
         }
     }

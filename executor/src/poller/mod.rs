@@ -1,7 +1,7 @@
 //! The poller: asks for as much work as there is room for, and hands each grant to the attempts.
 //!
 //! Owns nothing. While there is a free place, one Poll is parked at the controller, so that work arrives at once; an
-//! executor that is full asks for nothing.
+//! executor that is full, or that cannot see what it runs, asks for nothing.
 
 pub mod rules;
 
@@ -23,6 +23,8 @@ pub struct Tools {
     pub link: Link,
     /// Who takes the grants.
     pub attempts: AttemptsHandle,
+    /// Why what runs cannot be seen, if it cannot: then nothing is asked for.
+    pub sight: watch::Receiver<Option<String>>,
     /// How many attempts are taken at once.
     pub capacity: u32,
     /// Once this is cancelled, nothing is asked for any more.
@@ -84,6 +86,11 @@ octavius_service::panics_when_told!(Poller);
 
 async fn poll(tools: &Tools, failures: u32) -> Polled {
     let mut watched = tools.attempts.held();
+    let mut sight = tools.sight.clone();
+    // Who always sees has nobody who says so.
+    if sight.wait_for(Option::is_none).await.is_err() {
+        std::future::pending::<()>().await;
+    }
     let (held, free) = room(tools.capacity, &mut watched).await;
     let session = tools.link.session().await;
     let wait = tools.link.deadline() / 2;
@@ -94,6 +101,7 @@ async fn poll(tools: &Tools, failures: u32) -> Polled {
         _ = sessions.wait_for(|open| *open != Some(session)) => return Polled::Failed,
         // Fewer places than were asked for: the heartbeat brought work.
         () = less_room(tools.capacity, free, &mut watched) => return Polled::Taken,
+        Ok(_) = sight.wait_for(Option::is_some) => return Polled::Failed,
     };
     let grants = match answer {
         Ok(grants) => grants,

@@ -1,9 +1,11 @@
-//! What an attempt runs on. One trait, two kinds: `process` here, `kubernetes` to come; one conformance suite.
+//! What an attempt runs on. One trait, two kinds, `process` and `kubernetes`, and one conformance suite.
 //!
 //! The two phases keep promise 2. *Prepare* makes what cannot run yet, and names it for ever; the executor tells the
 //! controller that name; only when that is on disk may it *go*. Who finds an attempt prepared may let it go; who
 //! finds it gone says `lost` and never makes it again.
 
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod process;
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod suite;
@@ -15,6 +17,7 @@ use octavius_protocol::{
     secret::SecretValues,
 };
 use std::{collections::BTreeMap, fmt, time::Duration};
+use tokio::sync::watch;
 
 /// All that it takes to run one attempt. Its `Debug` shows no values of arguments: they may be secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -93,14 +96,16 @@ pub struct Identity(pub String);
 pub enum Phase {
     /// Made, and unable to run yet.
     Prepared,
-    /// Let go; whether the program runs already is not known.
-    Going,
+    /// Let go, and its program is not known to run: what it waits for, in the words of what it waits for; empty where
+    /// nothing is known.
+    Starting(String),
     /// The program runs.
     Running,
     /// It is over.
     Ended(Exit),
-    /// It was let go, and nobody can say how it ended: its keeper is gone.
-    Vanished,
+    /// It was let go, and nobody can say how it ended: its keeper is gone. With what is known of that, in words; empty
+    /// where nothing is.
+    Vanished(String),
 }
 
 /// How a program ended.
@@ -112,12 +117,31 @@ pub struct Exit {
     pub code: Option<i32>,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
-    /// The log's size in bytes, whole.
-    pub log_size: u64,
-    /// CRC-64/XZ of the whole log.
-    pub log_crc: u64,
-    /// What is missing from the log, in words; empty where nothing is.
-    pub log_cut: String,
+    /// The log that belongs to it.
+    pub log: ExitLog,
+    /// What its user should know besides, and what changes nothing of how it ended; often empty.
+    pub note: String,
+}
+
+/// What a runner knows of the log of a program that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExitLog {
+    /// It is kept whole.
+    Whole {
+        /// Its size in bytes.
+        size: u64,
+        /// Its CRC-64/XZ.
+        crc: u64,
+        /// What is missing from it, in words; empty where nothing is.
+        cut: String,
+    },
+    /// It is as much as `follow` reads: how much that is is known when it is read to its end.
+    Followed,
+}
+
+impl ExitLog {
+    /// The log of what wrote nothing.
+    pub const NOTHING: Self = Self::Whole { size: 0, crc: 0, cut: String::new() }; // the CRC-64/XZ of no bytes is 0
 }
 
 /// What ended a program.
@@ -129,8 +153,20 @@ pub enum ExitCause {
     TimedOut,
     /// It was stopped because somebody asked.
     Stopped,
-    /// It could not be started; the text says why.
-    NotStarted(String),
+    /// It could not be started.
+    NotStarted {
+        /// For programs: a word.
+        code: &'static str,
+        /// What was wrong, where, and what to do.
+        why: String,
+    },
+    /// What it ran on ended it: killed for memory, evicted, its node lost.
+    Failed {
+        /// For programs: a word.
+        code: &'static str,
+        /// In the words of what ended it.
+        why: String,
+    },
 }
 
 /// One attempt that a runner keeps.
@@ -203,7 +239,8 @@ pub trait Runner: Send + Sync + std::fmt::Debug + 'static {
     async fn stop(&self, attempt: AttemptId) -> Result<(), RunnerError>;
 
     /// Up to `most` bytes of the log behind `cursor` (empty: from the start), waiting `within` for the first byte. None:
-    /// there is nothing yet, or the log is over.
+    /// there is nothing yet, or the log is over; once the program has ended it means over. What cannot be read now, and
+    /// may be later, is an error then.
     async fn follow(
         &self,
         attempt: AttemptId,
@@ -214,6 +251,11 @@ pub trait Runner: Send + Sync + std::fmt::Debug + 'static {
 
     /// Removes all that is kept of it. What still runs is stopped first. Nothing there: done.
     async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError>;
+
+    /// Why it cannot be seen at present how attempts are, if it cannot: then no new ones are taken. Here: it always can.
+    fn sight(&self) -> watch::Receiver<Option<String>> {
+        watch::Sender::new(None).subscribe()
+    }
 }
 
 #[cfg(test)]

@@ -69,14 +69,18 @@ async fn a_program_is_not_said_to_run_before_it_was_started() {
         going.await.unwrap().unwrap();
         let program = held.reader().await;
         let phase = runner.wait(attempt, &Phase::Prepared, Duration::ZERO).await.unwrap();
-        assert_eq!(phase, Phase::Going, "its process is there, and not the program yet");
+        assert_eq!(
+            phase,
+            Phase::Starting(String::new()),
+            "its process is there, and not the program yet"
+        );
         held.let_go(program);
-        let phase = runner.wait(attempt, &Phase::Going, suite::SOON).await.unwrap();
+        let phase = runner.wait(attempt, &phase, suite::SOON).await.unwrap();
         if work == &good {
             assert_eq!(phase, Phase::Running);
         } else {
             let Phase::Ended(exit) = phase else { panic!("{phase:?}") };
-            assert!(matches!(exit.cause, ExitCause::NotStarted(_)), "{exit:?}");
+            assert!(matches!(exit.cause, ExitCause::NotStarted { .. }), "{exit:?}");
         }
         runner.remove(attempt).await.unwrap();
     }

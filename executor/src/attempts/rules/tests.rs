@@ -5,7 +5,7 @@ mod world;
 use super::*;
 use crate::{
     attempts::ending::Over,
-    runner::{Exit, ExitCause, Work},
+    runner::{ExitCause, Work},
 };
 use octavius_protocol::id::{AttemptId, AttemptNumber, ExecutionId};
 use std::{collections::BTreeMap, time::Duration};
@@ -34,9 +34,17 @@ fn work(epoch: u64) -> Work {
 }
 
 fn exit(cause: ExitCause) -> Phase {
-    let log_size = if cause == ExitCause::Stopped { 0 } else { 9 };
-    let log_cut = String::new();
-    Phase::Ended(Exit { cause, code: Some(0), signal: None, log_size, log_crc: 1, log_cut })
+    let size = if cause == ExitCause::Stopped { 0 } else { 9 };
+    let log = ExitLog::Whole { size, crc: 1, cut: String::new() };
+    Phase::Ended(Exit { cause, code: Some(0), signal: None, log, note: String::new() })
+}
+
+fn going() -> Phase {
+    Phase::Starting(String::new())
+}
+
+fn vanished() -> Phase {
+    Phase::Vanished(String::new())
 }
 
 #[track_caller]
@@ -66,7 +74,7 @@ fn an_uneventful_life() {
     facts.prepared_acknowledged();
     check(&facts, Action::Go);
     facts.went();
-    check(&facts, Action::Watch(Phase::Going));
+    check(&facts, Action::Watch(going()));
     facts.phase(Phase::Running);
     check(&facts, Action::ReportRunning);
     facts.running_acknowledged();
@@ -79,6 +87,20 @@ fn an_uneventful_life() {
     check(&facts, Action::Remove);
     facts.removed();
     check(&facts, Action::Forget);
+}
+
+#[test]
+fn what_it_waits_for_is_told_when_the_words_change() {
+    let mut facts = Facts::found(&kept(going()));
+    check(&facts, Action::Watch(going()));
+    for words in ["no node", "an image", ""] {
+        facts.phase(Phase::Starting(words.to_owned()));
+        check(&facts, Action::ReportStarting(words.to_owned()));
+        facts.starting_acknowledged(words.to_owned());
+        check(&facts, Action::Watch(Phase::Starting(words.to_owned())));
+    }
+    facts.phase(Phase::Running);
+    check(&facts, Action::ReportRunning);
 }
 
 #[test]
@@ -113,10 +135,10 @@ fn what_was_prepared_and_is_gone_is_lost() {
     check(&facts, Action::Ship(Over::PreparedGone));
     facts.looked(Some(&kept(Phase::Prepared)));
     check(&facts, Action::ReportPrepared(identity()));
-    facts.looked(Some(&kept(Phase::Vanished)));
+    facts.looked(Some(&kept(vanished())));
     check(&facts, Action::Stop); // what its keeper left behind is ended before anybody is told that it is over
     facts.stop_asked();
-    check(&facts, Action::Ship(Over::KeeperGone));
+    check(&facts, Action::Ship(Over::KeeperGone(String::new())));
 }
 
 #[test]
@@ -125,15 +147,15 @@ fn a_stop_that_was_asked_of_a_keeper_that_is_gone_is_asked_again() {
     facts.hear(&Wishes { stop: Some((Epoch(1), String::new())), ..Wishes::default() });
     check(&facts, Action::Stop);
     facts.stop_asked();
-    facts.phase(Phase::Vanished);
+    facts.phase(vanished());
     check(&facts, Action::Stop);
     facts.stop_asked();
-    check(&facts, Action::Ship(Over::KeeperGone));
+    check(&facts, Action::Ship(Over::KeeperGone(String::new())));
 }
 
 #[test]
 fn what_went_and_is_gone_is_not_made_again() {
-    for phase in [Phase::Going, Phase::Running, Phase::Vanished, exit(ExitCause::Exited)] {
+    for phase in [going(), Phase::Running, vanished(), exit(ExitCause::Exited)] {
         let mut facts = Facts::found(&kept(phase));
         facts.looked(None);
         check(&facts, Action::Ship(Over::PreparedGone));

@@ -39,7 +39,9 @@ pub enum Until {
     Stopped,
     /// All of it: so many bytes.
     Whole(u64),
-    /// As much as there is to read.
+    /// As much as there is to read: that is the log, and it is whole.
+    Followed,
+    /// As much as there is to read, and its end may be missing.
     Rest,
     /// Nothing more; only what arrived is to be known.
     Arrived,
@@ -192,8 +194,10 @@ impl Shipper {
                 Until::Whole(size) if self.position.next() >= size => {
                     return Came::Done(Shipped::Whole);
                 }
-                Until::Arrived => return self.settle("the rest of it is gone").await,
-                Until::Whole(_) | Until::Rest | Until::Stopped => {}
+                Until::Arrived => {
+                    return self.settle("the log is not whole: the rest of it is gone").await;
+                }
+                Until::Whole(_) | Until::Followed | Until::Rest | Until::Stopped => {}
             }
             if let Some(last) = self.last_append {
                 tokio::time::sleep_until(last + COALESCE).await;
@@ -212,14 +216,18 @@ impl Shipper {
                 },
                 (None, Until::Rest) if failed && self.missing < MISSING_TRIES => self.miss(),
                 (None, Until::Rest | Until::Arrived) => {
-                    return self.settle("its end may be missing").await;
+                    return self.settle("the log is not whole: its end may be missing").await;
                 }
                 (None, Until::Whole(size)) if self.missing >= MISSING_TRIES => {
-                    let why = format!("it had {size} bytes, and the rest cannot be read any more");
+                    let why = format!(
+                        "the log is not whole: it had {size} bytes, and the rest cannot be read any more"
+                    );
                     return self.settle(&why).await;
                 }
                 (None, Until::Whole(_)) => self.miss(),
-                (None, Until::Stopped) if failed => self.backoff.pause(),
+                // How long that is tried is the business of who waits for it.
+                (None, Until::Followed | Until::Stopped) if failed => self.backoff.pause(),
+                (None, Until::Followed) => return self.settle("").await,
                 // A quiet program; but who answers at once that there is nothing is not asked in a circle.
                 (None, Until::Stopped) => QUIET.saturating_sub(began.elapsed()),
             };
@@ -279,14 +287,14 @@ impl Shipper {
         }
     }
 
-    /// Says how much the controller has; where that was not all read here, once it is durable there.
-    async fn settle(&mut self, why: &str) -> Came {
+    /// Says how much the controller has, and what is missing; where that was not all read here, once it is durable there.
+    async fn settle(&mut self, cut: &str) -> Came {
         loop {
             let answer = self.append(None).await;
             let durable = (answer.durable, answer.durable_crc);
             let durable = (answer.closed || answer.durable == answer.next).then_some(durable);
             if let Some((size, crc)) = durable.or_else(|| self.position.arrived()) {
-                let cut = format!("the log is not whole: {why}");
+                let cut = cut.to_owned();
                 return Came::Done(Shipped::Short(WholeLog { size, crc, cut }));
             }
             tokio::time::sleep(self.backoff.pause()).await;

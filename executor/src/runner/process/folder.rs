@@ -24,8 +24,9 @@ pub(super) use work::{Allowed, Kept};
 use super::{
     durable,
     rules::{self, Facts, ending::Wish},
+    supervisor::not_started,
 };
-use crate::runner::{Exit, ExitCause, Found, Identity, Phase, RunnerError, Work};
+use crate::runner::{Exit, ExitCause, ExitLog, Found, Identity, Phase, RunnerError, Work};
 use octavius_protocol::secret::SecretValues;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -306,15 +307,14 @@ impl Folder {
             CauseFile::Exited => ExitCause::Exited,
             CauseFile::TimedOut => ExitCause::TimedOut,
             CauseFile::Stopped => ExitCause::Stopped,
-            CauseFile::NotStarted(why) => ExitCause::NotStarted(why),
+            CauseFile::NotStarted(why) => not_started(why),
         };
         Ok(Exit {
             cause,
             code: file.code,
             signal: file.signal,
-            log_size: file.log_size,
-            log_crc: file.log_crc,
-            log_cut: file.log_cut,
+            log: ExitLog::Whole { size: file.log_size, crc: file.log_crc, cut: file.log_cut },
+            note: String::new(),
         })
     }
 
@@ -324,16 +324,17 @@ impl Folder {
             ExitCause::Exited => CauseFile::Exited,
             ExitCause::TimedOut => CauseFile::TimedOut,
             ExitCause::Stopped => CauseFile::Stopped,
-            ExitCause::NotStarted(why) => CauseFile::NotStarted(why),
+            // Nothing but its own supervisor ends a process, so the second does not occur.
+            ExitCause::NotStarted { why, .. } | ExitCause::Failed { why, .. } => {
+                CauseFile::NotStarted(why)
+            }
         };
-        let file = ExitFile {
-            cause,
-            code: exit.code,
-            signal: exit.signal,
-            log_size: exit.log_size,
-            log_crc: exit.log_crc,
-            log_cut: exit.log_cut,
+        let (log_size, log_crc, log_cut) = match exit.log {
+            ExitLog::Whole { size, crc, cut } => (size, crc, cut),
+            ExitLog::Followed => (0, 0, String::new()),
         };
+        let file =
+            ExitFile { cause, code: exit.code, signal: exit.signal, log_size, log_crc, log_cut };
         let bytes = serde_json::to_vec(&file).during(|| self.doing("encoding", EXIT))?;
         durable::replace(&self.path, EXIT, &bytes).during(|| self.doing("writing", EXIT))
     }

@@ -273,7 +273,8 @@ impl Runner for ProcessRunner {
             let is_kept = wake.is_kept();
             let look = self.with(attempt, move |folder| {
                 // In this order: what is over before a look at the log is over with all of its log.
-                let over = !is_kept && matches!(folder.phase()?, Phase::Ended(_) | Phase::Vanished);
+                let over =
+                    !is_kept && matches!(folder.phase()?, Phase::Ended(_) | Phase::Vanished(_));
                 Ok((over, follow::read(folder, place, most)?))
             });
             let (over, piece) = look.await?;

@@ -1,7 +1,8 @@
 //! What a program is given, and what it writes.
 
 use super::{
-    Place, SOON, check_code, check_log, command, ended, log_with, run, script, unique, whole_log,
+    Place, SOON, check_code, check_log, command, ended, log_with, next_piece, run, script, unique,
+    whole_log,
 };
 use crate::runner::RunnerError;
 use bytes::Bytes;
@@ -141,7 +142,7 @@ pub async fn resumes_at_any_cursor(place: &dyn Place) {
     let (mut read, mut cursor) = (Vec::new(), Bytes::new());
     loop {
         let runner = place.open().await;
-        let piece = runner.follow(attempt, &cursor, 100, Duration::ZERO).await.unwrap();
+        let piece = next_piece(&*runner, attempt, &cursor, 100).await;
         let Some(piece) = piece else { break };
         read.extend(piece.chunks.iter().flat_map(|(_, bytes)| bytes));
         cursor = piece.cursor;
@@ -191,7 +192,7 @@ pub async fn times_are_those_of_writing(place: &dyn Place) {
     let work = script("echo one; sleep 0.6; echo two; sleep 0.6; echo three");
     let (_, log) = run(&*runner, &work).await;
     let after = wall();
-    let piece = runner.follow(work.attempt, &Bytes::new(), 1 << 20, Duration::ZERO).await.unwrap();
+    let piece = next_piece(&*runner, work.attempt, &Bytes::new(), 1 << 20).await;
     let chunks = piece.unwrap().chunks;
     let texts: Vec<&[u8]> = chunks.iter().map(|(_, bytes)| &bytes[..]).collect();
     assert_eq!(texts, [&b"one\n"[..], b"two\n", b"three\n"]);

@@ -1,9 +1,10 @@
 //! Prepare, go, stop and restart, in every order.
 
 use super::{
-    Place, check_code, check_log, command, ended, log_with, run, script, start, unique, whole_log,
+    Place, check_code, check_log, command, ended, log_with, next_piece, run, script, start, unique,
+    whole_log,
 };
-use crate::runner::{ExitCause, Phase, RunnerError};
+use crate::runner::{ExitCause, ExitLog, Phase, RunnerError};
 use octavius_protocol::id::{AttemptNumber, Epoch};
 use std::{
     path::{Path, PathBuf},
@@ -100,7 +101,7 @@ pub async fn stop_before_go_never_runs_it(place: &dyn Place) {
     runner.prepare(&work).await.unwrap();
     runner.stop(work.attempt).await.unwrap();
     let exit = ended(&*runner, work.attempt).await;
-    assert_eq!((&exit.cause, exit.code, exit.log_size), (&ExitCause::Stopped, None, 0));
+    assert_eq!((&exit.cause, exit.code, &exit.log), (&ExitCause::Stopped, None, &ExitLog::NOTHING));
     check_log(&exit, b"");
     for runner in [runner, place.open().await] {
         runner.go(work.attempt, &Default::default()).await.unwrap();
@@ -129,7 +130,7 @@ pub async fn a_restart_between_any_two_steps(place: &dyn Place) {
     tokio::fs::write(&gate, "").await.unwrap();
     let exit = ended(&*place.open().await, work.attempt).await;
     check_code(&exit, 0);
-    let rest = place.open().await.follow(work.attempt, &cursor, 99, Duration::ZERO).await.unwrap();
+    let rest = next_piece(&*place.open().await, work.attempt, &cursor, 99).await;
     assert_eq!(rest.unwrap().chunks[0].1, "done\n");
     check_log(&exit, &whole_log(&*place.open().await, work.attempt, 99).await);
     place.open().await.remove(work.attempt).await.unwrap();
@@ -178,7 +179,7 @@ pub async fn wait_ends_in_time(place: &dyn Place) {
         runner.go(work.attempt, &none)
     );
     gone.unwrap();
-    assert!(matches!(phase.unwrap(), Phase::Going | Phase::Running));
+    assert!(matches!(phase.unwrap(), Phase::Starting(_) | Phase::Running));
     check_code(&ended(&*runner, work.attempt).await, 0);
 }
 

@@ -1,6 +1,6 @@
 //! One attempt against a controller and a runner that fail in every way, for as long as a run lasts.
 
-use super::{super::*, exit, work};
+use super::{super::*, exit, going, vanished, work};
 use crate::runner::ExitCause;
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,11 +117,11 @@ impl World {
             Twist::Destroy => {
                 self.kept = match self.kept.take() {
                     // The folder of what never ran goes whole; of what ran, only its keeper.
-                    Some((identity, epoch, Phase::Going | Phase::Running)) => {
-                        Some((identity, epoch, Phase::Vanished))
+                    Some((identity, epoch, Phase::Starting(_) | Phase::Running)) => {
+                        Some((identity, epoch, vanished()))
                     }
                     Some((_, _, Phase::Prepared)) | None => None,
-                    ended @ Some((_, _, Phase::Ended(_) | Phase::Vanished)) => ended,
+                    ended @ Some((_, _, Phase::Ended(_) | Phase::Vanished(_))) => ended,
                 };
             }
             Twist::RefusePrepare => {
@@ -159,7 +159,8 @@ impl World {
     fn progress(&mut self, cause: ExitCause) {
         if let Some((_, _, phase)) = &mut self.kept {
             *phase = match phase.clone() {
-                Phase::Going => Phase::Running,
+                Phase::Starting(words) if words.is_empty() => Phase::Starting("a node".to_owned()),
+                Phase::Starting(_) => Phase::Running,
                 Phase::Running => exit(cause),
                 other => other,
             };
@@ -188,6 +189,11 @@ impl World {
                 Some((_, _, phase)) if heard => self.facts.phase(phase.clone()),
                 Some(_) => {}
                 None => self.facts.unsure(),
+            },
+            Action::ReportStarting(words) => match (self.believes(), heard) {
+                (true, true) => self.facts.starting_acknowledged(words),
+                (false, true) => self.facts.superseded(),
+                (_, false) => {}
             },
             Action::ReportRunning => match (self.believes(), heard) {
                 (true, true) => self.facts.running_acknowledged(),
@@ -262,7 +268,7 @@ impl World {
         assert!(!self.ours || *epoch <= Epoch(self.epoch));
         assert!(!self.facts.stop_wanted, "gone, and it was to be stopped");
         if *phase == Phase::Prepared {
-            *phase = Phase::Going;
+            *phase = going();
             self.started += 1;
         }
         match heard {
@@ -273,7 +279,7 @@ impl World {
 
     fn stop(&mut self, heard: bool) {
         let Some((_, _, phase)) = &mut self.kept else { return self.facts.unsure() };
-        if matches!(phase, Phase::Prepared | Phase::Going | Phase::Running) {
+        if matches!(phase, Phase::Prepared | Phase::Starting(_) | Phase::Running) {
             *phase = exit(ExitCause::Stopped);
         }
         match heard {
@@ -348,7 +354,7 @@ fn the_runs_reach_what_they_are_about() {
                 (world.made > 1, "prepared again"),
                 (world.epoch > 1 && world.facts.epoch() == Epoch(world.epoch), "granted anew"),
                 (matches!(world.ending, Some(Over::Exited(_))), "ended"),
-                (matches!(world.ending, Some(Over::PreparedGone | Over::KeeperGone)), "lost"),
+                (matches!(world.ending, Some(Over::PreparedGone | Over::KeeperGone(_))), "lost"),
                 (matches!(world.ending, Some(Over::NeverMade)), "stopped early"),
                 (matches!(world.ending, Some(Over::Refused(_))), "refused"),
                 (world.facts.released && world.started > 0, "taken back while it ran"),

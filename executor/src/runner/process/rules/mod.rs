@@ -34,9 +34,9 @@ pub(super) fn phase(facts: Facts) -> Phase {
         (Some(exit), _, _) => Phase::Ended(exit),
         (None, true, true) if facts.running => Phase::Running,
         // Its process is there, and may yet fail to become the program.
-        (None, true, true) => Phase::Going,
-        (None, true, false) => Phase::Vanished,
-        (None, false, true) => Phase::Going,
+        (None, true, true) => Phase::Starting(String::new()),
+        (None, true, false) => Phase::Vanished(String::new()),
+        (None, false, true) => Phase::Starting(String::new()),
         (None, false, false) => Phase::Prepared,
     }
 }
@@ -44,7 +44,7 @@ pub(super) fn phase(facts: Facts) -> Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runner::ExitCause;
+    use crate::runner::{ExitCause, ExitLog};
     use proptest::prelude::*;
 
     /// What a supervisor does, one step after the other. It may die after any of them.
@@ -79,9 +79,8 @@ mod tests {
             cause: ExitCause::Exited,
             code: Some(0),
             signal: None,
-            log_size: 0,
-            log_crc: 0,
-            log_cut: String::new(),
+            log: ExitLog::NOTHING,
+            note: String::new(),
         }
     }
 
@@ -101,7 +100,7 @@ mod tests {
                 exit: fourth.exit,
             };
             let phase = phase(seen.clone());
-            prop_assert!(phase != Phase::Vanished, "{seen:?}");
+            prop_assert!(!matches!(phase, Phase::Vanished(_)), "{seen:?}");
             prop_assert!(phase != Phase::Running || at[1] >= 3, "{seen:?}");
         }
 
@@ -111,7 +110,7 @@ mod tests {
         fn a_supervisor_that_died_is_told_by_how_far_it_got(done in 0usize..=5) {
             let expected = match done {
                 0 | 1 => Phase::Prepared,
-                2 | 3 => Phase::Vanished,
+                2 | 3 => Phase::Vanished(String::new()),
                 _ => Phase::Ended(exit()),
             };
             prop_assert_eq!(phase(folder(done, true)), expected);

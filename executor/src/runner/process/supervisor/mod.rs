@@ -17,7 +17,7 @@ use super::{
     hidden, processes,
     rules::ending::{Ending, Order, Seen, Status, Wish},
 };
-use crate::runner::{Exit, ExitCause, RunnerError};
+use crate::runner::{Exit, ExitCause, ExitLog, RunnerError};
 use log::Log;
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -132,7 +132,7 @@ impl Supervisor {
         let program::Started { pid, output, way } = match program::start(&folder) {
             Ok(started) => started,
             Err(error) => {
-                return write_exit(&folder, never_ran(ExitCause::NotStarted(error.to_string())));
+                return write_exit(&folder, never_ran(not_started(error.to_string())));
             }
         };
         let program_ends = pidfd_open(pid, PidfdFlags::empty());
@@ -319,17 +319,16 @@ impl Supervisor {
                 .join("; ");
         }
         let cause = match self.folder.not_started() {
-            Some(why) => ExitCause::NotStarted(why),
+            Some(why) => not_started(why),
             None => cause,
         };
-        let started = !matches!(cause, ExitCause::NotStarted(_));
+        let started = !matches!(cause, ExitCause::NotStarted { .. });
         let exit = Exit {
             cause,
             code: status.code.filter(|_| started),
             signal: status.signal.filter(|_| started),
-            log_size: written.size,
-            log_crc: written.crc,
-            log_cut: written.cut,
+            log: ExitLog::Whole { size: written.size, crc: written.crc, cut: written.cut },
+            note: String::new(),
         };
         write_exit(&self.folder, exit)
     }
@@ -337,7 +336,12 @@ impl Supervisor {
 
 /// The exit of an attempt whose program never ran.
 pub(super) fn never_ran(cause: ExitCause) -> Exit {
-    Exit { cause, code: None, signal: None, log_size: 0, log_crc: 0, log_cut: String::new() }
+    Exit { cause, code: None, signal: None, log: ExitLog::NOTHING, note: String::new() }
+}
+
+/// What is said of a program that could not be started.
+pub(super) fn not_started(why: String) -> ExitCause {
+    ExitCause::NotStarted { code: "start_failed", why }
 }
 
 /// What `started` says of this supervisor.

@@ -182,7 +182,11 @@ fn the_made_up_runs_reach_every_end() {
             Order::End { cause: ExitCause::Exited, .. } => exited += 1,
             Order::End { cause: ExitCause::Stopped, .. } => stopped += 1,
             Order::End { cause: ExitCause::TimedOut, .. } => timed_out += 1,
-            Order::End { cause: ExitCause::NotStarted(_), .. } => unreachable!(),
+            Order::End {
+                cause: ExitCause::NotStarted { .. } | ExitCause::Failed { .. }, ..
+            } => {
+                unreachable!()
+            }
             Order::Wait | Order::Terminate | Order::Kill => {}
         }
     }

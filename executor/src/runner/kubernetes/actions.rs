@@ -1,0 +1,359 @@
+//! What is done to the objects of one attempt. Each may be done again, by this executor or the next, with the same outcome.
+
+use super::{
+    Tools,
+    client::Fault,
+    keep::rules::Duty,
+    names::{POD, STOP, WENT, object_name, text},
+    object,
+    seen::{Seen, Stop, StopWhy, has_ended, is_over},
+};
+use crate::runner::{Identity, RunnerError, Work};
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use octavius_protocol::{
+    id::{AttemptId, Epoch},
+    secret::SecretValues,
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, time::Duration};
+use tokio::time::{Instant, timeout_at};
+
+/// How often somebody else may be faster.
+const TRIES: u32 = 10;
+
+/// How long the end of pods that are removed is waited for.
+const GONE_WITHIN: Duration = Duration::from_secs(45);
+
+/// Looks at what there is of an attempt now: its Job, if it is one of ours, and its pods.
+pub(super) async fn refresh(tools: &Tools, attempt: AttemptId) -> Result<Option<Job>, RunnerError> {
+    let name = object_name(attempt);
+    for namespace in &tools.options.namespaces {
+        let doing = || format!("looking at the Job {namespace}/{name}");
+        let looked = tools.cluster.call(tools.cluster.jobs(namespace).get_opt(&name)).await;
+        let Some(job) = looked.map_err(|fault| fault.during(&doing()))? else {
+            gone(tools, namespace, attempt);
+            continue;
+        };
+        if tools.table.owner().attempt(&job.metadata) != Some(attempt) {
+            continue;
+        }
+        tools.table.job(job.clone());
+        let pods = ListParams::default().labels(&format!("job-name={name}"));
+        let pods = tools.cluster.call(tools.cluster.pods(namespace).list(&pods)).await;
+        let pods = pods.map_err(|fault| fault.during(&doing()))?;
+        let version = text(&pods.metadata.resource_version).to_owned();
+        tools.table.pods(namespace, Some(attempt), pods.items, &version);
+        return Ok(Some(job));
+    }
+    Ok(None)
+}
+
+/// Of a Job that was seen, and is not there any more.
+fn gone(tools: &Tools, namespace: &str, attempt: AttemptId) {
+    let seen = tools.table.seen(attempt).and_then(|seen| seen.job);
+    if let Some(job) = seen.filter(|job| text(&job.metadata.namespace) == namespace) {
+        tools.table.job_gone((*job).clone());
+    }
+}
+
+/// Makes an attempt's Job and Secret, or finds them.
+pub(super) async fn prepare(tools: &Tools, work: &Work) -> Result<Identity, RunnerError> {
+    let job = object::job(work, &tools.options).map_err(RunnerError::Refused)?;
+    let namespace = text(&job.metadata.namespace).to_owned();
+    if !tools.options.namespaces.contains(&namespace) {
+        return Err(RunnerError::Refused(format!(
+            "the job's `namespace` is `{namespace}`, where this executor does not work: it does in {}; let whoever runs \
+             the executor add it to `namespaces` in its file",
+            tools.options.namespaces.join(", ")
+        )));
+    }
+    tools.learn(&work.installation);
+    let name = object_name(work.attempt);
+    let doing = format!("making the Job {namespace}/{name}");
+    let jobs = tools.cluster.jobs(&namespace);
+    for _ in 0..TRIES {
+        match tools.cluster.call(jobs.create(&PostParams::default(), &job)).await {
+            Ok(made) => {
+                let secrets = work.secrets.clone().unwrap_or_default();
+                make_secret(tools, &made, &secrets).await?;
+                let identity = super::names::identity(&made);
+                tools.table.job(made);
+                return Ok(identity);
+            }
+            Err(Fault::Exists) => match found(tools, &namespace, work).await? {
+                Some(identity) => return Ok(identity),
+                None => continue,
+            },
+            Err(fault) => return Err(fault.during(&doing)),
+        }
+    }
+    Err(Fault::Conflict.during(&doing))
+}
+
+/// A Job of this name is there: ours is taken as it is, with the newer epoch. None: it is gone again, or was changed.
+async fn found(
+    tools: &Tools,
+    namespace: &str,
+    work: &Work,
+) -> Result<Option<Identity>, RunnerError> {
+    let name = object_name(work.attempt);
+    let doing = format!("looking at the Job {namespace}/{name}");
+    let jobs = tools.cluster.jobs(namespace);
+    let looked = tools.cluster.call(jobs.get_opt(&name)).await;
+    let Some(job) = looked.map_err(|fault| fault.during(&doing))? else { return Ok(None) };
+    let refuse = |why: String| Err(RunnerError::Refused(why));
+    if tools.table.owner().attempt(&job.metadata) != Some(work.attempt) {
+        return refuse(format!(
+            "there is a Job {namespace}/{name} already, and it was not made by this executor of this installation: it \
+             is neither taken over nor deleted; look at its labels, and delete it if nobody needs it"
+        ));
+    }
+    let made = object::kept::decode(&job).map_err(RunnerError::Refused)?;
+    if work.epoch < made.work.epoch {
+        return refuse(format!(
+            "attempt {} is held under epoch {}, and {} is older: its lease has ended",
+            work.attempt, made.work.epoch, work.epoch
+        ));
+    }
+    tools.table.job(job.clone());
+    let seen = Seen { job: Some(job.clone().into()), ..Seen::default() };
+    if !seen.went() && seen.stop().is_none() {
+        make_secret(tools, &job, &work.secrets.clone().unwrap_or_default()).await?;
+    }
+    if work.epoch > made.work.epoch && !patch(tools, &job, epoch(work.epoch)).await? {
+        return Ok(None);
+    }
+    Ok(Some(super::names::identity(&job)))
+}
+
+fn epoch(epoch: Epoch) -> Value {
+    json!({ "metadata": { "annotations": { super::names::EPOCH: epoch.0.to_string() } } })
+}
+
+/// Makes the Secret of a Job, if it is not there.
+async fn make_secret(tools: &Tools, job: &Job, values: &SecretValues) -> Result<(), RunnerError> {
+    let secret = object::secret(job, values);
+    let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
+    let doing = format!("making the Secret {namespace}/{name}");
+    let secrets = tools.cluster.secrets(namespace);
+    for _ in 0..TRIES {
+        match tools.cluster.call(secrets.create(&PostParams::default(), &secret)).await {
+            Ok(_) => return Ok(()),
+            Err(Fault::Exists) => {}
+            Err(fault) => return Err(fault.during(&doing)),
+        }
+        let looked = tools.cluster.call(secrets.get_opt(name)).await;
+        let Some(there) = looked.map_err(|fault| fault.during(&doing))? else { continue };
+        let owners = there.metadata.owner_references.iter().flatten();
+        if owners.clone().any(|owner| Some(&owner.uid) == job.metadata.uid.as_ref()) {
+            return Ok(());
+        }
+        if tools.table.owner().attempt(&there.metadata).is_none() {
+            return Err(RunnerError::Refused(format!(
+                "there is a Secret {namespace}/{name} already, and it was not made by this executor: it is neither taken \
+                 over nor deleted; delete it if nobody needs it"
+            )));
+        }
+        // Left by a former Job of the same name, and about to be collected.
+        let former = DeleteParams::default().preconditions(Preconditions {
+            uid: there.metadata.uid.clone(),
+            resource_version: None,
+        });
+        match tools.cluster.call(secrets.delete(name, &former)).await {
+            Ok(_) | Err(Fault::NotFound | Fault::Conflict) => {}
+            Err(fault) => return Err(fault.during(&doing)),
+        }
+    }
+    Err(Fault::Conflict.during(&doing))
+}
+
+/// Changes a Job that is still as it was seen. False: it is not; look again.
+async fn patch(tools: &Tools, job: &Job, mut change: Value) -> Result<bool, RunnerError> {
+    let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
+    change["metadata"]["resourceVersion"] = json!(job.metadata.resource_version);
+    change["metadata"]["uid"] = json!(job.metadata.uid);
+    let jobs = tools.cluster.jobs(namespace);
+    let (params, change) = (PatchParams::default(), Patch::Merge(&change));
+    match tools.cluster.call(jobs.patch(name, &params, &change)).await {
+        Ok(job) => {
+            tools.table.job(job);
+            Ok(true)
+        }
+        Err(Fault::Conflict | Fault::NotFound) => Ok(false),
+        Err(fault) => Err(fault.during(&format!("changing the Job {namespace}/{name}"))),
+    }
+}
+
+/// Lets an attempt run.
+pub(super) async fn go(
+    tools: &Tools,
+    attempt: AttemptId,
+    secrets: &SecretValues,
+) -> Result<(), RunnerError> {
+    for _ in 0..TRIES {
+        let Some(job) = refresh(tools, attempt).await? else { return of_gone(tools, attempt) };
+        let seen = Seen { job: Some(job.clone().into()), ..Seen::default() };
+        if seen.went() || seen.stop().is_some() {
+            return Ok(());
+        }
+        let made = object::kept::decode(&job).map_err(RunnerError::Refused)?;
+        let given: BTreeSet<&str> = secrets.names().collect();
+        if let Some(name) = made.secrets.iter().find(|name| !given.contains(&name[..])) {
+            return Err(RunnerError::Refused(format!(
+                "the secret {name} of attempt {attempt} is not here: it has to be sent again"
+            )));
+        }
+        make_secret(tools, &job, secrets).await?;
+        let went = json!({
+            "metadata": { "annotations": { WENT: tools.cluster.now().to_string() } },
+            "spec": { "parallelism": 1 },
+        });
+        if patch(tools, &job, went).await? {
+            return Ok(());
+        }
+    }
+    Err(Fault::Conflict.during(&format!("letting attempt {attempt} go")))
+}
+
+/// The answer for an attempt whose Job is gone: what was let go and vanished is done with, all else is unknown.
+fn of_gone(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
+    match tools.table.seen(attempt) {
+        Some(seen) if seen.went() => Ok(()),
+        Some(_) | None => Err(RunnerError::Unknown(attempt)),
+    }
+}
+
+/// Asks an attempt to end: what was seen to have ended before that stays as it is.
+pub(super) async fn stop(
+    tools: &Tools,
+    attempt: AttemptId,
+    why: StopWhy,
+    waited_for: &str,
+) -> Result<(), RunnerError> {
+    for _ in 0..TRIES {
+        let Some(job) = refresh(tools, attempt).await? else {
+            of_gone(tools, attempt)?;
+            return end_pods(tools, attempt).await;
+        };
+        let seen = tools.table.seen(attempt).unwrap_or_default();
+        let now = tools.cluster.now();
+        if seen.stop().is_none() && super::ending::ended(&seen).is_some() && why == StopWhy::Asked {
+            return Ok(());
+        }
+        if seen.stop().is_some() {
+            return shut_gate(tools, &job).await;
+        }
+        if why == StopWhy::TimedOut && seen.main_pod().is_some_and(|pod| has_ended(pod)) {
+            return Ok(());
+        }
+        let stop = Stop { why, at: now.as_second(), waited_for: waited_for.to_owned() };
+        let text = serde_json::to_string(&stop).unwrap_or_default();
+        let change = json!({
+            "metadata": { "annotations": { STOP: text } },
+            "spec": { "parallelism": 0 },
+        });
+        if patch(tools, &job, change).await? {
+            return shut_gate(tools, &job).await;
+        }
+    }
+    Err(Fault::Conflict.during(&format!("stopping attempt {attempt}")))
+}
+
+/// Takes the Secret away, without which no container of the Job starts any more.
+async fn shut_gate(tools: &Tools, job: &Job) -> Result<(), RunnerError> {
+    let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
+    let secrets = tools.cluster.secrets(namespace);
+    match tools.cluster.call(secrets.delete(name, &DeleteParams::default())).await {
+        Ok(_) | Err(Fault::NotFound) => Ok(()),
+        Err(fault) => Err(fault.during(&format!("deleting the Secret {namespace}/{name}"))),
+    }
+}
+
+/// Does what is due for an attempt.
+pub(super) async fn fulfil(
+    tools: &Tools,
+    attempt: AttemptId,
+    duty: &Duty,
+) -> Result<(), RunnerError> {
+    match duty {
+        Duty::ShutGate { pod, uid } => {
+            for _ in 0..TRIES {
+                let Some(job) = tools.table.seen(attempt).and_then(|seen| seen.job) else {
+                    return Ok(());
+                };
+                let told = super::names::annotation(&job.metadata, POD).is_some();
+                let ran = json!({ "metadata": { "annotations": { POD: format!("{pod}/{uid}") } } });
+                if told || patch(tools, &job, ran).await? {
+                    return shut_gate(tools, &job).await;
+                }
+                refresh(tools, attempt).await?;
+            }
+            Err(Fault::Conflict.during(&format!("saying which pod of attempt {attempt} ran")))
+        }
+        Duty::Stop { why, waited_for } => stop(tools, attempt, *why, waited_for).await,
+        Duty::Kill { pod, uid } => {
+            tracing::warn!(%attempt, %pod, "it did not end in its grace: deleted");
+            let Some(job) = tools.table.seen(attempt).and_then(|seen| seen.job) else {
+                return Ok(());
+            };
+            delete_pod(tools, text(&job.metadata.namespace), pod, uid, 0).await
+        }
+        Duty::Rest(_) => Ok(()),
+    }
+}
+
+async fn delete_pod(
+    tools: &Tools,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    grace: u32,
+) -> Result<(), RunnerError> {
+    let params = DeleteParams::default()
+        .grace_period(grace)
+        .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+    match tools.cluster.call(tools.cluster.pods(namespace).delete(name, &params)).await {
+        Ok(_) | Err(Fault::NotFound | Fault::Conflict) => Ok(()),
+        Err(fault) => Err(fault.during(&format!("deleting the pod {namespace}/{name}"))),
+    }
+}
+
+/// Ends the pods of an attempt, with hardly any grace.
+async fn end_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
+    let seen = tools.table.seen(attempt).unwrap_or_default();
+    for (uid, pod) in &seen.pods {
+        // With no grace at all the pod would be gone before its processes are.
+        let grace = u32::from(!is_over(pod));
+        let (namespace, name) = (text(&pod.metadata.namespace), text(&pod.metadata.name));
+        delete_pod(tools, namespace, name, uid, grace).await?;
+    }
+    Ok(())
+}
+
+/// Removes all that there is of an attempt.
+pub(super) async fn remove(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
+    let job = refresh(tools, attempt).await?;
+    if let Some(job) = &job {
+        let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
+        let params = DeleteParams::background()
+            .preconditions(Preconditions { uid: job.metadata.uid.clone(), resource_version: None });
+        match tools.cluster.call(tools.cluster.jobs(namespace).delete(name, &params)).await {
+            Ok(_) | Err(Fault::NotFound | Fault::Conflict) => {}
+            Err(fault) => return Err(fault.during(&format!("deleting the Job {namespace}/{name}"))),
+        }
+        // Which its Job's end would take away as well, only later.
+        shut_gate(tools, job).await?;
+    }
+    end_pods(tools, attempt).await?;
+    let deadline = Instant::now() + GONE_WITHIN;
+    if let Some(mut seen) = tools.table.of(attempt) {
+        let gone = seen.wait_for(|seen| seen.pods.is_empty());
+        if timeout_at(deadline, gone).await.is_err() {
+            return Err(Fault::Later(format!("its pods were not gone within {GONE_WITHIN:?}"))
+                .during(&format!("removing attempt {attempt}")));
+        }
+    }
+    tools.table.forget(attempt);
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! The way to the API server: one client, a deadline on every call, and what an answer means.
+
+use super::Options;
+use crate::runner::RunnerError;
+use jiff::{Timestamp, fmt::rfc2822};
+use k8s_openapi::{
+    ClusterResourceScope, NamespaceResourceScope,
+    api::{
+        batch::v1::Job,
+        core::v1::{Event, Pod, Secret},
+    },
+};
+use kube::{
+    Api, Client, Config, Resource,
+    client::Body,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use std::{fmt, io, time::Duration};
+use tokio::{sync::watch, time::Instant};
+use tonic::codegen::http::Request;
+
+/// How long a call may take.
+const CALL: Duration = Duration::from_secs(15);
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The longest pause that an API server is obeyed in.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often the API server's clock is asked for.
+pub(super) const CLOCK: Duration = Duration::from_secs(300);
+
+/// One cluster, as all who call it share it.
+pub(super) struct Cluster {
+    client: Client,
+    /// No call leaves before: the API server said so.
+    not_before: watch::Sender<Option<Instant>>,
+    /// What the API server's clock said, and when that was here.
+    clock: watch::Sender<(Timestamp, Instant)>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+/// Why a call did not do what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// There is no such object.
+    NotFound,
+    /// There is one of that name.
+    Exists,
+    /// It was changed meanwhile.
+    Conflict,
+    /// What was seen is too old to go on from.
+    Expired,
+    /// It will not be done; in the API server's words, and with what to do.
+    Refused(String),
+    /// It may work later.
+    Later(String),
+}
+
+impl Fault {
+    /// The fault as a runner's, of what was tried.
+    pub(super) fn during(self, what: &str) -> RunnerError {
+        let failed = |text: String| RunnerError::Failed {
+            what: what.to_owned(),
+            source: io::Error::other(text),
+        };
+        match self {
+            Self::Refused(text) => RunnerError::Refused(format!("{what}: {text}")),
+            Self::Later(text) => failed(text),
+            Self::NotFound => failed("it is not there".to_owned()),
+            Self::Exists => failed("it is there already".to_owned()),
+            Self::Conflict => failed("it was changed meanwhile".to_owned()),
+            Self::Expired => failed("what was seen of it is too old".to_owned()),
+        }
+    }
+}
+
+impl Cluster {
+    /// Makes ready to call the cluster that the executor's file names. Calls nobody yet.
+    pub(super) async fn connect(options: &Options) -> Result<Self, RunnerError> {
+        let mut config = config(options).await.map_err(RunnerError::Refused)?;
+        config.connect_timeout = Some(CONNECT);
+        // Each call is tried again by who made it, who knows what for.
+        config.default_retry = false;
+        let client = Client::try_from(config).map_err(|error| {
+            RunnerError::Refused(format!("the cluster's client cannot be made: {error}"))
+        })?;
+        let clock = watch::Sender::new((Timestamp::now(), Instant::now()));
+        Ok(Self { client, not_before: watch::Sender::new(None), clock })
+    }
+
+    /// The client itself.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn jobs(&self, namespace: &str) -> Api<Job> {
+        self.api(namespace)
+    }
+
+    pub(super) fn pods(&self, namespace: &str) -> Api<Pod> {
+        self.api(namespace)
+    }
+
+    pub(super) fn secrets(&self, namespace: &str) -> Api<Secret> {
+        self.api(namespace)
+    }
+
+    pub(super) fn events(&self, namespace: &str) -> Api<Event> {
+        self.api(namespace)
+    }
+
+    pub(super) fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(super) fn everywhere<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = ClusterResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::all(self.client.clone())
+    }
+
+    /// Calls, for a limited time, and not before the API server wants to be called.
+    pub(super) async fn call<T>(
+        &self,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Fault> {
+        let not_before = *self.not_before.borrow();
+        if let Some(at) = not_before {
+            tokio::time::sleep_until(at).await;
+        }
+        match tokio::time::timeout(CALL, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.fault(&error)),
+            Err(_) => Err(Fault::Later(format!("no answer from the API server within {CALL:?}"))),
+        }
+    }
+
+    /// What an error means. Obeys the API server if it says when to come back.
+    pub(super) fn fault(&self, error: &kube::Error) -> Fault {
+        let kube::Error::Api(status) = error else {
+            return Fault::Later(format!("the API server cannot be asked: {}", chain(error)));
+        };
+        let after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+        if after > 0 {
+            let pause = Duration::from_secs(u64::from(after)).min(LONGEST_PAUSE);
+            let pause = pause.mul_f64(1.0 + rand::random::<f64>() / 10.0);
+            self.not_before.send_replace(Some(Instant::now() + pause));
+        }
+        meaning(status.code, &status.reason, &status.message)
+    }
+
+    /// The time, by the clock of the API server. Whole seconds are what it tells.
+    pub(super) fn now(&self) -> Timestamp {
+        let (said, when) = *self.clock.borrow();
+        said.checked_add(when.elapsed()).unwrap_or(said)
+    }
+
+    /// Asks for the API server's clock.
+    pub(super) async fn ask_clock(&self) -> Result<(), Fault> {
+        let request = Request::get("/version").body(Body::empty());
+        let request = request.map_err(|error| Fault::Later(error.to_string()))?;
+        let answer = self.call(self.client.send(request)).await?;
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
+        if let Some(date) = date.and_then(|date| rfc2822::parse(date).ok()) {
+            self.clock.send_replace((date.timestamp(), Instant::now()));
+        }
+        Ok(())
+    }
+}
+
+/// What a refusal of the API server means.
+fn meaning(code: u16, reason: &str, message: &str) -> Fault {
+    let said = if message.is_empty() { reason } else { message };
+    match (code, reason) {
+        (404, _) => Fault::NotFound,
+        (409, "AlreadyExists") => Fault::Exists,
+        (409, _) => Fault::Conflict,
+        (410, _) => Fault::Expired,
+        (401, _) => Fault::Later(format!(
+            "the API server does not know this executor any more ({said}): its token may have run out"
+        )),
+        (403, _) => Fault::Refused(format!("{said}{}", granting(said))),
+        (400 | 405 | 406 | 413 | 415 | 422, _) => Fault::Refused(said.to_owned()),
+        _ => Fault::Later(format!("the API server says {code}: {said}")),
+    }
+}
+
+/// What to do about a missing right; empty where it is something else that forbids.
+fn granting(said: &str) -> &'static str {
+    if said.contains(" cannot ") {
+        ": bind the role of `deploy/kubernetes/` to the executor's service account"
+    } else {
+        ""
+    }
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+async fn config(options: &Options) -> Result<Config, String> {
+    if !options.out_of_cluster {
+        return Config::incluster().map_err(|error| {
+            format!(
+                "`kube_config` is not `out-of-cluster`, so the executor has to run in a pod, and it does not seem to: \
+                 {error}; set `kube_config` to `out-of-cluster` to read the kubeconfig file"
+            )
+        });
+    }
+    let file = match &options.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let unusable = |error: &dyn fmt::Display| {
+        format!(
+            "the kubeconfig file cannot be used: {error}; `KUBECONFIG` names it, else it is `~/.kube/config`, and \
+             `kube_context` the context in it"
+        )
+    };
+    let file = file.map_err(|error| unusable(&error))?;
+    let chosen = KubeConfigOptions { context: options.context.clone(), ..Default::default() };
+    let config = Config::from_custom_kubeconfig(file, &chosen).await;
+    config.map_err(|error| unusable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_says_is_told_apart_by_what_to_do() {
+        assert_eq!(meaning(404, "NotFound", "x"), Fault::NotFound);
+        assert_eq!(meaning(409, "AlreadyExists", "x"), Fault::Exists);
+        assert_eq!(meaning(409, "Conflict", "x"), Fault::Conflict);
+        assert_eq!(meaning(410, "Expired", "x"), Fault::Expired);
+        let invalid = "Job.batch \"octavius-x-1\" is invalid: spec.template: Invalid value";
+        assert_eq!(meaning(422, "Invalid", invalid), Fault::Refused(invalid.to_owned()));
+        let quota = "jobs.batch \"octavius-x-1\" is forbidden: exceeded quota: q, requested: count/jobs.batch=1";
+        assert_eq!(meaning(403, "Forbidden", quota), Fault::Refused(quota.to_owned()));
+        let rights = "jobs.batch is forbidden: User \"x\" cannot create resource \"jobs\" in API group \"batch\"";
+        let Fault::Refused(text) = meaning(403, "Forbidden", rights) else { panic!() };
+        assert!(text.starts_with(rights) && text.ends_with("service account"), "{text}");
+        for code in [401, 429, 500, 503, 504] {
+            assert!(matches!(meaning(code, "x", "y"), Fault::Later(text) if text.contains('y')));
+        }
+    }
+}

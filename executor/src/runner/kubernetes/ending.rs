@@ -1,0 +1,354 @@
+//! How an attempt ended, as the cluster tells it: a pure function of what is seen.
+//!
+//! The exit code of the container `job` is the truth, whatever the pod's phase says and whatever runs beside it, unless we
+//! had asked it to end before, or the cluster ended it: then that is told, with the code beside it.
+
+use super::{
+    names::text,
+    phase::{said, waits_for},
+    seen::{Seen, Stop, StopWhy, own_state, started_at},
+};
+use crate::runner::{Exit, ExitCause, ExitLog, Phase};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use octavius_service::configuration::Setting as _;
+use std::time::Duration;
+
+/// The exit code of what was killed.
+const KILLED: i32 = 128 + 9;
+
+/// What the runtime says when nothing was started.
+const START_ERRORS: [&str; 3] = ["StartError", "ContainerCannotRun", "ContainerCannotStart"];
+
+/// What helps who had too little memory.
+const MORE_MEMORY: &str = "let it use less, or raise `limits.memory` under the job's `resources`";
+
+/// The end of it, once its program has ended, or can never run. None: it goes on, or is not known to be over.
+pub(super) fn ended(seen: &Seen) -> Option<Phase> {
+    let stop = seen.stop();
+    let Some(pod) = seen.main_pod() else {
+        // It is known to have run, and its pod was gone before anybody here saw its end.
+        return seen.told_pod_name().map(|name| pod_gone(seen, name, stop.as_ref()));
+    };
+    let end = match own_state(pod).and_then(|state| state.terminated.as_ref()) {
+        Some(over) => Some(container_ended(seen, pod, over, stop.as_ref())),
+        None => pod_failed(seen, pod).or_else(|| never_will(pod)),
+    };
+    if let Some(end) = end {
+        return Some(end);
+    }
+    if seen.main_pod_is_gone() && seen.went() {
+        // What never ran may yet have another pod in its place.
+        return started_at(pod).map(|_| pod_gone(seen, text(&pod.metadata.name), stop.as_ref()));
+    }
+    None
+}
+
+/// Whether nothing was started, though the container has an exit code.
+pub(super) fn never_ran(over: &ContainerStateTerminated) -> bool {
+    START_ERRORS.contains(&text(&over.reason))
+}
+
+fn container_ended(
+    seen: &Seen,
+    pod: &Pod,
+    over: &ContainerStateTerminated,
+    stop: Option<&Stop>,
+) -> Phase {
+    if never_ran(over) {
+        return end(seen, not_startable(pod, over), None, ExitLog::NOTHING);
+    }
+    let status = pod.status.as_ref();
+    let (reason, message) =
+        status.map(|status| (text(&status.reason), text(&status.message))).unwrap_or_default();
+    let code = Some(over.exit_code);
+    // The kubelet knows of a container only that it is gone.
+    if matches!(text(&over.reason), "Unknown" | "ContainerStatusUnknown") && over.exit_code != 0 {
+        return Phase::Vanished(format!(
+            "the node {} lost sight of the program, as after a restart of the node: whether it ended, and how, is not \
+             known ({})",
+            node(pod),
+            said(text(&over.reason), text(&over.message))
+        ));
+    }
+    let cause = match stop.map(|stop| stop.why) {
+        Some(StopWhy::Asked) => ExitCause::Stopped,
+        Some(StopWhy::TimedOut) => ExitCause::TimedOut,
+        // It started after all, in the last moment, and was ended all the same.
+        Some(StopWhy::NotStarted) => not_in_time(seen, stop),
+        Some(StopWhy::PodDeleted) | None => {
+            if deadline_passed(seen) && was_deleted_before(pod, over) {
+                ExitCause::TimedOut
+            } else if text(&over.reason) == "OOMKilled" && over.exit_code == KILLED {
+                ExitCause::Failed { code: "oom_killed", why: out_of_memory(pod) }
+            } else if over.exit_code == 0 && !was_deleted_before(pod, over) {
+                ExitCause::Exited
+            } else if !reason.is_empty() {
+                by_cluster(reason, message)
+            } else if was_deleted_before(pod, over) {
+                deleted(seen, text(&pod.metadata.name))
+            } else {
+                ExitCause::Exited
+            }
+        }
+    };
+    let mut phase = end(seen, cause, code, ExitLog::Followed);
+    // The runtime says that there was a kill, not whose.
+    if text(&over.reason) == "OOMKilled"
+        && over.exit_code != KILLED
+        && let Phase::Ended(exit) = &mut phase
+    {
+        let gap = if exit.note.is_empty() { "" } else { "; " };
+        exit.note = format!("{}{gap}{}", exit.note, child_out_of_memory(pod));
+    }
+    phase
+}
+
+fn end(seen: &Seen, cause: ExitCause, code: Option<i32>, log: ExitLog) -> Phase {
+    let ran = seen.ran();
+    let note = match ran.len() {
+        0 | 1 => String::new(),
+        count => format!(
+            "{count} pods of this attempt ran their program, because the first was deleted from outside: {}",
+            ran.join(", ")
+        ),
+    };
+    Phase::Ended(Exit { cause, code, signal: None, log, note })
+}
+
+/// The pod has failed, and of its program there is no exit code.
+fn pod_failed(seen: &Seen, pod: &Pod) -> Option<Phase> {
+    let status = pod.status.as_ref().filter(|status| text(&status.phase) == "Failed")?;
+    if let Some(init) = failed_init(pod) {
+        let cause = ExitCause::NotStarted { code: "init_failed", why: init };
+        return Some(end(seen, cause, None, ExitLog::NOTHING));
+    }
+    let (reason, message) = (text(&status.reason), text(&status.message));
+    let cause = by_cluster(reason, message);
+    let log = if started_at(pod).is_some() || reason == "Evicted" {
+        ExitLog::Followed
+    } else {
+        ExitLog::NOTHING
+    };
+    Some(end(seen, cause, None, log))
+}
+
+/// What never heals by waiting.
+fn never_will(pod: &Pod) -> Option<Phase> {
+    let waiting = own_state(pod)?.waiting.as_ref()?;
+    let reason = text(&waiting.reason);
+    let hopeless = matches!(reason, "InvalidImageName" | "ErrImageNeverPull");
+    hopeless.then(|| {
+        let why = said(reason, text(&waiting.message));
+        let cause = ExitCause::NotStarted {
+            code: "image",
+            why: format!("the image cannot be had: {why}; mend the job's `image_name`"),
+        };
+        Phase::Ended(Exit {
+            cause,
+            code: None,
+            signal: None,
+            log: ExitLog::NOTHING,
+            note: String::new(),
+        })
+    })
+}
+
+fn failed_init(pod: &Pod) -> Option<String> {
+    let statuses = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    statuses.iter().find_map(|status| {
+        let over = status.state.as_ref()?.terminated.as_ref()?;
+        (over.exit_code != 0).then(|| {
+            let said = said(text(&over.reason), text(&over.message));
+            format!("the init container `{}` ended with {} ({said})", status.name, over.exit_code)
+        })
+    })
+}
+
+/// What the cluster did, by the reason of the pod.
+fn by_cluster(reason: &str, message: &str) -> ExitCause {
+    let code = match reason {
+        "Evicted" => "evicted",
+        "DeadlineExceeded" => return ExitCause::TimedOut,
+        "Preempting" | "Preempted" | "PreemptionByKubeScheduler" => "preempted",
+        "NodeLost" => "node_lost",
+        "Shutdown" | "NodeShutdown" | "Terminated" => "node_shutdown",
+        reason if reason.starts_with("OutOf") => "not_admitted",
+        "NodeAffinity" | "UnexpectedAdmissionError" | "AppArmor" | "Sysctl" => "not_admitted",
+        _ => "pod_failed",
+    };
+    let why = match said(reason, message) {
+        said if said.is_empty() => "the pod failed, and the cluster does not say why".to_owned(),
+        said => said,
+    };
+    ExitCause::Failed { code, why }
+}
+
+fn out_of_memory(pod: &Pod) -> String {
+    format!(
+        "OOMKilled: the program was killed because it used too much memory ({}): {MORE_MEMORY}",
+        memory_limit(pod)
+    )
+}
+
+fn child_out_of_memory(pod: &Pod) -> String {
+    format!(
+        "a process of the program was killed because it used too much memory ({}): {MORE_MEMORY}",
+        memory_limit(pod)
+    )
+}
+
+fn memory_limit(pod: &Pod) -> String {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let limit = containers
+        .filter(|container| container.name == super::names::CONTAINER)
+        .find_map(|own| Some(own.resources.as_ref()?.limits.as_ref()?.get("memory")?.0.clone()));
+    match limit {
+        Some(limit) => format!("its limit is {limit}"),
+        None => "it has no limit of its own, so the node had none left".to_owned(),
+    }
+}
+
+/// What the runtime says of a program that it could not start.
+fn not_startable(pod: &Pod, over: &ContainerStateTerminated) -> ExitCause {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let program =
+        containers.filter(|container| container.name == super::names::CONTAINER).find_map(|own| {
+            own.command.as_ref()?.first().map(|word| super::object::escape::plain(word))
+        });
+    let program = program.map_or_else(
+        || "the image's own program".to_owned(),
+        |program| format!("`{}`", octavius_service::text::cut(program, 200)),
+    );
+    let message = text(&over.message);
+    let low = message.to_lowercase();
+    let remedy = if low.contains("no such file") || low.contains("not found") {
+        "is it in the image? install it there, or correct the job's `command`"
+    } else if low.contains("permission denied") {
+        "it may not be executed: `chmod +x` it in the image, or, if it is a folder, name a program"
+    } else if low.contains("argument list too long") {
+        "give less in arguments and command"
+    } else {
+        "correct the job's `command` or its image"
+    };
+    let message = without_middle(message);
+    let why = format!("{program} could not be started: {message}; {remedy}");
+    ExitCause::NotStarted { code: "start_failed", why }
+}
+
+/// A text of any length with its beginning and its end.
+fn without_middle(text: &str) -> String {
+    let (most, end) = (150, 250);
+    if text.len() <= most + end {
+        return text.to_owned();
+    }
+    let from = (text.len() - end..text.len()).find(|at| text.is_char_boundary(*at));
+    format!(
+        "{}{}",
+        octavius_service::text::cut(text.to_owned(), most),
+        &text[from.unwrap_or(text.len())..]
+    )
+}
+
+/// Whether the pod was told to go before its program ended.
+fn was_deleted_before(pod: &Pod, over: &ContainerStateTerminated) -> bool {
+    let meta = &pod.metadata;
+    let Some(gone_by) = &meta.deletion_timestamp else { return false };
+    let grace = meta.deletion_grace_period_seconds.unwrap_or_default();
+    let asked = gone_by.0.as_second().saturating_sub(grace);
+    // Whole seconds: in the same one, the program's own exit is believed if it says that all went well.
+    over.finished_at.as_ref().is_some_and(|finished| {
+        let finished = finished.0.as_second();
+        finished > asked || (finished == asked && over.exit_code != 0)
+    })
+}
+
+/// Whether the cluster itself ended the Job, because its last deadline had passed while no executor was there.
+fn deadline_passed(seen: &Seen) -> bool {
+    let status = seen.any_job().and_then(|job| job.status.as_ref());
+    let mut conditions = status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| {
+        condition.type_ == "Failed" && text(&condition.reason) == "DeadlineExceeded"
+    })
+}
+
+fn deleted(seen: &Seen, pod: &str) -> ExitCause {
+    let namespace = seen.any_job().map(|job| text(&job.metadata.namespace)).unwrap_or_default();
+    ExitCause::Failed {
+        code: "pod_deleted",
+        why: format!(
+            "the pod {namespace}/{pod} was deleted from outside while its program ran, as by `kubectl drain`, preemption \
+             or by hand; its program is not started again in this attempt"
+        ),
+    }
+}
+
+/// It is known to have run, and the pod is gone without saying how its program ended.
+fn pod_gone(seen: &Seen, name: &str, stop: Option<&Stop>) -> Phase {
+    let cause = match stop.map(|stop| stop.why) {
+        Some(StopWhy::Asked) => ExitCause::Stopped,
+        Some(StopWhy::TimedOut) => ExitCause::TimedOut,
+        Some(StopWhy::NotStarted) => not_in_time(seen, stop),
+        Some(StopWhy::PodDeleted) | None if deadline_passed(seen) => ExitCause::TimedOut,
+        Some(StopWhy::PodDeleted) | None => deleted(seen, name),
+    };
+    end(seen, cause, None, ExitLog::Followed)
+}
+
+/// The end of what was stopped before its program ran.
+pub(super) fn never_started(seen: &Seen, stop: &Stop) -> Phase {
+    let cause = match stop.why {
+        StopWhy::Asked => ExitCause::Stopped,
+        StopWhy::TimedOut => ExitCause::TimedOut,
+        StopWhy::NotStarted => not_in_time(seen, Some(stop)),
+        StopWhy::PodDeleted => ExitCause::NotStarted {
+            code: "pod_deleted",
+            why: "its pod was deleted from outside before its program ran".to_owned(),
+        },
+    };
+    end(seen, cause, None, ExitLog::NOTHING)
+}
+
+fn not_in_time(seen: &Seen, stop: Option<&Stop>) -> ExitCause {
+    let limit = seen.any_job().and_then(start_limit).unwrap_or(super::object::START_TIMEOUT);
+    let waited = match stop.map(|stop| stop.waited_for.as_str()) {
+        None | Some("") => waits_for(seen),
+        Some(words) => words.to_owned(),
+    };
+    let waited = if waited.is_empty() { "the cluster does not say why".to_owned() } else { waited };
+    ExitCause::NotStarted {
+        code: "start_timeout",
+        why: format!(
+            "the program did not start within {} (`start_timeout`): {waited}",
+            limit.shown()
+        ),
+    }
+}
+
+/// How long the attempt may take to start, as its Job says.
+fn start_limit(job: &k8s_openapi::api::batch::v1::Job) -> Option<Duration> {
+    super::object::kept::decode(job).ok()?.work.start_timeout
+}
+
+/// What there is to say of a Job that is gone, and whose end nobody saw.
+pub(super) fn vanished(seen: &Seen) -> String {
+    let job = seen.any_job();
+    let name = |meta: &Option<String>| text(meta).to_owned();
+    let (namespace, job) = job
+        .map(|job| (name(&job.metadata.namespace), name(&job.metadata.name)))
+        .unwrap_or_default();
+    let pod = seen.main_pod().map_or_else(String::new, |pod| {
+        let ran = if started_at(pod).is_some() { "ran" } else { "had not started" };
+        format!("; its pod {} {ran} when it was last seen", text(&pod.metadata.name))
+    });
+    format!(
+        "its Job {namespace}/{job} vanished from the cluster, deleted by somebody else: how the program ended is not \
+         known{pod}"
+    )
+}
+
+fn node(pod: &Pod) -> &str {
+    pod.spec.as_ref().map(|spec| text(&spec.node_name)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Ends, as clusters tell of them.
+
+use super::{
+    super::seen::fixtures::{self, *},
+    *,
+};
+use ExitCause::{Exited, Failed, NotStarted, Stopped, TimedOut};
+use serde_json::json;
+
+#[track_caller]
+fn exit(seen: &Seen) -> Exit {
+    match ended(seen) {
+        Some(Phase::Ended(exit)) => exit,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn failed(seen: &Seen, expected: &str) -> (String, Option<i32>) {
+    let exit = exit(seen);
+    match exit.cause {
+        Failed { code, why } | NotStarted { code, why } if code == expected => (why, exit.code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_exit_code_of_the_jobs_own_container_is_the_truth() {
+    for code in [0, 1, 4, 137, 143] {
+        let exit = exit(&went().with("p", 0, fixtures::over(code, "Error", 1, 2)));
+        assert_eq!((exit.cause, exit.code, exit.log), (Exited, Some(code), ExitLog::Followed));
+    }
+    // Also beside one that still runs, whatever the pod's phase says.
+    let mut status = fixtures::over(4, "Error", 1, 2);
+    status["phase"] = "Running".into();
+    let proxy = json!({"name": "proxy", "image": "proxy", "imageID": "", "ready": true, "restartCount": 0,
+        "state": {"running": {"startedAt": at(1).to_string()}}});
+    status["containerStatuses"].as_array_mut().unwrap().insert(0, proxy);
+    assert_eq!(exit(&went().with("p", 0, status)).code, Some(4));
+    assert_eq!(ended(&went().with("p", 0, running(1))), None);
+}
+
+#[test]
+fn what_was_sent_a_stop_ended_by_that_with_its_code_beside_it() {
+    let cause = |why, code| {
+        let seen = went().with("p", 0, fixtures::over(code, "Error", 1, 9)).stopped(why, 5);
+        let exit = exit(&seen);
+        assert_eq!(exit.code, Some(code));
+        exit.cause
+    };
+    assert_eq!(cause(StopWhy::Asked, 143), Stopped);
+    assert_eq!(cause(StopWhy::TimedOut, 0), TimedOut);
+    assert!(matches!(cause(StopWhy::NotStarted, 143), NotStarted { code: "start_timeout", .. }));
+}
+
+#[test]
+fn a_program_killed_for_memory_is_told_with_its_limit_and_one_that_lost_a_child_only_noted() {
+    let (why, code) =
+        failed(&went().with("p", 0, fixtures::over(137, "OOMKilled", 1, 2)), "oom_killed");
+    assert_eq!(code, Some(137));
+    assert!(
+        why.contains("OOMKilled") && why.contains("32Mi") && why.contains("`limits.memory`"),
+        "{why}"
+    );
+    let exit = exit(&went().with("p", 0, fixtures::over(0, "OOMKilled", 1, 2)));
+    assert_eq!((exit.cause, exit.code), (Exited, Some(0)));
+    assert!(exit.note.starts_with("a process of the program was killed"), "{}", exit.note);
+}
+
+#[test]
+fn what_the_kubelet_evicted_says_so_also_without_any_container() {
+    let words = "Pod ephemeral local storage usage exceeds the total limit of containers 10Mi.";
+    let bare =
+        json!({"phase": "Failed", "reason": "Evicted", "message": words, "containerStatuses": []});
+    let (why, code) = failed(&went().with("p", 0, bare), "evicted");
+    assert_eq!((why, code), (format!("Evicted: {words}"), None));
+    let mut told = fixtures::over(137, "Error", 1, 2);
+    told["reason"] = "Evicted".into();
+    told["message"] = words.into();
+    assert_eq!(failed(&went().with("p", 0, told), "evicted").1, Some(137));
+    let refused = json!({"phase": "Failed", "reason": "OutOfcpu", "message": "Node didn't have enough resource"});
+    failed(&went().with("p", 0, refused), "not_admitted");
+}
+
+#[test]
+fn a_pod_that_is_deleted_from_outside_is_a_failure_unless_its_program_had_ended() {
+    let killed = went().with("p", 0, fixtures::over(143, "Error", 1, 20)).deleting("p", 15, 30);
+    let (why, code) = failed(&killed, "pod_deleted");
+    assert_eq!(code, Some(143));
+    assert!(why.contains("jobs/p") && why.contains("kubectl drain"), "{why}");
+    // It said that all went well, though after it was told to go.
+    let handled = went().with("p", 0, fixtures::over(0, "Completed", 1, 20)).deleting("p", 15, 30);
+    failed(&handled, "pod_deleted");
+    let before = went().with("p", 0, fixtures::over(3, "Error", 1, 10)).deleting("p", 15, 30);
+    assert_eq!(exit(&before).cause, Exited);
+    // Nobody saw how it ended.
+    let gone = went().with("p", 0, running(1)).told("p").without("p");
+    assert_eq!(failed(&gone, "pod_deleted").1, None);
+    assert_eq!(failed(&went().told("p"), "pod_deleted").1, None, "also for who never saw it");
+    assert_eq!(exit(&gone.clone().stopped(StopWhy::Asked, 9)).cause, Stopped);
+    // And what was seen before it went stays.
+    let seen = went().with("p", 0, fixtures::over(0, "Completed", 1, 2)).told("p").without("p");
+    assert_eq!((exit(&seen).cause, exit(&seen).code), (Exited, Some(0)));
+}
+
+#[test]
+fn a_second_pod_changes_nothing_and_is_told_if_it_ran() {
+    let seen =
+        went().with("p", 0, fixtures::over(143, "Error", 1, 20)).deleting("p", 15, 30).told("p");
+    let kept_out =
+        seen.clone().with("q", 16, waits("CreateContainerConfigError", "secret not found"));
+    assert_eq!(exit(&kept_out), exit(&seen));
+    let both = seen.with("q", 16, running(17));
+    let told = exit(&both);
+    assert!(told.note.contains("2 pods") && told.note.contains("p, q"), "{}", told.note);
+}
+
+#[test]
+fn the_last_deadline_of_the_cluster_is_a_time_limit() {
+    let seen = went().with("p", 0, fixtures::over(137, "Error", 1, 200)).deleting("p", 190, 5);
+    let seen = seen.condition("Failed", "DeadlineExceeded");
+    assert_eq!(exit(&seen).cause, TimedOut);
+    assert_eq!(exit(&seen.told("p").without("p")).cause, TimedOut);
+}
+
+#[test]
+fn what_could_not_be_started_says_what_and_why() {
+    let mut status = fixtures::over(128, "StartError", 0, 2);
+    status["containerStatuses"][0]["state"]["terminated"]["message"] =
+        "failed to create containerd task: exec: \"sh\": executable file not found in $PATH: unknown".into();
+    let seen = went().with("p", 0, status);
+    let (why, code) = failed(&seen, "start_failed");
+    assert_eq!((code, exit(&seen).log), (None, ExitLog::NOTHING));
+    assert!(why.starts_with("`sh` could not be started: ") && why.contains("install it"), "{why}");
+    let invalid = waits("InvalidImageName", "Failed to apply default image tag \"A:B:C\"");
+    let (why, _) = failed(&went().with("p", 0, invalid), "image");
+    assert!(
+        why.contains("InvalidImageName: Failed to apply") && why.contains("`image_name`"),
+        "{why}"
+    );
+    let init = json!({"phase": "Failed", "initContainerStatuses": [{"name": "fetch", "image": "x", "imageID": "",
+        "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 2, "reason": "Error"}}}]});
+    let (why, _) = failed(&went().with("p", 0, init), "init_failed");
+    assert_eq!(why, "the init container `fetch` ended with 2 (Error)");
+}
+
+#[test]
+fn what_did_not_start_in_time_says_what_it_waited_for() {
+    let stop = Stop { why: StopWhy::NotStarted, at: MADE + 60, waited_for: "no node".to_owned() };
+    let Phase::Ended(exit) = never_started(&went(), &stop) else { panic!() };
+    let NotStarted { code: "start_timeout", why } = exit.cause else { panic!("{exit:?}") };
+    assert_eq!(why, "the program did not start within 1m (`start_timeout`): no node");
+    assert_eq!(exit.log, ExitLog::NOTHING);
+}
+
+#[test]
+fn a_node_that_lost_sight_of_the_program_knows_no_end_of_it() {
+    let Some(Phase::Vanished(words)) =
+        ended(&went().with("p", 0, fixtures::over(255, "Unknown", 1, 2)))
+    else {
+        panic!()
+    };
+    assert!(words.contains("lost sight"), "{words}");
+}
+
+#[test]
+fn a_long_reason_of_the_runtime_keeps_its_beginning_and_its_end() {
+    let text = format!("exec: {}: file name too long", "x".repeat(100_000));
+    let short = without_middle(&text);
+    assert!(short.len() < 450 && short.starts_with("exec: xx") && short.ends_with("name too long"));
+    assert_eq!(without_middle("short"), "short");
+}

@@ -1,0 +1,78 @@
+//! Keepers: one task for each attempt that is seen, which does what has to be done in time whoever waits or does not.
+//!
+//! It shuts the gate once the program runs, ends what runs or starts for too long, lets no second pod take the place of one
+//! that was deleted, and kills what does not end. What is due is decided by [`rules`]; a keeper that dies with its executor
+//! is missed by nobody but the limits, and the next one goes on from what is seen.
+
+pub(super) mod rules;
+
+use super::{Tools, actions};
+use octavius_protocol::id::AttemptId;
+use rules::{Done, Duty};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, task::JoinSet};
+
+/// The longest pause of a keeper, so that a limit is kept though clocks are set.
+const LONGEST: Duration = Duration::from_secs(30);
+/// The pauses after a failure: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
+
+/// Keeps each attempt that appears. Ends by being dropped, and all keepers with it.
+pub(super) async fn keep_all(tools: Arc<Tools>, mut appearing: mpsc::UnboundedReceiver<AttemptId>) {
+    let mut keepers = JoinSet::new();
+    loop {
+        tokio::select! {
+            attempt = appearing.recv() => match attempt {
+                Some(attempt) => { keepers.spawn(keep(tools.clone(), attempt)); }
+                None => return,
+            },
+            Some(ended) = keepers.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the keeper of an attempt failed");
+                }
+            }
+        }
+    }
+}
+
+/// Keeps one attempt until nothing is seen of it any more.
+async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
+    let (mut done, mut failures) = (Done::default(), 0u32);
+    while let Some(mut seen) = tools.table.of(attempt) {
+        let now = tools.cluster.now();
+        let duty = rules::next(&seen.borrow_and_update(), &done, now);
+        let pause = match duty {
+            Duty::Rest(until) => {
+                let left = until.map_or(LONGEST, |at| {
+                    let seconds = at.saturating_sub(now.as_second()).max(1);
+                    Duration::from_secs(seconds.unsigned_abs())
+                });
+                left.min(LONGEST)
+            }
+            duty => match actions::fulfil(&tools, attempt, &duty).await {
+                Ok(()) => {
+                    failures = 0;
+                    done.fulfilled(duty);
+                    continue;
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    if failures == 1 {
+                        tracing::warn!(%attempt, ?duty, %error, "tried again until it works");
+                    }
+                    let (first, longest) = PAUSES;
+                    let doubled = first.saturating_mul(2u32.saturating_pow(failures.min(16) - 1));
+                    tokio::time::sleep(
+                        doubled.min(longest).mul_f64(0.75 + rand::random::<f64>() / 4.0),
+                    )
+                    .await;
+                    continue;
+                }
+            },
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = seen.changed() => if changed.is_err() { return },
+        }
+    }
+}

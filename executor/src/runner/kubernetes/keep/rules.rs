@@ -1,0 +1,129 @@
+//! What is due for one attempt: a pure function of what is seen, what was done, and the API server's clock.
+
+use super::super::{
+    ending,
+    names::text,
+    object,
+    phase::waits_for,
+    seen::{Seen, StopWhy, has_ended, is_over, started_at},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use std::{collections::BTreeSet, time::Duration};
+
+/// What a kubelet may take beyond the grace, before a pod is deleted without it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) enum Duty {
+    /// Write down which pod ran, and see to it that no other one can.
+    ShutGate {
+        /// The pod's name.
+        pod: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// End it.
+    Stop {
+        /// Why.
+        why: StopWhy,
+        /// What it waited for.
+        waited_for: String,
+    },
+    /// Delete a pod that did not end in its grace.
+    Kill {
+        /// The pod's name.
+        pod: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Nothing, until something changes, or until then: seconds since 1970 by the API server's clock.
+    Rest(Option<i64>),
+}
+
+/// What was done already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Done {
+    gate_shut: bool,
+    stopped: bool,
+    killed: BTreeSet<String>,
+}
+
+impl Done {
+    /// A duty was fulfilled.
+    pub(in super::super) fn fulfilled(&mut self, duty: Duty) {
+        match duty {
+            Duty::ShutGate { .. } => self.gate_shut = true,
+            Duty::Stop { .. } => self.stopped = true,
+            Duty::Kill { uid, .. } => {
+                self.killed.insert(uid);
+            }
+            Duty::Rest(_) => {}
+        }
+    }
+}
+
+/// What is due now.
+pub(in super::super) fn next(seen: &Seen, done: &Done, now: Timestamp) -> Duty {
+    let Some(job) = seen.job.as_deref().filter(|_| seen.went()) else { return Duty::Rest(None) };
+    let main = seen.main_pod();
+    if let Some(pod) = main.filter(|pod| started_at(pod).is_some() && !done.gate_shut) {
+        let (pod, uid) = (text(&pod.metadata.name).to_owned(), text(&pod.metadata.uid).to_owned());
+        return Duty::ShutGate { pod, uid };
+    }
+    if let Some(stop) = seen.stop() {
+        return kill(seen, job, stop.at, done, now);
+    }
+    if done.stopped || ending::ended(seen).is_some_and(|_| main.is_some_and(|pod| has_ended(pod))) {
+        return Duty::Rest(None);
+    }
+    let going = main.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
+    if going || seen.main_pod_is_gone() || ending::ended(seen).is_some() {
+        return stop(StopWhy::PodDeleted, String::new());
+    }
+    let Ok(made) = object::kept::decode(job) else { return Duty::Rest(None) };
+    let started = main.and_then(|pod| started_at(pod));
+    let (from, limit, why) = match started {
+        Some(started) => (Some(started.0), made.work.timeout, StopWhy::TimedOut),
+        None => {
+            let limit = made.work.start_timeout.unwrap_or(object::START_TIMEOUT);
+            let created = job.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            (created, Some(limit), StopWhy::NotStarted)
+        }
+    };
+    let (Some(from), Some(limit)) = (from, limit) else { return Duty::Rest(None) };
+    let due = from.as_second().saturating_add(whole_seconds(limit));
+    if now.as_second() < due {
+        return Duty::Rest(Some(due));
+    }
+    let waited_for = if started.is_none() { waits_for(seen) } else { String::new() };
+    stop(why, waited_for)
+}
+
+fn stop(why: StopWhy, waited_for: String) -> Duty {
+    Duty::Stop { why, waited_for }
+}
+
+/// Of what was asked to end at `asked`: the pod that did not, once it has had its time.
+fn kill(seen: &Seen, job: &Job, asked: i64, done: &Done, now: Timestamp) -> Duty {
+    let grace = object::kept::decode(job).map(|made| made.work.grace).unwrap_or_default();
+    let due = asked.saturating_add(whole_seconds(grace.saturating_add(PATIENCE)));
+    let left = |pod: &&std::sync::Arc<Pod>| {
+        !is_over(pod) && !has_ended(pod) && !done.killed.contains(text(&pod.metadata.uid))
+    };
+    let Some(pod) = seen.pods.values().find(left) else { return Duty::Rest(None) };
+    if now.as_second() < due {
+        return Duty::Rest(Some(due));
+    }
+    let (pod, uid) = (text(&pod.metadata.name).to_owned(), text(&pod.metadata.uid).to_owned());
+    Duty::Kill { pod, uid }
+}
+
+/// Whole seconds, no less than the time, and one at the least: clocks of clusters tell no more.
+fn whole_seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(i64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! What is due, and when.
+
+use super::{super::super::seen::fixtures::*, *};
+
+fn due(seen: &Seen, now: i64) -> Duty {
+    next(seen, &Done::default(), at(now))
+}
+
+#[test]
+fn the_gate_is_shut_once_when_the_program_runs_and_not_before() {
+    let starting = went().with("p", 0, waits("ContainerCreating", ""));
+    assert_eq!(due(&starting, 1), Duty::Rest(Some(MADE + 60)));
+    let running = went().with("p", 0, running(2));
+    let shut = due(&running, 3);
+    assert_eq!(shut, Duty::ShutGate { pod: "p".to_owned(), uid: "p-uid".to_owned() });
+    let mut done = Done::default();
+    done.fulfilled(shut);
+    assert_eq!(next(&running, &done, at(3)), Duty::Rest(Some(MADE + 32)));
+    // Also of one that was over before anybody looked, and after a restart, though it was written down.
+    let over = went().with("p", 0, over(0, "Completed", 1, 1)).told("p");
+    assert!(matches!(due(&over, 3), Duty::ShutGate { .. }));
+    assert_eq!(next(&over, &done, at(100)), Duty::Rest(None));
+}
+
+#[test]
+fn limits_are_kept_by_the_clock_of_the_api_server() {
+    let mut done = Done::default();
+    done.fulfilled(Duty::ShutGate { pod: String::new(), uid: String::new() });
+    let stopped = |seen: &Seen, now| match next(seen, &done, at(now)) {
+        Duty::Stop { why, .. } => Some(why),
+        _ => None,
+    };
+    let running = went().with("p", 0, running(10));
+    assert_eq!((stopped(&running, 39), stopped(&running, 40)), (None, Some(StopWhy::TimedOut)));
+    let waits = went().warned("job", "FailedCreate", "exceeded quota");
+    assert_eq!((stopped(&waits, 59), stopped(&waits, 60)), (None, Some(StopWhy::NotStarted)));
+    let Duty::Stop { waited_for, .. } = due(&waits, 60) else { panic!() };
+    assert!(waited_for.contains("exceeded quota"), "{waited_for}");
+    let prepared = Seen { job: Some(job().into()), ..Seen::default() };
+    assert_eq!(stopped(&prepared, 600), None, "what was not let go has no limit here");
+}
+
+#[test]
+fn no_pod_takes_the_place_of_one_that_goes() {
+    let mut done = Done::default();
+    done.fulfilled(Duty::ShutGate { pod: String::new(), uid: String::new() });
+    let stop = Duty::Stop { why: StopWhy::PodDeleted, waited_for: String::new() };
+    let seen = went().with("p", 0, running(1)).told("p");
+    assert_eq!(next(&seen.clone().deleting("p", 5, 30), &done, at(5)), stop);
+    assert_eq!(next(&seen.without("p"), &done, at(5)), stop);
+    assert_eq!(due(&went().told("p"), 5), stop, "also for who never saw it");
+    let over = went().with("p", 0, over(0, "Completed", 1, 2)).told("p").without("p");
+    assert_eq!(next(&over, &done, at(5)), Duty::Rest(None));
+}
+
+#[test]
+fn what_does_not_end_in_its_grace_is_killed_once() {
+    let mut done = Done::default();
+    done.fulfilled(Duty::ShutGate { pod: String::new(), uid: String::new() });
+    let seen = went().with("p", 0, running(1)).stopped(StopWhy::Asked, 10);
+    assert_eq!(next(&seen, &done, at(20)), Duty::Rest(Some(MADE + 45)));
+    let kill = next(&seen, &done, at(45));
+    assert_eq!(kill, Duty::Kill { pod: "p".to_owned(), uid: "p-uid".to_owned() });
+    done.fulfilled(kill);
+    assert_eq!(next(&seen, &done, at(46)), Duty::Rest(None));
+}

@@ -1,0 +1,65 @@
+//! The logs that are followed, attempt by attempt: each of one pod, that which runs or ran the program.
+
+use super::{
+    names::{CONTAINER, text},
+    once::{KubeLogs, PodLog, PodName},
+    seen::{Seen, own_state, started_at},
+};
+use kube::Client;
+use octavius_protocol::id::AttemptId;
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::watch;
+
+/// Logs that are read at present.
+#[derive(Debug)]
+pub(super) struct Logs {
+    api: Arc<KubeLogs>,
+    open: watch::Sender<BTreeMap<AttemptId, (PodName, Arc<PodLog>)>>,
+}
+
+impl Logs {
+    /// None yet.
+    pub(super) fn new(client: Client) -> Self {
+        Self { api: Arc::new(KubeLogs::new(client)), open: watch::Sender::new(BTreeMap::new()) }
+    }
+
+    /// The log of an attempt's program; none: no program of it ever ran, as far as is known.
+    pub(super) fn of(&self, attempt: AttemptId, seen: &Seen, over: bool) -> Option<Arc<PodLog>> {
+        let (pod, finished) = match seen.main_pod() {
+            Some(pod) => {
+                started_at(pod)?;
+                let name = (text(&pod.metadata.namespace), text(&pod.metadata.name));
+                let ended = own_state(pod).and_then(|state| state.terminated.as_ref());
+                (name, ended.map(|ended| ended.finished_at.as_ref().map(|time| time.0)))
+            }
+            // It ran, and was gone before it was seen here: then its log is, too, and the reader says so.
+            None => {
+                let namespace = text(&seen.any_job()?.metadata.namespace);
+                ((namespace, seen.told_pod_name()?), Some(None))
+            }
+        };
+        let name = PodName { namespace: pod.0.to_owned(), name: pod.1.to_owned() };
+        let known = self.open.borrow().get(&attempt).cloned().filter(|(known, _)| *known == name);
+        let log = known.map(|(_, log)| log).unwrap_or_else(|| {
+            let log = Arc::new(PodLog::new(self.api.clone(), name.clone(), CONTAINER));
+            log.container_started();
+            self.open.send_modify(|open| {
+                open.insert(attempt, (name, log.clone()));
+            });
+            log
+        });
+        match finished {
+            Some(at) => log.container_ended(at),
+            None if over => log.container_ended(None),
+            None => {}
+        }
+        Some(log)
+    }
+
+    /// It is not read any more.
+    pub(super) fn forget(&self, attempt: AttemptId) {
+        self.open.send_modify(|open| {
+            open.remove(&attempt);
+        });
+    }
+}

@@ -1,0 +1,354 @@
+//! The kind `kubernetes`: an attempt is a Kubernetes Job, and its program the container `job` of that Job's pod.
+//!
+//! Owns the Jobs, pods and Secrets that carry its labels, and nothing in memory that it could not do without: what can be
+//! known of an attempt stands in its Job (`names`), so the next executor goes on with it.
+//!
+//! Promised: the Job's name is a function of the attempt, and it is made with `parallelism: 0`, so that nothing runs before
+//! it is let go; once the program runs, the gate is shut: the Secret that each container needs is deleted, so that no
+//! second pod of the Job runs it again (`keep`). Not promised: that a pod that is deleted from outside *within about a
+//! second* of its start is not replaced by one that starts before the gate is shut; then both are told. An object under
+//! our name that is not ours is neither taken over nor deleted.
+//!
+//! What is seen comes from three watches for each namespace (`watch`, `table`); how far an attempt is and how it ended is
+//! read from that by pure functions (`phase`, `ending`). Changes are guarded by the version that was seen (`actions`).
+
+mod actions;
+mod client;
+mod ending;
+mod keep;
+mod logs;
+mod names;
+mod object;
+mod once;
+mod permissions;
+mod phase;
+mod seen;
+mod table;
+mod watch;
+
+use super::{Found, Identity, LogPiece, Phase, Runner, RunnerError, Work};
+use crate::configuration::{Configuration, PodSecurity};
+use async_trait::async_trait;
+use bytes::Bytes;
+use client::{Cluster, Fault};
+use logs::Logs;
+use names::Owner;
+use octavius_protocol::{id::AttemptId, secret::SecretValues};
+use seen::{Seen, StopWhy};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use table::Table;
+use tokio::{
+    sync::watch as channel,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use watch::Sight;
+
+/// What an executor's file says about the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The executor's id.
+    pub executor: String,
+    /// The installation that it belongs to; empty: not known yet.
+    pub installation: String,
+    /// Whether the kubeconfig file is read; else the executor runs in a pod.
+    pub out_of_cluster: bool,
+    /// The kubeconfig file; none: where `KUBECONFIG` says, else `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// Which context of it; none: its current one.
+    pub context: Option<String>,
+    /// The namespace of jobs that name none.
+    pub default_namespace: String,
+    /// All namespaces that jobs may be in; the default one is among them.
+    pub namespaces: Vec<String>,
+    /// The service account of pods.
+    pub service_account_name: String,
+    /// Annotations of each Job and its pod.
+    pub annotations: BTreeMap<String, String>,
+    /// How much a container may do.
+    pub pod_security: PodSecurity,
+    /// What of a pod template a job may say.
+    pub allowed_template_fields: Vec<String>,
+}
+
+impl Options {
+    /// What a file says that says nothing, for an executor whose jobs are in `namespace`.
+    pub fn example(namespace: &str) -> Self {
+        Self {
+            executor: "executor".to_owned(),
+            installation: String::new(),
+            out_of_cluster: true,
+            kubeconfig: None,
+            context: None,
+            default_namespace: namespace.to_owned(),
+            namespaces: vec![namespace.to_owned()],
+            service_account_name: "default".to_owned(),
+            annotations: BTreeMap::new(),
+            pod_security: PodSecurity::Baseline,
+            allowed_template_fields: ["resources", "nodeSelector", "tolerations"]
+                .map(str::to_owned)
+                .to_vec(),
+        }
+    }
+
+    /// What the file says, for an executor that belongs to `installation`, if it does to any yet.
+    pub fn new(configuration: &Configuration, installation: Option<String>) -> Self {
+        let default_namespace = configuration.default_namespace.clone();
+        let mut namespaces = vec![default_namespace.clone()];
+        for namespace in &configuration.namespaces {
+            if !namespaces.contains(namespace) {
+                namespaces.push(namespace.clone());
+            }
+        }
+        let context = &configuration.kube_context;
+        Self {
+            executor: configuration.id.clone(),
+            installation: installation.unwrap_or_default(),
+            out_of_cluster: configuration.kube_config == "out-of-cluster",
+            kubeconfig: None,
+            context: (context != "default").then(|| context.clone()),
+            default_namespace,
+            namespaces,
+            service_account_name: configuration.service_account_name.clone(),
+            annotations: configuration.job_pod_annotations.clone(),
+            pod_security: configuration.pod_security,
+            allowed_template_fields: configuration.allowed_template_fields.clone(),
+        }
+    }
+
+    /// Where an attempt's objects are.
+    fn namespace<'a>(&'a self, work: &'a Work) -> &'a str {
+        work.namespace.as_deref().unwrap_or(&self.default_namespace)
+    }
+}
+
+/// What all parts of a runner share.
+#[derive(Debug)]
+struct Tools {
+    options: Options,
+    cluster: Cluster,
+    table: Table,
+}
+
+impl Tools {
+    /// Takes notice of the installation that grants come from.
+    fn learn(&self, installation: &str) {
+        if !installation.is_empty() && self.table.owner().installation.is_empty() {
+            self.table.belongs_to(installation);
+        }
+    }
+}
+
+/// Runs attempts as Jobs of a Kubernetes cluster.
+#[derive(Debug)]
+pub struct KubeRunner {
+    tools: Arc<Tools>,
+    sight: Arc<Sight>,
+    logs: Logs,
+    /// The watches and the keepers: they end with the runner.
+    _tasks: JoinSet<()>,
+}
+
+impl KubeRunner {
+    /// Connects to the cluster, asks what it may do there, looks at what is there, and begins to watch it. Call it on a
+    /// tokio runtime that lives as long as the runner. Refused with words for who runs the executor; failed where the
+    /// cluster may be there later.
+    pub async fn open(options: Options) -> Result<Self, RunnerError> {
+        if !options.executor.ends_with(|last: char| last.is_ascii_alphanumeric()) {
+            return Err(RunnerError::Refused(format!(
+                "`id` is `{}`, and with the runner `kubernetes` it is a label of each Job, which ends with a letter or a \
+                 digit: give another `id`",
+                options.executor
+            )));
+        }
+        let cluster = Cluster::connect(&options).await?;
+        if let Err(fault) = cluster.ask_clock().await {
+            return Err(fault.during("asking the cluster's API server"));
+        }
+        let owner = Owner {
+            executor: options.executor.clone(),
+            installation: options.installation.clone(),
+        };
+        let (table, appearing) = Table::new(owner);
+        let tools = Arc::new(Tools { options, cluster, table });
+        for missing in permissions::missing(&tools).await? {
+            tracing::error!("{missing}");
+        }
+        for namespace in permissions::without_account(&tools).await {
+            let account = &tools.options.service_account_name;
+            tracing::warn!(
+                "`service_account_name` is `{account}`, and the namespace `{namespace}` has none of that name: its pods \
+                 will be refused; make it with `kubectl -n {namespace} create serviceaccount {account}`, or name another"
+            );
+        }
+        look_around(&tools).await?;
+        let sight = Arc::new(Sight::new());
+        let mut tasks = JoinSet::new();
+        for namespace in tools.options.namespaces.clone() {
+            tasks.spawn(watch::watch_all(tools.clone(), sight.clone(), namespace));
+        }
+        tasks.spawn(keep::keep_all(tools.clone(), appearing));
+        let clock = tools.clone();
+        tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(client::CLOCK).await;
+                if let Err(fault) = clock.cluster.ask_clock().await {
+                    tracing::debug!(?fault, "the API server's clock was not told");
+                }
+            }
+        });
+        let logs = Logs::new(tools.cluster.client().clone());
+        Ok(Self { tools, sight, logs, _tasks: tasks })
+    }
+
+    /// What is seen of an attempt, as it changes; asked for if nothing is seen yet.
+    async fn watched(&self, attempt: AttemptId) -> Result<channel::Receiver<Seen>, RunnerError> {
+        if let Some(seen) = self.tools.table.of(attempt) {
+            return Ok(seen);
+        }
+        actions::refresh(&self.tools, attempt).await?;
+        self.tools.table.of(attempt).ok_or(RunnerError::Unknown(attempt))
+    }
+
+    fn phase(&self, seen: &Seen) -> Option<Phase> {
+        phase::phase(seen, self.tools.cluster.now())
+    }
+
+    /// What is known of an attempt; none: nothing that could be gone on with.
+    fn found(&self, seen: &Seen) -> Option<Result<Found, String>> {
+        let (job, phase) = (seen.any_job()?, self.phase(seen)?);
+        let found = object::kept::decode(job).map(|made| Found {
+            work: made.work,
+            identity: names::identity(job),
+            phase,
+        });
+        Some(found)
+    }
+}
+
+#[async_trait]
+impl Runner for KubeRunner {
+    async fn find(&self) -> Result<Vec<Found>, RunnerError> {
+        let tools = &self.tools;
+        look_around(tools).await?;
+        let mut found = Vec::new();
+        for attempt in tools.table.all() {
+            match tools.table.seen(attempt).and_then(|seen| self.found(&seen)) {
+                Some(Ok(attempt)) => found.push(attempt),
+                Some(Err(error)) => tracing::error!(%error, "a Job cannot be read and is left out"),
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+
+    async fn look(&self, attempt: AttemptId) -> Result<Found, RunnerError> {
+        actions::refresh(&self.tools, attempt).await?;
+        let seen = self.tools.table.seen(attempt).ok_or(RunnerError::Unknown(attempt))?;
+        match self.found(&seen) {
+            Some(found) => found.map_err(RunnerError::Refused),
+            None => Err(RunnerError::Unknown(attempt)),
+        }
+    }
+
+    async fn prepare(&self, work: &Work) -> Result<Identity, RunnerError> {
+        actions::prepare(&self.tools, work).await
+    }
+
+    async fn go(&self, attempt: AttemptId, secrets: &SecretValues) -> Result<(), RunnerError> {
+        actions::go(&self.tools, attempt, secrets).await
+    }
+
+    async fn wait(
+        &self,
+        attempt: AttemptId,
+        seen: &Phase,
+        within: Duration,
+    ) -> Result<Phase, RunnerError> {
+        let deadline = Instant::now() + within;
+        let mut watched = self.watched(attempt).await?;
+        loop {
+            let (phase, due) = {
+                let now = watched.borrow_and_update();
+                (self.phase(&now), phase::due(&now))
+            };
+            let phase = phase.ok_or(RunnerError::Unknown(attempt))?;
+            if phase != *seen || Instant::now() >= deadline {
+                return Ok(phase);
+            }
+            let left = due.map(|at| at.saturating_sub(self.tools.cluster.now().as_second()));
+            let pause = left.filter(|left| *left >= 0).map_or(deadline, |left| {
+                let left = Duration::from_secs(left.unsigned_abs()).max(Duration::from_millis(100));
+                deadline.min(Instant::now() + left)
+            });
+            tokio::select! {
+                () = tokio::time::sleep_until(pause) => {}
+                changed = watched.changed() => {
+                    changed.map_err(|_| RunnerError::Unknown(attempt))?;
+                }
+            }
+        }
+    }
+
+    async fn stop(&self, attempt: AttemptId) -> Result<(), RunnerError> {
+        actions::stop(&self.tools, attempt, StopWhy::Asked, "").await
+    }
+
+    async fn follow(
+        &self,
+        attempt: AttemptId,
+        cursor: &Bytes,
+        most: usize,
+        within: Duration,
+    ) -> Result<Option<LogPiece>, RunnerError> {
+        let mut watched = self.watched(attempt).await?;
+        let deadline = Instant::now() + within;
+        loop {
+            let seen = watched.borrow_and_update().clone();
+            let phase = self.phase(&seen).ok_or(RunnerError::Unknown(attempt))?;
+            let over = matches!(phase, Phase::Ended(_) | Phase::Vanished(_));
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(log) = self.logs.of(attempt, &seen, over) else {
+                if over || timeout(left, watched.changed()).await.is_err() {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let piece = tokio::select! {
+                biased;
+                piece = log.follow(cursor, most, left) => piece?,
+                // It may be over now, and then nothing is waited for that does not come.
+                changed = watched.changed(), if !over => {
+                    changed.map_err(|_| RunnerError::Unknown(attempt))?;
+                    continue;
+                }
+            };
+            return if piece.is_none() && over && !log.is_over() {
+                Err(Fault::Later("it is not read to its end yet".to_owned())
+                    .during(&format!("reading the log of attempt {attempt}")))
+            } else {
+                Ok(piece)
+            };
+        }
+    }
+
+    async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError> {
+        actions::remove(&self.tools, attempt).await?;
+        self.logs.forget(attempt);
+        Ok(())
+    }
+
+    fn sight(&self) -> channel::Receiver<Option<String>> {
+        self.sight.told()
+    }
+}
+
+/// Looks at all that there is in all namespaces.
+async fn look_around(tools: &Tools) -> Result<(), RunnerError> {
+    for namespace in &tools.options.namespaces {
+        let looked = watch::look(&tools.cluster, &tools.table, namespace).await;
+        looked
+            .map_err(|fault| fault.during(&format!("looking into the namespace `{namespace}`")))?;
+    }
+    Ok(())
+}

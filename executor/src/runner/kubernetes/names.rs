@@ -1,0 +1,145 @@
+//! What our objects are called, and by what they are known to be ours.
+
+use crate::runner::Identity;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use octavius_protocol::id::{AttemptId, AttemptNumber};
+use std::collections::BTreeMap;
+
+/// The job's own container.
+pub(super) const CONTAINER: &str = "job";
+/// The variable that each container needs from the Secret: without it none starts.
+pub(super) const GATE: &str = "OCTAVIUS_GATE";
+
+/// Labels.
+pub(super) const EXECUTION: &str = "octavius.dev/execution";
+pub(super) const ATTEMPT: &str = "octavius.dev/attempt";
+pub(super) const EXECUTOR: &str = "octavius.dev/executor";
+pub(super) const INSTALLATION: &str = "octavius.dev/installation";
+pub(super) const JOB: &str = "octavius.dev/job";
+pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub(super) const OCTAVIUS: &str = "octavius";
+
+/// Annotations. What an attempt was made from, without values of secrets.
+pub(super) const WORK: &str = "octavius.dev/work";
+/// By which grant it is held.
+pub(super) const EPOCH: &str = "octavius.dev/epoch";
+/// It was let go.
+pub(super) const WENT: &str = "octavius.dev/went";
+/// It is to end, and why.
+pub(super) const STOP: &str = "octavius.dev/stop";
+/// The pod whose container ran, as `name/uid`: no other one ever does.
+pub(super) const POD: &str = "octavius.dev/pod";
+/// What keeps the cluster's autoscaler from moving it.
+pub(super) const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+
+/// Whose objects are ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// The executor's id.
+    pub(super) executor: String,
+    /// The installation that it belongs to; empty: not known yet.
+    pub(super) installation: String,
+}
+
+impl Owner {
+    /// What the API server selects our objects by. Who does not know its installation selects those of all.
+    pub(super) fn selector(&self) -> String {
+        let mut selector = format!("{MANAGED_BY}={OCTAVIUS},{EXECUTOR}={}", self.executor);
+        if !self.installation.is_empty() {
+            selector.push_str(&format!(",{INSTALLATION}={}", self.installation));
+        }
+        selector
+    }
+
+    /// The attempt that an object belongs to, if it is one of ours.
+    pub(super) fn attempt(&self, meta: &ObjectMeta) -> Option<AttemptId> {
+        let labels = meta.labels.as_ref()?;
+        let is = |name: &str, value: &str| labels.get(name).is_some_and(|label| label == value);
+        let ours = is(MANAGED_BY, OCTAVIUS)
+            && is(EXECUTOR, &self.executor)
+            && (self.installation.is_empty() || is(INSTALLATION, &self.installation));
+        if ours { attempt(labels) } else { None }
+    }
+}
+
+fn attempt(labels: &BTreeMap<String, String>) -> Option<AttemptId> {
+    let execution = labels.get(EXECUTION)?.parse().ok()?;
+    let number = labels.get(ATTEMPT)?.parse().ok().filter(|number| *number > 0)?;
+    Some(AttemptId { execution, attempt: AttemptNumber(number) })
+}
+
+/// The name of an attempt's Job and of its Secret.
+pub(super) fn object_name(attempt: AttemptId) -> String {
+    format!("octavius-{}-{}", attempt.execution, attempt.attempt.0)
+}
+
+/// The attempt that an object is about, by its name: that of a Job, or of a pod of it.
+pub(super) fn attempt_of(name: &str) -> Option<AttemptId> {
+    let (execution, rest) = name.strip_prefix("octavius-")?.split_once('-')?;
+    let number = rest.split_once('-').map_or(rest, |(number, _)| number);
+    let number = number.parse().ok().filter(|number| *number > 0)?;
+    Some(AttemptId { execution: execution.parse().ok()?, attempt: AttemptNumber(number) })
+}
+
+/// The name that a Job has for ever.
+pub(super) fn identity(job: &Job) -> Identity {
+    Identity(format!("{}/{}", text(&job.metadata.namespace), text(&job.metadata.uid)))
+}
+
+/// What may be absent as text.
+pub(super) fn text(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or_default()
+}
+
+/// An annotation, if it is there.
+pub(super) fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    meta.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octavius_protocol::id::ExecutionId;
+
+    #[test]
+    fn an_attempt_is_known_by_the_name_of_its_job_and_of_its_pods() {
+        let attempt =
+            AttemptId { execution: ExecutionId::from_bytes([9; 16]), attempt: AttemptNumber(12) };
+        let name = object_name(attempt);
+        assert!(name.len() < 58, "{name} leaves no room for the end of a pod's name");
+        assert_eq!(attempt_of(&name), Some(attempt));
+        assert_eq!(attempt_of(&format!("{name}-x7k2p")), Some(attempt));
+        for other in ["octavius", "octavius-executor-5d", "octavius--1", &name[1..]] {
+            assert_eq!(attempt_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_what_has_all_our_labels_is_ours() {
+        let attempt =
+            AttemptId { execution: ExecutionId::from_bytes([9; 16]), attempt: AttemptNumber(1) };
+        let labels: BTreeMap<String, String> = [
+            (MANAGED_BY, OCTAVIUS.to_owned()),
+            (EXECUTION, attempt.execution.to_string()),
+            (ATTEMPT, "1".to_owned()),
+            (EXECUTOR, "berlin-1".to_owned()),
+            (INSTALLATION, "ours".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        let of = |labels: BTreeMap<String, String>, installation: &str| {
+            let owner =
+                Owner { executor: "berlin-1".to_owned(), installation: installation.to_owned() };
+            owner.attempt(&ObjectMeta { labels: Some(labels), ..ObjectMeta::default() })
+        };
+        assert_eq!(of(labels.clone(), "ours"), Some(attempt));
+        assert_eq!(of(labels.clone(), ""), Some(attempt));
+        assert_eq!(of(labels.clone(), "theirs"), None);
+        for name in [MANAGED_BY, EXECUTION, ATTEMPT, EXECUTOR, INSTALLATION] {
+            let mut fewer = labels.clone();
+            fewer.remove(name);
+            assert_eq!(of(fewer, "ours"), None, "without {name}");
+        }
+    }
+}

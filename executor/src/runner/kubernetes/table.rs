@@ -1,0 +1,319 @@
+//! The table of what is seen: attempt by attempt, kept up by the watches, and read by all who wait.
+
+use super::{
+    names::{Owner, attempt_of, text},
+    seen::{Seen, Warning},
+};
+use k8s_openapi::{
+    api::{
+        batch::v1::Job,
+        core::v1::{Event, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use octavius_protocol::id::AttemptId;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+use tokio::sync::{mpsc, watch};
+
+/// The most removed Jobs that are remembered, so that a late word of one brings nothing back.
+const MOST_FORGOTTEN: usize = 10_000;
+/// The most warnings that are kept of objects whose attempt is not seen yet.
+const MOST_EARLY: usize = 1000;
+
+/// What is seen of all attempts.
+#[derive(Debug)]
+pub(super) struct Table {
+    inner: watch::Sender<Inner>,
+    /// Attempts that are seen for the first time.
+    appeared: mpsc::UnboundedSender<AttemptId>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    owner: Owner,
+    attempts: BTreeMap<AttemptId, watch::Sender<Seen>>,
+    /// Uids of Jobs that were removed.
+    forgotten: VecDeque<String>,
+    /// Warnings that came before what they are about, oldest first.
+    early: VecDeque<(String, Warning)>,
+}
+
+impl Table {
+    /// An empty table of what belongs to `owner`, and who appears in it.
+    pub(super) fn new(owner: Owner) -> (Self, mpsc::UnboundedReceiver<AttemptId>) {
+        let (appeared, appearing) = mpsc::unbounded_channel();
+        let inner = Inner {
+            owner,
+            attempts: BTreeMap::new(),
+            forgotten: VecDeque::new(),
+            early: VecDeque::new(),
+        };
+        (Self { inner: watch::Sender::new(inner), appeared }, appearing)
+    }
+
+    /// Whose objects are ours.
+    pub(super) fn owner(&self) -> Owner {
+        self.inner.borrow().owner.clone()
+    }
+
+    /// From now on only what belongs to that installation is ours.
+    pub(super) fn belongs_to(&self, installation: &str) {
+        self.inner.send_modify(|inner| installation.clone_into(&mut inner.owner.installation));
+    }
+
+    /// What is seen of an attempt, as it changes; none: nothing.
+    pub(super) fn of(&self, attempt: AttemptId) -> Option<watch::Receiver<Seen>> {
+        self.inner.borrow().attempts.get(&attempt).map(watch::Sender::subscribe)
+    }
+
+    /// What is seen of an attempt now.
+    pub(super) fn seen(&self, attempt: AttemptId) -> Option<Seen> {
+        self.inner.borrow().attempts.get(&attempt).map(|seen| seen.borrow().clone())
+    }
+
+    /// All attempts of which something is seen.
+    pub(super) fn all(&self) -> Vec<AttemptId> {
+        self.inner.borrow().attempts.keys().copied().collect()
+    }
+
+    /// A Job is there, as it is now.
+    pub(super) fn job(&self, mut job: Job) {
+        job.metadata.managed_fields = None;
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = inner.owner.attempt(&job.metadata) else { return };
+            if inner.is_forgotten(text(&job.metadata.uid)) {
+                return;
+            }
+            let job = Arc::new(job);
+            self.change(inner, attempt, |seen| {
+                let other = seen.any_job().filter(|other| other.metadata.uid != job.metadata.uid);
+                if other.is_some() {
+                    // Somebody made another Job of the same name: what was seen belongs to the former.
+                    *seen = Seen::default();
+                }
+                let newer =
+                    seen.job.as_ref().is_none_or(|old| is_newer(&job.metadata, &old.metadata));
+                if newer && seen.gone.is_none() {
+                    seen.job = Some(job.clone());
+                }
+                newer
+            });
+        });
+    }
+
+    /// A Job is gone; as it last was.
+    pub(super) fn job_gone(&self, mut job: Job) {
+        job.metadata.managed_fields = None;
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = inner.owner.attempt(&job.metadata) else { return };
+            inner.change_known(attempt, |seen| {
+                let same =
+                    seen.job.as_ref().is_some_and(|old| old.metadata.uid == job.metadata.uid);
+                if same {
+                    seen.job = None;
+                    seen.gone = Some(Arc::new(job));
+                }
+                same
+            });
+        });
+    }
+
+    /// All Jobs of a namespace, as they were at `version`.
+    pub(super) fn jobs(&self, namespace: &str, jobs: Vec<Job>, version: &str) {
+        let names: Vec<String> =
+            jobs.iter().map(|job| text(&job.metadata.name).to_owned()).collect();
+        for job in jobs {
+            self.job(job);
+        }
+        for attempt in self.all() {
+            let Some(Seen { job: Some(job), .. }) = self.seen(attempt) else { continue };
+            let meta = &job.metadata;
+            let listed = names.iter().any(|name| name == text(&meta.name));
+            if text(&meta.namespace) == namespace && !listed && !is_behind(version, meta) {
+                self.job_gone(Arc::unwrap_or_clone(job));
+            }
+        }
+    }
+
+    /// A pod is there, as it is now.
+    pub(super) fn pod(&self, mut pod: Pod) {
+        pod.metadata.managed_fields = None;
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = inner.owner.attempt(&pod.metadata) else { return };
+            if inner.is_forgotten(job_uid(&pod)) {
+                return;
+            }
+            let pod = Arc::new(pod);
+            self.change(inner, attempt, |seen| {
+                let uid = text(&pod.metadata.uid).to_owned();
+                if seen.gone_pods.contains_key(&uid) || !belongs(seen, &pod) {
+                    return false;
+                }
+                let newer =
+                    seen.pods.get(&uid).is_none_or(|old| is_newer(&pod.metadata, &old.metadata));
+                if newer {
+                    seen.pods.insert(uid, pod.clone());
+                }
+                newer
+            });
+        });
+    }
+
+    /// A pod is gone; as it last was.
+    pub(super) fn pod_gone(&self, mut pod: Pod) {
+        pod.metadata.managed_fields = None;
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = inner.owner.attempt(&pod.metadata) else { return };
+            let uid = text(&pod.metadata.uid).to_owned();
+            inner.change_known(attempt, |seen| match seen.pods.remove(&uid) {
+                None => false,
+                Some(_) => {
+                    seen.gone_pods.insert(uid, Arc::new(pod));
+                    true
+                }
+            });
+            inner.drop_empty(attempt);
+        });
+    }
+
+    /// All pods of a namespace, or of one attempt of it, as they were at `version`.
+    pub(super) fn pods(
+        &self,
+        namespace: &str,
+        only: Option<AttemptId>,
+        pods: Vec<Pod>,
+        version: &str,
+    ) {
+        let uids: Vec<String> = pods.iter().map(|pod| text(&pod.metadata.uid).to_owned()).collect();
+        for pod in pods {
+            self.pod(pod);
+        }
+        let attempts = only.map_or_else(|| self.all(), |attempt| vec![attempt]);
+        for attempt in attempts {
+            for (uid, pod) in self.seen(attempt).unwrap_or_default().pods {
+                let meta = &pod.metadata;
+                let listed = uids.contains(&uid);
+                if text(&meta.namespace) == namespace && !listed && !is_behind(version, meta) {
+                    self.pod_gone(Arc::unwrap_or_clone(pod));
+                }
+            }
+        }
+    }
+
+    /// A warning about a Job or a pod.
+    pub(super) fn warning(&self, event: &Event) {
+        let name = text(&event.involved_object.name);
+        let warning = Warning {
+            reason: text(&event.reason).to_owned(),
+            message: text(&event.message).to_owned(),
+        };
+        self.inner.send_modify(|inner| {
+            let Some(attempt) = attempt_of(name) else { return };
+            match inner.attempts.contains_key(&attempt) {
+                true => inner.change_known(attempt, |seen| {
+                    let old = seen.warnings.insert(name.to_owned(), warning.clone());
+                    old != Some(warning)
+                }),
+                false => {
+                    if inner.early.len() >= MOST_EARLY {
+                        inner.early.pop_front();
+                    }
+                    inner.early.push_back((name.to_owned(), warning));
+                }
+            }
+        });
+    }
+
+    /// What was removed is not to come back.
+    pub(super) fn forget(&self, attempt: AttemptId) {
+        self.inner.send_modify(|inner| {
+            let Some(seen) = inner.attempts.remove(&attempt) else { return };
+            let uid = seen.borrow().any_job().map(|job| text(&job.metadata.uid).to_owned());
+            if let Some(uid) = uid {
+                if inner.forgotten.len() >= MOST_FORGOTTEN {
+                    inner.forgotten.pop_front();
+                }
+                inner.forgotten.push_back(uid);
+            }
+        });
+    }
+
+    /// Changes what is seen of an attempt, which may appear thereby.
+    fn change(
+        &self,
+        inner: &mut Inner,
+        attempt: AttemptId,
+        change: impl FnOnce(&mut Seen) -> bool,
+    ) {
+        if !inner.attempts.contains_key(&attempt) {
+            let mut seen = Seen::default();
+            inner.early.retain(|(name, warning)| {
+                let ours = attempt_of(name) == Some(attempt);
+                if ours {
+                    seen.warnings.insert(name.clone(), warning.clone());
+                }
+                !ours
+            });
+            inner.attempts.insert(attempt, watch::Sender::new(seen));
+            // Nobody listens any more when the runner is about to be dropped.
+            let _ = self.appeared.send(attempt);
+        }
+        inner.change_known(attempt, change);
+    }
+}
+
+impl Inner {
+    fn change_known(&mut self, attempt: AttemptId, change: impl FnOnce(&mut Seen) -> bool) {
+        if let Some(seen) = self.attempts.get(&attempt) {
+            seen.send_if_modified(change);
+        }
+    }
+
+    fn is_forgotten(&self, uid: &str) -> bool {
+        self.forgotten.iter().any(|forgotten| forgotten == uid)
+    }
+
+    /// What is left of an attempt whose Job was never seen here is nothing.
+    fn drop_empty(&mut self, attempt: AttemptId) {
+        let empty = self.attempts.get(&attempt).is_some_and(|seen| {
+            let seen = seen.borrow();
+            seen.any_job().is_none() && seen.pods.is_empty()
+        });
+        if empty {
+            self.attempts.remove(&attempt);
+        }
+    }
+}
+
+/// Whether a pod is made for the Job that is seen, and not by somebody else with our labels.
+fn belongs(seen: &Seen, pod: &Pod) -> bool {
+    seen.any_job().is_none_or(|job| text(&job.metadata.uid) == job_uid(pod))
+}
+
+/// The uid of the Job that a pod was made for.
+fn job_uid(pod: &Pod) -> &str {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    owners
+        .filter(|owner| owner.kind == "Job" && owner.controller == Some(true))
+        .map(|owner| owner.uid.as_str())
+        .next()
+        .unwrap_or_default()
+}
+
+/// Versions are the store's revisions, though nobody promises it: what is no number counts as newer.
+fn is_newer(new: &ObjectMeta, old: &ObjectMeta) -> bool {
+    let number = |meta: &ObjectMeta| text(&meta.resource_version).parse::<u64>().ok();
+    match (number(new), number(old)) {
+        (Some(new), Some(old)) => new >= old,
+        (None, _) | (_, None) => true,
+    }
+}
+
+/// Whether a list of that version is older than what is known of an object.
+fn is_behind(version: &str, meta: &ObjectMeta) -> bool {
+    let list = ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
+    !is_newer(&list, meta)
+}

@@ -1,0 +1,351 @@
+//! The watches: one for the Jobs, one for their pods and one for warnings in each namespace that the executor may use.
+//!
+//! Each first lists and then watches from there. A watch ends after a minute and is opened again where it was, so that a
+//! connection that died without a word is noticed within [`NOTICED`]. Whatever else ends it leads to a growing pause and a
+//! new list, so that nothing that happened meanwhile is missed: what is gone by then is told as gone.
+
+use super::{
+    Tools,
+    client::{Cluster, Fault},
+    names::text,
+    table::Table,
+};
+use futures::TryStreamExt as _;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        batch::v1::Job,
+        core::v1::{Event, Pod},
+    },
+};
+use kube::{
+    Api, Resource,
+    api::{ListParams, WatchEvent, WatchParams},
+};
+use serde::de::DeserializeOwned;
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
+
+/// How long one watch lasts.
+const LASTS: Duration = Duration::from_secs(60);
+/// How long its end may take on the way.
+const LATE: Duration = Duration::from_secs(15);
+/// A connection that died is noticed within this time.
+#[cfg(test)]
+pub(super) const NOTICED: Duration = LASTS.saturating_add(LATE);
+/// A watch that ends sooner than this has failed, whatever it says.
+const SOON: Duration = Duration::from_secs(5);
+/// How many objects one part of a list has.
+const PAGE: u32 = 500;
+/// The first pause after a failure, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
+
+/// What of the cluster can be seen at present.
+#[derive(Debug)]
+pub(super) struct Sight {
+    /// What cannot be seen, and why, by what it is.
+    blind: watch::Sender<BTreeMap<String, String>>,
+    told: watch::Sender<Option<String>>,
+}
+
+impl Sight {
+    /// At first nothing is said to be unseen.
+    pub(super) fn new() -> Self {
+        Self { blind: watch::Sender::new(BTreeMap::new()), told: watch::Sender::new(None) }
+    }
+
+    /// Why the cluster cannot be seen, if it cannot, as that changes.
+    pub(super) fn told(&self) -> watch::Receiver<Option<String>> {
+        self.told.subscribe()
+    }
+
+    fn set(&self, what: &str, why: Option<String>) {
+        let changed = self.blind.send_if_modified(|blind| match why {
+            Some(why) => blind.insert(what.to_owned(), why).is_none(),
+            None => blind.remove(what).is_some(),
+        });
+        if changed {
+            let blind = self.blind.borrow();
+            let words =
+                blind.iter().next().map(|(what, why)| format!("{what} cannot be seen: {why}"));
+            self.told.send_replace(words);
+        }
+    }
+}
+
+/// What is watched, and what is done with it.
+trait Watched:
+    Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static
+where
+    Self::DynamicType: Default,
+{
+    /// What it is called in the log.
+    const NAME: &'static str;
+    /// Whether an executor that cannot see it takes no work.
+    const NEEDED: bool;
+    /// All of a namespace, as they were at that version.
+    fn listed(table: &Table, namespace: &str, all: Vec<Self>, version: &str);
+    /// One, as it is now.
+    fn there(self, table: &Table);
+    /// One that is gone, as it last was.
+    fn gone(self, table: &Table);
+    /// Which of them are asked for: labels, fields.
+    fn selected(table: &Table) -> (Option<String>, Option<String>);
+}
+
+impl Watched for Job {
+    const NAME: &'static str = "Jobs";
+    const NEEDED: bool = true;
+
+    fn listed(table: &Table, namespace: &str, all: Vec<Self>, version: &str) {
+        table.jobs(namespace, all, version);
+    }
+
+    fn there(self, table: &Table) {
+        table.job(self);
+    }
+
+    fn gone(self, table: &Table) {
+        table.job_gone(self);
+    }
+
+    fn selected(table: &Table) -> (Option<String>, Option<String>) {
+        (Some(table.owner().selector()), None)
+    }
+}
+
+impl Watched for Pod {
+    const NAME: &'static str = "pods";
+    const NEEDED: bool = true;
+
+    fn listed(table: &Table, namespace: &str, all: Vec<Self>, version: &str) {
+        table.pods(namespace, None, all, version);
+    }
+
+    fn there(self, table: &Table) {
+        table.pod(self);
+    }
+
+    fn gone(self, table: &Table) {
+        table.pod_gone(self);
+    }
+
+    fn selected(table: &Table) -> (Option<String>, Option<String>) {
+        (Some(table.owner().selector()), None)
+    }
+}
+
+impl Watched for Event {
+    const NAME: &'static str = "events";
+    const NEEDED: bool = false;
+
+    fn listed(table: &Table, _namespace: &str, all: Vec<Self>, _version: &str) {
+        for event in &all {
+            table.warning(event);
+        }
+    }
+
+    fn there(self, table: &Table) {
+        table.warning(&self);
+    }
+
+    fn gone(self, _table: &Table) {}
+
+    fn selected(_table: &Table) -> (Option<String>, Option<String>) {
+        // They have no labels.
+        (None, Some("type=Warning".to_owned()))
+    }
+}
+
+/// Lists what there is in a namespace, once, so that whoever begins knows all of it.
+pub(super) async fn look(cluster: &Cluster, table: &Table, namespace: &str) -> Result<(), Fault> {
+    list(cluster, &cluster.jobs(namespace), table, namespace).await?;
+    list(cluster, &cluster.pods(namespace), table, namespace).await?;
+    Ok(())
+}
+
+/// Watches a namespace for ever: it ends by being dropped.
+pub(super) async fn watch_all(tools: Arc<Tools>, sight: Arc<Sight>, namespace: String) {
+    let Tools { cluster, table, .. } = &*tools;
+    let (jobs, pods, events) =
+        (cluster.jobs(&namespace), cluster.pods(&namespace), cluster.events(&namespace));
+    tokio::join!(
+        watch_one::<Job>(cluster, &jobs, table, &sight, &namespace),
+        watch_one::<Pod>(cluster, &pods, table, &sight, &namespace),
+        watch_one::<Event>(cluster, &events, table, &sight, &namespace),
+    );
+}
+
+async fn watch_one<K: Watched>(
+    cluster: &Cluster,
+    api: &Api<K>,
+    table: &Table,
+    sight: &Sight,
+    namespace: &str,
+) where
+    K::DynamicType: Default,
+{
+    let what = format!("{} in the namespace `{namespace}`", K::NAME);
+    let mut failures = 0u32;
+    loop {
+        let failed = match list(cluster, api, table, namespace).await {
+            Ok(version) => {
+                if K::NEEDED {
+                    sight.set(&what, None);
+                }
+                if failures > 0 {
+                    tracing::info!(%what, failures, "they can be seen again");
+                }
+                let (lasted, fault) = watch_on(cluster, api, table, version).await;
+                if lasted >= SOON {
+                    failures = 0;
+                }
+                fault
+            }
+            Err(fault) => fault,
+        };
+        let why = match failed {
+            // Too old to go on from: a new list is all that it takes.
+            Fault::Expired if failures == 0 => {
+                failures = 1;
+                continue;
+            }
+            Fault::Expired => "what was seen is too old, again and again".to_owned(),
+            Fault::Later(why) | Fault::Refused(why) => why,
+            Fault::NotFound | Fault::Exists | Fault::Conflict => {
+                "there is no such thing".to_owned()
+            }
+        };
+        failures = failures.saturating_add(1);
+        if failures == 1 {
+            tracing::warn!(%what, %why, "they cannot be watched: tried again until they can");
+        }
+        if K::NEEDED {
+            sight.set(&what, Some(why));
+        }
+        tokio::time::sleep(pause(failures, rand::random())).await;
+    }
+}
+
+/// How long to wait after so many failures in a row; `jitter` is from 0 to 1.
+fn pause(failures: u32, jitter: f64) -> Duration {
+    let (first, longest) = PAUSES;
+    let doubled = first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(31)));
+    doubled.min(longest).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 4.0)
+}
+
+/// Lists all, and says at which version that was.
+async fn list<K: Watched>(
+    cluster: &Cluster,
+    api: &Api<K>,
+    table: &Table,
+    namespace: &str,
+) -> Result<String, Fault>
+where
+    K::DynamicType: Default,
+{
+    let (label_selector, field_selector) = K::selected(table);
+    let mut params =
+        ListParams { label_selector, field_selector, limit: Some(PAGE), ..ListParams::default() };
+    let mut all = Vec::new();
+    loop {
+        let part = cluster.call(api.list(&params)).await?;
+        all.extend(part.items);
+        let version = text(&part.metadata.resource_version).to_owned();
+        match part.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => {
+                K::listed(table, namespace, all, &version);
+                return Ok(version);
+            }
+        }
+    }
+}
+
+/// Watches from a version on, again and again, until that fails. How long the last one lasted, and what ended it.
+async fn watch_on<K: Watched>(
+    cluster: &Cluster,
+    api: &Api<K>,
+    table: &Table,
+    mut version: String,
+) -> (Duration, Fault)
+where
+    K::DynamicType: Default,
+{
+    loop {
+        let began = Instant::now();
+        let ended =
+            tokio::time::timeout(LASTS + LATE, watch_once(cluster, api, table, &mut version));
+        let fault = match ended.await {
+            Ok(Ok(())) if began.elapsed() >= SOON => continue,
+            Ok(Ok(())) => Fault::Later("the watch ends as soon as it is opened".to_owned()),
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::Later("the watch is silent: its connection may be dead".to_owned()),
+        };
+        return (began.elapsed(), fault);
+    }
+}
+
+async fn watch_once<K: Watched>(
+    cluster: &Cluster,
+    api: &Api<K>,
+    table: &Table,
+    version: &mut String,
+) -> Result<(), Fault>
+where
+    K::DynamicType: Default,
+{
+    let (label_selector, field_selector) = K::selected(table);
+    let timeout = Some(u32::try_from(LASTS.as_secs()).unwrap_or(u32::MAX));
+    let params = WatchParams { label_selector, field_selector, timeout, ..WatchParams::default() };
+    let stream = cluster.call(api.watch(&params, version)).await?;
+    let mut stream = std::pin::pin!(stream);
+    loop {
+        match stream.try_next().await {
+            Ok(Some(event)) => match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    version_of(&object, version);
+                    object.there(table);
+                }
+                WatchEvent::Deleted(object) => {
+                    version_of(&object, version);
+                    object.gone(table);
+                }
+                WatchEvent::Bookmark(mark) => *version = mark.metadata.resource_version,
+                WatchEvent::Error(status) => return Err(cluster.fault(&kube::Error::Api(status))),
+            },
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(cluster.fault(&error)),
+        }
+    }
+}
+
+fn version_of<K: Resource>(object: &K, version: &mut String) {
+    if let Some(new) = &object.meta().resource_version {
+        version.clone_from(new);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_died_is_noticed_in_less_than_five_minutes() {
+        assert!(NOTICED < Duration::from_secs(300));
+    }
+
+    #[test]
+    fn watches_that_fail_ask_less_than_twice_a_second() {
+        let (mut took, mut asked) = (Duration::ZERO, 0.0);
+        for failures in 1.. {
+            took += pause(failures, 0.0);
+            asked += 6.0; // three watches, and of each a list and a watch
+            if took > Duration::from_secs(60) {
+                break;
+            }
+        }
+        assert!(asked / took.as_secs_f64() < 2.0, "{asked} in {took:?}");
+        assert!(pause(100, 1.0) <= PAUSES.1);
+    }
+}

@@ -1,0 +1,61 @@
+//! No program runs twice in one attempt, though the cluster makes another pod for its Job.
+
+use crate::place::{Cluster, object};
+use octavius_executor::runner::{ExitCause, Phase, Runner, Work, suite};
+
+/// Work that leaves a line in the file `ran`, and goes on.
+fn counted(place: &Cluster) -> Work {
+    let file = place.path("ran");
+    place.work(&format!("echo ran >> {}; echo begun; sleep 300", file.display()))
+}
+
+/// Lets it go, and waits until the gate is shut.
+async fn run_until_shut(place: &Cluster, runner: &dyn Runner, work: &Work) {
+    suite::start(runner, work).await;
+    suite::log_with(runner, work.attempt, "begun").await;
+    let secret = ["get", "secret", &object(work), "--ignore-not-found", "--output=name"];
+    place.namespace.until(&secret, str::is_empty).await.unwrap();
+}
+
+async fn delete_its_pod(place: &Cluster, work: &Work) {
+    let job = format!("job-name={}", object(work));
+    let delete = ["delete", "pod", "--selector", &job, "--grace-period=0", "--force"];
+    place.namespace.kubectl(&delete).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_is_deleted_from_outside_is_told_and_has_no_successor() {
+    let place = Cluster::new("gate").await;
+    let (runner, work) = (place.runner().await, counted(&place));
+    run_until_shut(&place, &runner, &work).await;
+    delete_its_pod(&place, &work).await;
+    let exit = suite::ended(&runner, work.attempt).await;
+    let ExitCause::Failed { code: "pod_deleted", why } = &exit.cause else { panic!("{exit:?}") };
+    assert!(why.contains("deleted from outside"), "{why}");
+    let parallelism = ["get", "job", &object(&work), "--output=jsonpath={.spec.parallelism}"];
+    place.namespace.until(&parallelism, |text| text == "0").await.unwrap();
+    let pods = ["get", "pods", "--output=name"];
+    place.namespace.until(&pods, str::is_empty).await.unwrap();
+    assert_eq!(place.runs("ran"), 1);
+    runner.remove(work.attempt).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_pod_stays_outside_while_no_executor_is_there() {
+    let place = Cluster::new("gate").await;
+    let (runner, work) = (place.runner().await, counted(&place));
+    run_until_shut(&place, &runner, &work).await;
+    drop(runner);
+    delete_its_pod(&place, &work).await;
+    let reason = "--output=jsonpath={.items[*].status.containerStatuses[*].state.waiting.reason}";
+    let waits = ["get", "pods", reason];
+    let at_the_gate = |text: &str| text.contains("CreateContainerConfigError");
+    place.namespace.until(&waits, at_the_gate).await.unwrap();
+    let runner = place.runner().await;
+    let found = runner.find().await.unwrap();
+    let Phase::Ended(exit) = &found[0].phase else { panic!("{found:?}") };
+    assert!(matches!(&exit.cause, ExitCause::Failed { code: "pod_deleted", .. }), "{exit:?}");
+    let pods = ["get", "pods", "--output=name"];
+    place.namespace.until(&pods, str::is_empty).await.unwrap();
+    assert_eq!(place.runs("ran"), 1);
+}

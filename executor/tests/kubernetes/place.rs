@@ -1,0 +1,217 @@
+//! A namespace of a real cluster, as the place where a runner is tried.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use octavius_executor::runner::{
+    Found, Identity, LogPiece, Phase, Runner, RunnerError, Work,
+    kubernetes::{KubeRunner, Options},
+    suite::{self, Place},
+};
+use octavius_protocol::{id::AttemptId, secret::SecretValues};
+use octavius_testbed::cluster::{self, Namespace};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use tempfile::TempDir;
+
+/// The image that the cluster has.
+const IMAGE: &str = "busybox:dev";
+
+/// A namespace, and what an executor in it is told.
+pub(super) struct Cluster {
+    pub(super) namespace: Namespace,
+    pub(super) options: Options,
+    /// Pods see it, because the node is this machine.
+    shared: TempDir,
+}
+
+impl Cluster {
+    /// A namespace of its own in the shared cluster.
+    pub(super) async fn new(name: &str) -> Self {
+        let namespace = cluster::shared().await.unwrap().namespace(name).await.unwrap();
+        let fields = ["resources", "nodeSelector", "tolerations", "volumes", "volumeMounts"];
+        let options = Options {
+            kubeconfig: Some(namespace.kubeconfig().to_owned()),
+            allowed_template_fields: fields.map(str::to_owned).to_vec(),
+            ..Options::example(namespace.name())
+        };
+        Self { namespace, options, shared: tempfile::tempdir().unwrap() }
+    }
+
+    /// A fresh runner.
+    pub(super) async fn runner(&self) -> KubeRunner {
+        KubeRunner::open(self.options.clone()).await.unwrap()
+    }
+
+    /// Work for a shell script in an image that the cluster has, which sees the shared folder.
+    pub(super) fn work(&self, script: &str) -> Work {
+        self.here(&suite::script(script))
+    }
+
+    /// The suite's work as it can be done here.
+    fn here(&self, work: &Work) -> Work {
+        let folder = self.shared.path();
+        let template = serde_json::json!({"spec": {
+            "volumes": [{"name": "shared", "hostPath": {"path": folder}}],
+            "containers": [{"name": "job", "volumeMounts": [{"name": "shared", "mountPath": folder}]}],
+        }});
+        Work { image_name: IMAGE.to_owned(), template: template.to_string(), ..work.clone() }
+    }
+
+    /// A file in the shared folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.shared.path().join(name)
+    }
+
+    /// How often a script that writes a line to a file each time that it runs did so.
+    pub(super) fn runs(&self, file: &str) -> usize {
+        fs::read_to_string(self.path(file)).map_or(0, |text| text.lines().count())
+    }
+}
+
+/// The name of an attempt's Job and Secret.
+pub(super) fn object(work: &Work) -> String {
+    format!("octavius-{}-{}", work.attempt.execution, work.attempt.attempt.0)
+}
+
+/// A runner that does the suite's work as it can be done here, and tells of it as the suite wants it.
+#[derive(Debug)]
+struct Adapted {
+    runner: KubeRunner,
+    template: Work,
+}
+
+impl Adapted {
+    fn there(&self, mut found: Found) -> Found {
+        found.work.image_name = suite::script("").image_name;
+        found.work.template = String::new();
+        found
+    }
+}
+
+#[async_trait]
+impl Runner for Adapted {
+    async fn find(&self) -> Result<Vec<Found>, RunnerError> {
+        let found = self.runner.find().await?;
+        Ok(found.into_iter().map(|found| self.there(found)).collect())
+    }
+
+    async fn look(&self, attempt: AttemptId) -> Result<Found, RunnerError> {
+        self.runner.look(attempt).await.map(|found| self.there(found))
+    }
+
+    async fn prepare(&self, work: &Work) -> Result<Identity, RunnerError> {
+        let Work { image_name, template, .. } = self.template.clone();
+        self.runner.prepare(&Work { image_name, template, ..work.clone() }).await
+    }
+
+    async fn go(&self, attempt: AttemptId, secrets: &SecretValues) -> Result<(), RunnerError> {
+        self.runner.go(attempt, secrets).await
+    }
+
+    async fn wait(
+        &self,
+        attempt: AttemptId,
+        seen: &Phase,
+        within: Duration,
+    ) -> Result<Phase, RunnerError> {
+        self.runner.wait(attempt, seen, within).await
+    }
+
+    async fn stop(&self, attempt: AttemptId) -> Result<(), RunnerError> {
+        self.runner.stop(attempt).await
+    }
+
+    async fn follow(
+        &self,
+        attempt: AttemptId,
+        cursor: &Bytes,
+        most: usize,
+        within: Duration,
+    ) -> Result<Option<LogPiece>, RunnerError> {
+        self.runner.follow(attempt, cursor, most, within).await
+    }
+
+    async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError> {
+        self.runner.remove(attempt).await
+    }
+}
+
+#[async_trait]
+impl Place for Cluster {
+    async fn open(&self) -> Arc<dyn Runner> {
+        Arc::new(Adapted { runner: self.runner().await, template: self.work("") })
+    }
+
+    async fn destroy_keeper(&self, attempt: AttemptId) {
+        let name = format!("octavius-{}-{}", attempt.execution, attempt.attempt.0);
+        self.namespace.kubectl(&["delete", "job", &name, "--cascade=orphan"]).await.unwrap();
+    }
+
+    fn kept(&self, _attempt: AttemptId) -> Vec<u8> {
+        let arguments = ["get", "jobs,pods,events,configmaps", "-o", "yaml"];
+        let asked = self.namespace.kubectl(&arguments);
+        // The suite asks from within a runtime of several threads.
+        let text =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(asked));
+        text.unwrap().into_bytes()
+    }
+
+    fn shared(&self) -> PathBuf {
+        self.shared.path().to_owned()
+    }
+
+    async fn running_with(&self, text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+            let state = String::from_utf8_lossy(&read("stat")).into_owned();
+            let dead = state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
+            let (line, environment) = (read("cmdline"), read("environ"));
+            let has = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
+            let is_number = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
+            if is_number && !dead && (has(&line) || has(&environment)) {
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                found.push(format!("{} {line}", entry.file_name().display()));
+            }
+        }
+        found
+    }
+
+    fn left_out(&self, case: &str) -> Option<&'static str> {
+        let first = "the first process of a container ignores signals that it does not handle";
+        let why = match case {
+            "codes_and_signals" | "timeout_without_a_handler" => first,
+            "a_stopped_program_is_terminated_too" => first,
+            "bytes_are_kept_as_written" => "the container runtime turns `\\r\\n` into `\\n`",
+            "both_outputs_in_their_order" => "the container runtime reads each output by itself",
+            "much_and_fast" => "the kubelet rotates what is written faster than it can be read",
+            "a_working_folder_of_its_own" => "a program begins in the folder that its image says",
+            "a_name_without_end_is_told_short" => {
+                "the runtime is silent about a program of so long a name: it does not start in time"
+            }
+            "nonsense_is_refused" => "a job without `command` runs what its image says",
+            "children_are_terminated_before_they_are_killed" => {
+                "the kernel kills what is left in a container when its first process ends"
+            }
+            "a_lost_keeper_is_told" => "of a Job that is gone, only who saw it knows anything",
+            _ => return None,
+        };
+        Some(why)
+    }
+
+    fn ambient_variables(&self) -> Vec<&'static str> {
+        vec![
+            "HOME",
+            "HOSTNAME",
+            "KUBERNETES_PORT",
+            "KUBERNETES_PORT_443_TCP",
+            "KUBERNETES_PORT_443_TCP_ADDR",
+            "KUBERNETES_PORT_443_TCP_PORT",
+            "KUBERNETES_PORT_443_TCP_PROTO",
+            "KUBERNETES_SERVICE_HOST",
+            "KUBERNETES_SERVICE_PORT",
+            "KUBERNETES_SERVICE_PORT_HTTPS",
+            "OCTAVIUS_GATE",
+            "PATH",
+        ]
+    }
+}
