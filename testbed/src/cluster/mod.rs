@@ -62,7 +62,7 @@ pub struct Cluster {
 /// Why there is none on this machine, or why it does not answer.
 pub async fn shared() -> Result<Cluster, Failed> {
     let Some(admin) = env::var_os("KUBECONFIG").filter(|path| !path.is_empty()) else {
-        return Cluster::start(None).await;
+        return Cluster::start(None, None).await;
     };
     let kubectl = env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
     let cluster = Cluster { admin: admin.into(), kubectl, state: None };
@@ -76,13 +76,23 @@ pub async fn shared() -> Result<Cluster, Failed> {
 ///
 /// Why there can be none on this machine, or what it said instead of being ready.
 pub async fn own() -> Result<Own, Failed> {
-    Own::start().await
+    Own::start(None).await
+}
+
+/// The same, where the kubelet rotates a log away only when it is so large: `"2Gi"`.
+///
+/// # Errors
+///
+/// As [`own`].
+pub async fn own_with_logs_of(size: &str) -> Result<Own, Failed> {
+    Own::start(Some(size.to_owned())).await
 }
 
 impl Cluster {
     /// The development cluster in a folder, or the shared one; started if it is not up.
-    async fn start(state: Option<PathBuf>) -> Result<Self, Failed> {
-        run(script(state.as_deref()).arg("up"), BUILT).await?;
+    async fn start(state: Option<PathBuf>, logs_of: Option<&str>) -> Result<Self, Failed> {
+        let size = logs_of.map(|size| ("OCTAVIUS_KUBE_LOG_MAX", size));
+        run(script(state.as_deref()).arg("up").envs(size), BUILT).await?;
         let path = |name| {
             let mut script = script(state.as_deref());
             async move { run(script.arg(name), DONE).await.map(|path| path.trim_end().to_owned()) }

@@ -25,6 +25,8 @@ const STATE: &str = "state";
 pub struct Own {
     cluster: Cluster,
     folder: Folder,
+    /// How large a log may become before the kubelet rotates it; none: as the cluster's script says.
+    logs_of: Option<String>,
 }
 
 impl Deref for Own {
@@ -36,11 +38,11 @@ impl Deref for Own {
 }
 
 impl Own {
-    pub(super) async fn start() -> Result<Self, Failed> {
+    pub(super) async fn start(logs_of: Option<String>) -> Result<Self, Failed> {
         sweep();
         let folder = Folder::make(); // cleaned from here on, however far the start comes
-        let cluster = Cluster::start(Some(folder.state())).await?;
-        Ok(Self { cluster, folder })
+        let cluster = Cluster::start(Some(folder.state()), logs_of.as_deref()).await?;
+        Ok(Self { cluster, folder, logs_of })
     }
 
     /// Kills a part, and starts it again after so long.
@@ -96,7 +98,8 @@ impl Own {
     /// What the cluster said.
     pub async fn power_cut(&mut self) -> Result<(), Failed> {
         run(self.script().arg("down"), DONE).await?;
-        self.cluster = Cluster::start(Some(self.folder.state())).await?;
+        let state = Some(self.folder.state());
+        self.cluster = Cluster::start(state, self.logs_of.as_deref()).await?;
         Ok(())
     }
 

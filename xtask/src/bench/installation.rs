@@ -126,14 +126,34 @@ impl Installation {
 
     /// Starts a real executor of the kind `process`, and waits until it gets work.
     pub(super) async fn executor(&self, capacity: usize) -> Result<Server> {
+        let config = json!({ "id": "process", "runner": "process", "capacity": capacity });
+        self.ready(config, &[]).await
+    }
+
+    /// The same of the kind `kubernetes`, with the rights that the kubeconfig gives in this namespace.
+    pub(super) async fn kubernetes_executor(
+        &self,
+        kubeconfig: &Path,
+        namespace: &str,
+        capacity: usize,
+    ) -> Result<Server> {
         let config = json!({
-            "cp_host": self.address,
-            "id": "process",
-            "runner": "process",
-            "state_dir": self.folder.path().join("state"),
+            "id": "kubernetes",
+            "runner": "kubernetes",
             "capacity": capacity,
+            "kube_config": "out-of-cluster",
+            "default_namespace": namespace,
         });
-        let executor = Server::start(&self.binaries, "executor", self.folder.path(), &config, &[])?;
+        let variables = [("KUBECONFIG".to_owned(), kubeconfig.display().to_string())];
+        self.ready(config, &variables).await
+    }
+
+    /// Starts an executor, and waits until it gets work.
+    async fn ready(&self, mut config: Value, variables: &[(String, String)]) -> Result<Server> {
+        config["cp_host"] = self.address.clone().into();
+        config["state_dir"] = self.folder.path().join("state").display().to_string().into();
+        let folder = self.folder.path();
+        let executor = Server::start(&self.binaries, "executor", folder, &config, variables)?;
         let until = Instant::now() + PATIENCE;
         let is_ready = |executor: &v1::Executor| executor.state() == v1::ExecutorState::Ready;
         while !self.client.executors().await?.iter().any(is_ready) {

@@ -10,6 +10,7 @@ mod failover;
 mod figures;
 mod idle_executor;
 mod installation;
+mod kubernetes;
 mod load;
 mod logs;
 mod machine;
@@ -33,7 +34,7 @@ use table::Row;
 /// What is wanted of a bench.
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
-    /// What to measure; nothing means everything
+    /// What to measure; nothing means everything that needs no cluster
     #[arg(value_name = "NAME")]
     names: Vec<Group>,
     /// Measure less, in less than a minute: whether it works, and roughly how fast
@@ -86,6 +87,8 @@ enum Group {
     Failover,
     /// Very many finished executions in an etcd: start-up, memory, pages, bytes, and the way there by a backup
     Million,
+    /// Executions on a real cluster of the bench's own, beside the same done with the API alone; only if it is named
+    Kubernetes,
 }
 
 /// How much is measured.
@@ -142,7 +145,9 @@ impl Bench {
         let plan = Plan { quick: self.quick, history: self.history };
         let mut rows = Vec::new();
         for group in Group::value_variants() {
-            if !self.names.is_empty() && !self.names.contains(group) {
+            // A cluster needs root, and minutes.
+            let unnamed = self.names.is_empty() && *group != Group::Kubernetes;
+            if !unnamed && !self.names.contains(group) {
                 continue;
             }
             let name = group.to_possible_value();
@@ -161,6 +166,7 @@ impl Bench {
                 Group::History => state::history(binaries, plan, place).await,
                 Group::Failover => failover::failover(binaries, plan, place).await,
                 Group::Million => million::million(binaries, plan).await,
+                Group::Kubernetes => kubernetes::kubernetes(binaries, plan, place).await,
             };
             let measured = measured.with_context(|| name.to_owned())?;
             eprint!("{}", table::text(&measured));
