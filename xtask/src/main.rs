@@ -11,6 +11,7 @@ mod bench;
 mod chaos;
 mod cluster;
 mod documents;
+mod image;
 mod manifests;
 mod messages;
 mod on_etcd;
@@ -51,6 +52,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
+    /// Makes an image of the three binaries, without Docker.
+    Image(image::Image),
     /// Torments a whole installation, and says what went wrong.
     Chaos(chaos::Chaos),
     /// Measures the real binaries, built for release, and prints a table.
@@ -70,6 +73,7 @@ fn main() -> Result<()> {
         }
         Command::Docs => documents::write(root),
         Command::Cluster { words } => cluster::command(root, &words),
+        Command::Image(image) => image.make(&metadata),
         Command::Chaos(chaos) => chaos::run(root, metadata.target_directory.as_std_path(), &chaos),
         Command::Bench(bench) => bench.run(&metadata),
     }

@@ -1,0 +1,189 @@
+//! Octavius as `deploy/` has it in Kubernetes: our image, our manifests, a controller and an executor in pods.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test, and its helpers
+
+use octavius_testbed::cluster::{Failed, Namespace, shared};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
+
+#[tokio::test]
+async fn an_executor_in_a_pod_runs_what_a_controller_in_a_pod_hands_out() -> Result<(), Failed> {
+    let cluster = shared().await?;
+    let image = Image::make();
+    cluster.load(&image.file).await?;
+    let namespace = cluster.namespace("product").await?;
+    let manifests = |file: &str| image.manifests(file, &namespace);
+
+    namespace.apply(&manifests("controller.yaml")).await?;
+    ready(&namespace, "octavius-controller").await?;
+    let ip = "--output=jsonpath={.items[0].status.podIP}";
+    let of_controller = "--selector=app.kubernetes.io/name=octavius-controller";
+    let ip = namespace.kubectl(&["get", "pods", of_controller, ip]).await?;
+
+    namespace.apply(&manifests("executor-role.yaml")).await?;
+    // The development cluster has no names and no addresses of Services.
+    let executor =
+        manifests("executor.yaml").replace("octavius-controller:3000", &format!("{ip}:3000"));
+    let executor = executor.replace("\"runner\": \"kubernetes\"", "\"runner\": \"process\"");
+    namespace.apply(&executor).await?;
+    ready(&namespace, "octavius-executor").await?;
+
+    let way = namespace.forward("deployment/octavius-controller", 3000).await?;
+    let user = User { home: tempfile::tempdir().unwrap(), controller: way.address().to_owned() };
+    user.waits_for(&["executors"], "ready").await;
+    let definition = serde_json::json!({
+        "name": "version",
+        "image_name": image.name,
+        "command": ["octavius", "--version"],
+    });
+    fs::write(user.home.path().join("metadata.json"), definition.to_string()).unwrap();
+    user.run(&["create", "--file", "metadata.json"]).unwrap();
+    let version = format!("octavius {}", env!("CARGO_PKG_VERSION"));
+    let execute = ["execute", "version", "--follow", "--exit-code", "--wait-timeout", "60s"];
+    let printed = user.run(&execute).unwrap();
+    assert!(printed.contains(&version), "{printed}");
+
+    // Another pod takes its place.
+    let selector = "--selector=app.kubernetes.io/name=octavius-executor";
+    let pods = |output| ["get", "pods", selector, output];
+    let first = namespace.kubectl(&pods("--output=jsonpath={.items[0].metadata.name}")).await?;
+    namespace.kubectl(&["delete", "pod", &first, "--wait=false"]).await?;
+    let ready = "--output=jsonpath={range .items[*]}\
+        {.metadata.name}={.status.conditions[?(@.type=='Ready')].status} {end}";
+    let other_is_ready =
+        |seen: &str| seen.split(' ').any(|pod| pod.ends_with("=True") && !pod.starts_with(&first));
+    namespace.until(&pods(ready), other_is_ready).await?;
+    user.waits_for(&["executors"], "ready").await;
+    let printed = user.run(&execute).unwrap();
+    assert!(printed.contains(&version), "{printed}");
+    Ok(())
+}
+
+#[test]
+fn the_same_binaries_make_the_same_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let binaries = folder.path().join("binaries");
+    fs::create_dir(&binaries).unwrap();
+    let build = |output: &str| {
+        for name in BINARIES {
+            let _ = fs::remove_file(binaries.join(name)); // there is none the first time
+            fs::copy("/bin/true", binaries.join(name)).unwrap(); // each time with another date
+        }
+        let output = folder.path().join(output);
+        pack(&binaries, "octavius:same", &output);
+        fs::read(output).unwrap()
+    };
+    assert!(build("one.tar") == build("other.tar"), "two images of the same are not the same");
+}
+
+const BINARIES: [&str; 3] = ["controller", "executor", "octavius"];
+
+fn pack(binaries: &Path, name: &str, output: &Path) {
+    let mut build = Command::new(format!("{DEPLOY}/image/build.sh"));
+    let built = build.arg(binaries).arg(name).arg(output).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+/// Our image, of the binaries that are tested.
+struct Image {
+    name: String,
+    file: PathBuf,
+    _folder: TempDir,
+}
+
+impl Image {
+    fn make() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (name, file) = (
+            format!("octavius:test-{:08x}", rand::random::<u32>()),
+            folder.path().join("image.tar"),
+        );
+        pack(binaries(), &name, &file);
+        Self { name, file, _folder: folder }
+    }
+
+    /// A file of `deploy/kubernetes/`, as it is applied for a test: with this image, in this namespace, without a disk.
+    fn manifests(&self, file: &str, namespace: &Namespace) -> String {
+        let manifests = fs::read_to_string(format!("{DEPLOY}/kubernetes/{file}")).unwrap();
+        let disk = "persistentVolumeClaim:\n            claimName: octavius-controller";
+        let own = |text: &str, before: &str, after: &str| {
+            text.replace(
+                &format!("{before}octavius{after}"),
+                &format!("{before}{}{after}", namespace.name()),
+            )
+        };
+        let manifests = own(&manifests, "namespace: ", "\n");
+        let manifests = own(&manifests, "\"default_namespace\": \"", "\"");
+        let released = format!("octavius:{}", env!("CARGO_PKG_VERSION"));
+        manifests.replace(&released, &self.name).replace(disk, "emptyDir: {}")
+    }
+}
+
+/// The folder of our binaries, which are built if they are not there.
+fn binaries() -> &'static Path {
+    let octavius = Path::new(env!("CARGO_BIN_EXE_octavius"));
+    let folder = octavius.parent().unwrap();
+    for name in ["controller", "executor"] {
+        if !folder.join(name).exists() {
+            let package = format!("octavius-{name}");
+            let built = Command::new(env!("CARGO")).args(["build", "--package", &package]).status();
+            assert!(built.unwrap().success(), "{name} could not be built");
+        }
+    }
+    folder
+}
+
+/// Waits until what a Deployment runs is ready; says what it said if it never is.
+async fn ready(namespace: &Namespace, deployment: &str) -> Result<(), Failed> {
+    let name = format!("deployment/{deployment}");
+    let waited = namespace.kubectl(&["rollout", "status", &name, "--timeout=50s"]).await;
+    if let Err(failed) = &waited {
+        let pods = format!("--selector=app.kubernetes.io/name={deployment}");
+        let what = namespace.kubectl(&["describe", "pods", &pods]).await;
+        let said = namespace.kubectl(&["logs", &pods, "--tail=50"]).await;
+        panic!("{failed}\n{what:?}\n{said:?}");
+    }
+    Ok(())
+}
+
+/// Somebody at the command line, outside the cluster.
+struct User {
+    home: TempDir,
+    controller: String,
+}
+
+impl User {
+    /// What a command prints.
+    fn run(&self, words: &[&str]) -> Result<String, String> {
+        let mut octavius = Command::new(env!("CARGO_BIN_EXE_octavius"));
+        octavius.args(words).env_clear().current_dir(&self.home).stdin(Stdio::null());
+        octavius.env("HOME", self.home.path()).env("CP_HOST", &self.controller);
+        let ran = octavius.env("EMAIL_ID", "ada@example.com").output().unwrap();
+        let printed = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let wrong = || format!("{words:?}: {}: {printed}{said}", ran.status);
+        if ran.status.success() { Ok(printed) } else { Err(wrong()) }
+    }
+
+    /// Waits until a command prints this.
+    async fn waits_for(&self, words: &[&str], wanted: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.run(words);
+            if seen.as_ref().is_ok_and(|printed| printed.contains(wanted)) {
+                return;
+            }
+            assert!(Instant::now() < until, "{words:?} never shows `{wanted}`: {seen:?}");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
