@@ -1,7 +1,7 @@
 //! Clients: they submit, cancel and follow, and hold what comes of it against what must come of it.
 
 use super::{
-    answered,
+    answered, cluster,
     oracle::{Oracle, Wanted, begun},
     world::World,
 };
@@ -25,6 +25,8 @@ use v1::ExecutionState;
 
 /// How many clients there are; each has one execution at a time.
 pub(super) const CLIENTS: usize = 16;
+/// The same where each execution is a pod, of which a small machine starts three a second.
+pub(super) const CLIENTS_OF_PODS: usize = 6;
 
 const COUNT: &str = r#"echo "$OCTAVIUS_ATTEMPT" >> "$RAN/$OCTAVIUS_EXECUTION_ID"
 i=0
@@ -52,6 +54,8 @@ pub(super) struct Load {
     address: String,
     folder: PathBuf,
     ran: PathBuf,
+    /// Whether executions are pods.
+    on_cluster: bool,
     oracle: Arc<Oracle>,
     over: watch::Receiver<bool>,
     numbers: Arc<AtomicU64>,
@@ -64,6 +68,7 @@ impl Load {
             address: world.address.clone(),
             folder: world.folder().to_owned(),
             ran: world.ran.clone(),
+            on_cluster: world.cluster.is_some(),
             oracle,
             over,
             numbers: Arc::default(),
@@ -93,6 +98,14 @@ impl Load {
                 timeout: timeout.and_then(seconds),
                 retry,
                 ..v1::JobDefinition::default()
+            };
+            let definition = match self.on_cluster {
+                false => definition,
+                true => v1::JobDefinition {
+                    image_name: cluster::IMAGE.to_owned(),
+                    kubernetes: cluster::template(&self.ran),
+                    ..definition
+                },
             };
             self.client.create_job(definition).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         }

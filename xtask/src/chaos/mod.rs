@@ -1,13 +1,14 @@
 //! A whole installation of real binaries under random faults, watched from outside.
 //!
 //! One controller on the embedded store and two executors, or two controllers on three members of etcd and three
-//! executors; clients that submit, cancel and follow. Meanwhile everybody is killed and stopped, what keeps watch over a
-//! program, too; and the disk is slow, full or forgetful, or the network between any two is cut or slow. Who was told
+//! executors; clients that submit, cancel and follow. The executors run processes, or Kubernetes Jobs on a cluster of the
+//! run's own. Meanwhile everybody is killed and stopped, what keeps watch over a program and the parts of the cluster, too; and the disk is slow, full or forgetful, or the network between any two is cut or slow. Who was told
 //! that an execution exists must see it end right: the state and exit code that its program gives, its whole log, started once for each
 //! attempt that its job's `retry` gives it, and never a step back. One wrong one fails the run, which prints its seed and keeps its folder.
 //! The seed decides what is done, not when the machine gets to it: a second run with it is alike, not the same.
 
 mod binaries;
+mod cluster;
 mod disk;
 mod etcd;
 mod leaders;
@@ -20,6 +21,7 @@ mod world;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
+use cluster::Cluster;
 use oracle::Oracle;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -44,6 +46,9 @@ pub(crate) struct Chaos {
     /// Where the controllers keep their state.
     #[arg(long, value_enum, default_value_t = Store::Embedded)]
     store: Store,
+    /// Runs executions as Kubernetes Jobs, on a cluster of its own whose parts are killed, too. Needs root.
+    #[arg(long)]
+    kubernetes: bool,
     /// Uses the binaries that are there, if the controller's can be told to fail.
     #[arg(long)]
     no_build: bool,
@@ -82,7 +87,7 @@ pub(crate) fn run(root: &Path, target: &Path, chaos: &Chaos) -> Result<()> {
     println!("chaos for {minutes:?} with seed {seed}");
     let binaries = binaries::find(root, &target.join("debug"), chaos.no_build)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut world = runtime.block_on(World::new(&binaries, chaos.store))?;
+    let mut world = runtime.block_on(World::new(&binaries, chaos.store, chaos.kubernetes))?;
     let oracle = Arc::new(Oracle::default());
     let ran = runtime.block_on(torture(&mut world, &oracle, seed, minutes));
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -110,24 +115,31 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
     let (over, is_over) = watch::channel(false);
     let load = load::Load::new(world, oracle.clone(), is_over);
     load.create_jobs().await?;
-    let loads: Vec<_> = (0..load::CLIENTS)
+    let on_cluster = world.cluster.is_some();
+    let clients = if on_cluster { load::CLIENTS_OF_PODS } else { load::CLIENTS };
+    let loads: Vec<_> = (0..clients)
         .map(|_| tokio::spawn(load.clone().go_on(SmallRng::seed_from_u64(random.random()))))
         .collect();
     let until = began + time;
     let mut another = || SmallRng::seed_from_u64(random.random());
-    let World { processes, disk, etcd, record, links, states, .. } = &mut *world;
+    let World { processes, disk, etcd, cluster, record, links, states, .. } = &mut *world;
     let disk = disk.as_ref();
-    let (of_disk, of_etcd, of_network, of_processes) = tokio::join!(
+    let (of_disk, of_etcd, of_cluster, of_network, of_processes) = tokio::join!(
         torment::disk(disk, another(), until),
         etcd::torment(etcd.as_mut(), record, another(), until),
+        Cluster::torment(cluster.as_ref(), another(), until),
         network::torment(links, another(), until),
         torment::processes(processes, states, disk, oracle, another(), until),
     );
     let mut faults = of_disk?;
-    for more in [of_etcd, of_network, of_processes?] {
+    for more in [of_etcd, of_cluster?, of_network, of_processes?] {
         faults.extend(more);
     }
-    if let Some(unbroken) = torment::unbroken(&faults, time) {
+    let unbroken = match on_cluster {
+        true => Cluster::unbroken(&faults, time),
+        false => torment::unbroken(&faults, time),
+    };
+    if let Some(unbroken) = unbroken {
         oracle.is_wrong(unbroken);
     }
     println!("nothing is broken any more after {:?}", began.elapsed());
@@ -154,6 +166,16 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
         Ok(looked) => looked?,
         Err(_) => oracle.is_wrong("the last look at all took too long".to_owned()),
     }
+    if let Some(cluster) = &world.cluster {
+        let until = Instant::now() + HEALED_WITHIN;
+        while !cluster.is_empty().await? {
+            if Instant::now() >= until {
+                oracle.is_wrong("Jobs, pods or Secrets are left in the cluster".to_owned());
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
     let memory = world.processes.peak_memory();
     for server in &mut world.processes.servers {
         if let Some(status) = server.end(Duration::from_secs(20)).await?.filter(|code| *code != 0) {
@@ -163,7 +185,7 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
     if let Some(etcd) = &world.etcd {
         leaders::look(etcd, &mut world.record, oracle, time).await?;
     }
-    if let Some(few) = oracle::too_few(oracle.acknowledged(), time) {
+    if let Some(few) = oracle::too_few(oracle.acknowledged(), time, on_cluster) {
         oracle.is_wrong(few);
     }
     tell(oracle, &faults, memory, began.elapsed());
@@ -187,20 +209,21 @@ fn tell(oracle: &Oracle, faults: &Faults, memory: Option<u64>, after: Duration) 
 mod tests {
     use super::*;
 
-    fn short(store: Store) {
+    fn short(store: Store, kubernetes: bool) {
         let target = std::env::current_exe().unwrap();
         let target = target.ancestors().nth(3).unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        run(root, target, &Chaos { minutes: 0.25, seed: None, store, no_build: false }).unwrap();
+        let chaos = Chaos { minutes: 0.25, seed: None, store, kubernetes, no_build: false };
+        run(root, target, &chaos).unwrap();
     }
 
     #[test]
     fn a_short_chaos_leaves_nothing_wrong() {
-        short(Store::Embedded);
+        short(Store::Embedded, false);
     }
 
     #[test]
     fn a_short_chaos_of_several_controllers_leaves_nothing_wrong() {
-        short(Store::Etcd);
+        short(Store::Etcd, false);
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Store,
     binaries::{Binaries, VARIABLE},
+    cluster::Cluster,
     disk::Disk,
     network::Link,
     processes::{Kind, Processes, Server},
@@ -37,6 +38,8 @@ pub(super) struct World {
     pub(super) disk: Option<Disk>,
     /// What several controllers share.
     pub(super) etcd: Option<Etcd>,
+    /// Where executions run, if not on this machine.
+    pub(super) cluster: Option<Cluster>,
     /// What they wrote there.
     pub(super) record: Record,
     /// The ways between all of those, the members of etcd among them.
@@ -64,16 +67,17 @@ struct Parts {
 
 impl World {
     /// Makes it; no server of ours runs yet.
-    pub(super) async fn new(binaries: &Binaries, store: Store) -> Result<Self> {
+    pub(super) async fn new(binaries: &Binaries, store: Store, kubernetes: bool) -> Result<Self> {
         let temporary = tempfile::Builder::new().prefix("octavius-chaos-").tempdir()?;
         let folder = temporary.path();
         for name in ["bin", "disk", "ran"] {
             fs::create_dir(folder.join(name))?;
         }
         binaries.copy(&folder.join("bin"))?;
+        let cluster = if kubernetes { Some(Cluster::start().await?) } else { None };
         let parts = match store {
-            Store::Embedded => embedded(folder)?,
-            Store::Etcd => on_etcd(folder).await?,
+            Store::Embedded => embedded(folder, cluster.as_ref())?,
+            Store::Etcd => on_etcd(folder, cluster.as_ref()).await?,
         };
         let uris: Vec<_> = parts.address.split(',').map(|at| format!("http://{at}")).collect();
         let settings = Settings {
@@ -89,6 +93,7 @@ impl World {
             processes: Processes { servers: parts.servers },
             disk: parts.disk,
             etcd: parts.etcd,
+            cluster,
             record: Record::default(),
             links: parts.links,
             client: client.with_patience(PATIENCE),
@@ -145,7 +150,7 @@ impl Drop for World {
     }
 }
 
-fn embedded(folder: &Path) -> Result<Parts> {
+fn embedded(folder: &Path, cluster: Option<&Cluster>) -> Result<Parts> {
     let orders = folder.join("faults.json");
     let disk = Disk::new(&folder.join("disk"), &orders)?;
     let port = free_port();
@@ -157,7 +162,7 @@ fn embedded(folder: &Path) -> Result<Parts> {
         vec![server(folder, Kind::Controller, "controller", &config, &[(VARIABLE, &orders)])?];
     let executors = &["one", "two"];
     for id in executors {
-        servers.push(server(folder, Kind::Executor, id, &executor(folder, id, &address), &[])?);
+        servers.push(executor(folder, id, &address, cluster)?);
     }
     Ok(Parts { servers, disk: Some(disk), address, executors, ..Parts::default() })
 }
@@ -165,7 +170,7 @@ fn embedded(folder: &Path) -> Result<Parts> {
 const MEMBERS: [&str; 3] = ["m0", "m1", "m2"];
 const CONTROLLERS: [&str; 2] = ["controller-1", "controller-2"];
 
-async fn on_etcd(folder: &Path) -> Result<Parts> {
+async fn on_etcd(folder: &Path, cluster: Option<&Cluster>) -> Result<Parts> {
     let members = MEMBERS.len();
     let options = EtcdOptions { members, with_ways: true, ..EtcdOptions::default() };
     let mut etcd = Etcd::start(options).await;
@@ -200,8 +205,7 @@ async fn on_etcd(folder: &Path) -> Result<Parts> {
     }
     for id in parts.executors {
         let address = ways(&mut parts.links, id, &ports).await;
-        let config = executor(folder, id, &address);
-        parts.servers.push(server(folder, Kind::Executor, id, &config, &[])?);
+        parts.servers.push(executor(folder, id, &address, cluster)?);
     }
     parts.address = ways(&mut parts.links, "clients", &ports).await;
     Ok(Parts { etcd: Some(etcd), ..parts })
@@ -237,8 +241,13 @@ fn controller(port: u16) -> Value {
     })
 }
 
-fn executor(folder: &Path, id: &str, address: &str) -> Value {
-    json!({
+fn executor(
+    folder: &Path,
+    id: &'static str,
+    address: &str,
+    cluster: Option<&Cluster>,
+) -> Result<Server> {
+    let mut config = json!({
         "cp_host": address,
         "id": id,
         "ping_interval": 1,
@@ -247,7 +256,14 @@ fn executor(folder: &Path, id: &str, address: &str) -> Value {
         "state_dir": folder.join(id),
         "capacity": 6,
         "log_level": "info",
-    })
+    });
+    let mut variables = Vec::new();
+    if let Some(cluster) = cluster {
+        cluster.configure(&mut config);
+        variables.push(cluster.variable());
+    }
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value)).collect();
+    server(folder, Kind::Executor, id, &config, &variables)
 }
 
 fn server(
