@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // all of this file is tests, also what no `#[test]` stands above
 
 mod gate;
+mod logs;
 mod place;
 
 use octavius_executor::runner::{ExitCause, ExitLog, Runner as _, suite};
