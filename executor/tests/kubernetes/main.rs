@@ -6,6 +6,7 @@
 mod adoption;
 mod ends;
 mod gate;
+mod logs;
 mod place;
 #[path = "../script/mod.rs"]
 mod script;
