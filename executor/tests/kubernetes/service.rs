@@ -5,7 +5,7 @@ use crate::{
     script::{Controller, lease},
 };
 use octavius_protocol::v1::{self, ExecutionState};
-use std::process::Stdio;
+use std::{io::Write as _, process::Stdio};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -63,7 +63,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.folder.path().join("log"));
-            eprintln!("the executor said: {}", log.unwrap_or_default());
+            let _ = writeln!(std::io::stderr(), "the executor said: {}", log.unwrap_or_default());
         }
     }
 }
