@@ -3,8 +3,15 @@
 #![cfg(feature = "kubernetes")]
 #![allow(clippy::unwrap_used)] // all of this file is tests, also what no `#[test]` stands above
 
+mod adoption;
+mod ends;
 mod gate;
+mod logs;
 mod place;
+#[path = "../script/mod.rs"]
+mod script;
+mod service;
+mod starts;
 
 use octavius_executor::runner::{ExitCause, ExitLog, Runner as _, suite};
 use place::Cluster;

@@ -1,8 +1,8 @@
 //! The logs that are followed, attempt by attempt: each of one pod, that which runs or ran the program.
 
 use super::{
+    log::{KubeLogs, PodLog, PodName},
     names::{CONTAINER, text},
-    once::{KubeLogs, PodLog, PodName},
     seen::{Seen, own_state, started_at},
 };
 use kube::Client;

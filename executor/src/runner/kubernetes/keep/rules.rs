@@ -14,6 +14,9 @@ use std::{collections::BTreeSet, time::Duration};
 /// What a kubelet may take beyond the grace, before a pod is deleted without it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same for a pod whose program never started.
+const PATIENCE_UNSTARTED: Duration = Duration::from_secs(5);
+
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) enum Duty {
@@ -108,11 +111,16 @@ fn stop(why: StopWhy, waited_for: String) -> Duty {
 /// Of what was asked to end at `asked`: the pod that did not, once it has had its time.
 fn kill(seen: &Seen, job: &Job, asked: i64, done: &Done, now: Timestamp) -> Duty {
     let grace = object::kept::decode(job).map(|made| made.work.grace).unwrap_or_default();
-    let due = asked.saturating_add(whole_seconds(grace.saturating_add(PATIENCE)));
     let left = |pod: &&std::sync::Arc<Pod>| {
         !is_over(pod) && !has_ended(pod) && !done.killed.contains(text(&pod.metadata.uid))
     };
     let Some(pod) = seen.pods.values().find(left) else { return Duty::Rest(None) };
+    let patience = match started_at(pod) {
+        Some(_) => grace.saturating_add(PATIENCE),
+        // With the gate shut nothing in it can start any more, and a kubelet that pulls an image takes a minute to let go.
+        None => PATIENCE_UNSTARTED,
+    };
+    let due = asked.saturating_add(whole_seconds(patience));
     if now.as_second() < due {
         return Duty::Rest(Some(due));
     }

@@ -63,4 +63,7 @@ fn what_does_not_end_in_its_grace_is_killed_once() {
     assert_eq!(kill, Duty::Kill { pod: "p".to_owned(), uid: "p-uid".to_owned() });
     done.fulfilled(kill);
     assert_eq!(next(&seen, &done, at(46)), Duty::Rest(None));
+    let pulling = went().with("p", 0, waits("ErrImagePull", "")).stopped(StopWhy::NotStarted, 10);
+    assert_eq!(due(&pulling, 12), Duty::Rest(Some(MADE + 15)));
+    assert!(matches!(due(&pulling, 15), Duty::Kill { .. }));
 }

@@ -1,0 +1,383 @@
+//! Reads one log ahead of whoever asks: opens a read, and another one behind it, until the log is over.
+//!
+//! The end of a read is only a reason to open the next one. The log is over when the container has ended and one more
+//! read, opened after that, brought nothing new. What of it cannot be had is said in the log.
+
+use super::{
+    api::{LogApi, LogBytes, LogRefusal, PodName},
+    buffer::Buffer,
+    cursor::{Cursor, Place},
+    decode::{Decoder, Item},
+    seam::{Rotation, Seam, Seen},
+    silence::Silence,
+    stamp::Stamp,
+    words,
+};
+use crate::link::backoff::Backoff;
+use bytes::Bytes;
+use futures::StreamExt;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout},
+};
+
+/// How long the API may take to begin with an answer.
+const OPENING: Duration = Duration::from_secs(30);
+
+/// How long a read that does not follow may bring nothing before it ends.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// How long a read that follows may be silent once the container has ended.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// A read goes on where another ended if it is open so soon after it.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// A read of less than this, with nothing new, counts as a failure.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Who has no right waits longer by this.
+const FORBIDDEN: u32 = 6;
+
+/// The longest pause once the container has ended.
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest that the API may ask to be left alone.
+const LEFT_ALONE: Duration = Duration::from_mins(1);
+
+/// The end of the container, as it was told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    /// When that was, on the node's clock.
+    pub(super) at: Option<Stamp>,
+    /// When it was told.
+    pub(super) told: Instant,
+}
+
+/// What a reader is made for.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) api: Arc<dyn LogApi>,
+    pub(super) pod: PodName,
+    pub(super) container: &'static str,
+    pub(super) ended: watch::Sender<Option<Ended>>,
+    /// There may be a log now.
+    pub(super) started: Arc<Notify>,
+}
+
+pub(super) struct Reader {
+    source: Source,
+    ended: watch::Receiver<Option<Ended>>,
+    buffer: Arc<watch::Sender<Buffer>>,
+    cursor: Cursor,
+    silence: Silence,
+    backoff: Backoff,
+    before: Option<Before>,
+    /// A read after the container's end was whole, and had this behind its last newline.
+    end_seen: Option<Vec<Item>>,
+}
+
+/// The read before.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    opened: Instant,
+    closed: Instant,
+    /// It listened until it was closed, and knew all before that.
+    listened: bool,
+    /// See [`Rotation::clear`].
+    clear: bool,
+}
+
+/// How a read ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By itself.
+    Clean,
+    /// In the middle.
+    Cut,
+    /// Nothing came for too long.
+    Silent,
+}
+
+/// One read.
+struct Read {
+    end: End,
+    took: bool,
+    opened: Instant,
+    seam: Seam,
+    rotation: Rotation,
+    rest: Vec<Item>,
+    words: Option<String>,
+}
+
+impl Reader {
+    /// Goes on at `cursor`, into `buffer`, which begins there.
+    pub(super) fn new(source: Source, cursor: Cursor, buffer: Arc<watch::Sender<Buffer>>) -> Self {
+        Self {
+            ended: source.ended.subscribe(),
+            source,
+            buffer,
+            cursor,
+            silence: Silence::default(),
+            backoff: Backoff::default(),
+            before: None,
+            end_seen: None,
+        }
+    }
+
+    /// Reads until the log is over.
+    pub(super) async fn run(mut self) {
+        while self.cursor.place != Place::Over {
+            let ended = *self.ended.borrow_and_update();
+            let Source { api, pod, container, .. } = &self.source;
+            let open = api.open(pod, container, self.cursor.place.since(), ended.is_none());
+            let opened = timeout(OPENING, open).await.unwrap_or_else(|_| {
+                let why = format!("the API gave no answer within {} s", OPENING.as_secs());
+                Err(LogRefusal::Failed { why, after: None })
+            });
+            let is_over = match opened {
+                Ok(bytes) => {
+                    let read = self.read(bytes, ended).await;
+                    match ended {
+                        None => self.go_on(&read).await,
+                        Some(ended) => self.finish(read, ended).await,
+                    }
+                }
+                Err(refusal) => {
+                    if let Some(before) = &mut self.before {
+                        before.listened = false;
+                    }
+                    self.refused(&refusal, ended).await
+                }
+            };
+            if is_over {
+                break;
+            }
+        }
+        self.buffer.send_modify(Buffer::end_here);
+    }
+
+    /// What one read brings, until it ends.
+    async fn read(&mut self, mut bytes: LogBytes, ended: Option<Ended>) -> Read {
+        let opened = Instant::now();
+        let rotation = self.rotation(opened);
+        let mut seam = Seam::at(self.cursor.place);
+        let mut decoder = Decoder::default();
+        let (mut took, mut told) = (false, false);
+        let end = loop {
+            let limit = match (ended, told) {
+                (Some(_), _) => STALLED,
+                (None, true) => LINGER,
+                (None, false) => self.silence.limit(),
+            };
+            let next = tokio::select! {
+                next = timeout(limit, bytes.next()) => next,
+                _ = self.ended.changed(), if ended.is_none() && !told => {
+                    told = true;
+                    continue;
+                }
+            };
+            match next {
+                Ok(Some(Ok(chunk))) => {
+                    let mut seen = Vec::new();
+                    decoder.push(&chunk);
+                    while let Some(item) = decoder.next() {
+                        seam.pass(item, |each| seen.push(each));
+                    }
+                    if !seen.is_empty() {
+                        took = true;
+                        self.silence.came(chunk.len(), Instant::now());
+                        self.take(seen, rotation, None).await;
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    tracing::debug!(pod = %self.source.pod, %error, "a read of a log was cut");
+                    break End::Cut;
+                }
+                Ok(None) => break End::Clean,
+                Err(_) => break End::Silent,
+            }
+        };
+        // The end is told in whole seconds, stamps are finer.
+        let at =
+            ended.and_then(|ended| ended.at).map(|at| Stamp(at.0.saturating_add(1_000_000_000)));
+        // What is missing stays so, until something newer comes behind which it can be said.
+        let (is_missing, is_lossy) = (seam.is_missing(), rotation.is_lossy());
+        // The kubelet sends whole pieces: in the middle of one, something on the way is stuck.
+        let listened = end != End::Cut && decoder.is_between();
+        self.before = Some(Before {
+            opened,
+            closed: Instant::now(),
+            listened: listened && !(is_missing && is_lossy),
+            clear: is_missing && !is_lossy,
+        });
+        let rest = if end == End::Clean { decoder.rest(at) } else { Vec::new() };
+        Read { end, took, opened, seam, rotation, rest, words: decoder.words() }
+    }
+
+    /// What is known, should it turn out that the log was rotated since the read before.
+    fn rotation(&self, opened: Instant) -> Rotation {
+        let is_cut = matches!(self.cursor.place, Place::Behind { left: 1.., .. });
+        match self.before {
+            Some(before) => Rotation {
+                drained: before.listened && opened - before.closed < AT_ONCE && !is_cut,
+                between: None,
+                unseen: opened - before.opened,
+                clear: before.clear,
+            },
+            None => Rotation { drained: false, between: None, unseen: Duration::MAX, clear: false },
+        }
+    }
+
+    /// Keeps what was seen, once there is room.
+    async fn take(&mut self, seen: Vec<Seen>, rotation: Rotation, end: Option<Stamp>) {
+        let has_room = self.buffer.subscribe().wait_for(Buffer::has_room).await.is_ok();
+        debug_assert!(has_room, "the buffer is held here");
+        let mut entries: Vec<(i64, Bytes, Place, bool)> = Vec::with_capacity(seen.len());
+        let mut seen = seen.into_iter().peekable();
+        while let Some(each) = seen.next() {
+            let entry = match each {
+                Seen::New(item) => {
+                    let place = self.cursor.place.behind(&item);
+                    (item.stamp.millis(), item.content, place, false)
+                }
+                Seen::Rest(item) => {
+                    let mut place = self.cursor.place;
+                    if let Place::Behind { left, .. } = &mut place {
+                        *left = 0;
+                    }
+                    (item.stamp.millis(), item.content, place, false)
+                }
+                Seen::Rotated => {
+                    let first = match seen.peek() {
+                        Some(Seen::New(item) | Seen::Rest(item)) => Some(item.stamp),
+                        _ => None,
+                    };
+                    let latest = self.cursor.place.latest();
+                    let between = latest.zip(first).map(|(from, to)| {
+                        Duration::from_nanos(u64::try_from(to.0 - from.0).unwrap_or(0))
+                    });
+                    let since = self.cursor.place.since().unwrap_or(i64::MIN);
+                    let place = first.map_or(Place::Over, |until| Place::Gap { since, until });
+                    if !(Rotation { between, ..rotation }).is_lossy() {
+                        // Nothing to say: only the peak is another one from here on.
+                        self.cursor.place = place;
+                        continue;
+                    }
+                    let text = words::rotated_away(latest, first.or(end));
+                    tracing::warn!(pod = %self.source.pod, "{text}");
+                    self.words(&text, first.or(end).or(latest), place)
+                }
+            };
+            self.cursor.offset += entry.1.len() as u64;
+            self.cursor.mid_line = entry.1.last() != Some(&b'\n');
+            self.cursor.place = entry.2;
+            entries.push(entry);
+        }
+        self.buffer.send_modify(|buffer| {
+            for (millis, bytes, place, is_ours) in entries {
+                buffer.push(millis, bytes, place, is_ours);
+            }
+        });
+    }
+
+    fn words(&self, text: &str, at: Option<Stamp>, place: Place) -> (i64, Bytes, Place, bool) {
+        let line = words::line(self.cursor.mid_line, text);
+        (at.map_or(0, Stamp::millis), Bytes::from(line), place, true)
+    }
+
+    /// After a read while the container runs. Never over.
+    async fn go_on(&mut self, read: &Read) -> bool {
+        if let Some(words) = &read.words {
+            tracing::debug!(pod = %self.source.pod, words, "the kubelet spoke in a log");
+        }
+        if read.end == End::Silent && !read.took {
+            self.silence.nothing_came();
+        }
+        if !read.took && read.opened.elapsed() < SHORT {
+            let pause = self.backoff.pause();
+            self.pause(pause).await;
+        } else {
+            self.backoff.reset();
+        }
+        false
+    }
+
+    /// After a read that was opened when the container had ended: over, if that brought nothing more.
+    async fn finish(&mut self, mut read: Read, ended: Ended) -> bool {
+        let broken = match (read.end, read.words.take()) {
+            (_, Some(words)) => Some(words),
+            (End::Cut | End::Silent, None) => Some("the connection was cut".to_owned()),
+            (End::Clean, None) => None,
+        };
+        if let Some(why) = broken {
+            if read.took {
+                self.backoff.reset();
+            }
+            return self.refused(&LogRefusal::Failed { why, after: None }, Some(ended)).await;
+        }
+        // A kubelet that is killed ends a read in the middle, and that looks like the end: so an end is seen twice.
+        if read.took || self.end_seen.as_ref() != Some(&read.rest) {
+            self.end_seen = Some(read.rest);
+            return false;
+        }
+        let mut seen = Vec::new();
+        for item in read.rest {
+            read.seam.pass(item, |each| seen.push(each));
+        }
+        if read.seam.is_skipping() {
+            let why = "a read ended before what was taken of the log".to_owned();
+            return self.refused(&LogRefusal::Failed { why, after: None }, Some(ended)).await;
+        }
+        read.seam.finish(|each| seen.push(each));
+        self.take(seen, read.rotation, ended.at).await;
+        true
+    }
+
+    /// After a refusal: over, if nothing more is to be had.
+    async fn refused(&mut self, refusal: &LogRefusal, ended: Option<Ended>) -> bool {
+        self.end_seen = None;
+        let mut pause = self.backoff.pause();
+        if let LogRefusal::Forbidden(_) = refusal {
+            pause *= FORBIDDEN;
+        }
+        if self.backoff.failures() == 1 && !words::never_started(refusal) {
+            tracing::warn!(pod = %self.source.pod, %refusal, "a log cannot be read: it is tried again");
+        }
+        if let Some(ended) = ended {
+            pause = pause.min(LAST_PAUSE);
+            let is_late = ended.told.elapsed() >= words::patience(refusal);
+            if is_late && self.backoff.failures() > 1 {
+                self.give_up(refusal, ended);
+                return true;
+            }
+        }
+        if let LogRefusal::Failed { after: Some(after), .. } = refusal {
+            pause = pause.max((*after).min(LEFT_ALONE));
+        }
+        self.pause(pause).await;
+        false
+    }
+
+    fn give_up(&mut self, refusal: &LogRefusal, ended: Ended) {
+        let latest = self.cursor.place.latest();
+        if latest.is_none() && words::never_started(refusal) {
+            return;
+        }
+        let text = words::unreadable(latest, &self.source.pod, refusal);
+        tracing::warn!(pod = %self.source.pod, "{text}");
+        let (millis, bytes, place, is_ours) = self.words(&text, ended.at.or(latest), Place::Over);
+        self.cursor.place = place;
+        self.buffer.send_modify(|buffer| buffer.push(millis, bytes, place, is_ours));
+    }
+
+    /// Waits, but not for longer than until something is known that changes what comes next.
+    async fn pause(&mut self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.source.started.notified() => {}
+            _ = self.ended.changed() => {}
+        }
+    }
+}

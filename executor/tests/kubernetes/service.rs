@@ -1,0 +1,122 @@
+//! The executor's binary with a cluster: from a grant to an end that a controller has, killed at every step.
+
+use crate::{
+    place::Cluster,
+    script::{Controller, lease},
+};
+use octavius_protocol::v1::{self, ExecutionState};
+use std::{io::Write as _, process::Stdio};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+struct World {
+    place: Cluster,
+    controller: Controller,
+    folder: TempDir,
+}
+
+impl World {
+    async fn new(name: &str) -> Self {
+        let place = Cluster::new(name).await;
+        let (controller, folder) = (Controller::start().await, tempfile::tempdir().unwrap());
+        let text = serde_json::json!({
+            "cp_host": controller.address.to_string(), "id": "tester", "conn_time_out": "2s",
+            "kube_config": "out-of-cluster", "default_namespace": place.namespace.name(), "capacity": 4,
+            "allowed_template_fields": place.options.allowed_template_fields,
+        });
+        std::fs::write(folder.path().join("executor_config.json"), text.to_string()).unwrap();
+        Self { place, controller, folder }
+    }
+
+    /// Starts the binary; it ends with what is returned.
+    fn executor(&self) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
+        command.arg("start").current_dir(self.folder.path()).env("RUST_BACKTRACE", "0");
+        command.env("KUBECONFIG", self.place.namespace.kubeconfig());
+        let path = self.folder.path().join("log");
+        let log = std::fs::File::options().create(true).append(true).open(path).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        command.spawn().unwrap()
+    }
+
+    async fn grant(&self, script: &str) -> String {
+        let work = self.place.work(script);
+        let installation = self.controller.with(|state| state.installation.clone()).await;
+        let lease = v1::Lease {
+            installation,
+            image_name: work.image_name,
+            kubernetes: work.template,
+            ..lease(&["sh", "-c", script])
+        };
+        self.controller.grant(lease).await
+    }
+
+    async fn nothing_left(&self) {
+        let ours = "--selector=app.kubernetes.io/managed-by=octavius";
+        let left = ["get", "jobs,pods,secrets", ours, "--output=name"];
+        self.place.namespace.until(&left, str::is_empty).await.unwrap();
+    }
+}
+
+impl Drop for World {
+    /// A test that fails shows what the executor said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.folder.path().join("log"));
+            let _ = writeln!(std::io::stderr(), "the executor said: {}", log.unwrap_or_default());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_becomes_a_job_and_its_end_and_log_reach_the_controller() {
+    let world = World::new("grant").await;
+    let _executor = world.executor();
+    let id = world.grant("echo hello; exit 3").await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), ended.exit_code), (ExecutionState::Failed, Some(3)), "{ended:?}");
+    assert_eq!((ended.reason_code.as_str(), ended.log_cut.as_str()), ("exit_code", ""));
+    assert_eq!(world.controller.log(&id).await, "hello\n");
+    let reports = world.controller.reports(&id).await;
+    let told: Vec<_> = reports.iter().filter(|report| **report != "Starting").copied().collect();
+    assert_eq!(told, ["Prepared", "Running", "Ended"]);
+    world.nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_is_killed_at_any_step_runs_it_once_and_tells_its_end() {
+    let world = World::new("killed").await;
+    let (ran, gate) = (world.place.path("ran"), world.place.path("gate"));
+    let script = format!(
+        "echo ran >> {}; echo begun; while [ ! -e {} ]; do sleep 0.1; done; echo done",
+        ran.display(),
+        gate.display()
+    );
+    let id = world.grant(&script).await;
+    for (step, report) in [("prepared", "Prepared"), ("running", "Running")] {
+        let mut executor = world.executor();
+        let seen = |state: &crate::script::State| state.attempts[&id].reports.contains(&report);
+        world.controller.until(step, seen).await;
+        executor.kill().await.unwrap();
+    }
+    std::fs::write(&gate, "").unwrap();
+    let _executor = world.executor();
+    let ended = world.controller.over(&id).await;
+    assert_eq!(ended.state(), ExecutionState::Succeeded, "{ended:?}");
+    assert_eq!(world.controller.log(&id).await, "begun\ndone\n");
+    assert_eq!(world.place.runs("ran"), 1);
+    world.nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_ends_the_pod_and_is_told_when_nothing_runs_any_more() {
+    let world = World::new("cancel").await;
+    let _executor = world.executor();
+    let id = world.grant("trap '' TERM; while :; do echo x; sleep 1; done").await;
+    let running = |state: &crate::script::State| state.attempts[&id].reports.contains(&"Running");
+    world.controller.until("running", running).await;
+    world.controller.with(|state| state.attempts.get_mut(&id).unwrap().stop = true).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!(ended.state(), ExecutionState::Cancelled, "{ended:?}");
+    world.nothing_left().await;
+}
