@@ -38,6 +38,8 @@ async fn an_executor_may_do_what_it_needs_in_its_own_namespace_and_nothing_else(
         &["create", "pods"][..],
         &["create", "pods", "--subresource=exec"],
         &["list", "secrets"],
+        &["update", "secrets"],
+        &["get", "configmaps"],
         &["list", "nodes"],
         &["create", "jobs", "--namespace=default"],
         &["create", "rolebindings"],
