@@ -322,8 +322,13 @@ pub(super) fn in_our_words(record: &Record, waits_for: &str, ending: Ending) -> 
         }
         (_, Outcome::TimedOut) => Ending { reason: timed_out(record), ..ending },
         (_, Outcome::Failed) if ending.code == START_TIMEOUT => {
-            let waited_for = if waits_for.is_empty() { &ending.reason } else { waits_for };
-            let (_, reason) = late_words(record, waited_for, Late::Start);
+            let (_, ours) = late_words(record, waits_for, Late::Start);
+            let reason = match ending.reason.as_str() {
+                theirs if waits_for.is_empty() && !theirs.is_empty() => {
+                    format!("{ours}; its executor says: {theirs}")
+                }
+                _ => ours,
+            };
             Ending { reason, ..ending }
         }
         (_, Outcome::Succeeded | Outcome::Failed | Outcome::Cancelled | Outcome::Lost) => ending,

@@ -144,7 +144,7 @@ fn who_runs_images_ends_what_is_late_itself_and_is_reminded_later() {
     let reason = &view.live(id(1)).unwrap().ending.as_ref().unwrap().reason;
     assert_eq!(
         *reason,
-        format!("{limit}; it waited for: in its own words"),
+        format!("{limit}; its executor says: in its own words"),
         "nothing else is known"
     );
 
