@@ -81,8 +81,8 @@ impl Cluster {
     /// Whether nothing of an execution is left there.
     pub(super) async fn is_empty(&self) -> Result<bool> {
         let ours = "--selector=app.kubernetes.io/managed-by=octavius";
-        let left = self.namespace.kubectl(&["get", "jobs,pods,secrets", ours, "--output=name"]);
-        Ok(left.await?.is_empty())
+        let all = ["get", "jobs,pods,secrets", ours, "--output=name"];
+        Ok(self.namespace.kubectl(&all).await?.is_empty())
     }
 }
 

@@ -156,7 +156,8 @@ fn executor(system: &mut ActorSystem, controller: &str, id: &str, folder: &Path)
     });
     let build = move || std::future::ready(Ok(Heartbeat::new(tools.clone())));
     system.supervise("heartbeat", limits, policy, build).unwrap();
-    let tools = Arc::new(poller::Tools { link, attempts, capacity: 3, no_more_work });
+    let sight = watch::Sender::new(None).subscribe(); // nothing is ever in the way
+    let tools = Arc::new(poller::Tools { link, attempts, sight, capacity: 3, no_more_work });
     let build = move || std::future::ready(Ok(Poller::new(tools.clone())));
     system.supervise("poller", limits, policy, build).unwrap();
 }
