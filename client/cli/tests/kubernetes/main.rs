@@ -64,7 +64,7 @@ async fn an_executor_in_a_pod_runs_what_a_controller_in_a_pod_hands_out() -> Res
     user.waits_for(&["executors"], "ready").await;
     let printed = user.run(&execute).unwrap();
     assert!(printed.contains(&version), "{printed}");
-    Ok(())
+    image.taken_back(&cluster).await
 }
 
 #[test]
@@ -84,6 +84,8 @@ fn the_same_binaries_make_the_same_image() {
     assert!(build("one.tar") == build("other.tar"), "two images of the same are not the same");
 }
 
+/// Names an image of ours that the cluster finds by itself.
+const GIVEN: &str = "OCTAVIUS_TEST_IMAGE";
 const BINARIES: [&str; 3] = ["controller", "executor", "octavius"];
 
 fn pack(binaries: &Path, name: &str, output: &Path) {
@@ -98,10 +100,10 @@ struct Image {
 }
 
 impl Image {
-    /// The one that `OCTAVIUS_TEST_IMAGE` names; else one of the binaries that are tested, which the development cluster
+    /// The one that [`GIVEN`] names; else one of the binaries that are tested, which the development cluster
     /// is given.
     async fn given(cluster: &Cluster) -> Result<Self, Failed> {
-        if let Ok(name) = std::env::var("OCTAVIUS_TEST_IMAGE") {
+        if let Ok(name) = std::env::var(GIVEN) {
             return Ok(Self { name });
         }
         let folder = tempfile::tempdir().unwrap();
@@ -110,6 +112,14 @@ impl Image {
         pack(binaries(), &name, &file);
         cluster.load(&file).await?;
         Ok(Self { name })
+    }
+
+    /// Takes it away again, if it is this test's.
+    async fn taken_back(self, cluster: &Cluster) -> Result<(), Failed> {
+        if std::env::var_os(GIVEN).is_some() {
+            return Ok(());
+        }
+        cluster.unload(&self.name).await
     }
 
     /// A file of `deploy/kubernetes/`, as it is applied for a test: with this image, in this namespace, without a disk.
