@@ -9,6 +9,7 @@
 #   cluster.sh kubectl ARGS...     the matching kubectl, as administrator
 #   cluster.sh kubectl-path        print where that is
 #   cluster.sh load IMAGE.tar...   import images (`docker save` or OCI layout), for pods with imagePullPolicy Never or IfNotPresent
+#   cluster.sh unload NAME...      remove images of these names, which stay for what runs
 #   cluster.sh restart NAME [SECONDS]   kill -9 one component and start it again after SECONDS (default 0):
 #                                  etcd containerd apiserver controller-manager scheduler kubelet relay
 #   cluster.sh stop|start NAME     the two halves of restart
@@ -189,6 +190,11 @@ load() {
   for f; do enter ctr --namespace k8s.io images import - <"$f"; done
 }
 
+unload() {
+  running
+  enter ctr --namespace k8s.io images remove "${@/#/docker.io/library/}"
+}
+
 # signal SIGNAL NAME: to a component.
 signal() {
   [ -e "$STATE/run/$2.pid" ] || die "no component $2"
@@ -214,6 +220,6 @@ case ${1:-} in
   kubeconfig) echo "$STATE/kubeconfig" ;;
   kubectl-path) echo "$CACHE/bin/kubectl" ;;
   kubectl) shift; running; exec "${KUBECTL[@]}" "$@" ;;
-  load|restart|stop|start|freeze|thaw) [ $# -gt 1 ] || die "$1 what?"; "$@" ;;
+  load|unload|restart|stop|start|freeze|thaw) [ $# -gt 1 ] || die "$1 what?"; "$@" ;;
   *) sed -n '2,/^# shellcheck/{/^# shellcheck/d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac

@@ -10,7 +10,7 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("octavius-service", &[]),
     (TESTBED, &[]),
     ("octavius-controller", &["octavius-protocol", "octavius-service", TESTBED]),
-    ("octavius-executor", &["octavius-protocol", "octavius-service"]),
+    ("octavius-executor", &["octavius-protocol", "octavius-service", TESTBED]),
     ("octavius-client", &["octavius-protocol"]),
     (
         "octavius",

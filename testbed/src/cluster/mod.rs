@@ -156,6 +156,20 @@ impl Cluster {
         run(script(Some(state)).arg("load").arg(image), DONE).await.map(drop)
     }
 
+    /// Takes an image away again, by the name that it has in its file. What runs keeps it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub async fn unload(&self, name: &str) -> Result<(), Failed> {
+        let Some(state) = &self.state else {
+            return Err(Failed(
+                "only images of the development cluster can be taken away".to_owned(),
+            ));
+        };
+        run(script(Some(state)).arg("unload").arg(name), DONE).await.map(drop)
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(&self.admin);

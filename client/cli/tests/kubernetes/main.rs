@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test, and its helpers
 
-use octavius_testbed::cluster::{Failed, Namespace, shared};
+use octavius_testbed::cluster::{Cluster, Failed, Namespace, shared};
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -18,8 +18,7 @@ const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
 #[tokio::test]
 async fn an_executor_in_a_pod_runs_what_a_controller_in_a_pod_hands_out() -> Result<(), Failed> {
     let cluster = shared().await?;
-    let image = Image::make();
-    cluster.load(&image.file).await?;
+    let image = Image::given(&cluster).await?;
     let namespace = cluster.namespace("product").await?;
     let manifests = |file: &str| image.manifests(file, &namespace);
 
@@ -65,7 +64,7 @@ async fn an_executor_in_a_pod_runs_what_a_controller_in_a_pod_hands_out() -> Res
     user.waits_for(&["executors"], "ready").await;
     let printed = user.run(&execute).unwrap();
     assert!(printed.contains(&version), "{printed}");
-    Ok(())
+    image.taken_back(&cluster).await
 }
 
 #[test]
@@ -85,6 +84,8 @@ fn the_same_binaries_make_the_same_image() {
     assert!(build("one.tar") == build("other.tar"), "two images of the same are not the same");
 }
 
+/// Names an image of ours that the cluster finds by itself.
+const GIVEN: &str = "OCTAVIUS_TEST_IMAGE";
 const BINARIES: [&str; 3] = ["controller", "executor", "octavius"];
 
 fn pack(binaries: &Path, name: &str, output: &Path) {
@@ -93,22 +94,32 @@ fn pack(binaries: &Path, name: &str, output: &Path) {
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 }
 
-/// Our image, of the binaries that are tested.
+/// Our image, where pods find it.
 struct Image {
     name: String,
-    file: PathBuf,
-    _folder: TempDir,
 }
 
 impl Image {
-    fn make() -> Self {
+    /// The one that [`GIVEN`] names; else one of the binaries that are tested, which the development cluster
+    /// is given.
+    async fn given(cluster: &Cluster) -> Result<Self, Failed> {
+        if let Ok(name) = std::env::var(GIVEN) {
+            return Ok(Self { name });
+        }
         let folder = tempfile::tempdir().unwrap();
-        let (name, file) = (
-            format!("octavius:test-{:08x}", rand::random::<u32>()),
-            folder.path().join("image.tar"),
-        );
+        let file = folder.path().join("image.tar");
+        let name = format!("octavius:test-{:08x}", rand::random::<u32>());
         pack(binaries(), &name, &file);
-        Self { name, file, _folder: folder }
+        cluster.load(&file).await?;
+        Ok(Self { name })
+    }
+
+    /// Takes it away again, if it is this test's.
+    async fn taken_back(self, cluster: &Cluster) -> Result<(), Failed> {
+        if std::env::var_os(GIVEN).is_some() {
+            return Ok(());
+        }
+        cluster.unload(&self.name).await
     }
 
     /// A file of `deploy/kubernetes/`, as it is applied for a test: with this image, in this namespace, without a disk.
