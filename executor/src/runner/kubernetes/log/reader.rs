@@ -16,7 +16,7 @@ use super::{
 use crate::link::backoff::Backoff;
 use bytes::Bytes;
 use futures::StreamExt;
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, timeout},
@@ -76,6 +76,9 @@ pub(super) struct Reader {
     silence: Silence,
     backoff: Backoff,
     before: Option<Before>,
+    /// What stood behind the last newline at the end of a read: if its file is rotated away, the end of that file. The
+    /// runtime changes files in the middle of a line, too.
+    tail: Vec<Item>,
     /// A read after the container's end was whole, and had this behind its last newline.
     end_seen: Option<Vec<Item>>,
 }
@@ -125,6 +128,7 @@ impl Reader {
             silence: Silence::default(),
             backoff: Backoff::default(),
             before: None,
+            tail: Vec::new(),
             end_seen: None,
         }
     }
@@ -202,20 +206,24 @@ impl Reader {
                 Err(_) => break End::Silent,
             }
         };
+        let is_between = decoder.is_between();
         // The end is told in whole seconds, stamps are finer.
         let at =
             ended.and_then(|ended| ended.at).map(|at| Stamp(at.0.saturating_add(1_000_000_000)));
+        let rest = if end == End::Cut { Vec::new() } else { decoder.rest(at) };
         // What is missing stays so, until something newer comes behind which it can be said.
         let (is_missing, is_lossy) = (seam.is_missing(), rotation.is_lossy());
-        // The kubelet sends whole pieces: in the middle of one, something on the way is stuck.
-        let listened = end != End::Cut && decoder.is_between();
+        if !is_missing {
+            self.tail = rest.clone();
+        }
+        // The kubelet sends whole pieces: in the middle of a stamp, something on the way is stuck.
+        let listened = end != End::Cut && (is_between || !rest.is_empty());
         self.before = Some(Before {
             opened,
             closed: Instant::now(),
             listened: listened && !(is_missing && is_lossy),
             clear: is_missing && !is_lossy,
         });
-        let rest = if end == End::Clean { decoder.rest(at) } else { Vec::new() };
         Read { end, took, opened, seam, rotation, rest, words: decoder.words() }
     }
 
@@ -241,10 +249,7 @@ impl Reader {
         let mut seen = seen.into_iter().peekable();
         while let Some(each) = seen.next() {
             let entry = match each {
-                Seen::New(item) => {
-                    let place = self.cursor.place.behind(&item);
-                    (item.stamp.millis(), item.content, place, false)
-                }
+                Seen::New(item) => self.new_entry(item),
                 Seen::Rest(item) => {
                     let mut place = self.cursor.place;
                     if let Place::Behind { left, .. } = &mut place {
@@ -253,6 +258,11 @@ impl Reader {
                     (item.stamp.millis(), item.content, place, false)
                 }
                 Seen::Rotated => {
+                    for item in mem::take(&mut self.tail) {
+                        let entry = self.new_entry(item);
+                        self.advance(&entry);
+                        entries.push(entry);
+                    }
                     let first = match seen.peek() {
                         Some(Seen::New(item) | Seen::Rest(item)) => Some(item.stamp),
                         _ => None,
@@ -273,9 +283,7 @@ impl Reader {
                     self.words(&text, first.or(end).or(latest), place)
                 }
             };
-            self.cursor.offset += entry.1.len() as u64;
-            self.cursor.mid_line = entry.1.last() != Some(&b'\n');
-            self.cursor.place = entry.2;
+            self.advance(&entry);
             entries.push(entry);
         }
         self.buffer.send_modify(|buffer| {
@@ -283,6 +291,17 @@ impl Reader {
                 buffer.push(millis, bytes, place, is_ours);
             }
         });
+    }
+
+    fn new_entry(&self, item: Item) -> (i64, Bytes, Place, bool) {
+        let place = self.cursor.place.behind(&item);
+        (item.stamp.millis(), item.content, place, false)
+    }
+
+    fn advance(&mut self, (_, bytes, place, _): &(i64, Bytes, Place, bool)) {
+        self.cursor.offset += bytes.len() as u64;
+        self.cursor.mid_line = bytes.last() != Some(&b'\n');
+        self.cursor.place = *place;
     }
 
     fn words(&self, text: &str, at: Option<Stamp>, place: Place) -> (i64, Bytes, Place, bool) {
