@@ -109,6 +109,8 @@ enum End {
 struct Read {
     end: End,
     took: bool,
+    /// The container's end was told meanwhile.
+    told: bool,
     opened: Instant,
     seam: Seam,
     rotation: Rotation,
@@ -224,7 +226,7 @@ impl Reader {
             listened: listened && !(is_missing && is_lossy),
             clear: is_missing && !is_lossy,
         });
-        Read { end, took, opened, seam, rotation, rest, words: decoder.words() }
+        Read { end, took, told, opened, seam, rotation, rest, words: decoder.words() }
     }
 
     /// What is known, should it turn out that the log was rotated since the read before.
@@ -312,7 +314,7 @@ impl Reader {
     /// After a read while the container runs. Never over.
     async fn go_on(&mut self, read: &Read) -> bool {
         self.is_heard_out = match (&read.words, read.took) {
-            (None, _) => read.end == End::Clean,
+            (None, _) => read.end == End::Clean || (read.told && read.end == End::Silent),
             // Nothing but words: that the container is removed, perhaps. What was heard before that stays heard.
             (Some(_), false) => self.is_heard_out,
             (Some(_), true) => false,
