@@ -69,6 +69,8 @@ pub(super) struct Source {
 pub(super) struct Reader {
     source: Source,
     ended: watch::Receiver<Option<Ended>>,
+    /// The last read listened while the container ran, and ended by itself.
+    is_heard_out: bool,
     buffer: Arc<watch::Sender<Buffer>>,
     cursor: Cursor,
     silence: Silence,
@@ -107,6 +109,8 @@ enum End {
 struct Read {
     end: End,
     took: bool,
+    /// The container's end was told meanwhile.
+    told: bool,
     opened: Instant,
     seam: Seam,
     rotation: Rotation,
@@ -119,6 +123,7 @@ impl Reader {
     pub(super) fn new(source: Source, cursor: Cursor, buffer: Arc<watch::Sender<Buffer>>) -> Self {
         Self {
             ended: source.ended.subscribe(),
+            is_heard_out: false,
             source,
             buffer,
             cursor,
@@ -221,7 +226,7 @@ impl Reader {
             listened: listened && !(is_missing && is_lossy),
             clear: is_missing && !is_lossy,
         });
-        Read { end, took, opened, seam, rotation, rest, words: decoder.words() }
+        Read { end, took, told, opened, seam, rotation, rest, words: decoder.words() }
     }
 
     /// What is known, should it turn out that the log was rotated since the read before.
@@ -308,6 +313,12 @@ impl Reader {
 
     /// After a read while the container runs. Never over.
     async fn go_on(&mut self, read: &Read) -> bool {
+        self.is_heard_out = match (&read.words, read.took) {
+            (None, _) => read.end == End::Clean || (read.told && read.end == End::Silent),
+            // Nothing but words: that the container is removed, perhaps. What was heard before that stays heard.
+            (Some(_), false) => self.is_heard_out,
+            (Some(_), true) => false,
+        };
         if let Some(words) = &read.words {
             tracing::debug!(pod = %self.source.pod, words, "the kubelet spoke in a log");
         }
@@ -336,6 +347,7 @@ impl Reader {
             }
             return self.refused(&LogRefusal::Failed { why, after: None }, Some(ended)).await;
         }
+        self.is_heard_out = true;
         // A kubelet that is killed ends a read in the middle, and that looks like the end: so an end is seen twice.
         if read.took || self.end_seen.as_ref() != Some(&read.rest) {
             self.end_seen = Some(read.rest);
@@ -356,6 +368,12 @@ impl Reader {
 
     /// After a refusal: over, if nothing more is to be had.
     async fn refused(&mut self, refusal: &LogRefusal, ended: Option<Ended>) -> bool {
+        // Of a pod that is stopped there is no second look. But its kubelet lived to tell when the container ended, and
+        // before that sent all that there was.
+        let is_told = ended.is_some_and(|ended| ended.at.is_some());
+        if matches!(refusal, LogRefusal::Gone(_)) && is_told && self.is_heard_out {
+            return true;
+        }
         self.end_seen = None;
         let mut pause = self.backoff.pause();
         if let LogRefusal::Forbidden(_) = refusal {
