@@ -32,7 +32,6 @@ async fn an_executor_in_a_pod_runs_what_a_controller_in_a_pod_hands_out() -> Res
     // The development cluster has no names and no addresses of Services.
     let executor =
         manifests("executor.yaml").replace("octavius-controller:3000", &format!("{ip}:3000"));
-    let executor = executor.replace("\"runner\": \"kubernetes\"", "\"runner\": \"process\"");
     namespace.apply(&executor).await?;
     ready(&namespace, "octavius-executor").await?;
 
@@ -50,6 +49,9 @@ async fn an_executor_in_a_pod_runs_what_a_controller_in_a_pod_hands_out() -> Res
     let execute = ["execute", "version", "--follow", "--exit-code", "--wait-timeout", "60s"];
     let printed = user.run(&execute).unwrap();
     assert!(printed.contains(&version), "{printed}");
+
+    let jobs = ["get", "events", "--field-selector=involvedObject.kind=Job", "--output=name"];
+    assert!(!namespace.kubectl(&jobs).await?.is_empty(), "it did not run as a Kubernetes Job");
 
     // Another pod takes its place.
     let selector = "--selector=app.kubernetes.io/name=octavius-executor";
