@@ -77,7 +77,7 @@ pub const METRICS: &[Metric] = &[
         kind: Gauge,
         unit: Unit::Count,
         labels: &[],
-        help: "1 while nothing is written because the store has no room, else 0.",
+        help: "1 while nothing is written because the store has no room, or refuses this controller, else 0.",
     },
     Metric {
         name: "octavius_leader",

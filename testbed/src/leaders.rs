@@ -1,6 +1,6 @@
 //! Who led when what was written, by what etcd has kept of it.
 
-use crate::etcd::{Change, Etcd};
+use crate::etcd::{Change, Etcd, History};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -20,13 +20,46 @@ pub struct Judged {
     pub wrong: Vec<String>,
 }
 
+/// All that controllers wrote to an etcd, as far as it was looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    leader: History,
+    batches: History,
+}
+
+impl Record {
+    /// Looks at what came since. What was looked at may have been compacted.
+    ///
+    /// # Errors
+    ///
+    /// What etcd says: for example that it has forgotten some of it.
+    pub async fn go_on(&mut self, etcd: &Etcd) -> Result<(), String> {
+        etcd.go_on(LEADER, &mut self.leader).await?;
+        etcd.go_on(BATCHES, &mut self.batches).await
+    }
+
+    /// Up to here etcd may forget.
+    #[must_use]
+    pub fn until(&self) -> i64 {
+        self.leader.until.min(self.batches.until)
+    }
+
+    /// What came of it.
+    #[must_use]
+    pub fn judged(&self) -> Judged {
+        judge(&self.leader.changes, &self.batches.changes)
+    }
+}
+
 /// Looks at all that controllers wrote to this etcd. Nothing must have been compacted.
 ///
 /// # Errors
 ///
 /// What etcd says: for example that it has forgotten some of it.
 pub async fn look(etcd: &Etcd) -> Result<Judged, String> {
-    Ok(judge(&etcd.history(LEADER).await?, &etcd.history(BATCHES).await?))
+    let mut record = Record::default();
+    record.go_on(etcd).await?;
+    Ok(record.judged())
 }
 
 fn judge(leader: &[Change], batches: &[Change]) -> Judged {

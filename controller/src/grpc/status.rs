@@ -26,8 +26,9 @@ pub(crate) const MOST_TEXT_BYTES: usize = 1024;
 const MOST_FAULT_BYTES: usize = 4 * 1024;
 /// After how long a call that found no room is worth repeating.
 const SOON: Duration = Duration::from_secs(1);
-/// After how long what is being started again may be there.
-const AT_ONCE: Duration = Duration::from_millis(250);
+/// After how long what is being started again may be there: who was refused while a controller handed over, which takes
+/// tens of milliseconds, has waited less than 300 ms with its jitter.
+const AT_ONCE: Duration = Duration::from_millis(200);
 /// After how long a queue that was full may have room.
 const LATER: Duration = Duration::from_secs(10);
 

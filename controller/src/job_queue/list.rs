@@ -10,6 +10,7 @@ use super::{
 use crate::store::{Entry, Range, StoreHandle, keys};
 use actix::prelude::*;
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use octavius_protocol::id::ExecutionId;
 use octavius_service::actor::Priority;
 use std::{
@@ -21,6 +22,11 @@ use std::{
 pub const LOOKED_AT: usize = 10_000;
 /// How many keys of history are read at a time.
 const READ: usize = 1_000;
+/// How far back the first read of history goes, in milliseconds, and how many times further each next one. An etcd counts
+/// all keys of a range before it gives the first ones: for a page of a million that takes a hundred times longer than for
+/// one of ten thousand.
+const FIRST_LOOK: u64 = 10_000;
+const WIDER: u64 = 8;
 /// How many records are read at a time where an index names them.
 const AT_ONCE: usize = 32;
 
@@ -191,6 +197,18 @@ async fn history(
     if let Some(from) = span.from {
         range.end = format!("{prefix}{}\0", from.inverse());
     }
+    let end = range.end.clone();
+    let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+    let newest = span.before.map_or(now, |before| before.made_at());
+    let mut back = FIRST_LOOK;
+    let bound = |back: u64| match newest.checked_sub(back) {
+        Some(oldest) => {
+            let oldest = ExecutionId::first_at(oldest).inverse();
+            end.clone().min(format!("{prefix}{oldest}\0"))
+        }
+        None => end.clone(),
+    };
+    range.end = bound(back);
     let mut found = Found::default();
     loop {
         let page = store.range(range.clone()).await?;
@@ -205,8 +223,15 @@ async fn history(
                 return Ok(found);
             }
         }
-        let Some(last) = last.filter(|_| page.more) else { return Ok(found) };
-        range = Range { limit: READ, ..range.after(&last) };
+        range.limit = READ;
+        range = match last {
+            Some(last) if page.more => range.after(&last),
+            _ if range.end == end => return Ok(found),
+            _ => {
+                back = back.saturating_mul(WIDER);
+                Range { start: range.end, end: bound(back), limit: READ }
+            }
+        };
     }
 }
 

@@ -265,7 +265,7 @@ fn too_large(spec: &Spec) -> Option<Violation> {
     let values = spec.arguments.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
     let stored = rest.saturating_add(values.sum::<usize>() / 3 * 4);
     let description = format!(
-        "take {stored} bytes as they are stored, with the job's command: give at most {STORED}"
+        "take {stored} bytes as they are stored, with the job's command and pod template: give at most {STORED}"
     );
     (stored > STORED).then(|| Violation { field: "arguments".to_owned(), description })
 }

@@ -186,9 +186,9 @@ pub(super) fn executions() -> Vec<Limit> {
             "are …, and no job takes more than {}",
         ),
         wrong(
-            "What was submitted, sealed and with the job's command",
+            "What was submitted, sealed and with the job's command and pod template",
             Amount::bytes(STORED),
-            "bytes as they are stored, with the job's command: give at most {}",
+            "bytes as they are stored, with the job's command and pod template: give at most {}",
         ),
         full(
             "Arguments that are being accepted, of all callers",

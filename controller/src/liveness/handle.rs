@@ -6,7 +6,11 @@ use super::{
     look::{Heard, List},
     register::Register,
 };
-use crate::{job_queue::QueueHandle, limits::LARGEST_PAGE, store::StoreHandle};
+use crate::{
+    job_queue::QueueHandle,
+    limits::LARGEST_PAGE,
+    store::{Lead, StoreHandle},
+};
 use octavius_protocol::id::Session;
 use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
@@ -36,6 +40,8 @@ pub struct Parts {
     pub store: StoreHandle,
     /// Who is told of silence.
     pub queue: QueueHandle,
+    /// While that is not certain, signs of life are refused.
+    pub lead: Lead,
     /// The installation's id: executors of another one are refused.
     pub installation: String,
     /// Bounds and waits.

@@ -1,7 +1,8 @@
 //! Liveness: executors, and when each was last heard.
 //!
 //! Owns the executors' records and sessions in the store; when each was heard is known only here, and counted afresh at
-//! each start, so that a controller's own absence ends nobody's work. Silence for `executor_ping_deadline` ends new
+//! each start, and after each time in which this controller was frozen or not certain to lead and so heard nobody: a
+//! controller's own absence ends nobody's work. Silence for `executor_ping_deadline` ends new
 //! work, silence for `executor_lost_after` ends attempts: this actor says so to the queue until that has taken notice.
 //! What an executor holds, and what becomes of it, is the queue's.
 
@@ -20,7 +21,7 @@ pub use rules::{ExecutorState, LivenessLimits, Registration, Seen};
 
 use crate::{
     job_queue::QueueHandle,
-    store::{Range, StoreHandle, Writer, keys},
+    store::{Lead, Range, StoreHandle, Writer, keys},
 };
 use actix::{Actor, AsyncContext, Context, ContextFutureSpawner, WrapFuture, fut::ActorFutureExt};
 use anyhow::Context as _;
@@ -35,6 +36,8 @@ pub const NAME: &str = "LivenessWatcher";
 
 /// How often silence is looked at, unless a deadline is so short that it has to be looked at more often.
 const TICK: Duration = Duration::from_secs(1);
+/// A look that comes so many times later than it should tells that this process stood still.
+const LATE: u32 = 4;
 
 /// The most executors that the queue is told about in one tick.
 const MOST_TOLD: usize = 256;
@@ -45,8 +48,11 @@ pub struct LivenessWatcher {
     executors: Executors,
     writer: Writer,
     queue: QueueHandle,
+    lead: Lead,
     began: Instant,
     tick: Duration,
+    /// When it was last looked at silence.
+    looked: Duration,
     /// Whether the queue is being told something.
     telling: bool,
 }
@@ -54,7 +60,7 @@ pub struct LivenessWatcher {
 impl LivenessWatcher {
     /// The executors as the store has them.
     async fn load(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { store, queue, installation, limits } = parts;
+        let Parts { store, queue, lead, installation, limits } = parts;
         // First the writer: what an earlier incarnation had queued is settled then, and the range shows it.
         let writer = store.enlist(NAME).await?;
         let records = load_records(&store).await?;
@@ -71,8 +77,10 @@ impl LivenessWatcher {
             executors: Executors::load(limits, installation, records, last_session),
             writer,
             queue,
+            lead,
             began: Instant::now(),
             tick: TICK.min(limits.ping_deadline / 4).max(Duration::from_millis(10)),
+            looked: Duration::ZERO,
             telling: false,
         })
     }
@@ -83,11 +91,17 @@ impl LivenessWatcher {
 
     /// Tells the queue who is silent, one after the other, until it has taken notice.
     fn tell_of_silence(&mut self, context: &mut Context<Self>) {
+        let now = self.now();
+        let stood_still = now.saturating_sub(self.looked) > self.tick * LATE;
+        self.looked = now;
+        if stood_still || !self.lead.is_certain() {
+            self.executors.deaf(now); // signs of life are refused, or lie unread
+        }
         self.measure();
         if self.telling {
             return;
         }
-        let mut due = self.executors.tick(self.now());
+        let mut due = self.executors.tick(now);
         if due.is_empty() {
             return;
         }

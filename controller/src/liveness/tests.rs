@@ -58,7 +58,13 @@ impl World {
         let lost_after = Duration::from_secs(900);
         let limits = LivenessLimits { executors: EXECUTORS, ping_deadline, lost_after };
         let installation = "ours".to_owned();
-        let parts = Parts { store: store.clone(), queue: queue.clone(), installation, limits };
+        let parts = Parts {
+            store: store.clone(),
+            queue: queue.clone(),
+            lead: Lead::sole(),
+            installation,
+            limits,
+        };
         let liveness = LivenessHandle::start(&mut system, parts).unwrap();
         queue.actor().up(SOON).await.unwrap();
         liveness.up(SOON).await.unwrap();

@@ -211,7 +211,7 @@ impl Actors {
         let configuration = &plan.configuration;
         #[cfg(feature = "fault-injection")]
         let opener = crate::store::faulty::outside::from_environment(opener);
-        let store = StoreHandle::start(system, opener, lead, patience).await?;
+        let store = StoreHandle::start(system, opener, lead.clone(), patience).await?;
         store.handle().up(START_WITHIN).await?;
         let writer = store.enlist("Controller").await?;
         let vault = vault::open(&store, &writer, &configuration.data_dir).await?;
@@ -257,8 +257,13 @@ impl Actors {
             lost_after: configuration.executor_lost_after,
         };
         let installation = leadership.installation.clone();
-        let parts =
-            liveness::Parts { store: store.clone(), queue: queue.clone(), installation, limits };
+        let parts = liveness::Parts {
+            store: store.clone(),
+            queue: queue.clone(),
+            lead,
+            installation,
+            limits,
+        };
         let liveness = LivenessHandle::start(system, parts).map_err(StartError::Thread)?;
         Ok((leadership, Self { store, logs, registry, secrets, queue, liveness }))
     }

@@ -38,6 +38,18 @@ pub(super) enum Role {
     Leading(Arc<Seen>),
 }
 
+/// What a standby learns of the way to the leader.
+#[cfg(feature = "etcd")]
+#[derive(Debug)]
+pub(super) enum Leader {
+    /// The same one as before.
+    AsBefore,
+    /// Nobody leads.
+    Nobody,
+    /// Another one leads, or the way to it was made anew.
+    Another(Arc<Forwarder>),
+}
+
 /// The role, for all who look.
 #[derive(Clone, Debug)]
 pub(crate) struct Roles {
@@ -59,16 +71,21 @@ impl Roles {
         }
     }
 
-    /// Takes in what is known of the leader, unless it is this one. `way`: another one than the last, or none.
+    /// Takes in what is known of the leader, unless it is this one.
     #[cfg(feature = "etcd")]
-    pub(super) fn stand_by(&self, way: Option<Option<Arc<Forwarder>>>, trouble: Option<String>) {
+    pub(super) fn stand_by(&self, leads: Leader, trouble: Option<String>) {
         self.role.send_if_modified(|role| {
             let known = match role {
                 Role::Standby { leader, .. } => leader.take(),
                 Role::Starting => None,
                 Role::Loading | Role::Leading(_) => return false,
             };
-            *role = Role::Standby { leader: way.unwrap_or(known), trouble };
+            let leader = match leads {
+                Leader::AsBefore => known,
+                Leader::Nobody => None,
+                Leader::Another(way) => Some(way),
+            };
+            *role = Role::Standby { leader, trouble };
             true
         });
     }
@@ -173,5 +190,58 @@ impl Service<Request<HttpBody>> for Switch {
                 Role::Standby { leader: None, .. } => refused(ForwardError::NoLeader.into()),
             }
         })
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "etcd")]
+mod tests {
+    use super::*;
+    use octavius_protocol::reach::Address;
+
+    fn roles() -> (Roles, CancellationToken) {
+        let ending = CancellationToken::new();
+        (Roles::new(ending.clone()), ending)
+    }
+
+    fn leader(address: &str) -> Leader {
+        let address = Address::parse(address, false).unwrap();
+        Leader::Another(Arc::new(Forwarder::to(&address, None).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_standby_answers_calls_as_far_as_its_way_to_the_leader_goes() {
+        let (roles, ending) = roles();
+        assert_eq!(roles.ready(), Err("the controller is starting".to_owned()));
+        assert_eq!(roles.leads(), Err("nobody leads".to_owned()));
+        roles.stand_by(Leader::Nobody, None);
+        assert_eq!(roles.ready(), Err(ForwardError::NoLeader.to_string()));
+        assert!(!roles.serves());
+        roles.stand_by(leader("127.0.0.1:1"), None);
+        assert_eq!(roles.ready(), Ok(()));
+        assert!(roles.serves() && roles.office().is_none() && roles.actors().is_empty());
+        assert!(roles.leads().is_err_and(|why| why.contains("127.0.0.1:1")));
+        roles.stand_by(Leader::AsBefore, Some("it has no key".to_owned()));
+        assert_eq!(roles.ready(), Err("it has no key".to_owned()), "it could not lead");
+        assert!(roles.serves(), "it passes calls on nevertheless");
+        let none = Forwarder::none("https://127.0.0.1:1", "no authorities".to_owned());
+        roles.stand_by(Leader::Another(Arc::new(none)), None);
+        assert!(roles.ready().is_err_and(|why| why.contains("no authorities")));
+        assert!(!roles.serves());
+        roles.stand_by(leader("127.0.0.1:1"), None);
+        ending.cancel();
+        assert!(roles.ready().is_err() && !roles.serves());
+    }
+
+    #[tokio::test]
+    async fn who_was_elected_does_not_stand_by_because_of_what_was_known_before() {
+        let (roles, _ending) = roles();
+        roles.set(Role::Loading);
+        roles.stand_by(leader("127.0.0.1:1"), Some("late news".to_owned()));
+        assert!(matches!(roles.now(), Role::Loading), "{:?}", roles.now());
+        assert_eq!(roles.ready(), Err("the controller was elected, and loads".to_owned()));
+        roles.set(Role::Standby { leader: None, trouble: None });
+        roles.stand_by(leader("127.0.0.1:1"), None);
+        assert!(roles.serves());
     }
 }

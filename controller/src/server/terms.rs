@@ -115,10 +115,10 @@ impl Begin {
 
 #[cfg(feature = "etcd")]
 mod elected {
-    use super::super::vault;
+    use super::super::{roles::Leader, vault};
     use super::*;
-    use crate::store::etcd::{Candidate, Election, EtcdOpener, Standing, compact_while};
-    use crate::{VERSION, grpc::Forwarder, pauses::Pauses};
+    use crate::store::etcd::{Election, EtcdOpener, Standing, compact_while};
+    use crate::{grpc::Forwarder, pauses::Pauses};
     use octavius_protocol::reach::{Address, tls};
     use std::{
         path::{Path, PathBuf},
@@ -154,7 +154,6 @@ mod elected {
                 tracing::warn!(%error, "the store is away: this controller waits for it");
             }
             let address = configuration.advertised(address);
-            let candidate = Candidate { address, version: VERSION.to_owned() };
             let data_dir = configuration.data_dir.clone();
             let known: OnceLock<Vec<u8>> = OnceLock::new();
             let fitness = move |check: Option<&[u8]>| {
@@ -168,7 +167,7 @@ mod elected {
                 }
                 Ok(())
             };
-            let election = Election::new(&opener, candidate, configuration.leader_ttl, fitness);
+            let election = Election::new(&opener, address, configuration.leader_ttl, fitness);
             Ok(Self { plan, opener, election })
         }
 
@@ -299,13 +298,19 @@ mod elected {
                     pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
                 }
                 let again = due.is_some_and(|due| due <= Instant::now());
-                let way = (another || again).then(|| {
-                    let way = leader.map(|it| way(&it.address, authorities.as_deref()));
-                    let missing = way.as_ref().and_then(Forwarder::missing);
-                    due = missing.map(|_| Instant::now() + pauses.next());
-                    way.map(Arc::new)
-                });
-                roles.stand_by(way, trouble);
+                let leads = match leader {
+                    _ if !another && !again => Leader::AsBefore,
+                    None => {
+                        due = None;
+                        Leader::Nobody
+                    }
+                    Some(leader) => {
+                        let way = way(&leader.address, authorities.as_deref());
+                        due = way.missing().map(|_| Instant::now() + pauses.next());
+                        Leader::Another(Arc::new(way))
+                    }
+                };
+                roles.stand_by(leads, trouble);
             }
         };
         tokio::select! {
@@ -320,6 +325,49 @@ mod elected {
         use crate::store::etcd::LeaderRecord;
         use tokio::time::sleep;
 
+        fn standing(life: &str, address: &str) -> Standing {
+            let leader = LeaderRecord { life: life.to_owned(), address: address.to_owned() };
+            Standing { leader: Some(leader), trouble: None }
+        }
+
+        fn way_of(roles: &Roles) -> Option<Arc<Forwarder>> {
+            match roles.now() {
+                Role::Standby { leader, .. } => leader,
+                Role::Starting | Role::Loading | Role::Leading(_) => None,
+            }
+        }
+
+        async fn until(wanted: &str, holds: impl Fn() -> bool) {
+            let began = Instant::now();
+            while !holds() {
+                assert!(began.elapsed() < LONGEST_PAUSE, "never {wanted}");
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+
+        #[tokio::test(start_paused = true)]
+        async fn one_life_of_a_leader_has_one_way_and_what_goes_there_ends_with_it() {
+            let ending = CancellationToken::new();
+            let _end = ending.clone().drop_guard();
+            let roles = Roles::new(ending.clone());
+            let (tell, seen) = tokio::sync::watch::channel(Standing::default());
+            tokio::spawn(show(seen, roles.clone(), None, ending));
+            tell.send_replace(standing("a", "127.0.0.1:1"));
+            until("a way", || roles.serves()).await;
+            let first = way_of(&roles).unwrap();
+            let trouble = Some("it cannot lead".to_owned());
+            tell.send_replace(Standing { trouble, ..standing("a", "127.0.0.1:1") });
+            until("told", || roles.ready() == Err("it cannot lead".to_owned())).await;
+            assert!(Arc::ptr_eq(&first, &way_of(&roles).unwrap()), "calls under way were ended");
+            // The same controller, started again: what the one before had will not be answered.
+            tell.send_replace(standing("b", "127.0.0.1:1"));
+            until("another", || way_of(&roles).is_some_and(|way| !Arc::ptr_eq(&first, &way))).await;
+            assert_eq!(Arc::strong_count(&first), 1, "somebody keeps the way to one who is gone");
+            tell.send_replace(Standing::default());
+            until("nobody", || way_of(&roles).is_none()).await;
+            assert_eq!(roles.ready(), Err(crate::grpc::ForwardError::NoLeader.to_string()));
+        }
+
         #[tokio::test(start_paused = true)]
         async fn a_way_that_cannot_be_made_is_told_and_made_as_soon_as_it_can_be() {
             let folder = tempfile::tempdir().unwrap();
@@ -330,14 +378,9 @@ mod elected {
             let ending = CancellationToken::new();
             let _end = ending.clone().drop_guard();
             let roles = Roles::new(ending.clone());
-            let (standing, seen) = tokio::sync::watch::channel(Standing::default());
+            let (tell, seen) = tokio::sync::watch::channel(Standing::default());
             tokio::spawn(show(seen, roles.clone(), Some(file.clone()), ending));
-            let leader = LeaderRecord {
-                life: "a".to_owned(),
-                address: "https://127.0.0.1:1".to_owned(),
-                version: "1".to_owned(),
-            };
-            standing.send_replace(Standing { leader: Some(leader), trouble: None });
+            tell.send_replace(standing("a", "https://127.0.0.1:1"));
             let told = "the way to the leader at https://127.0.0.1:1 cannot be made: ";
             let began = Instant::now();
             while !roles.ready().is_err_and(|why| why.contains(told)) {

@@ -75,8 +75,8 @@ pub trait Opener: Send + Sync + fmt::Debug {
         Capacity::default()
     }
 
-    /// Why nothing more should be written, and what to do; none: there is room. `thoroughly` means that it was full, and
-    /// has to prove that it is not.
+    /// Why nothing more should be written, and what to do: there is no room, or we are not let in. None: all is well.
+    /// `thoroughly` means that it was full, and has to prove that it is not.
     async fn full(&self, thoroughly: bool) -> Option<String>;
 }
 

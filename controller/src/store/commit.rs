@@ -74,10 +74,14 @@ impl Store {
         let before = self.sequence.text.clone();
         let began = Instant::now();
         let lead = self.lead.clone();
+        let flown = transaction.clone();
         let flight = Flight { connection, transaction, before, after, lead };
         let flight = flight.fly().into_actor(self);
         context.spawn(flight.map(move |(landing, backend), store, context| {
             metrics::histogram!("octavius_store_commit_seconds").record(began.elapsed());
+            if landing == Landing::Done {
+                store.recent.landed(flown.writes());
+            }
             store.landed(landing, backend, context);
         }));
     }

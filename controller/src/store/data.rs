@@ -34,6 +34,11 @@ impl Range {
         Self { start: key.to_owned(), end: format!("{key}\0"), limit: 1 }
     }
 
+    /// Whether it is of one key alone.
+    pub(super) fn is_key(&self) -> bool {
+        self.end.strip_suffix('\0').is_some_and(|key| key == self.start)
+    }
+
     /// The rest of this range, behind `key`.
     pub fn after(mut self, key: &str) -> Self {
         self.start = format!("{key}\0");

@@ -11,7 +11,7 @@ use super::{
     rules,
     rules::Seen,
 };
-use crate::pauses::Pauses;
+use crate::pauses::{Pauses, Reminder};
 use bytes::Bytes;
 use std::{
     sync::{Arc, Weak},
@@ -126,11 +126,14 @@ impl Connection {
     /// The same, again and again for as long as a batch that nobody knows of would be asked for.
     pub(super) async fn regained(&mut self) -> Result<Arc<dyn Backend>, String> {
         let mut pauses = self.patience.pauses();
+        let mut reminder = Reminder::default();
         let mut waited = Duration::ZERO;
         loop {
             match self.backend().await {
                 Err(why) if waited < self.patience.doubt => {
-                    tracing::warn!(%why, "the store is away: it is tried again");
+                    if reminder.is_due() {
+                        tracing::warn!(%why, "the store is away: it is tried again");
+                    }
                 }
                 regained => return regained,
             }
@@ -201,9 +204,12 @@ impl Flight {
         let patience = self.connection.patience;
         let mut deadline = Instant::now() + patience.doubt;
         let mut pauses = patience.pauses();
+        let mut reminder = Reminder::default();
         let mut why = first;
         loop {
-            tracing::warn!(%why, "nobody knows whether a batch landed: looking, and sending it again");
+            if reminder.is_due() {
+                tracing::warn!(%why, "nobody knows whether a batch landed: looking, and sending it again");
+            }
             let began = Instant::now();
             match self.connection.backend().await {
                 Ok(_) => {

@@ -83,7 +83,7 @@ layout! {
     /// so that two controllers never take each other's batch for their own; where they are elected, then
     /// ` <leader's life>`.
     SEQUENCE = "v1/seq", by "`Store`", Text, LeftOut;
-    /// Who leads, where several controllers share a store: its life, its address and its version, on the leader's lease.
+    /// Who leads, where several controllers share a store: its life and its address, on the leader's lease.
     LEADER = "v1/leader", by "the election", Json, LeftOut;
     /// The installation's id: a UUID.
     INSTALLATION = "v1/installation", by "the controller", Text, Kept;

@@ -11,6 +11,8 @@
 
 mod backend;
 mod commit;
+#[cfg(any(feature = "bench", feature = "fault-injection"))]
+pub mod copies;
 mod data;
 pub mod embedded;
 mod enlist;
@@ -25,6 +27,7 @@ mod layout;
 mod lead;
 pub mod packed;
 mod read;
+mod recent;
 pub(crate) mod rules;
 mod space;
 #[cfg(any(test, feature = "fault-injection"))]
@@ -52,6 +55,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use flight::{Connection, Flying};
 use read::Waiter;
+use recent::Recent;
 use rules::{BatchLimits, Queue, Ticket};
 use space::Space;
 use std::{
@@ -80,6 +84,7 @@ pub struct Store {
     /// Who waits until all decisions up to a ticket are settled.
     waiters: BTreeMap<Ticket, Vec<Waiter>>,
     reads: Arc<Semaphore>,
+    recent: Recent,
     /// Goes on over all lives of the store, so that no number is used twice.
     incarnations: Arc<AtomicU64>,
     space: Space,
@@ -125,6 +130,7 @@ impl Store {
             capacity,
             waiters: BTreeMap::new(),
             reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
+            recent: Recent::default(),
             incarnations,
             space,
         })

@@ -1,7 +1,7 @@
 //! Reads: each sees all writes that were queued before it, and holds up none. Who knows that what it reads has landed
 //! waits for no batch.
 
-use super::{Backend, Page, Range, ReadError, Snapshot, Store};
+use super::{Backend, Entry, Page, Range, ReadError, Snapshot, Store};
 use actix::{Addr, AsyncContext as _, Context, Handler, Message, ResponseFuture};
 use octavius_service::actor::Unanswered;
 use std::sync::{Arc, Weak};
@@ -124,6 +124,11 @@ impl Store {
         backend: Arc<dyn Backend>,
         store: Addr<Self>,
     ) {
+        if let Some(value) = self.recent.get(&range) {
+            let entries = vec![Entry { key: range.start, value: value.clone() }];
+            let _ = reply.send(Ok(Page { entries, more: false })); // the caller may have left
+            return;
+        }
         let places = self.reads.clone();
         let within = self.patience.call;
         actix::spawn(async move {

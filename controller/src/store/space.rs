@@ -1,7 +1,7 @@
-//! Whether the store has room: known before anything is decided, so that nothing that was decided has to be undone.
+//! Whether the store takes writes: known before anything is decided, so that nothing that was decided has to be undone.
 //!
-//! The gate shuts when the backend says that there is little room left, or when a commit failed for want of it. While it
-//! is shut no actor decides anything that it would have to write; what is on disk is answered. Who looks is the store,
+//! The gate shuts when the backend says that there is little room left, or that it is not let in, or when a commit failed
+//! for want of room. While it is shut no actor decides anything that it would have to write; what is on disk is answered. Who looks is the store,
 //! every second; nobody has to start anything again once there is room.
 
 use super::Opener;
@@ -62,7 +62,7 @@ impl Space {
             let changes = now.is_some() != full.is_some();
             match (&full, changes) {
                 (Some(why), true) => tracing::error!(why, "no writes are taken"),
-                (None, true) => tracing::info!("the store has room again"),
+                (None, true) => tracing::info!("writes are taken again"),
                 (_, false) => {}
             }
             *now = full.map(Arc::from);

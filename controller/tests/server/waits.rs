@@ -2,7 +2,6 @@
 
 use crate::world::{World, job, registration};
 use octavius_protocol::v1::{self, ExecutionState, report_request::Event};
-use std::time::Duration;
 
 fn starting(reason: impl Into<String>) -> Event {
     Event::Starting(v1::Starting { reason: reason.into() })
@@ -114,20 +113,13 @@ async fn a_grant_has_what_its_version_of_the_job_says_of_the_cluster() {
     world.jobs().await.update_job(update).await.unwrap();
     world.execute("hello").await;
     let world = world.restart().await;
-    let mut executor = world.executor("e", 2).await;
-    let mut leases = Vec::new();
-    while leases.len() < 2 {
-        let held: Vec<v1::LeaseName> =
-            leases.iter().filter_map(|lease: &v1::Lease| lease.name.clone()).collect();
-        let grants = executor.attend(&held, Duration::ZERO).await.unwrap().grants;
-        leases.extend(grants);
-        if leases.len() < 2 {
-            leases.extend(executor.poll(Duration::from_secs(5)).await.unwrap());
-            leases.dedup_by_key(|lease| lease.name.clone());
-        }
-    }
-    let of_first = |lease: &&v1::Lease| lease.name.as_ref().unwrap().execution == first;
-    let pinned = leases.iter().find(of_first).unwrap();
+    let mut executor = world.executor("e", 1).await;
+    let pinned = executor.granted().await;
+    let name = pinned.name.unwrap();
+    executor.run(&name).await;
+    executor.succeed(&name, "").await;
+    let newer = executor.granted().await;
+    assert_eq!(name.execution, first);
     assert_eq!(
         (&pinned.namespace, &pinned.kubernetes),
         (&definition.namespace, &definition.kubernetes)
@@ -135,7 +127,6 @@ async fn a_grant_has_what_its_version_of_the_job_says_of_the_cluster() {
     assert_eq!(pinned.resources, resources);
     assert_eq!(pinned.installation, executor.registered.installation);
     assert!(!pinned.installation.is_empty());
-    let newer = leases.iter().find(|lease| !of_first(lease)).unwrap();
     assert_eq!((&*newer.namespace, &*newer.kubernetes, &newer.resources), ("", "", &None));
 
     let wrong = v1::JobDefinition { namespace: "Team_A".to_owned(), ..job("other") };

@@ -1,6 +1,7 @@
 //! What keeps executors that lost their controller in the same moment from coming back in the same moment.
 //!
-//! The controller says over what time that is to be spread. Whoever finds the connection lost first decides for all
+//! The controller says over what time that is to be spread. Whoever finds the connection lost first, or hears that the
+//! controller which led does not any more, decides for all
 //! calls of this executor: they wait for a random part of that time, and after each further failure about as long again,
 //! so that the tries of many stay spread however long the controller is away.
 

@@ -28,7 +28,7 @@ use crate::{
 use calm::Calm;
 use credentials::Credentials;
 use octavius_protocol::{
-    LEVEL, MAX_MESSAGE,
+    DOMAIN, ENDING, LEADER_AWAY, LEVEL, MAX_MESSAGE, NO_LEADER, NOT_LEADING, STARTING, UNCONFIRMED,
     id::{ExecutorId, Session},
     pause,
     reach::{Address, Reach, ReachError, ReachOptions, addresses, tls},
@@ -178,6 +178,13 @@ macro_rules! termed {
     )+};
 }
 termed!(RegisterResponse, AttendResponse, PollResponse, ReportResponse, AppendResponse);
+
+/// Whether the controller that led ends, is gone, or cannot lead at present.
+fn leader_is_gone(status: &Status) -> bool {
+    let info = status.get_details_error_info();
+    let gone = [NOT_LEADING, NO_LEADER, LEADER_AWAY, STARTING, ENDING, UNCONFIRMED];
+    info.is_some_and(|info| info.domain == DOMAIN && gone.contains(&info.reason.as_str()))
+}
 
 impl Link {
     /// Connections that are made when they are first used, and again whenever they are lost. Call it on a tokio runtime.
@@ -433,6 +440,9 @@ impl Link {
         // A status that came over the wire has no cause here.
         if std::error::Error::source(status).is_some() {
             return self.calm.lost(rand::random());
+        }
+        if leader_is_gone(status) {
+            self.calm.lost(rand::random()); // and everybody else hears the same in this moment
         }
         let hint = status.get_details_retry_info().and_then(|info| info.retry_delay);
         // Who has no session yet says what it was told; a sign of life is not put off.

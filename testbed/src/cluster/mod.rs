@@ -5,9 +5,11 @@
 //! starts it once. What tests ask of a cluster goes through `kubectl`, so that nothing of what they judge is judged by
 //! the client that it uses.
 
+mod forward;
 mod namespace;
 mod own;
 
+pub use forward::Forward;
 pub use namespace::Namespace;
 pub use own::Own;
 

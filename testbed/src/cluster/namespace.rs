@@ -121,6 +121,12 @@ impl Namespace {
         self.kubectl(&["apply", "--filename", &file]).await.map(drop)
     }
 
+    pub(super) fn command(&self) -> Command {
+        let mut command = self.cluster.command();
+        command.args(["--namespace", &self.name]);
+        command
+    }
+
     fn within<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
         [&["--namespace", &self.name], arguments].concat()
     }

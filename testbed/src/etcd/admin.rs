@@ -104,6 +104,11 @@ impl Etcd {
         values.into_iter().sum()
     }
 
+    /// How many logins were tried so far, those of whoever administers it among them.
+    pub async fn logins(&self) -> f64 {
+        self.metric("grpc_server_started_total{grpc_method=\"Authenticate\"").await
+    }
+
     /// Forgets all that was before this change.
     pub async fn compact(&self, revision: i64) {
         self.must("/v3/kv/compaction", json!({ "revision": revision, "physical": true })).await;

@@ -1,7 +1,7 @@
 //! One member: a process of etcd.
 
 use super::{EtcdOptions, Tls, free_port};
-use crate::http;
+use crate::{http, proxy::Proxy};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
@@ -25,11 +25,18 @@ pub struct Member {
 
 impl Member {
     /// Those of one cluster, which know each other.
-    pub(super) fn cluster(folder: &Path, options: &EtcdOptions, tls: Option<&Tls>) -> Vec<Self> {
+    pub(super) fn cluster(
+        folder: &Path,
+        options: &EtcdOptions,
+        tls: Option<&Tls>,
+        peers: &[String],
+        ways: &[Proxy],
+    ) -> Vec<Self> {
         let own = |port: u16| format!("127.0.0.1:{port}");
-        let peers: Vec<_> = (0..options.members).map(|_| own(free_port())).collect();
-        let all = peers.iter().enumerate().map(|(number, peer)| format!("m{number}=http://{peer}"));
+        let way = |number: usize| ways.get(number).map_or(&peers[number], |way| &way.address);
+        let all = (0..peers.len()).map(|number| format!("m{number}=http://{}", way(number)));
         let all = all.collect::<Vec<_>>().join(",");
+        let flags = options.flags(folder);
         let member = |(number, peer): (usize, &String)| {
             let admin = own(free_port());
             let mut listen = format!("http://{admin}");
@@ -41,13 +48,13 @@ impl Member {
                 listen = format!("{endpoint},{listen}");
             }
             let mut command = Command::new("etcd");
-            command.current_dir(folder).args(options.flags());
+            command.current_dir(folder).args(&flags);
             command.arg(format!("--name=m{number}"));
             command.arg(format!("--data-dir={}", folder.join(format!("m{number}")).display()));
             command.arg(format!("--listen-client-urls={listen}"));
             command.arg(format!("--advertise-client-urls={endpoint}"));
             command.arg(format!("--listen-peer-urls=http://{peer}"));
-            command.arg(format!("--initial-advertise-peer-urls=http://{peer}"));
+            command.arg(format!("--initial-advertise-peer-urls=http://{}", way(number)));
             command.arg(format!("--initial-cluster={all}"));
             command.arg(format!("--initial-cluster-token={}", peers[0]));
             command.args(["--initial-cluster-state=new", "--logger=zap", "--log-outputs=stderr"]);

@@ -5,11 +5,11 @@ mod history;
 mod member;
 mod tls;
 
-pub use history::Change;
+pub use history::{Change, History};
 pub use member::Member;
 pub use tls::Tls;
 
-use crate::ports::free_port;
+use crate::{ports::free_port, proxy::Proxy};
 use std::{path::Path, time::Duration};
 use tokio::time::{Instant, sleep};
 
@@ -33,8 +33,13 @@ pub struct EtcdOptions {
     pub auto_compaction: Option<&'static str>,
     /// For how long a login is good without being used, in whole seconds. Default: etcd's own, 300 s.
     pub auth_token_ttl: Option<Duration>,
+    /// Whether logins are tokens that are signed, of which each change of users makes all older ones worthless. Default:
+    /// no, members remember whom they gave one.
+    pub signed_tokens: bool,
     /// Whether clients must come with TLS, and a certificate: see [`Etcd::tls`]. Default: no.
     pub tls: bool,
+    /// Whether members reach each other by ways that can be cut: see [`Etcd::ways`]. Default: no.
+    pub with_ways: bool,
     /// Other flags, as etcd takes them.
     pub flags: Vec<String>,
 }
@@ -47,14 +52,16 @@ impl Default for EtcdOptions {
             quota_backend_bytes: None,
             auto_compaction: None,
             auth_token_ttl: None,
+            signed_tokens: false,
             tls: false,
+            with_ways: false,
             flags: Vec::new(),
         }
     }
 }
 
 impl EtcdOptions {
-    fn flags(&self) -> Vec<String> {
+    fn flags(&self, folder: &Path) -> Vec<String> {
         let mut flags = self.flags.clone();
         flags.extend(self.quota_backend_bytes.map(|size| format!("--quota-backend-bytes={size}")));
         if let Some(kept) = self.auto_compaction {
@@ -62,6 +69,12 @@ impl EtcdOptions {
         }
         if let Some(ttl) = self.auth_token_ttl {
             flags.push(format!("--auth-token-ttl={}", ttl.as_secs()));
+        }
+        if self.signed_tokens {
+            let key = folder.join("tokens.key");
+            std::fs::write(&key, rand::random::<[u8; 32]>()).unwrap();
+            let key = key.display();
+            flags.push(format!("--auth-token=jwt,priv-key={key},sign-method=HS256,ttl=10m"));
         }
         flags
     }
@@ -71,6 +84,7 @@ impl EtcdOptions {
 #[derive(Debug)]
 pub struct Etcd {
     members: Vec<Member>,
+    ways: Vec<Proxy>,
     tls: Option<Tls>,
     /// The password of etcd's own `root`, once logins are wanted.
     root: Option<String>,
@@ -121,8 +135,14 @@ impl Etcd {
         };
         let folder = folder.unwrap();
         let tls = options.tls.then(|| Tls::make(folder.path()));
-        let members = Member::cluster(folder.path(), options, tls.as_ref());
-        let mut etcd = Self { members, tls, root: None, _folder: folder };
+        let peers: Vec<_> =
+            (0..options.members).map(|_| format!("127.0.0.1:{}", free_port())).collect();
+        let mut ways = Vec::new();
+        for peer in peers.iter().filter(|_| options.with_ways) {
+            ways.push(Proxy::to(peer).await);
+        }
+        let members = Member::cluster(folder.path(), options, tls.as_ref(), &peers, &ways);
+        let mut etcd = Self { members, ways, tls, root: None, _folder: folder };
         for member in &mut etcd.members {
             member.start();
         }
@@ -144,6 +164,12 @@ impl Etcd {
     #[must_use]
     pub fn tls(&self) -> &Tls {
         self.tls.as_ref().expect("this etcd was started without TLS")
+    }
+
+    /// For each member the way by which all others come to it, where [`EtcdOptions::with_ways`] is wanted. Whoever takes
+    /// them keeps them for as long as the members are to reach each other.
+    pub fn ways(&mut self) -> Vec<Proxy> {
+        std::mem::take(&mut self.ways)
     }
 
     /// One of them, from 0.

@@ -94,6 +94,22 @@ async fn who_must_log_in_may_do_what_he_may() {
 }
 
 #[tokio::test]
+async fn a_change_of_users_makes_signed_tokens_worthless() {
+    let mut etcd = one(EtcdOptions { signed_tokens: true, ..EtcdOptions::default() }).await;
+    etcd.enable_auth("of the root").await;
+    let before = etcd.logins().await;
+    let member = etcd.members()[0].admin().to_owned();
+    let token = etcd.login(&member).await.unwrap();
+    assert_eq!(etcd.logins().await, before + 1.0);
+    let body = json!({ "key": "YQ==", "value": "YQ==" });
+    assert!(http::post(&member, "/v3/kv/put", token.as_deref(), &body).await.is_ok());
+    etcd.add_user("ada", "first", "ours/").await;
+    let refused = http::post(&member, "/v3/kv/put", token.as_deref(), &body).await.unwrap_err();
+    assert!(refused.contains("revision of auth store is old"), "{refused}");
+    etcd.put("a", b"with a new login").await;
+}
+
+#[tokio::test]
 async fn its_history_has_every_change_of_a_key_and_of_no_other() {
     let etcd = one(EtcdOptions::default()).await;
     for value in ["1", "2"] {
@@ -109,6 +125,40 @@ async fn its_history_has_every_change_of_a_key_and_of_no_other() {
     assert_eq!(etcd.keys("seq").await, ["seq", "sequel"]);
     etcd.compact(etcd.revision().await).await;
     assert!(etcd.history("seq").await.is_err());
+}
+
+#[tokio::test]
+async fn a_history_goes_on_over_compactions_of_what_it_has() {
+    let etcd = one(EtcdOptions::default()).await;
+    let mut history = History::default();
+    for round in 0..3 {
+        for value in ["a", "b"] {
+            etcd.put("seq", format!("{value}{round}").as_bytes()).await;
+        }
+        etcd.go_on("seq", &mut history).await.unwrap();
+        etcd.compact(history.until).await;
+    }
+    etcd.go_on("seq", &mut history).await.unwrap();
+    let values: Vec<_> = history.changes.iter().map(|change| change.value.as_deref()).collect();
+    let wanted = ["a0", "b0", "a1", "b1", "a2", "b2"].map(|value| Some(value.as_bytes()));
+    assert_eq!(values, wanted);
+}
+
+#[tokio::test]
+async fn members_whose_ways_are_cut_decide_nothing_until_they_are_mended() {
+    let options = EtcdOptions { members: 3, with_ways: true, ..EtcdOptions::default() };
+    let mut etcd = one(options).await;
+    let ways = etcd.ways();
+    etcd.put("key", b"before").await;
+    ways.iter().for_each(Proxy::cut);
+    let body = json!({ "key": "a2V5", "value": "dHdv" });
+    for number in 0..3 {
+        let alone = etcd.ask_member(number, "/v3/kv/put", &body).await;
+        assert!(alone.is_err(), "{alone:?}");
+    }
+    ways.iter().for_each(Proxy::mend);
+    etcd.serves().await;
+    etcd.put("key", b"after").await;
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ impl Installation {
             "app_port": port,
             "metrics_address": format!("127.0.0.1:{metrics_port}"),
             "data_dir": folder.path().join("data"),
+            "log_limit": "256MiB", // more than the largest log that is measured: none is to be cut
         });
         place.configure(port, &mut configuration);
         let variables = place.variables();

@@ -12,24 +12,20 @@ use super::{
     table::{Aim, Row},
 };
 use anyhow::{Context as _, Result, ensure};
-use futures::StreamExt as _;
 use octavius_client::{Client, v1};
 use octavius_controller::store::{
-    Backend, Entry, Opener as _, Outcome, Transaction, Write, embedded::EmbeddedOpener, keys,
-    packed,
+    Entry, Opener as _, copies::Template, embedded::EmbeddedOpener, keys,
 };
 use octavius_testbed::{
     etcd::{Etcd, EtcdOptions},
     ports::free_port,
 };
 use serde_json::{Value, json};
-use std::{borrow::Cow, path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// What the copies have in the place of who submitted the first one.
 const USERS: usize = 1_000;
-/// How much one transaction of a store takes.
-const AT_ONCE: usize = 120;
 /// Whom all of them are from, at first.
 const USER: &str = "bench@example.com";
 /// More than a million executions have.
@@ -40,8 +36,9 @@ pub(super) async fn million(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
     let binaries = binaries.canonicalize()?;
     let installation = Installation::start(&binaries, &Place::default()).await?;
     let (template, data) = template(installation).await?;
-    let bytes: usize = template.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
-    let keys: Vec<_> = template.iter().map(sized).collect();
+    let entries = template.entries();
+    let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
+    let keys: Vec<_> = entries.iter().map(sized).collect();
     eprintln!("one execution: {bytes} bytes in {} keys: {}", keys.len(), keys.join(", "));
     let data = data.path();
     fill(&data.join("data"), &template, count).await?;
@@ -135,7 +132,7 @@ pub(super) async fn million(binaries: &Path, plan: Plan) -> Result<Vec<Row>> {
             restored.as_secs_f64(),
             "s",
             Aim::None,
-            format!("{} keys", template.len() * count),
+            format!("{} keys", entries.len() * count),
         ),
     ])
 }
@@ -149,8 +146,8 @@ fn sized(entry: &Entry) -> String {
     format!("{kind} {}+{}", entry.key.len(), entry.value.len())
 }
 
-/// All keys of one execution that ran for real, and the folder of the store, where it lies.
-async fn template(installation: Installation) -> Result<(Vec<Entry>, tempfile::TempDir)> {
+/// An execution that ran for real, as the store has it, and the folder of the store.
+async fn template(installation: Installation) -> Result<(Template, tempfile::TempDir)> {
     const JOB: &str = "hello";
     installation.job(JOB, &["echo", "hello"]).await?;
     let executor = installation.executor(1).await?;
@@ -167,80 +164,17 @@ async fn template(installation: Installation) -> Result<(Vec<Entry>, tempfile::T
     executor.end().await?;
     let folder = installation.end().await?;
     let backend = EmbeddedOpener::new(folder.path().join("data")).open().await?;
-    let all = everything(backend.as_ref()).await?;
-    let names = names(&id)?;
-    let of_it = |entry: &Entry| names.iter().any(|name| entry.key.contains(name));
-    let template: Vec<_> = all.into_iter().filter(of_it).collect();
-    ensure!(template.len() >= 6, "not all keys of an execution are known: {template:?}");
-    Ok((template, folder))
-}
-
-async fn everything(backend: &dyn Backend) -> Result<Vec<Entry>> {
-    let mut parts = backend.snapshot().await?;
-    let mut all = Vec::new();
-    while let Some(part) = parts.next().await {
-        all.extend(part?);
-    }
-    Ok(all)
-}
-
-/// An id as keys have it: as it is, its complement, and backwards.
-fn names(id: &str) -> Result<[String; 3]> {
-    let known = keys::id_by_ending(&format!("{}{}", keys::BY_ENDING, backwards(id)));
-    let inverse = known.context("an id is no id")?.inverse();
-    Ok([id.to_owned(), inverse, backwards(id)])
-}
-
-fn backwards(text: &str) -> String {
-    text.chars().rev().collect()
+    Ok((Template::of(backend.as_ref(), &id).await?, folder))
 }
 
 fn user(number: usize) -> String {
-    format!("user-{number:03}@example.com")
+    format!("user-{:03}@example.com", number % USERS)
 }
 
 /// Writes so many copies.
-async fn fill(folder: &Path, template: &[Entry], count: usize) -> Result<()> {
-    let done = template.iter().find_map(|entry| {
-        keys::id_in_history(entry.key.strip_prefix(keys::DONE).map(|_| entry.key.as_str())?)
-    });
-    let mut id = done.context("the execution is not in history")?;
-    let was = names(&id.to_string())?;
+async fn fill(folder: &Path, template: &Template, count: usize) -> Result<()> {
     let backend = EmbeddedOpener::new(folder).open().await?;
-    let mut writes = Vec::new();
-    for number in 0..count {
-        id = id.successor().context("no more ids")?;
-        let (is, user) = (names(&id.to_string())?, user(number % USERS));
-        for entry in template {
-            let changed = |bytes: &[u8]| -> Vec<u8> {
-                // What is not text has no id of this form in it.
-                let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
-                let mut text = text.replace(USER, &user);
-                for (was, is) in was.iter().zip(&is) {
-                    text = text.replace(was, is);
-                }
-                text.into_bytes()
-            };
-            let key = String::from_utf8(changed(entry.key.as_bytes()))?;
-            let value = packed::unpack(&entry.value)?;
-            let value = match &value {
-                Cow::Owned(json) => packed::pack(changed(json)),
-                Cow::Borrowed(value) => changed(value).into(),
-            };
-            writes.push(Write::Put(key, value));
-        }
-        if writes.len() + template.len() >= AT_ONCE || number + 1 == count {
-            commit(backend.as_ref(), std::mem::take(&mut writes)).await?;
-        }
-    }
-    let all = (count + 1).to_string();
-    commit(backend.as_ref(), vec![Write::Put(keys::DONE_COUNT.to_owned(), all.into())]).await
-}
-
-async fn commit(backend: &dyn Backend, writes: Vec<Write>) -> Result<()> {
-    let outcome = backend.commit(Transaction::new(Vec::new(), writes)?).await?;
-    ensure!(outcome == Outcome::Done, "the store did not take it");
-    Ok(())
+    template.copy(backend.as_ref(), count, USER, user).await.map(drop)
 }
 
 /// Runs one command of the controller on the file `moved`, and answers how long that took.

@@ -1,13 +1,16 @@
-//! The members of etcd: killed and frozen, now and then so many that the rest can decide nothing.
+//! The members of etcd: killed and frozen, now and then so many that the rest can decide nothing; and what they remember,
+//! which is little.
 
 use super::{Faults, torment::millis};
-use octavius_testbed::etcd::Etcd;
+use octavius_testbed::{etcd::Etcd, leaders::Record};
 use rand::{RngExt as _, rngs::SmallRng, seq::SliceRandom as _};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-/// Does so, and leaves all of them running.
+/// Does so, and leaves all of them running. What etcd is made to forget is in `record` before.
 pub(super) async fn torment(
     etcd: Option<&mut Etcd>,
+    record: &mut Record,
     mut random: SmallRng,
     until: Instant,
 ) -> Faults {
@@ -38,6 +41,18 @@ pub(super) async fn torment(
             etcd.member(*number).thaw();
         }
         *faults.entry(what).or_default() += 1;
+        if forget(etcd, record).await {
+            *faults.entry("etcd's history compacted").or_default() += 1;
+        }
     }
     faults
+}
+
+/// Makes etcd forget all that was looked at. Says whether it did: its members may not reach each other right now.
+async fn forget(etcd: &mut Etcd, record: &mut Record) -> bool {
+    if etcd.healthy().await.is_err() || record.go_on(etcd).await.is_err() {
+        return false;
+    }
+    let body = json!({ "revision": record.until().to_string() });
+    etcd.ask("/v3/kv/compaction", &body).await.is_ok()
 }

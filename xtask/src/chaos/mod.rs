@@ -115,11 +115,11 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
         .collect();
     let until = began + time;
     let mut another = || SmallRng::seed_from_u64(random.random());
-    let World { processes, disk, etcd, links, states, .. } = &mut *world;
+    let World { processes, disk, etcd, record, links, states, .. } = &mut *world;
     let disk = disk.as_ref();
     let (of_disk, of_etcd, of_network, of_processes) = tokio::join!(
         torment::disk(disk, another(), until),
-        etcd::torment(etcd.as_mut(), another(), until),
+        etcd::torment(etcd.as_mut(), record, another(), until),
         network::torment(links, another(), until),
         torment::processes(processes, states, disk, oracle, another(), until),
     );
@@ -161,7 +161,7 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
         }
     }
     if let Some(etcd) = &world.etcd {
-        leaders::look(etcd, oracle, time).await?;
+        leaders::look(etcd, &mut world.record, oracle, time).await?;
     }
     if let Some(few) = oracle::too_few(oracle.acknowledged(), time) {
         oracle.is_wrong(few);

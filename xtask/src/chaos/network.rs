@@ -16,7 +16,12 @@ pub(super) struct Link {
 impl Link {
     /// A way to who listens at `address`.
     pub(super) async fn new(from: &'static str, to: &'static str, address: &str) -> Self {
-        Self { from, to, proxy: Proxy::to(address).await }
+        Self::between(from, to, Proxy::to(address).await)
+    }
+
+    /// A way that is there.
+    pub(super) fn between(from: &'static str, to: &'static str, proxy: Proxy) -> Self {
+        Self { from, to, proxy }
     }
 
     /// Where it begins.

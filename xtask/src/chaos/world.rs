@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use octavius_client::{Client, Settings, v1};
 use octavius_testbed::{
     etcd::{Etcd, EtcdOptions},
+    leaders::Record,
     ports::free_port,
 };
 use serde_json::{Value, json};
@@ -36,7 +37,9 @@ pub(super) struct World {
     pub(super) disk: Option<Disk>,
     /// What several controllers share.
     pub(super) etcd: Option<Etcd>,
-    /// The ways between all of those.
+    /// What they wrote there.
+    pub(super) record: Record,
+    /// The ways between all of those, the members of etcd among them.
     pub(super) links: Vec<Link>,
     pub(super) client: Client,
     /// Where clients ask: one address, or several with commas.
@@ -86,6 +89,7 @@ impl World {
             processes: Processes { servers: parts.servers },
             disk: parts.disk,
             etcd: parts.etcd,
+            record: Record::default(),
             links: parts.links,
             client: client.with_patience(PATIENCE),
             address: parts.address,
@@ -162,8 +166,13 @@ const MEMBERS: [&str; 3] = ["m0", "m1", "m2"];
 const CONTROLLERS: [&str; 2] = ["controller-1", "controller-2"];
 
 async fn on_etcd(folder: &Path) -> Result<Parts> {
-    let etcd = Etcd::start(EtcdOptions { members: MEMBERS.len(), ..EtcdOptions::default() }).await;
+    let members = MEMBERS.len();
+    let options = EtcdOptions { members, with_ways: true, ..EtcdOptions::default() };
+    let mut etcd = Etcd::start(options).await;
     let mut parts = Parts { executors: &["one", "two", "three"], ..Parts::default() };
+    // All others come to a member by the same way: their addresses are what members agree about.
+    let to_members = etcd.ways().into_iter().zip(MEMBERS);
+    parts.links.extend(to_members.map(|(way, member)| Link::between("members", member, way)));
     let logs = folder.join("logs");
     fs::create_dir(&logs)?;
     let ports = CONTROLLERS.map(|name| (name, free_port()));
@@ -178,7 +187,7 @@ async fn on_etcd(folder: &Path) -> Result<Parts> {
         let mut config = controller(port);
         config["store"] = "etcd".into();
         config["etcd_endpoints"] = ways.into();
-        config["etcd_compaction"] = "off".into(); // its history is looked at in the end
+        config["etcd_compaction"] = "off".into(); // what it forgets is looked at before
         config["log_store"] = format!("file://{}", logs.display()).into();
         config["data_dir"] = data_dir(folder, name)?.to_str().into();
         for (other, _) in ports.iter().filter(|(other, _)| *other != name) {

@@ -56,8 +56,12 @@ pub(crate) struct Cluster {
     /// The addresses of both, for whoever asks them.
     pub(crate) both: String,
     pub(crate) etcd: Etcd,
+    executor_config: Value,
     folder: tempfile::TempDir,
 }
+
+/// What the controllers are called.
+const NAMES: [&str; 2] = ["first", "second"];
 
 impl Cluster {
     /// One in which the first controller leads, the second stands by, and the executor gets work.
@@ -68,14 +72,13 @@ impl Cluster {
     /// The same on an etcd that is there, with more keys for the controllers.
     pub(crate) async fn start_on(etcd: Etcd, more: Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let members =
-            ["first", "second"].map(|name| member(folder.path(), name, &etcd, more.clone()));
+        let members = NAMES.map(|name| member(folder.path(), name, &etcd, more.clone()));
         let both = members.each_ref().map(|member| member.address.clone()).join(",");
-        let executor = json!({
+        let executor_config = json!({
             "cp_host": both, "id": "test-executor", "ping_interval": 1, "conn_time_out": 4,
             "runner": "process", "state_dir": folder.path().join("state"), "capacity": 8,
         });
-        let executor = Server::new("executor", folder.path(), &executor);
+        let executor = Server::new("executor", folder.path(), &executor_config);
         let settings = Settings {
             ca_file: None,
             address: both.clone(),
@@ -84,7 +87,7 @@ impl Cluster {
             timeout: PATIENCE,
         };
         let client = Client::new(&settings).unwrap().with_patience(PATIENCE);
-        let mut cluster = Self { members, executor, client, both, etcd, folder };
+        let mut cluster = Self { members, executor, client, both, etcd, executor_config, folder };
         cluster.members[0].server.start();
         cluster.members[0].says("/leaderz", 200, "").await;
         // All controllers of one store have the same key.
@@ -122,6 +125,34 @@ impl Cluster {
             ..v1::JobDefinition::default()
         };
         self.client.create_job(definition).await.unwrap();
+    }
+
+    /// Asks to run a job, and answers the execution's id.
+    pub(crate) async fn execute(&self, job: &str, arguments: &[(&str, &str)]) -> String {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.client.execute(job, arguments.iter().map(owned).collect()).await.unwrap().id
+    }
+
+    /// Another executor, which takes so many attempts at once, and is not started yet.
+    pub(crate) fn other_executor(&self, id: &str, capacity: usize) -> Server {
+        let files = self.path(id);
+        std::fs::create_dir(&files).unwrap();
+        let mut config = self.executor_config.clone();
+        config["id"] = id.into();
+        config["capacity"] = capacity.into();
+        config["state_dir"] = files.join("state").to_str().into();
+        Server::new("executor", &files, &config)
+    }
+
+    /// Gives a key of both controllers' files another value, for their next start.
+    pub(crate) fn configure_controllers(&self, key: &str, value: &Value) {
+        for name in NAMES {
+            let file = self.path(name).join("controller_config.json");
+            let mut config: Value =
+                serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+            config[key] = value.clone();
+            std::fs::write(&file, config.to_string()).unwrap();
+        }
     }
 
     /// Waits until an execution is over.

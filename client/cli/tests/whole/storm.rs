@@ -35,11 +35,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::async_trait;
 
-const EXECUTORS: usize = 300;
-const FOLLOWERS: usize = 200;
+pub(crate) const EXECUTORS: usize = 300;
+/// What their ids begin with.
+const PREFIX: &str = "storm-";
+pub(crate) const FOLLOWERS: usize = 200;
 const CLIENTS: usize = 20;
 /// How many attempts run, two for each executor.
-const ATTEMPTS: usize = 2 * EXECUTORS;
+pub(crate) const ATTEMPTS: usize = 2 * EXECUTORS;
 /// How long the controller is away.
 const AWAY: Duration = Duration::from_secs(30);
 
@@ -97,7 +99,17 @@ impl Runner for Parked {
     }
 }
 
-/// Starts an executor that runs nothing, with room for two attempts.
+/// Starts executors that run nothing, each with room for two attempts.
+pub(crate) fn executors(controller: &str, folder: &Path) -> ActorSystem {
+    octavius_service::raise_open_files();
+    let mut system = ActorSystem::start("storm").unwrap();
+    for number in 0..EXECUTORS {
+        let id = format!("{PREFIX}{number}");
+        executor(&mut system, controller, &id, &folder.join(&id));
+    }
+    system
+}
+
 fn executor(system: &mut ActorSystem, controller: &str, id: &str, folder: &Path) {
     let state_dir = Arc::new(StateDir::open(folder).unwrap());
     let executor: octavius_protocol::id::ExecutorId = id.parse().unwrap();
@@ -150,10 +162,10 @@ fn executor(system: &mut ActorSystem, controller: &str, id: &str, folder: &Path)
 }
 
 /// A client with a connection of its own.
-fn client(world: &World) -> Client {
+pub(crate) fn client(address: &str) -> Client {
     let settings = Settings {
         ca_file: None,
-        address: format!("http://{}", world.address),
+        address: address.to_owned(),
         email: None,
         token: None,
         timeout: PATIENCE,
@@ -162,16 +174,87 @@ fn client(world: &World) -> Client {
 }
 
 /// Id, state and number of attempts of everything that is not of the job `late`.
-async fn executions(client: &Client) -> BTreeMap<String, (v1::ExecutionState, u32)> {
+pub(crate) async fn executions(client: &Client) -> BTreeMap<String, (v1::ExecutionState, u32)> {
     let all = client.executions(Some("park"), None).await.unwrap();
     all.into_iter().map(|one| (one.id.clone(), (one.state(), one.attempt))).collect()
 }
 
-/// How many follow a log that is quiet.
-async fn following(world: &World) -> usize {
-    let metrics = world.metrics().await;
+/// Submits what runs for ever, two for each executor, and waits until all of it runs.
+pub(crate) async fn all_run(client: &Client) -> BTreeMap<String, (v1::ExecutionState, u32)> {
+    futures::stream::iter(0..ATTEMPTS)
+        .for_each_concurrent(20, |_| async {
+            client.execute("park", BTreeMap::new()).await.unwrap();
+        })
+        .await;
+    let look = || async {
+        let all = executions(client).await;
+        let running = all.values().filter(|(state, _)| *state == v1::ExecutionState::Running);
+        let count = running.count();
+        if count == ATTEMPTS { Ok(all) } else { Err(format!("{count} run")) }
+    };
+    eventually(look).await.unwrap()
+}
+
+/// How many follow a log that is quiet, by a controller's metrics.
+pub(crate) fn following(metrics: &str) -> usize {
     let line = metrics.lines().find_map(|line| line.strip_prefix("octavius_log_followers "));
     line.map_or(0, |count| count.parse().unwrap())
+}
+
+/// Waits until `asking` sees every executor, `following` followers, and an answer for each of so many clients, and
+/// answers when each of them came, since `began`. Nobody may be given up meanwhile.
+pub(crate) async fn all_come_back(
+    asking: &Client,
+    following: impl AsyncFn() -> usize,
+    accepted: &mut mpsc::UnboundedReceiver<Instant>,
+    clients: usize,
+    began: Instant,
+) -> Vec<Duration> {
+    let mut heard: BTreeMap<String, Duration> = BTreeMap::new();
+    let mut times = Vec::new();
+    let (mut follow_again, mut asked_for, mut looked) = (0, 0, began.elapsed());
+    while heard.len() < EXECUTORS || follow_again < FOLLOWERS || asked_for < clients {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "back are {} executors, {follow_again} followers and {asked_for} clients",
+            heard.len(),
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let Ok(executors) = asking.executors().await else { continue };
+        let now = began.elapsed();
+        for executor in executors.into_iter().filter(|one| one.id.starts_with(PREFIX)) {
+            match executor.state() {
+                v1::ExecutorState::Unknown => {}
+                v1::ExecutorState::Ready => {
+                    let silent: Duration = executor.silent_for.unwrap().try_into().unwrap();
+                    if let Some(at) = now.checked_sub(silent) {
+                        heard.entry(executor.id).or_insert(at);
+                    }
+                }
+                other => panic!("{} is {other:?} after {now:?}", executor.id),
+            }
+        }
+        let count = following().await;
+        // Each at its own time since the look before.
+        let (more, since) = (count.saturating_sub(follow_again), began.elapsed() - looked);
+        times.extend((1..=more).map(|one| looked + since.mul_f64(one as f64 / more as f64)));
+        (follow_again, looked) = (follow_again.max(count), looked + since);
+        while let Ok(at) = accepted.try_recv() {
+            times.push(at - began);
+            asked_for += 1;
+        }
+    }
+    println!("all are back after {:?}", began.elapsed());
+    times.extend(heard.values());
+    times
+}
+
+/// No second saw more than a fifth of them.
+#[track_caller]
+pub(crate) fn came_one_after_the_other(times: Vec<Duration>) {
+    let (peers, most) = (times.len(), most_in_a_second(times));
+    println!("of {peers} came {most} within a second");
+    assert!(most * 5 <= peers, "{most} of {peers} came within a second");
 }
 
 /// The most that happened within a second.
@@ -184,7 +267,7 @@ fn most_in_a_second(mut times: Vec<Duration>) -> usize {
 }
 
 /// Follows a log over all cuts, and counts the first time that it is told of one.
-async fn follow(client: Client, id: String, cut: Arc<AtomicUsize>) {
+pub(crate) async fn follow(client: Client, id: String, cut: Arc<AtomicUsize>) {
     let mut log = client.follow_log(&id, 0, 0, true).await.unwrap();
     while let Some(item) = log.next().await {
         match item.unwrap() {
@@ -199,35 +282,21 @@ async fn follow(client: Client, id: String, cut: Arc<AtomicUsize>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_who_lose_their_controller_come_back_one_after_the_other_and_nothing_changes() {
-    octavius_service::raise_open_files();
     let mut world = World::new(1);
     world.controller.start();
     world.serves().await;
     for name in ["park", "late"] {
         world.job(name, "true", &[]).await;
     }
-    let mut system = ActorSystem::start("storm").unwrap();
-    for number in 0..EXECUTORS {
-        let id = format!("storm-{number}");
-        executor(&mut system, &world.address, &id, &world.path(&id));
-    }
-    futures::stream::iter(0..ATTEMPTS)
-        .for_each_concurrent(20, |_| async { drop(world.execute("park", &[]).await) })
-        .await;
-    let asking = client(&world);
-    let all_run = || async {
-        let all = executions(&asking).await;
-        let running = all.values().filter(|(state, _)| *state == v1::ExecutionState::Running);
-        let count = running.count();
-        if count == ATTEMPTS { Ok(all) } else { Err(format!("{count} run")) }
-    };
-    let before = eventually(all_run).await.unwrap();
+    let system = executors(&world.address, &world.path("executors"));
+    let asking = client(&world.address);
+    let before = all_run(&asking).await;
     let (mut followers, cut) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
     for id in before.keys().take(FOLLOWERS) {
-        followers.spawn(follow(client(&world), id.clone(), cut.clone()));
+        followers.spawn(follow(client(&world.address), id.clone(), cut.clone()));
     }
     let all_follow = || async {
-        let count = following(&world).await;
+        let count = following(&world.metrics().await);
         if count == FOLLOWERS { Ok(()) } else { Err(format!("{count} follow")) }
     };
     eventually(all_follow).await.unwrap();
@@ -236,7 +305,7 @@ async fn hundreds_who_lose_their_controller_come_back_one_after_the_other_and_no
     let (done, mut accepted) = mpsc::unbounded_channel();
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        let (client, done) = (client(&world), done.clone());
+        let (client, done) = (client(&world.address), done.clone());
         clients.spawn(async move {
             // They come while it is away.
             tokio::time::sleep(AWAY.mul_f64(number as f64 / CLIENTS as f64)).await;
@@ -247,44 +316,9 @@ async fn hundreds_who_lose_their_controller_come_back_one_after_the_other_and_no
     tokio::time::sleep(AWAY).await;
     let began = Instant::now();
     world.controller.start();
-    let mut heard: BTreeMap<String, Duration> = BTreeMap::new();
-    let mut times = Vec::new();
-    let (mut follow_again, mut asked_for, mut looked) = (0, 0, Duration::ZERO);
-    while heard.len() < EXECUTORS || follow_again < FOLLOWERS || asked_for < CLIENTS {
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
-            "back are {} executors, {follow_again} followers and {asked_for} clients",
-            heard.len(),
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let Ok(executors) = asking.executors().await else { continue };
-        let now = began.elapsed();
-        for executor in executors {
-            match executor.state() {
-                v1::ExecutorState::Unknown => {}
-                v1::ExecutorState::Ready => {
-                    let silent = executor.silent_for.unwrap();
-                    let at = now.saturating_sub(silent.try_into().unwrap());
-                    heard.entry(executor.id).or_insert(at);
-                }
-                other => panic!("{} is {other:?} after {now:?}", executor.id),
-            }
-        }
-        let count = following(&world).await;
-        // Each at its own time since the look before.
-        let (more, since) = (count.saturating_sub(follow_again), began.elapsed() - looked);
-        times.extend((1..=more).map(|one| looked + since.mul_f64(one as f64 / more as f64)));
-        (follow_again, looked) = (follow_again.max(count), looked + since);
-        while let Ok(at) = accepted.try_recv() {
-            times.push(at - began);
-            asked_for += 1;
-        }
-    }
-    println!("all are back after {:?}", began.elapsed());
-    times.extend(heard.values());
-    let (peers, most) = (EXECUTORS + FOLLOWERS + CLIENTS, most_in_a_second(times));
-    println!("of {peers} came {most} within a second");
-    assert!(most * 5 <= peers, "{most} of {peers} came within a second");
+    let follow_now = async || following(&world.metrics().await);
+    let times = all_come_back(&asking, follow_now, &mut accepted, CLIENTS, began).await;
+    came_one_after_the_other(times);
     assert_eq!(cut.load(Relaxed), FOLLOWERS);
 
     assert_eq!(executions(&asking).await, before);

@@ -46,19 +46,17 @@ impl View {
         let mut changes = Vec::new();
         if live.record.attempt.starts() && live.record.attempt.ending.is_none() {
             let is_news = live.record.waits_for != waits_for;
-            match live.waits.as_mut().filter(|waits| now.elapsed < waits.written + SELDOM) {
-                Some(waits) => {
+            match &mut live.waits {
+                Some(waits) if !is_news || now.elapsed < waits.written + SELDOM => {
                     waits.newer = is_news.then_some(waits_for);
-                    match is_news {
-                        true => self.unwritten.insert(id),
-                        false => self.unwritten.remove(&id),
-                    };
                 }
-                None => {
-                    changes.extend(is_news.then(|| live.write(waits_for, now)));
-                    self.unwritten.remove(&id);
-                }
+                Some(_) | None if is_news => changes.push(live.write(waits_for, now)),
+                Some(_) | None => {}
             }
+            match live.waits.as_ref().is_some_and(|waits| waits.newer.is_some()) {
+                true => self.unwritten.insert(id),
+                false => self.unwritten.remove(&id),
+            };
         }
         Reported::Verdict(changes, Verdict::Recorded)
     }

@@ -225,3 +225,42 @@ async fn an_ending_is_found_at_once_however_much_history_there_is() {
     assert_eq!(ids(&listed(&world.queue, &none, 7).await.0), []);
     world.system.stop().await;
 }
+
+/// It is read in stretches that reach further and further back, so that its newest page costs no more with the years.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_of_years_is_listed_whole_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    world.job("greet").await;
+    let first = world.submit("greet", "ada").await;
+    world.queue.cancel(first, "ada").await.unwrap();
+    let record = world.queue.get(first).await.unwrap().record;
+    let writer = world.store.enlist("test").await.unwrap();
+    // From a second to some thirty years, the gaps each twice as long; and the oldest that there can be.
+    let ages = (10..40).map(|doublings| 1_u64 << doublings);
+    let mut old: Vec<_> =
+        ages.map(|age| ExecutionId::first_at(first.made_at().saturating_sub(age))).collect();
+    old.push(ExecutionId::first_at(0));
+    let writes = old.iter().flat_map(|id| {
+        let stored = serde_json::to_vec(&Record { id: *id, ..record.clone() }).unwrap();
+        let by_user = (keys::by_user("ada", *id), Bytes::new());
+        [(keys::done(*id), stored.into()), by_user]
+            .map(|(key, value)| crate::store::Write::Put(key, value))
+    });
+    assert_eq!(writer.commit(writes.collect()).await, Commit::Done);
+    let all: Vec<_> = [first].into_iter().chain(old).collect();
+    let ada = Wanted { user: Some("ada".to_owned()), ..Wanted::default() };
+    for wanted in [Wanted::default(), ada] {
+        for page_size in [1, 7, 1_000] {
+            let (found, _) = listed(&world.queue, &wanted, page_size).await;
+            assert_eq!(ids(&found), all, "{page_size} at a time");
+        }
+    }
+    let (from, before) = (all[20], all[4]);
+    let span = Wanted {
+        span: rules::Span { before: Some(before), from: Some(from) },
+        ..Wanted::default()
+    };
+    assert_eq!(ids(&listed(&world.queue, &span, 3).await.0), all[5..=20]);
+    world.system.stop().await;
+}

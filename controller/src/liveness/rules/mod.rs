@@ -1,7 +1,8 @@
 //! What liveness decides: plain functions over [`Executors`], without I/O, clocks or actors.
 //!
-//! Times are since the actor's start, by a clock that never goes backwards. Silence is counted from that start or from
-//! the last sign of life, whichever is later: a controller that was away does not hold its own silence against anybody.
+//! Times are since the actor's start, by a clock that never goes backwards. Silence is counted from that start, from the
+//! last sign of life, or from when signs of life could be heard again, whichever is latest: a controller that was away
+//! does not hold its own silence against anybody.
 
 mod register;
 mod silence;
@@ -92,6 +93,8 @@ pub struct Executors {
     known: BTreeMap<ExecutorId, Known>,
     sessions: HashMap<Session, ExecutorId>,
     last_session: Session,
+    /// Until then nobody could be heard.
+    deaf_until: Duration,
 }
 
 impl Executors {
@@ -113,7 +116,13 @@ impl Executors {
             known: known.collect(),
             sessions,
             last_session: last_session.max(newest),
+            deaf_until: Duration::ZERO,
         }
+    }
+
+    /// Until now nobody could be heard, whatever they said: silence is counted from here.
+    pub fn deaf(&mut self, now: Duration) {
+        self.deaf_until = now;
     }
 
     /// Takes a sign of life. With the id if the queue had been told that this executor is silent.
@@ -173,7 +182,7 @@ impl Executors {
     }
 
     fn state(&self, known: &Known, now: Duration) -> ExecutorState {
-        let silent = now.saturating_sub(known.heard.unwrap_or_default());
+        let silent = now.saturating_sub(known.heard.unwrap_or_default().max(self.deaf_until));
         if silent > self.limits.lost_after {
             ExecutorState::Lost
         } else if silent > self.limits.ping_deadline {

@@ -55,6 +55,21 @@ fn the_same_process_gets_its_session_again() {
 }
 
 #[test]
+fn while_nobody_could_be_heard_nobody_was_silent() {
+    let mut all = executors(Vec::new());
+    let session = register(&mut all, registration("a", 1, 1), 0, SECOND).unwrap();
+    let back = SECOND + LIMITS.lost_after * 2;
+    assert_eq!(state(&all, "a", back), ExecutorState::Lost);
+    all.deaf(back);
+    assert_eq!(state(&all, "a", back + LIMITS.ping_deadline), ExecutorState::Ready);
+    assert!(all.tick(back + LIMITS.ping_deadline).is_empty());
+    let expired = back + LIMITS.ping_deadline + SECOND;
+    assert_eq!(all.tick(expired)[0].silence, Silence::Expire, "it has its whole time once more");
+    assert!(all.heard(session, expired).is_ok());
+    assert_eq!(state(&all, "a", expired + SECOND), ExecutorState::Ready);
+}
+
+#[test]
 fn a_newer_process_takes_over_and_the_older_one_stays_away() {
     let mut all = executors(Vec::new());
     let older = register(&mut all, registration("a", 1, 1), 0, SECOND).unwrap();
@@ -219,10 +234,21 @@ fn pages_go_through_all_of_them_once() {
 /// What happens to executors, at a time after the step before.
 #[derive(Clone, Debug)]
 enum Step {
-    Register { executor: u8, place: u8, instance: u8, held: usize },
-    Heard { of: u8 },
-    Tick { notice: bool },
+    Register {
+        executor: u8,
+        place: u8,
+        instance: u8,
+        held: usize,
+    },
+    Heard {
+        of: u8,
+    },
+    Tick {
+        notice: bool,
+    },
     Restart,
+    /// Nobody could be heard until now.
+    Deaf,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -233,6 +259,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..8u8).prop_map(|of| Step::Heard { of }),
         3 => any::<bool>().prop_map(|notice| Step::Tick { notice }),
         1 => Just(Step::Restart),
+        1 => Just(Step::Deaf),
     ]
 }
 
@@ -244,7 +271,7 @@ proptest! {
         steps in proptest::collection::vec((step(), 0..400u64), 1..60)
     ) {
         let mut all = executors(Vec::new());
-        let (mut now, mut started) = (Duration::ZERO, Duration::ZERO);
+        let (mut now, mut started, mut deaf) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         let mut newest: BTreeMap<String, Session> = BTreeMap::new();
         let mut heard_at: BTreeMap<String, Duration> = BTreeMap::new();
         let mut given = Vec::new();
@@ -276,7 +303,7 @@ proptest! {
                 Step::Tick { notice } => {
                     for silent in all.tick(since_start) {
                         let id = silent.executor.to_string();
-                        let silence = now - heard_at[&id].max(started);
+                        let silence = now - heard_at[&id].max(started).max(deaf);
                         let limit = match silent.silence {
                             Silence::Expire => LIMITS.ping_deadline,
                             Silence::Lose => LIMITS.lost_after,
@@ -293,6 +320,10 @@ proptest! {
                     let records = records.into_iter().map(|seen| seen.record).collect();
                     all = Executors::load(LIMITS, "ours".to_owned(), records, all.last_session());
                     started = now;
+                }
+                Step::Deaf => {
+                    all.deaf(since_start);
+                    deaf = now;
                 }
             }
         }

@@ -8,9 +8,7 @@ use crate::store::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use etcd_client::{
-    Compare as EtcdCompare, CompareOp, GetOptions, GetResponse, KvClient, Txn, TxnOp,
-};
+use etcd_client::{Compare as EtcdCompare, CompareOp, GetOptions, GetResponse, Txn, TxnOp};
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -36,10 +34,6 @@ impl EtcdBackend {
 
     fn key(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
-    }
-
-    fn kv(&self) -> KvClient {
-        self.connected.client.kv_client().max_decoding_message_size(MOST_PAGE_BYTES)
     }
 
     fn compare(&self, compare: &Compare) -> EtcdCompare {
@@ -72,7 +66,12 @@ impl EtcdBackend {
                 .with_range(self.key(&range.end))
                 .with_limit(limit)
                 .with_revision(revision.unwrap_or_default());
-            match self.kv().get(self.key(&range.start), Some(options)).await {
+            let got = self.connected.call(|client| {
+                let mut kv = client.kv_client().max_decoding_message_size(MOST_PAGE_BYTES);
+                let (start, options) = (self.key(&range.start), options.clone());
+                async move { kv.get(start, Some(options)).await }
+            });
+            match got.await {
                 Err(error) if errors::is_too_large(&error) && limit > 1 => {
                     limit = (limit / 4).max(1);
                 }
@@ -138,7 +137,12 @@ impl Backend for EtcdBackend {
         let compares: Vec<_> =
             transaction.compares().iter().map(|compare| self.compare(compare)).collect();
         let writes: Vec<_> = transaction.writes().iter().map(|write| self.write(write)).collect();
-        match self.kv().txn(Txn::new().when(compares).and_then(writes)).await {
+        let txn = Txn::new().when(compares).and_then(writes);
+        let sent = self.connected.call(|client| {
+            let (mut kv, txn) = (client.kv_client(), txn.clone());
+            async move { kv.txn(txn).await }
+        });
+        match sent.await {
             Ok(answer) if answer.succeeded() => Ok(Outcome::Done),
             Ok(_) => Ok(Outcome::CompareFailed),
             Err(error) => {

@@ -1,9 +1,11 @@
 //! etcd keeps every former value of every key until somebody compacts its history: we do, where nobody else does.
 
-use super::dial::{Dialer, EtcdOpener};
-use super::errors;
-use etcd_client::GetOptions;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use super::{
+    dial::{Connected, EtcdOpener},
+    errors,
+};
+use etcd_client::{Error, GetOptions};
+use std::{collections::VecDeque, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How often the revision is noted.
@@ -12,44 +14,56 @@ const STEPS: u32 = 10;
 /// Compacts the history of the etcd behind `opener` until it is dropped: what is older than `kept`. Where a read at a
 /// revision of that age is refused, somebody else compacts, and nothing is done.
 pub async fn compact_while(opener: &EtcdOpener, kept: Duration) {
-    let dialer = Arc::new(Dialer::new(opener.dialer.settings.clone()));
     let mut revisions: VecDeque<(Instant, i64)> = VecDeque::new();
     loop {
-        if let Some(revision) = revision(&dialer).await {
-            revisions.push_back((Instant::now(), revision));
-        }
-        let mut old = None;
-        while revisions.front().is_some_and(|(noted, _)| noted.elapsed() >= kept) {
-            old = revisions.pop_front().map(|(_, revision)| revision);
-        }
-        if let Some(old) = old {
-            compact(&dialer, old).await;
+        if let Ok(connected) = opener.dialer.dial().await {
+            step(&connected, &mut revisions, kept).await;
         }
         sleep(kept / STEPS).await;
     }
 }
 
-async fn revision(dialer: &Arc<Dialer>) -> Option<i64> {
-    let mut connected = dialer.dial().await.ok()?;
-    let none = GetOptions::new().with_count_only();
-    let read = connected.client.get(dialer.key(""), Some(none));
-    let found = timeout(dialer.settings.dial_timeout, read).await.ok()?.ok()?;
-    found.header().map(etcd_client::ResponseHeader::revision)
+/// Notes the revision of now, and compacts up to the last one that is old.
+async fn step(connected: &Connected, revisions: &mut VecDeque<(Instant, i64)>, kept: Duration) {
+    if let Some(Ok(now)) = look(connected, None).await {
+        revisions.push_back((Instant::now(), now));
+    }
+    let mut old = None;
+    while revisions.front().is_some_and(|(noted, _)| noted.elapsed() >= kept) {
+        old = revisions.pop_front().map(|(_, revision)| revision);
+    }
+    if let Some(old) = old {
+        compact(connected, old).await;
+    }
 }
 
-async fn compact(dialer: &Arc<Dialer>, revision: i64) {
-    let Ok(mut connected) = dialer.dial().await else { return };
-    let within = dialer.settings.dial_timeout;
-    let at = GetOptions::new().with_count_only().with_revision(revision);
-    match timeout(within, connected.client.get(dialer.key(""), Some(at))).await {
-        Ok(Err(error)) if errors::is_compacted(&error) => {
+/// Reads nothing, as it was at a revision or is now; the revision of now. None: no answer in time.
+async fn look(connected: &Connected, at: Option<i64>) -> Option<Result<i64, Error>> {
+    let nothing = GetOptions::new().with_count_only().with_revision(at.unwrap_or_default());
+    let read = connected.call(|client| {
+        let (mut kv, key) = (client.kv_client(), connected.dialer.key(""));
+        let nothing = nothing.clone();
+        async move { kv.get(key, Some(nothing)).await }
+    });
+    let found = timeout(connected.dialer.settings.dial_timeout, read).await.ok()?;
+    Some(found.map(|found| found.header().map_or(0, etcd_client::ResponseHeader::revision)))
+}
+
+async fn compact(connected: &Connected, revision: i64) {
+    match look(connected, Some(revision)).await {
+        Some(Err(error)) if errors::is_compacted(&error) => {
             tracing::debug!(revision, "somebody else compacts etcd's history");
             return;
         }
-        Ok(Ok(_)) => {}
-        Ok(Err(_)) | Err(_) => return,
+        Some(Ok(_)) => {}
+        Some(Err(_)) | None => return,
     }
-    match timeout(within, connected.client.compact(revision, None)).await {
+    let within = connected.dialer.settings.dial_timeout;
+    let compacting = connected.call(|client| {
+        let mut kv = client.kv_client();
+        async move { kv.compact(revision, None).await }
+    });
+    match timeout(within, compacting).await {
         Ok(Ok(_)) => tracing::info!(revision, "compacted etcd's history"),
         Ok(Err(error)) if errors::is_compacted(&error) => {}
         Ok(Err(error)) => tracing::warn!(

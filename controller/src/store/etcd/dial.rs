@@ -4,6 +4,7 @@ use super::{
     EtcdSettings,
     backend::EtcdBackend,
     errors::{self, MAKE_ROOM},
+    login::{Logins, Refusals},
 };
 use crate::store::{
     backend::{self, Backend, Capacity, OpenError, Opener, Purpose, SCHEMA_VERSION},
@@ -32,6 +33,8 @@ const PING_EVERY: Duration = Duration::from_secs(3);
 const PONG_WITHIN: Duration = Duration::from_secs(3);
 /// What stands around keys and values in a request.
 const ENVELOPE: usize = 256 * 1024;
+/// What becomes of the rest while nothing is written.
+const BY_ITSELF: &str = "what is stored is shown meanwhile, executors keep what they have to say, and everything goes on by itself";
 /// However much etcd takes: a larger batch makes those wait that are not in it.
 const MOST_BATCH_BYTES: usize = 16 << 20;
 
@@ -41,6 +44,7 @@ pub(super) struct Dialer {
     pub(super) settings: EtcdSettings,
     /// Which member is asked first.
     next: AtomicUsize,
+    pub(super) refusals: Refusals,
 }
 
 /// A connection to one member that has answered.
@@ -49,7 +53,8 @@ pub(super) struct Connected {
     pub(super) client: Client,
     pub(super) endpoint: String,
     place: usize,
-    dialer: Arc<Dialer>,
+    pub(super) dialer: Arc<Dialer>,
+    pub(super) logins: Arc<Logins>,
 }
 
 impl fmt::Debug for Connected {
@@ -69,7 +74,15 @@ impl Connected {
 
 impl Dialer {
     pub(super) fn new(settings: EtcdSettings) -> Self {
-        Self { settings, next: AtomicUsize::new(0) }
+        Self { settings, next: AtomicUsize::new(0), refusals: Refusals::default() }
+    }
+
+    /// Another one to the same etcd, which waits no longer than `at_most` for a member.
+    pub(super) fn beside(&self, at_most: Duration) -> Arc<Self> {
+        let mut settings = self.settings.clone();
+        settings.dial_timeout = settings.dial_timeout.min(at_most);
+        let refusals = self.refusals.clone();
+        Arc::new(Self { refusals, ..Self::new(settings) })
     }
 
     /// The key as etcd knows it.
@@ -77,8 +90,10 @@ impl Dialer {
         format!("{}{key}", self.settings.prefix)
     }
 
-    /// Connects to the first member that answers a read that a majority agrees with; each is asked once.
+    /// Connects to the first member that answers a read that a majority agrees with; each is asked once, and none in the
+    /// pause after a refusal.
     pub(super) async fn dial(self: &Arc<Self>) -> Result<Connected, OpenError> {
+        self.refusals.may_try(self.settings.dial_timeout)?;
         let endpoints = &self.settings.endpoints;
         let first = self.next.load(Relaxed);
         let mut whys = Vec::new();
@@ -88,13 +103,20 @@ impl Dialer {
             match timeout(self.settings.dial_timeout, self.dial_one(endpoint)).await {
                 Ok(Ok(client)) => {
                     self.next.store(place, Relaxed);
+                    self.refusals.forget();
                     let (endpoint, dialer) = (endpoint.clone(), self.clone());
-                    return Ok(Connected { client, endpoint, place, dialer });
+                    let logins = Arc::default();
+                    return Ok(Connected { client, endpoint, place, dialer, logins });
                 }
-                Ok(Err(Undialled::Denied(why))) => {
+                Ok(Err(Undialled::Unfit(why))) => {
                     return Err(OpenError::Denied { place: endpoint.clone(), why });
                 }
-                Ok(Err(Undialled::Away(why))) => whys.push(format!("{endpoint}: {why}")),
+                Ok(Err(Undialled::Said(error))) if errors::is_denied(&error) => {
+                    return Err(self.refused(endpoint, &error));
+                }
+                Ok(Err(Undialled::Said(error))) => {
+                    whys.push(format!("{endpoint}: {}", errors::said(&error)));
+                }
                 Err(_) => whys
                     .push(format!("{endpoint}: no answer within {:?}", self.settings.dial_timeout)),
             }
@@ -104,27 +126,12 @@ impl Dialer {
     }
 
     async fn dial_one(&self, endpoint: &str) -> Result<Client, Undialled> {
-        let options = self.options(endpoint).map_err(Undialled::Denied)?;
-        let client = Client::connect([endpoint], Some(options)).await;
-        let mut client = client.map_err(|error| self.undialled(&error))?;
+        let options = self.options(endpoint).map_err(Undialled::Unfit)?;
+        let client = Client::connect([endpoint], Some(options)).await.map_err(Undialled::Said)?;
         let read = GetOptions::new().with_keys_only();
-        let probe = client.get(self.key(keys::SCHEMA), Some(read)).await;
-        probe.map_err(|error| self.undialled(&error))?;
+        let probe = client.kv_client().get(self.key(keys::SCHEMA), Some(read)).await;
+        probe.map_err(Undialled::Said)?;
         Ok(client)
-    }
-
-    fn undialled(&self, error: &etcd_client::Error) -> Undialled {
-        let said = errors::said(error);
-        if !errors::is_denied(error) {
-            return Undialled::Away(said);
-        }
-        Undialled::Denied(match &self.settings.user {
-            Some((user, _)) => format!(
-                "{said}: look at `etcd_user`, which is `{user}`, and `etcd_password`, and whether that user may read and write keys that begin with `{}`",
-                self.settings.prefix
-            ),
-            None => format!("{said}: give `etcd_user` and `etcd_password`"),
-        })
     }
 
     fn options(&self, endpoint: &str) -> Result<ConnectOptions, String> {
@@ -132,8 +139,7 @@ impl Dialer {
             .with_connect_timeout(self.settings.dial_timeout)
             .with_keep_alive(PING_EVERY, PONG_WITHIN)
             .with_keep_alive_while_idle(true)
-            .with_require_leader(true)
-            .with_auto_token_refresh(true);
+            .with_require_leader(true);
         if let Some((user, password)) = &self.settings.user {
             options = options.with_user(user, password.expose_secret());
         }
@@ -165,9 +171,9 @@ fn read(key: &str, file: &Path) -> Result<Vec<u8>, String> {
 }
 
 enum Undialled {
-    /// Trying again does not help.
-    Denied(String),
-    Away(String),
+    /// What it takes is not there: nobody was asked.
+    Unfit(String),
+    Said(etcd_client::Error),
 }
 
 /// Opens the store in an etcd.
@@ -192,11 +198,15 @@ impl EtcdOpener {
 
     async fn status(&self) -> Option<StatusResponse> {
         let mut watched = self.watched.lock().await;
-        let mut connected = match watched.take() {
+        let connected = match watched.take() {
             Some(connected) => connected,
             None => self.dialer.dial().await.ok()?,
         };
-        let status = connected.client.status().await.ok()?;
+        let status = connected.call(|client| {
+            let mut maintenance = client.maintenance_client();
+            async move { maintenance.status().await }
+        });
+        let status = status.await.ok()?;
         *watched = Some(connected);
         Some(status)
     }
@@ -227,6 +237,13 @@ impl Opener for EtcdOpener {
     }
 
     async fn full(&self, thoroughly: bool) -> Option<String> {
+        // Nobody else may have a reason to try whether we are let in again.
+        if self.dialer.refusals.last().is_some() && self.dialer.dial().await.is_err() {
+            let refused = self.dialer.refusals.last()?;
+            return Some(format!(
+                "nothing is written, because {refused}; executors keep what they have to say, and everything goes on by itself once it does not"
+            ));
+        }
         // An alarm that nobody can be asked about is as it was.
         let unasked = thoroughly.then(|| "whether it has room again cannot be asked".to_owned());
         let within = self.dialer.settings.dial_timeout;
@@ -235,7 +252,7 @@ impl Opener for EtcdOpener {
                 metrics::gauge!("octavius_etcd_database_bytes").set(status.db_size() as f64);
                 let alarm = status.errors().iter().find(|alarm| alarm.contains("NOSPACE"))?;
                 Some(format!(
-                    "the store is full: etcd at {} has the alarm NOSPACE ({}), and its database {} MiB: {MAKE_ROOM}; what is stored is shown meanwhile, executors keep what they have to say, and everything goes on by itself",
+                    "the store is full: etcd at {} has the alarm NOSPACE ({}), and its database {} MiB: {MAKE_ROOM}; {BY_ITSELF}",
                     self.dialer.settings.place(),
                     alarm.trim(),
                     status.db_size() >> 20
@@ -253,7 +270,7 @@ async fn claim(dialer: &Dialer, connected: &Connected, purpose: Purpose) -> Resu
         connected.failed();
         OpenError::Away { place: place.clone(), why: errors::said(&error) }
     };
-    let mut client = connected.client.clone();
+    let mut client = connected.client.kv_client(); // its login is a moment old
     let schema = dialer.key(keys::SCHEMA);
     let found = client.get(schema.clone(), None).await.map_err(away)?;
     if let Some(found) = found.kvs().first() {

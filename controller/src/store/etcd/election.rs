@@ -7,6 +7,7 @@
 use super::{
     dial::{Connected, Dialer, EtcdOpener},
     errors,
+    lease::{Granted, Keeper, RESIGN_WITHIN},
 };
 use crate::{
     pauses::Pauses,
@@ -17,7 +18,9 @@ use crate::{
     timekeeper::since_boot,
 };
 use bytes::Bytes;
-use etcd_client::{Compare as EtcdCompare, CompareOp, PutOptions, Txn, TxnOp, WatchOptions};
+use etcd_client::{
+    Client, Compare as EtcdCompare, CompareOp, GetResponse, PutOptions, Txn, TxnOp, WatchOptions,
+};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
@@ -29,10 +32,8 @@ use tokio_util::sync::CancellationToken;
 /// How often a standby looks for the leader's key by itself, should its watch have died in silence.
 const LOOK: Duration = Duration::from_secs(2);
 /// The pause after a try that failed; each further one is twice as long, up to the other.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// For how long giving a lease back may take; it runs out by itself.
-const RESIGN_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the leader's key holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,17 +42,6 @@ pub struct LeaderRecord {
     pub life: String,
     /// Where the other controllers reach it: `HOST:PORT`, or a URL.
     pub address: String,
-    /// Its version.
-    pub version: String,
-}
-
-/// Who wants to lead.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Where the other controllers reach it.
-    pub address: String,
-    /// Its version.
-    pub version: String,
 }
 
 /// What a standby knows.
@@ -69,7 +59,8 @@ type Fitness = dyn Fn(Option<&[u8]>) -> Result<(), String> + Send + Sync;
 /// Takes part in the election of the leader.
 pub struct Election {
     dialer: Arc<Dialer>,
-    candidate: Candidate,
+    /// Where the other controllers reach this one.
+    address: String,
     ttl: Duration,
     fitness: Arc<Fitness>,
     standing: watch::Sender<Standing>,
@@ -78,7 +69,7 @@ pub struct Election {
 
 impl fmt::Debug for Election {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Election").field("candidate", &self.candidate).finish_non_exhaustive()
+        f.debug_struct("Election").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -116,22 +107,20 @@ impl From<OpenError> for Failed {
 }
 
 impl Election {
-    /// `ttl` is how long a leader that is silent stays the leader; whole seconds, at least 2. `fitness` is asked before
-    /// each try, and while another one leads.
+    /// `address` is where the other controllers reach this one, `ttl` how long a leader that is silent stays the leader:
+    /// whole seconds, at least 2. `fitness` is asked before each try, and while another one leads.
     pub fn new(
         opener: &EtcdOpener,
-        candidate: Candidate,
+        address: String,
         ttl: Duration,
         fitness: impl Fn(Option<&[u8]>) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         // Connections of its own: a store that is busy does not delay the lease. Of several members that are silent the one
         // that answers has to be found before the lease has run out.
-        let mut settings = opener.dialer.settings.clone();
-        settings.dial_timeout = settings.dial_timeout.min(ttl / 6);
-        let dialer = Arc::new(Dialer::new(settings));
+        let dialer = opener.dialer.beside(ttl / 6);
         let fitness = Arc::new(fitness);
         let (standing, not_before) = (watch::Sender::default(), watch::Sender::default());
-        Self { dialer, candidate, ttl, fitness, standing, not_before }
+        Self { dialer, address, ttl, fitness, standing, not_before }
     }
 
     /// Leaves the next tries to others, for so long.
@@ -213,20 +202,26 @@ impl Election {
 
     /// Why this one may not lead this store; none: it may.
     async fn unfit(&self, connected: &Connected) -> Result<Option<String>, Failed> {
-        let mut client = connected.client.clone();
-        let check = self.within(connected, client.get(self.dialer.key(keys::KEY_CHECK), None));
-        let check = check.await?;
+        let check = self.get(connected, self.dialer.key(keys::KEY_CHECK)).await?;
         Ok((self.fitness)(check.kvs().first().map(etcd_client::KeyValue::value)).err())
     }
 
-    async fn within<T>(
+    async fn get(&self, connected: &Connected, key: String) -> Result<GetResponse, Failed> {
+        let get = |client: &Client| {
+            let (mut kv, key) = (client.kv_client(), key.clone());
+            async move { kv.get(key, None).await }
+        };
+        self.within(connected, get).await
+    }
+
+    async fn within<T, F: Future<Output = Result<T, etcd_client::Error>>>(
         &self,
         connected: &Connected,
-        call: impl Future<Output = Result<T, etcd_client::Error>>,
+        call: impl Fn(&Client) -> F,
     ) -> Result<T, Failed> {
         let within = self.dialer.settings.dial_timeout;
         let endpoint = &connected.endpoint;
-        match timeout(within, call).await {
+        match timeout(within, connected.call(call)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if errors::is_full(&error) => Err(Failed::Trouble(format!(
                 "etcd at {endpoint} is full, and takes not even a new leader ({}): {}",
@@ -244,8 +239,7 @@ impl Election {
 
     /// Who leads, and the revision at which that was so.
     async fn leader(&self, connected: &Connected) -> Result<Option<(LeaderRecord, i64)>, Failed> {
-        let mut client = connected.client.clone();
-        let found = self.within(connected, client.get(self.key(), None)).await?;
+        let found = self.get(connected, self.key()).await?;
         let revision = found.header().map_or(0, etcd_client::ResponseHeader::revision);
         let Some(entry) = found.kvs().first() else { return Ok(None) };
         let record = serde_json::from_slice(entry.value()).map_err(|error| {
@@ -257,9 +251,12 @@ impl Election {
 
     /// Waits until the key may be gone.
     async fn gone(&self, connected: &Connected, from: i64) -> Result<(), Failed> {
-        let mut client = connected.client.clone();
-        let options = WatchOptions::new().with_start_revision(from);
-        let mut watch = self.within(connected, client.watch(self.key(), Some(options))).await?;
+        let watching = |client: &Client| {
+            let (mut watch, key) = (client.watch_client(), self.key());
+            let options = WatchOptions::new().with_start_revision(from);
+            async move { watch.watch(key, Some(options)).await }
+        };
+        let mut watch = self.within(connected, watching).await?;
         let changed = async {
             while let Ok(Some(seen)) = watch.message().await {
                 if seen.canceled() || !seen.events().is_empty() {
@@ -272,17 +269,17 @@ impl Election {
     }
 
     async fn take(&self, connected: &Connected) -> Result<Option<Elected>, Failed> {
-        let mut client = connected.client.clone();
         let sent = since_boot();
         let seconds = i64::try_from(self.ttl.as_secs().max(1)).unwrap_or(i64::MAX);
-        let lease = self.within(connected, client.lease_grant(seconds, None)).await?;
+        let granting = |client: &Client| {
+            let mut leases = client.lease_client();
+            async move { leases.grant(seconds, None).await }
+        };
+        let lease = self.within(connected, granting).await?;
         // etcd raises what is too short for it.
         let ttl = Duration::from_secs(u64::try_from(lease.ttl()).unwrap_or_default());
-        let record = LeaderRecord {
-            life: uuid::Uuid::new_v4().to_string(),
-            address: self.candidate.address.clone(),
-            version: self.candidate.version.clone(),
-        };
+        let record =
+            LeaderRecord { life: uuid::Uuid::new_v4().to_string(), address: self.address.clone() };
         let value = serde_json::to_vec(&record)
             .map_err(|error| Failed::Trouble(format!("no leader's record: {error}")))?;
         let take = Txn::new()
@@ -294,7 +291,11 @@ impl Election {
             )]);
         // A key that nobody holds would keep all others waiting for as long as the lease lives.
         let granted = Granted { dialer: self.dialer.clone(), lease: Some(lease.id()) };
-        if !self.within(connected, client.txn(take)).await?.succeeded() {
+        let taking = |client: &Client| {
+            let (mut kv, take) = (client.kv_client(), take.clone());
+            async move { kv.txn(take).await }
+        };
+        if !self.within(connected, taking).await?.succeeded() {
             return Ok(None);
         }
         granted.keep();
@@ -321,130 +322,4 @@ impl Election {
     fn key(&self) -> String {
         self.dialer.key(keys::LEADER)
     }
-}
-
-/// Keeps a lease alive.
-struct Keeper {
-    dialer: Arc<Dialer>,
-    lease: i64,
-    ttl: Duration,
-    until: watch::Sender<Duration>,
-    lost: CancellationToken,
-}
-
-impl Keeper {
-    async fn keep(self, connected: Connected, resign: CancellationToken) {
-        let mut connected = Some(connected);
-        let mut pauses = Pauses::new(FIRST_PAUSE, self.ttl / 10);
-        let keeping = async {
-            loop {
-                let using = match connected.take() {
-                    Some(connected) => Ok(connected),
-                    None => self.dialer.dial().await,
-                };
-                match using {
-                    Ok(using) => match self.keep_with(&using).await {
-                        Kept::Lost => return,
-                        Kept::Failed(why, worked) => {
-                            tracing::warn!(why, "the leader's lease was not renewed");
-                            using.failed();
-                            if worked {
-                                pauses = Pauses::new(FIRST_PAUSE, self.ttl / 10);
-                            }
-                        }
-                    },
-                    Err(error) => tracing::warn!(%error, "the leader's lease was not renewed"),
-                }
-                sleep(pauses.next()).await;
-            }
-        };
-        tokio::select! {
-            () = keeping => self.lost.cancel(),
-            // Somebody found out that another one writes.
-            () = self.lost.cancelled() => self.give_back().await,
-            // Nobody leads by it any more.
-            () = self.until.closed() => self.give_back().await,
-            () = resign.cancelled() => self.give_back().await,
-        }
-    }
-
-    /// Renews it until that fails.
-    async fn keep_with(&self, using: &Connected) -> Kept {
-        let within = self.ttl / 3;
-        let failed =
-            |error: String, worked| Kept::Failed(format!("{}: {error}", using.endpoint), worked);
-        let late = || format!("no answer within {within:?}");
-        let mut client = using.client.clone();
-        let mut sent = since_boot();
-        let (mut keeper, mut answers) = match timeout(within, client.lease_keep_alive(self.lease))
-            .await
-        {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(etcd_client::Error::LeaseKeepAliveError(why))) if why == "lease not found" => {
-                return Kept::Lost;
-            }
-            Ok(Err(error)) => return failed(errors::said(&error), false),
-            Err(_) => return failed(late(), false),
-        };
-        loop {
-            self.until.send_replace(sent + self.ttl);
-            sleep(within).await;
-            sent = since_boot();
-            if let Err(error) = keeper.keep_alive().await {
-                return failed(errors::said(&error), true);
-            }
-            match timeout(within, answers.message()).await {
-                Ok(Ok(Some(answer))) if answer.ttl() > 0 => {}
-                Ok(Ok(Some(_))) => return Kept::Lost,
-                Ok(Ok(None)) => return failed("the stream ended".to_owned(), true),
-                Ok(Err(error)) => return failed(errors::said(&error), true),
-                Err(_) => return failed(late(), true),
-            }
-        }
-    }
-
-    async fn give_back(&self) {
-        self.lost.cancel();
-        match revoke(&self.dialer, self.lease).await {
-            true => tracing::info!("the lead was given back"),
-            false => tracing::warn!("the lead was not given back: it runs out by itself"),
-        }
-    }
-}
-
-/// Ends a lease, with the key that hangs on it, and says whether that is certain.
-async fn revoke(dialer: &Arc<Dialer>, lease: i64) -> bool {
-    let revoke = async {
-        let mut connected = dialer.dial().await.ok()?;
-        connected.client.lease_revoke(lease).await.ok()
-    };
-    matches!(timeout(RESIGN_WITHIN, revoke).await, Ok(Some(_)))
-}
-
-/// A lease that is given back unless it is kept.
-struct Granted {
-    dialer: Arc<Dialer>,
-    lease: Option<i64>,
-}
-
-impl Granted {
-    fn keep(mut self) {
-        self.lease = None;
-    }
-}
-
-impl Drop for Granted {
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease {
-            let dialer = self.dialer.clone();
-            tokio::spawn(async move { revoke(&dialer, lease).await });
-        }
-    }
-}
-
-enum Kept {
-    /// etcd does not know the lease any more.
-    Lost,
-    /// It may live; the text says what happened, and the other whether it was renewed here before.
-    Failed(String, bool),
 }

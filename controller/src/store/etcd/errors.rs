@@ -55,6 +55,14 @@ pub(super) fn is_denied(error: &Error) -> bool {
     }
 }
 
+/// Whether the login of the call is not taken any more: it ran out, is not known after a restart, or users were changed
+/// since it was made. Nothing happened.
+pub(super) fn wants_login(error: &Error) -> bool {
+    let Error::GRpcStatus(status) = error else { return false };
+    let told = ["invalid auth token", "revision of auth store is old"];
+    told.iter().any(|told| status.message().contains(told))
+}
+
 /// Whether the revision that was asked for was compacted away.
 pub(super) fn is_compacted(error: &Error) -> bool {
     matches!(error, Error::GRpcStatus(status)

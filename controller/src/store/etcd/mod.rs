@@ -1,8 +1,8 @@
 //! The store in an etcd: entries are keys under a prefix, transactions are etcd's own.
 //!
 //! `etcd-client` neither changes to another member nor tries again: a connection here is to one member, and whoever
-//! gets an error from it opens another, to the next one that answers (`dial`). Every call has its deadline where it is
-//! made. `election` says who leads.
+//! gets an error from it opens another, to the next one that answers (`dial`); a login is made anew on the connection that
+//! there is (`login`). Every call has its deadline where it is made. `election` says who leads.
 //!
 //! Written against etcd 3.4 and later: no more than 128 operations and 1.5 MiB in a transaction, no key twice, and
 //! after the alarm NOSPACE no puts until a person disarms it.
@@ -12,6 +12,8 @@ mod compact;
 mod dial;
 mod election;
 mod errors;
+mod lease;
+mod login;
 #[cfg(feature = "bench")]
 pub mod raw;
 #[cfg(test)]
@@ -19,7 +21,7 @@ mod tests;
 
 pub use compact::compact_while;
 pub use dial::EtcdOpener;
-pub use election::{Candidate, Elected, Election, LeaderRecord, Standing};
+pub use election::{Elected, Election, LeaderRecord, Standing};
 
 use secrecy::SecretString;
 use std::{path::PathBuf, time::Duration};

@@ -10,8 +10,12 @@ fn election(etcd: &Etcd, name: &str) -> Election {
 }
 
 fn election_at(endpoints: Vec<String>, name: &str) -> Election {
-    let candidate = Candidate { address: format!("{name}:3000"), version: "1".to_owned() };
-    Election::new(&EtcdOpener::new(settings(endpoints)), candidate, TTL, |_| Ok(()))
+    election_for(endpoints, name, TTL)
+}
+
+fn election_for(endpoints: Vec<String>, name: &str, ttl: Duration) -> Election {
+    let address = format!("{name}:3000");
+    Election::new(&EtcdOpener::new(settings(endpoints)), address, ttl, |_| Ok(()))
 }
 
 async fn wins(election: &Election) -> Elected {
@@ -29,20 +33,20 @@ async fn follows(election: &Election, leader: &str) {
 #[tokio::test]
 async fn one_leads_and_who_resigns_is_followed_at_once() {
     let etcd = Etcd::start(EtcdOptions { members: 3, ..EtcdOptions::default() }).await;
-    let first = election(&etcd, "first");
+    // Nobody waits until this has run out.
+    let ttl = SOON * 2;
+    let first = election_for(etcd.endpoints(), "first", ttl);
     let elected = wins(&first).await;
     assert!(elected.lead.is_certain());
-    let second = Arc::new(election(&etcd, "second"));
+    let second = Arc::new(election_for(etcd.endpoints(), "second", ttl));
     let waiting = tokio::spawn({
         let second = second.clone();
         async move { second.win().await }
     });
     follows(&second, "first").await;
     assert!(!waiting.is_finished());
-    let began = Instant::now();
     elected.resign().await;
-    let elected = timeout(SOON, waiting).await.unwrap().unwrap();
-    assert!(began.elapsed() < Duration::from_secs(1), "after {:?}", began.elapsed());
+    let elected = timeout(SOON, waiting).await.expect("the lease was not given back").unwrap();
     assert!(elected.lead.is_certain());
 }
 
@@ -122,13 +126,10 @@ async fn a_leader_that_is_cut_off_is_not_certain_and_is_followed() {
     let way = octavius_testbed::proxy::Proxy::to(endpoint.trim_start_matches("http://")).await;
     let elected = wins(&election_at(vec![format!("http://{}", way.address)], "cut")).await;
     let lead = elected.lead.clone();
-    let began = Instant::now();
     way.cut();
     let second = election(&etcd, "second");
     let new = wins(&second).await;
-    let took = began.elapsed();
     assert!(!lead.is_certain(), "two at once");
-    assert!(took < TTL + Duration::from_secs(3), "followed after {took:?}");
     assert!(new.lead.is_certain());
     way.mend();
     timeout(SOON, lead.ended()).await.expect("it never heard of it");
