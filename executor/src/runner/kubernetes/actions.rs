@@ -4,7 +4,7 @@ use super::{
     Tools,
     client::Fault,
     keep::rules::Duty,
-    names::{POD, STOP, WENT, object_name, text},
+    names::{ENDED, POD, STOP, WENT, object_name, text},
     object,
     seen::{Seen, Stop, StopWhy, has_ended, is_over},
 };
@@ -299,8 +299,23 @@ pub(super) async fn fulfil(
             };
             delete_pod(tools, text(&job.metadata.namespace), pod, uid, 0).await
         }
+        Duty::Tell => tell(tools, attempt).await,
         Duty::Rest(_) => Ok(()),
     }
+}
+
+/// Writes down how an attempt ended, as its objects say now.
+async fn tell(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
+    for _ in 0..TRIES {
+        let Some(job) = refresh(tools, attempt).await? else { return Ok(()) };
+        let seen = tools.table.seen(attempt).unwrap_or_default();
+        let Some(end) = super::ending::to_tell(&seen) else { return Ok(()) };
+        let ended = json!({ "metadata": { "annotations": { ENDED: end } } });
+        if patch(tools, &job, ended).await? {
+            return Ok(());
+        }
+    }
+    Err(Fault::Conflict.during(&format!("writing down how attempt {attempt} ended")))
 }
 
 async fn delete_pod(

@@ -30,6 +30,8 @@ pub(super) const WENT: &str = "octavius.dev/went";
 pub(super) const STOP: &str = "octavius.dev/stop";
 /// The pod whose container ran, as `name/uid`: no other one ever does.
 pub(super) const POD: &str = "octavius.dev/pod";
+/// How it ended, as it was first seen.
+pub(super) const ENDED: &str = "octavius.dev/ended";
 /// What keeps the cluster's autoscaler from moving it.
 pub(super) const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 
