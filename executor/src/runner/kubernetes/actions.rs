@@ -4,7 +4,7 @@ use super::{
     Tools,
     client::Fault,
     keep::rules::Duty,
-    names::{ENDED, POD, STOP, WENT, object_name, text},
+    names::{ENDED, POD, STOP, WENT, is_made_for, object_name, text},
     object,
     seen::{Seen, Stop, StopWhy, has_ended, is_over},
 };
@@ -145,8 +145,7 @@ async fn make_secret(tools: &Tools, job: &Job, values: &SecretValues) -> Result<
         }
         let looked = tools.cluster.call(secrets.get_opt(name)).await;
         let Some(there) = looked.map_err(|fault| fault.during(&doing))? else { continue };
-        let owners = there.metadata.owner_references.iter().flatten();
-        if owners.clone().any(|owner| Some(&owner.uid) == job.metadata.uid.as_ref()) {
+        if is_made_for(&there.metadata, job) {
             return Ok(());
         }
         if tools.table.owner().attempt(&there.metadata).is_none() {
@@ -260,13 +259,22 @@ pub(super) async fn stop(
     Err(Fault::Conflict.during(&format!("stopping attempt {attempt}")))
 }
 
-/// Takes the Secret away, without which no container of the Job starts any more.
+/// Takes the Secret away, without which no container of the Job starts any more. One of its name that was not made for the
+/// Job stays.
 async fn shut_gate(tools: &Tools, job: &Job) -> Result<(), RunnerError> {
     let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
+    let doing = format!("deleting the Secret {namespace}/{name}");
     let secrets = tools.cluster.secrets(namespace);
-    match tools.cluster.call(secrets.delete(name, &DeleteParams::default())).await {
-        Ok(_) | Err(Fault::NotFound) => Ok(()),
-        Err(fault) => Err(fault.during(&format!("deleting the Secret {namespace}/{name}"))),
+    let looked = tools.cluster.call(secrets.get_opt(name)).await;
+    let looked = looked.map_err(|fault| fault.during(&doing))?;
+    let Some(there) = looked.filter(|there| is_made_for(&there.metadata, job)) else {
+        return Ok(());
+    };
+    let ours = DeleteParams::default()
+        .preconditions(Preconditions { uid: there.metadata.uid, resource_version: None });
+    match tools.cluster.call(secrets.delete(name, &ours)).await {
+        Ok(_) | Err(Fault::NotFound | Fault::Conflict) => Ok(()),
+        Err(fault) => Err(fault.during(&doing)),
     }
 }
 

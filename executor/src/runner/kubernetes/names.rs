@@ -84,6 +84,12 @@ pub(super) fn attempt_of(name: &str) -> Option<AttemptId> {
     Some(AttemptId { execution: execution.parse().ok()?, attempt: AttemptNumber(number) })
 }
 
+/// Whether an object was made for this very Job, and not for another one of its name, or by somebody else.
+pub(super) fn is_made_for(meta: &ObjectMeta, job: &Job) -> bool {
+    let mut owners = meta.owner_references.iter().flatten();
+    owners.any(|owner| owner.kind == "Job" && Some(&owner.uid) == job.metadata.uid.as_ref())
+}
+
 /// The name that a Job has for ever.
 pub(super) fn identity(job: &Job) -> Identity {
     Identity(format!("{}/{}", text(&job.metadata.namespace), text(&job.metadata.uid)))
@@ -115,6 +121,18 @@ mod tests {
         for other in ["octavius", "octavius-executor-5d", "octavius--1", &name[1..]] {
             assert_eq!(attempt_of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_object_is_made_for_the_job_that_owns_it_and_for_no_other_of_its_name() {
+        let mut job = crate::runner::kubernetes::seen::fixtures::job();
+        let secret = super::super::object::secret(&job, &Default::default());
+        assert!(is_made_for(&secret.metadata, &job));
+        let mut foreign = secret.metadata.clone();
+        foreign.owner_references = None;
+        assert!(!is_made_for(&foreign, &job), "it has our name and our labels, and is somebody else's");
+        job.metadata.uid = Some("a later one".to_owned());
+        assert!(!is_made_for(&secret.metadata, &job));
     }
 
     #[test]
