@@ -74,14 +74,24 @@ impl Done {
 /// What is due now.
 pub(in super::super) fn next(seen: &Seen, done: &Done, now: Timestamp) -> Duty {
     let Some(job) = seen.job.as_deref().filter(|_| seen.went()) else { return Duty::Rest(None) };
+    let duty = in_time(seen, job, done, now);
+    if !matches!(duty, Duty::Rest(_)) {
+        return duty;
+    }
     let main = seen.main_pod();
     if let Some(pod) = main.filter(|pod| started_at(pod).is_some() && !done.gate_shut) {
         let (pod, uid) = (text(&pod.metadata.name).to_owned(), text(&pod.metadata.uid).to_owned());
         return Duty::ShutGate { pod, uid };
     }
+    if !done.told && ending::to_tell(seen).is_some() { Duty::Tell } else { duty }
+}
+
+/// When something is due because of the time, in seconds since 1970 by the API server's clock, whatever else is due now.
+pub(in super::super) fn limit(seen: &Seen, done: &Done, now: Timestamp) -> Option<i64> {
+    let job = seen.job.as_deref().filter(|_| seen.went())?;
     match in_time(seen, job, done, now) {
-        Duty::Rest(_) if !done.told && ending::to_tell(seen).is_some() => Duty::Tell,
-        duty => duty,
+        Duty::Rest(at) => at,
+        _ => None,
     }
 }
 

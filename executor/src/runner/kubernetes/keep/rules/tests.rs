@@ -40,6 +40,20 @@ fn an_end_is_written_down_once_also_where_only_the_job_tells_of_it() {
 }
 
 #[test]
+fn a_limit_is_kept_though_the_gate_cannot_be_shut() {
+    let running = went().with("p", 0, running(1));
+    assert!(matches!(due(&running, 30), Duty::ShutGate { .. }));
+    assert_eq!(limit(&running, &Done::default(), at(30)), Some(MADE + 31));
+    assert!(matches!(due(&running, 31), Duty::Stop { why: StopWhy::TimedOut, .. }));
+    let going = running.clone().deleting("p", 5, 30);
+    assert!(matches!(due(&going, 5), Duty::Stop { why: StopWhy::PodDeleted, .. }));
+    let stopped = running.stopped(StopWhy::TimedOut, 31);
+    assert!(matches!(due(&stopped, 65), Duty::ShutGate { .. }));
+    assert_eq!(limit(&stopped, &Done::default(), at(65)), Some(MADE + 66));
+    assert!(matches!(due(&stopped, 66), Duty::Kill { .. }));
+}
+
+#[test]
 fn limits_are_kept_by_the_clock_of_the_api_server() {
     let mut done = Done::default();
     done.fulfilled(Duty::ShutGate { pod: String::new(), uid: String::new() });
