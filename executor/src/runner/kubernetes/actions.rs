@@ -25,28 +25,51 @@ const TRIES: u32 = 10;
 /// How long the end of pods that are removed is waited for.
 const GONE_WITHIN: Duration = Duration::from_secs(45);
 
-/// Looks at what there is of an attempt now: its Job, if it is one of ours, and its pods.
+/// Looks at what there is of an attempt now: its Job, if it is one of ours, and its pods. A namespace that cannot be asked
+/// is in the way only of what may be there.
 pub(super) async fn refresh(tools: &Tools, attempt: AttemptId) -> Result<Option<Job>, RunnerError> {
-    let name = object_name(attempt);
-    for namespace in &tools.options.namespaces {
-        let doing = || format!("looking at the Job {namespace}/{name}");
-        let looked = tools.cluster.call(tools.cluster.jobs(namespace).get_opt(&name)).await;
-        let Some(job) = looked.map_err(|fault| fault.during(&doing()))? else {
-            gone(tools, namespace, attempt);
-            continue;
-        };
-        if tools.table.owner().attempt(&job.metadata) != Some(attempt) {
-            continue;
+    let seen = tools.table.seen(attempt);
+    let mut failed = None;
+    for namespace in where_it_may_be(seen.as_ref(), &tools.options.namespaces) {
+        match refresh_in(tools, namespace, attempt).await {
+            Ok(None) => {}
+            Ok(Some(job)) => return Ok(Some(job)),
+            Err(error) => failed = failed.or(Some(error)),
         }
-        tools.table.job(job.clone());
-        let pods = ListParams::default().labels(&format!("job-name={name}"));
-        let pods = tools.cluster.call(tools.cluster.pods(namespace).list(&pods)).await;
-        let pods = pods.map_err(|fault| fault.during(&doing()))?;
-        let version = text(&pods.metadata.resource_version).to_owned();
-        tools.table.pods(namespace, Some(attempt), pods.items, &version);
-        return Ok(Some(job));
     }
-    Ok(None)
+    failed.map_or(Ok(None), Err)
+}
+
+/// The namespaces to look for an attempt in: that where it was seen, else all.
+fn where_it_may_be<'a>(seen: Option<&'a Seen>, all: &'a [String]) -> Vec<&'a str> {
+    match seen.and_then(|seen| seen.any_job()) {
+        Some(job) => vec![text(&job.metadata.namespace)],
+        None => all.iter().map(String::as_str).collect(),
+    }
+}
+
+async fn refresh_in(
+    tools: &Tools,
+    namespace: &str,
+    attempt: AttemptId,
+) -> Result<Option<Job>, RunnerError> {
+    let name = object_name(attempt);
+    let doing = || format!("looking at the Job {namespace}/{name}");
+    let looked = tools.cluster.call(tools.cluster.jobs(namespace).get_opt(&name)).await;
+    let Some(job) = looked.map_err(|fault| fault.during(&doing()))? else {
+        gone(tools, namespace, attempt);
+        return Ok(None);
+    };
+    if tools.table.owner().attempt(&job.metadata) != Some(attempt) {
+        return Ok(None);
+    }
+    tools.table.job(job.clone());
+    let pods = ListParams::default().labels(&format!("job-name={name}"));
+    let pods = tools.cluster.call(tools.cluster.pods(namespace).list(&pods)).await;
+    let pods = pods.map_err(|fault| fault.during(&doing()))?;
+    let version = text(&pods.metadata.resource_version).to_owned();
+    tools.table.pods(namespace, Some(attempt), pods.items, &version);
+    Ok(Some(job))
 }
 
 /// Of a Job that was seen, and is not there any more.
@@ -379,4 +402,18 @@ pub(super) async fn remove(tools: &Tools, attempt: AttemptId) -> Result<(), Runn
     }
     tools.table.forget(attempt);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::seen::fixtures::*, *};
+
+    #[test]
+    fn an_attempt_is_looked_for_where_it_was_seen_and_else_everywhere() {
+        let all = ["other", "jobs"].map(str::to_owned);
+        assert_eq!(where_it_may_be(None, &all), ["other", "jobs"]);
+        assert_eq!(where_it_may_be(Some(&Seen::default()), &all), ["other", "jobs"]);
+        assert_eq!(where_it_may_be(Some(&went()), &all), ["jobs"]);
+        assert_eq!(where_it_may_be(Some(&went().without_job()), &all), ["jobs"]);
+    }
 }

@@ -343,12 +343,26 @@ impl Runner for KubeRunner {
     }
 }
 
-/// Looks at all that there is in all namespaces.
+/// Looks at all that there is in all namespaces. One that this executor may not look into is left out and told of, unless
+/// it may look into none; one that cannot be asked at present is waited for, so that nothing is taken for gone.
 async fn look_around(tools: &Tools) -> Result<(), RunnerError> {
+    let (mut refused, mut seen) = (None, false);
     for namespace in &tools.options.namespaces {
-        let looked = watch::look(&tools.cluster, &tools.table, namespace).await;
-        looked
-            .map_err(|fault| fault.during(&format!("looking into the namespace `{namespace}`")))?;
+        match watch::look(&tools.cluster, &tools.table, namespace).await {
+            Ok(()) => seen = true,
+            Err(fault) => {
+                match fault.during(&format!("looking into the namespace `{namespace}`")) {
+                    error @ RunnerError::Refused(_) => {
+                        tracing::error!(%error, "what is there is not seen until that is mended");
+                        refused = refused.or(Some(error));
+                    }
+                    error => return Err(error),
+                }
+            }
+        }
     }
-    Ok(())
+    match refused {
+        Some(error) if !seen => Err(error),
+        Some(_) | None => Ok(()),
+    }
 }
