@@ -115,7 +115,8 @@ impl Image {
     fn manifests(&self, file: &str, namespace: &Namespace) -> String {
         let manifests = fs::read_to_string(format!("{DEPLOY}/kubernetes/{file}")).unwrap();
         // The development cluster has no storage class.
-        let disk = |of: &str| format!("persistentVolumeClaim:\n            claimName: octavius-{of}");
+        let disk =
+            |of: &str| format!("persistentVolumeClaim:\n            claimName: octavius-{of}");
         let own = |text: &str, before: &str, after: &str| {
             text.replace(
                 &format!("{before}octavius{after}"),

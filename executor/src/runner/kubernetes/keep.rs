@@ -43,9 +43,7 @@ async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
         let now = tools.cluster.now();
         let duty = rules::next(&seen.borrow_and_update(), &done, now);
         let pause = match duty {
-            Duty::Rest(until) => {
-                left(until, now).min(LONGEST)
-            }
+            Duty::Rest(until) => left(until, now).min(LONGEST),
             duty => match actions::fulfil(&tools, attempt, &duty).await {
                 Ok(()) => {
                     failures = 0;

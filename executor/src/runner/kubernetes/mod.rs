@@ -91,8 +91,8 @@ impl Options {
         }
     }
 
-    /// What the file says, for an executor that belongs to `installation`, if it does to any yet.
-    pub fn new(configuration: &Configuration, installation: Option<String>) -> Self {
+    /// What the file says, for an executor that belongs to `installation`.
+    pub fn new(configuration: &Configuration, installation: String) -> Self {
         let default_namespace = configuration.default_namespace.clone();
         let mut namespaces = vec![default_namespace.clone()];
         for namespace in &configuration.namespaces {
@@ -103,7 +103,7 @@ impl Options {
         let context = &configuration.kube_context;
         Self {
             executor: configuration.id.clone(),
-            installation: installation.unwrap_or_default(),
+            installation,
             out_of_cluster: configuration.kube_config == "out-of-cluster",
             kubeconfig: None,
             context: (context != "default").then(|| context.clone()),

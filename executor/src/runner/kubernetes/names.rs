@@ -130,7 +130,10 @@ mod tests {
         assert!(is_made_for(&secret.metadata, &job));
         let mut foreign = secret.metadata.clone();
         foreign.owner_references = None;
-        assert!(!is_made_for(&foreign, &job), "it has our name and our labels, and is somebody else's");
+        assert!(
+            !is_made_for(&foreign, &job),
+            "it has our name and our labels, and is somebody else's"
+        );
         job.metadata.uid = Some("a later one".to_owned());
         assert!(!is_made_for(&secret.metadata, &job));
     }
