@@ -49,7 +49,7 @@ use watch::Sight;
 pub struct Options {
     /// The executor's id.
     pub executor: String,
-    /// The installation that it belongs to; empty: not known yet.
+    /// The installation that it belongs to; empty: none, as in tests of the runner alone.
     pub installation: String,
     /// Whether the kubeconfig file is read; else the executor runs in a pod.
     pub out_of_cluster: bool,

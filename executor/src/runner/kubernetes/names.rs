@@ -40,18 +40,15 @@ pub(super) const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to
 pub(super) struct Owner {
     /// The executor's id.
     pub(super) executor: String,
-    /// The installation that it belongs to; empty: not known yet.
+    /// The installation that it belongs to; empty: none, and what belongs to one is not its.
     pub(super) installation: String,
 }
 
 impl Owner {
-    /// What the API server selects our objects by. Who does not know its installation selects those of all.
+    /// What the API server selects our objects by.
     pub(super) fn selector(&self) -> String {
-        let mut selector = format!("{MANAGED_BY}={OCTAVIUS},{EXECUTOR}={}", self.executor);
-        if !self.installation.is_empty() {
-            selector.push_str(&format!(",{INSTALLATION}={}", self.installation));
-        }
-        selector
+        let Self { executor, installation } = self;
+        format!("{MANAGED_BY}={OCTAVIUS},{EXECUTOR}={executor},{INSTALLATION}={installation}")
     }
 
     /// The attempt that an object belongs to, if it is one of ours.
@@ -60,7 +57,7 @@ impl Owner {
         let is = |name: &str, value: &str| labels.get(name).is_some_and(|label| label == value);
         let ours = is(MANAGED_BY, OCTAVIUS)
             && is(EXECUTOR, &self.executor)
-            && (self.installation.is_empty() || is(INSTALLATION, &self.installation));
+            && is(INSTALLATION, &self.installation);
         if ours { attempt(labels) } else { None }
     }
 }
@@ -157,7 +154,7 @@ mod tests {
             owner.attempt(&ObjectMeta { labels: Some(labels), ..ObjectMeta::default() })
         };
         assert_eq!(of(labels.clone(), "ours"), Some(attempt));
-        assert_eq!(of(labels.clone(), ""), Some(attempt));
+        assert_eq!(of(labels.clone(), ""), None);
         assert_eq!(of(labels.clone(), "theirs"), None);
         for name in [MANAGED_BY, EXECUTION, ATTEMPT, EXECUTOR, INSTALLATION] {
             let mut fewer = labels.clone();
