@@ -2,7 +2,7 @@
 
 use super::{
     names::{Owner, attempt_of, text},
-    seen::{Seen, Warning},
+    seen::{Seen, Warning, own_state},
 };
 use k8s_openapi::{
     api::{
@@ -146,16 +146,16 @@ impl Table {
             if inner.is_forgotten(job_uid(&pod)) {
                 return;
             }
-            let pod = Arc::new(pod);
             self.change(inner, attempt, |seen| {
                 let uid = text(&pod.metadata.uid).to_owned();
                 if seen.gone_pods.contains_key(&uid) || !belongs(seen, &pod) {
                     return false;
                 }
-                let newer =
-                    seen.pods.get(&uid).is_none_or(|old| is_newer(&pod.metadata, &old.metadata));
+                let old = seen.pods.get(&uid);
+                let newer = old.is_none_or(|old| is_newer(&pod.metadata, &old.metadata));
                 if newer {
-                    seen.pods.insert(uid, pod.clone());
+                    let pod = remembering(pod, old.map(AsRef::as_ref));
+                    seen.pods.insert(uid, Arc::new(pod));
                 }
                 newer
             });
@@ -170,8 +170,8 @@ impl Table {
             let uid = text(&pod.metadata.uid).to_owned();
             inner.change_known(attempt, |seen| match seen.pods.remove(&uid) {
                 None => false,
-                Some(_) => {
-                    seen.gone_pods.insert(uid, Arc::new(pod));
+                Some(old) => {
+                    seen.gone_pods.insert(uid, Arc::new(remembering(pod, Some(&old))));
                     true
                 }
             });
@@ -303,6 +303,23 @@ fn job_uid(pod: &Pod) -> &str {
         .unwrap_or_default()
 }
 
+/// What is seen of a pod now, with what was seen of its container before: a kubelet that removes a pod may say of a
+/// container that has ended that it waits to be made (before 1.22).
+fn remembering(mut now: Pod, before: Option<&Pod>) -> Pod {
+    let Some(before) = before else { return now };
+    let rank = |pod: &Pod| {
+        own_state(pod).map_or(0, |state| match (&state.terminated, &state.running) {
+            (Some(_), _) => 2,
+            (None, Some(_)) => 1,
+            (None, None) => 0,
+        })
+    };
+    if rank(&now) < rank(before) {
+        now.status.clone_from(&before.status);
+    }
+    now
+}
+
 /// Versions are the store's revisions, though nobody promises it: what is no number counts as newer.
 fn is_newer(new: &ObjectMeta, old: &ObjectMeta) -> bool {
     let number = |meta: &ObjectMeta| text(&meta.resource_version).parse::<u64>().ok();
@@ -316,4 +333,95 @@ fn is_newer(new: &ObjectMeta, old: &ObjectMeta) -> bool {
 fn is_behind(version: &str, meta: &ObjectMeta) -> bool {
     let list = ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
     !is_newer(&list, meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::Phase;
+    use crate::runner::kubernetes::{names, phase, seen::fixtures::*};
+
+    fn table() -> Table {
+        let owner = Owner { executor: "executor".to_owned(), installation: String::new() };
+        Table::new(owner).0
+    }
+
+    /// The Job and its pods, with versions, as a list or a watch has them.
+    fn objects(seen: &Seen, version: u64) -> (Job, Vec<Pod>) {
+        let mut job = Job::clone(seen.any_job().unwrap());
+        job.metadata.resource_version = Some(version.to_string());
+        let pods = seen.pods.values().map(|pod| {
+            let mut pod = Pod::clone(pod);
+            pod.metadata.resource_version = Some(version.to_string());
+            pod
+        });
+        (job, pods.collect())
+    }
+
+    #[test]
+    fn what_a_list_leaves_out_is_gone_unless_the_list_is_older() {
+        let table = table();
+        let (job, pods) = objects(&went().with("p", 0, running(1)), 7);
+        let attempt = table.owner().attempt(&job.metadata).unwrap();
+        table.job(job);
+        table.pods("jobs", None, pods, "7");
+        table.jobs("jobs", Vec::new(), "6");
+        table.pods("jobs", None, Vec::new(), "6");
+        assert_eq!(table.seen(attempt).unwrap().pods.len(), 1, "an old list is believed");
+        table.jobs("elsewhere", Vec::new(), "9");
+        assert!(table.seen(attempt).unwrap().job.is_some(), "another namespace's list is believed");
+        table.jobs("jobs", Vec::new(), "9");
+        table.pods("jobs", None, Vec::new(), "9");
+        let seen = table.seen(attempt).unwrap();
+        assert!(seen.job.is_none() && seen.gone.is_some());
+        assert_eq!((seen.pods.len(), seen.gone_pods.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_kubelet_that_forgets_how_a_container_ended_is_not_believed() {
+        let table = table();
+        let (job, mut pods) = objects(&went().with("p", 0, over(143, "Error", 1, 2)), 7);
+        let attempt = table.owner().attempt(&job.metadata).unwrap();
+        table.job(job);
+        table.pod(pods.remove(0));
+        let (_, mut pods) = objects(&went().with("p", 0, waits("ContainerCreating", "")), 8);
+        table.pod(pods[0].clone());
+        let code = |seen: &Seen| match phase::phase(seen, at(3)) {
+            Some(Phase::Ended(exit)) => exit.code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code(&table.seen(attempt).unwrap()), Some(143));
+        table.pod_gone(pods.remove(0));
+        assert_eq!(code(&table.seen(attempt).unwrap()), Some(143));
+    }
+
+    #[test]
+    fn what_was_removed_does_not_come_back_and_a_pod_of_another_job_is_nobodys() {
+        let table = table();
+        let (job, pods) = objects(&went().with("p", 0, running(1)), 7);
+        let attempt = table.owner().attempt(&job.metadata).unwrap();
+        table.job(job.clone());
+        let mut foreign = pods[0].clone();
+        foreign.metadata.owner_references = None;
+        table.pod(foreign);
+        assert_eq!(table.seen(attempt).unwrap().pods.len(), 0);
+        table.forget(attempt);
+        table.job(job);
+        table.pod(pods[0].clone());
+        assert!(table.seen(attempt).is_none());
+    }
+
+    #[test]
+    fn a_warning_may_come_before_what_it_is_about() {
+        let table = table();
+        let (job, _) = objects(&went(), 7);
+        let attempt = table.owner().attempt(&job.metadata).unwrap();
+        let mut event = Event::default();
+        event.involved_object.name = Some(names::object_name(attempt));
+        event.message = Some("exceeded quota".to_owned());
+        table.warning(&event);
+        table.job(job);
+        let seen = table.seen(attempt).unwrap();
+        assert_eq!(seen.warning_of_job().unwrap().message, "exceeded quota");
+    }
 }

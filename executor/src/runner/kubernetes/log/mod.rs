@@ -7,7 +7,8 @@
 //! when a read is opened again.
 //!
 //! What is not kept, because the API does not have it: the order between the two outputs, `\r` before a newline, and,
-//! of a container that was not followed from its start, what was rotated away before the first read.
+//! of a container that was not followed from its start, what was rotated away before the first read. Seen on a cluster
+//! and not explained yet: where files change in the middle of a line, its part in the old file may be missing, unsaid.
 
 mod api;
 mod buffer;

@@ -16,7 +16,7 @@ use super::{
 use crate::link::backoff::Backoff;
 use bytes::Bytes;
 use futures::StreamExt;
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, timeout},
@@ -69,11 +69,16 @@ pub(super) struct Source {
 pub(super) struct Reader {
     source: Source,
     ended: watch::Receiver<Option<Ended>>,
+    /// The last read listened while the container ran, and ended by itself.
+    is_heard_out: bool,
     buffer: Arc<watch::Sender<Buffer>>,
     cursor: Cursor,
     silence: Silence,
     backoff: Backoff,
     before: Option<Before>,
+    /// What stood behind the last newline at the end of a read: if its file is rotated away, the end of that file. The
+    /// runtime changes files in the middle of a line, too.
+    tail: Vec<Item>,
     /// A read after the container's end was whole, and had this behind its last newline.
     end_seen: Option<Vec<Item>>,
 }
@@ -104,6 +109,8 @@ enum End {
 struct Read {
     end: End,
     took: bool,
+    /// The container's end was told meanwhile.
+    told: bool,
     opened: Instant,
     seam: Seam,
     rotation: Rotation,
@@ -116,12 +123,14 @@ impl Reader {
     pub(super) fn new(source: Source, cursor: Cursor, buffer: Arc<watch::Sender<Buffer>>) -> Self {
         Self {
             ended: source.ended.subscribe(),
+            is_heard_out: false,
             source,
             buffer,
             cursor,
             silence: Silence::default(),
             backoff: Backoff::default(),
             before: None,
+            tail: Vec::new(),
             end_seen: None,
         }
     }
@@ -199,21 +208,25 @@ impl Reader {
                 Err(_) => break End::Silent,
             }
         };
+        let is_between = decoder.is_between();
         // The end is told in whole seconds, stamps are finer.
         let at =
             ended.and_then(|ended| ended.at).map(|at| Stamp(at.0.saturating_add(1_000_000_000)));
+        let rest = if end == End::Cut { Vec::new() } else { decoder.rest(at) };
         // What is missing stays so, until something newer comes behind which it can be said.
         let (is_missing, is_lossy) = (seam.is_missing(), rotation.is_lossy());
-        // The kubelet sends whole pieces: in the middle of one, something on the way is stuck.
-        let listened = end != End::Cut && decoder.is_between();
+        if !is_missing {
+            self.tail = rest.clone();
+        }
+        // The kubelet sends whole pieces: in the middle of a stamp, something on the way is stuck.
+        let listened = end != End::Cut && (is_between || !rest.is_empty());
         self.before = Some(Before {
             opened,
             closed: Instant::now(),
             listened: listened && !(is_missing && is_lossy),
             clear: is_missing && !is_lossy,
         });
-        let rest = if end == End::Clean { decoder.rest(at) } else { Vec::new() };
-        Read { end, took, opened, seam, rotation, rest, words: decoder.words() }
+        Read { end, took, told, opened, seam, rotation, rest, words: decoder.words() }
     }
 
     /// What is known, should it turn out that the log was rotated since the read before.
@@ -238,10 +251,7 @@ impl Reader {
         let mut seen = seen.into_iter().peekable();
         while let Some(each) = seen.next() {
             let entry = match each {
-                Seen::New(item) => {
-                    let place = self.cursor.place.behind(&item);
-                    (item.stamp.millis(), item.content, place, false)
-                }
+                Seen::New(item) => self.new_entry(item),
                 Seen::Rest(item) => {
                     let mut place = self.cursor.place;
                     if let Place::Behind { left, .. } = &mut place {
@@ -250,6 +260,11 @@ impl Reader {
                     (item.stamp.millis(), item.content, place, false)
                 }
                 Seen::Rotated => {
+                    for item in mem::take(&mut self.tail) {
+                        let entry = self.new_entry(item);
+                        self.advance(&entry);
+                        entries.push(entry);
+                    }
                     let first = match seen.peek() {
                         Some(Seen::New(item) | Seen::Rest(item)) => Some(item.stamp),
                         _ => None,
@@ -270,9 +285,7 @@ impl Reader {
                     self.words(&text, first.or(end).or(latest), place)
                 }
             };
-            self.cursor.offset += entry.1.len() as u64;
-            self.cursor.mid_line = entry.1.last() != Some(&b'\n');
-            self.cursor.place = entry.2;
+            self.advance(&entry);
             entries.push(entry);
         }
         self.buffer.send_modify(|buffer| {
@@ -282,6 +295,17 @@ impl Reader {
         });
     }
 
+    fn new_entry(&self, item: Item) -> (i64, Bytes, Place, bool) {
+        let place = self.cursor.place.behind(&item);
+        (item.stamp.millis(), item.content, place, false)
+    }
+
+    fn advance(&mut self, (_, bytes, place, _): &(i64, Bytes, Place, bool)) {
+        self.cursor.offset += bytes.len() as u64;
+        self.cursor.mid_line = bytes.last() != Some(&b'\n');
+        self.cursor.place = *place;
+    }
+
     fn words(&self, text: &str, at: Option<Stamp>, place: Place) -> (i64, Bytes, Place, bool) {
         let line = words::line(self.cursor.mid_line, text);
         (at.map_or(0, Stamp::millis), Bytes::from(line), place, true)
@@ -289,6 +313,12 @@ impl Reader {
 
     /// After a read while the container runs. Never over.
     async fn go_on(&mut self, read: &Read) -> bool {
+        self.is_heard_out = match (&read.words, read.took) {
+            (None, _) => read.end == End::Clean || (read.told && read.end == End::Silent),
+            // Nothing but words: that the container is removed, perhaps. What was heard before that stays heard.
+            (Some(_), false) => self.is_heard_out,
+            (Some(_), true) => false,
+        };
         if let Some(words) = &read.words {
             tracing::debug!(pod = %self.source.pod, words, "the kubelet spoke in a log");
         }
@@ -317,6 +347,7 @@ impl Reader {
             }
             return self.refused(&LogRefusal::Failed { why, after: None }, Some(ended)).await;
         }
+        self.is_heard_out = true;
         // A kubelet that is killed ends a read in the middle, and that looks like the end: so an end is seen twice.
         if read.took || self.end_seen.as_ref() != Some(&read.rest) {
             self.end_seen = Some(read.rest);
@@ -337,6 +368,12 @@ impl Reader {
 
     /// After a refusal: over, if nothing more is to be had.
     async fn refused(&mut self, refusal: &LogRefusal, ended: Option<Ended>) -> bool {
+        // Of a pod that is stopped there is no second look. But its kubelet lived to tell when the container ended, and
+        // before that sent all that there was.
+        let is_told = ended.is_some_and(|ended| ended.at.is_some());
+        if matches!(refusal, LogRefusal::Gone(_)) && is_told && self.is_heard_out {
+            return true;
+        }
         self.end_seen = None;
         let mut pause = self.backoff.pause();
         if let LogRefusal::Forbidden(_) = refusal {

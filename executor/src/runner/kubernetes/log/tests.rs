@@ -157,6 +157,32 @@ fn a_follower_goes_on_in_the_next_file_and_nothing_is_said_to_be_missing() {
     });
 }
 
+/// The runtime changes files between two reads of a pipe, not between two lines.
+#[test]
+fn a_line_of_which_each_file_has_a_part_is_one_line() {
+    on_paused_time(async {
+        let kubelet = kubelet([]);
+        let (log, mut asker) = (pod_log(&kubelet), Asker::default());
+        kubelet.line(0, "first");
+        let part = |millis: i64, text: &'static str| Written {
+            stamp: Stamp((1_795_897_886_000 + millis) * 1_000_000),
+            content: Bytes::from_static(text.as_bytes()),
+        };
+        kubelet.write([part(1, "ha")]);
+        asker.until(&log, "first\n").await;
+        kubelet.rotate();
+        kubelet.write([part(2, "lf\n")]);
+        asker.until(&log, "lf\n").await;
+        kubelet.write([part(3, "to the e")]);
+        kubelet.rotate();
+        kubelet.write([part(4, "nd")]);
+        kubelet.end();
+        log.container_ended(None);
+        asker.until_over(&log).await;
+        assert_eq!(asker.text(), "first\nhalf\nto the end");
+    });
+}
+
 #[test]
 fn what_a_quiet_program_writes_much_later_is_not_said_to_follow_a_gap() {
     on_paused_time(async {
