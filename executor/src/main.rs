@@ -195,7 +195,19 @@ async fn serve(configuration: &Configuration) -> Done {
     let program =
         std::env::current_exe().context("this program cannot find itself").map_err(usage)?;
     let supervisor = SupervisorCommand { program, arguments: vec!["supervise".into()] };
-    let running = Executor::start(configuration, supervisor).await.map_err(usage)?;
+    let cancel = CancellationToken::new();
+    let start = async {
+        tokio::select! {
+            started = Executor::start(configuration, supervisor) => Some(started),
+            () = cancel.cancelled() => None,
+        }
+    };
+    // It may wait for a controller that is not there yet.
+    let running = match signals.run(&cancel, start).await {
+        End::Ended(Some(started)) => started.map_err(usage)?,
+        End::Ended(None) => return Ok(ExitCode::SUCCESS),
+        End::Left(signal) => return Ok(ExitCode::from(signal.exit_status())),
+    };
     tracing::info!(
         executor = configuration.id,
         controller = configuration.cp_host,

@@ -172,7 +172,7 @@ async fn cluster(
         runner::kubernetes::{KubeRunner, Options},
     };
 
-    let options = Options::new(configuration, place.state_dir.installation().await?);
+    let options = Options::new(configuration, installation(place).await?);
     let (deadline, mut backoff) = (Instant::now() + CLUSTER_WITHIN, Backoff::default());
     loop {
         match KubeRunner::open(options.clone()).await {
@@ -182,6 +182,35 @@ async fn cluster(
                 tokio::time::sleep(backoff.pause()).await;
             }
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The installation that this place belongs to. What is in a cluster is known by it to be ours, so a first start asks the
+/// controller before it looks there, for as long as that takes.
+#[cfg(feature = "kubernetes")]
+async fn installation(place: &Place) -> Result<String, StartError> {
+    use crate::{
+        heartbeat::{RegisterError, register_once, rules::REFUSED},
+        link::{Failure, backoff::Backoff},
+    };
+
+    let mut backoff = Backoff::default();
+    loop {
+        if let Some(known) = place.state_dir.installation().await? {
+            return Ok(known);
+        }
+        match register_once(&place.link, &place.registration, &place.state_dir).await {
+            Ok(_) => {}
+            Err(RegisterError::StateDir(error)) => return Err(error.into()),
+            Err(error) => {
+                let later = matches!(&error, RegisterError::Failure(Failure::Later { .. }));
+                let pause = backoff.pause();
+                if backoff.failures() == 1 || !later {
+                    tracing::warn!(%error, "the installation is not known yet: the controller is asked until it is");
+                }
+                tokio::time::sleep(if later { pause } else { REFUSED }).await;
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // all of this file is tests, also what no `#[test]` stands above
 
 mod adoption;
+mod away;
 mod ends;
 mod gate;
 mod logs;

@@ -4,6 +4,10 @@ use crate::{
     place::Cluster,
     script::{Controller, lease},
 };
+use octavius_executor::runner::{
+    Phase, Runner as _, Work,
+    kubernetes::{KubeRunner, Options},
+};
 use octavius_protocol::v1::{self, ExecutionState};
 use std::{io::Write as _, process::Stdio};
 use tempfile::TempDir;
@@ -80,6 +84,28 @@ async fn a_grant_becomes_a_job_and_its_end_and_log_reach_the_controller() {
     let reports = world.controller.reports(&id).await;
     let told: Vec<_> = reports.iter().filter(|report| **report != "Starting").copied().collect();
     assert_eq!(told, ["Prepared", "Running", "Ended"]);
+    world.nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_leaves_what_another_installation_has_in_the_namespace() {
+    let world = World::new("first").await;
+    let theirs = Options {
+        executor: "tester".to_owned(),
+        installation: "theirs".to_owned(),
+        ..world.place.options.clone()
+    };
+    let theirs = KubeRunner::open(theirs).await.unwrap();
+    let work = Work { installation: "theirs".to_owned(), ..world.place.work(":") };
+    theirs.prepare(&work).await.unwrap();
+    let _executor = world.executor();
+    world.controller.until("a heartbeat", |state| state.first_held.is_some()).await;
+    let held = world.controller.with(|state| state.first_held.clone()).await;
+    assert_eq!(held, Some(vec![]));
+    let id = world.grant("echo ours").await;
+    world.controller.over(&id).await;
+    assert_eq!(theirs.look(work.attempt).await.unwrap().phase, Phase::Prepared);
+    theirs.remove(work.attempt).await.unwrap();
     world.nothing_left().await;
 }
 

@@ -143,4 +143,8 @@ async fn an_object_of_our_name_that_is_not_ours_is_left_alone() {
     place.namespace.kubectl(&secret).await.unwrap();
     let refused = runner.prepare(&work).await.unwrap_err().to_string();
     assert!(refused.contains("there is a Secret"), "{refused}");
+    runner.stop(work.attempt).await.unwrap();
+    runner.remove(work.attempt).await.unwrap();
+    let secret = ["get", "secret", &object(&work), "--output=jsonpath={.data.a}"];
+    assert_eq!(place.namespace.kubectl(&secret).await.unwrap(), "Yg==");
 }

@@ -127,7 +127,9 @@ impl Image {
     /// A file of `deploy/kubernetes/`, as it is applied for a test: with this image, in this namespace, without a disk.
     fn manifests(&self, file: &str, namespace: &Namespace) -> String {
         let manifests = fs::read_to_string(format!("{DEPLOY}/kubernetes/{file}")).unwrap();
-        let disk = "persistentVolumeClaim:\n            claimName: octavius-controller";
+        // The development cluster has no storage class.
+        let disk =
+            |of: &str| format!("persistentVolumeClaim:\n            claimName: octavius-{of}");
         let own = |text: &str, before: &str, after: &str| {
             text.replace(
                 &format!("{before}octavius{after}"),
@@ -137,7 +139,10 @@ impl Image {
         let manifests = own(&manifests, "namespace: ", "\n");
         let manifests = own(&manifests, "\"default_namespace\": \"", "\"");
         let released = format!("octavius:{}", env!("CARGO_PKG_VERSION"));
-        manifests.replace(&released, &self.name).replace(disk, "emptyDir: {}")
+        let manifests = manifests.replace(&released, &self.name);
+        ["controller", "executor"]
+            .iter()
+            .fold(manifests, |manifests, of| manifests.replace(&disk(of), "emptyDir: {}"))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     Tools,
     client::Fault,
     keep::rules::Duty,
-    names::{POD, STOP, WENT, object_name, text},
+    names::{ENDED, POD, STOP, WENT, is_made_for, object_name, text},
     object,
     seen::{Seen, Stop, StopWhy, has_ended, is_over},
 };
@@ -25,28 +25,51 @@ const TRIES: u32 = 10;
 /// How long the end of pods that are removed is waited for.
 const GONE_WITHIN: Duration = Duration::from_secs(45);
 
-/// Looks at what there is of an attempt now: its Job, if it is one of ours, and its pods.
+/// Looks at what there is of an attempt now: its Job, if it is one of ours, and its pods. A namespace that cannot be asked
+/// is in the way only of what may be there.
 pub(super) async fn refresh(tools: &Tools, attempt: AttemptId) -> Result<Option<Job>, RunnerError> {
-    let name = object_name(attempt);
-    for namespace in &tools.options.namespaces {
-        let doing = || format!("looking at the Job {namespace}/{name}");
-        let looked = tools.cluster.call(tools.cluster.jobs(namespace).get_opt(&name)).await;
-        let Some(job) = looked.map_err(|fault| fault.during(&doing()))? else {
-            gone(tools, namespace, attempt);
-            continue;
-        };
-        if tools.table.owner().attempt(&job.metadata) != Some(attempt) {
-            continue;
+    let seen = tools.table.seen(attempt);
+    let mut failed = None;
+    for namespace in where_it_may_be(seen.as_ref(), &tools.options.namespaces) {
+        match refresh_in(tools, namespace, attempt).await {
+            Ok(None) => {}
+            Ok(Some(job)) => return Ok(Some(job)),
+            Err(error) => failed = failed.or(Some(error)),
         }
-        tools.table.job(job.clone());
-        let pods = ListParams::default().labels(&format!("job-name={name}"));
-        let pods = tools.cluster.call(tools.cluster.pods(namespace).list(&pods)).await;
-        let pods = pods.map_err(|fault| fault.during(&doing()))?;
-        let version = text(&pods.metadata.resource_version).to_owned();
-        tools.table.pods(namespace, Some(attempt), pods.items, &version);
-        return Ok(Some(job));
     }
-    Ok(None)
+    failed.map_or(Ok(None), Err)
+}
+
+/// The namespaces to look for an attempt in: that where it was seen, else all.
+fn where_it_may_be<'a>(seen: Option<&'a Seen>, all: &'a [String]) -> Vec<&'a str> {
+    match seen.and_then(|seen| seen.any_job()) {
+        Some(job) => vec![text(&job.metadata.namespace)],
+        None => all.iter().map(String::as_str).collect(),
+    }
+}
+
+async fn refresh_in(
+    tools: &Tools,
+    namespace: &str,
+    attempt: AttemptId,
+) -> Result<Option<Job>, RunnerError> {
+    let name = object_name(attempt);
+    let doing = || format!("looking at the Job {namespace}/{name}");
+    let looked = tools.cluster.call(tools.cluster.jobs(namespace).get_opt(&name)).await;
+    let Some(job) = looked.map_err(|fault| fault.during(&doing()))? else {
+        gone(tools, namespace, attempt);
+        return Ok(None);
+    };
+    if tools.table.owner().attempt(&job.metadata) != Some(attempt) {
+        return Ok(None);
+    }
+    tools.table.job(job.clone());
+    let pods = ListParams::default().labels(&format!("job-name={name}"));
+    let pods = tools.cluster.call(tools.cluster.pods(namespace).list(&pods)).await;
+    let pods = pods.map_err(|fault| fault.during(&doing()))?;
+    let version = text(&pods.metadata.resource_version).to_owned();
+    tools.table.pods(namespace, Some(attempt), pods.items, &version);
+    Ok(Some(job))
 }
 
 /// Of a Job that was seen, and is not there any more.
@@ -145,8 +168,7 @@ async fn make_secret(tools: &Tools, job: &Job, values: &SecretValues) -> Result<
         }
         let looked = tools.cluster.call(secrets.get_opt(name)).await;
         let Some(there) = looked.map_err(|fault| fault.during(&doing))? else { continue };
-        let owners = there.metadata.owner_references.iter().flatten();
-        if owners.clone().any(|owner| Some(&owner.uid) == job.metadata.uid.as_ref()) {
+        if is_made_for(&there.metadata, job) {
             return Ok(());
         }
         if tools.table.owner().attempt(&there.metadata).is_none() {
@@ -260,13 +282,22 @@ pub(super) async fn stop(
     Err(Fault::Conflict.during(&format!("stopping attempt {attempt}")))
 }
 
-/// Takes the Secret away, without which no container of the Job starts any more.
+/// Takes the Secret away, without which no container of the Job starts any more. One of its name that was not made for the
+/// Job stays.
 async fn shut_gate(tools: &Tools, job: &Job) -> Result<(), RunnerError> {
     let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
+    let doing = format!("deleting the Secret {namespace}/{name}");
     let secrets = tools.cluster.secrets(namespace);
-    match tools.cluster.call(secrets.delete(name, &DeleteParams::default())).await {
-        Ok(_) | Err(Fault::NotFound) => Ok(()),
-        Err(fault) => Err(fault.during(&format!("deleting the Secret {namespace}/{name}"))),
+    let looked = tools.cluster.call(secrets.get_opt(name)).await;
+    let looked = looked.map_err(|fault| fault.during(&doing))?;
+    let Some(there) = looked.filter(|there| is_made_for(&there.metadata, job)) else {
+        return Ok(());
+    };
+    let ours = DeleteParams::default()
+        .preconditions(Preconditions { uid: there.metadata.uid, resource_version: None });
+    match tools.cluster.call(secrets.delete(name, &ours)).await {
+        Ok(_) | Err(Fault::NotFound | Fault::Conflict) => Ok(()),
+        Err(fault) => Err(fault.during(&doing)),
     }
 }
 
@@ -299,8 +330,23 @@ pub(super) async fn fulfil(
             };
             delete_pod(tools, text(&job.metadata.namespace), pod, uid, 0).await
         }
+        Duty::Tell => tell(tools, attempt).await,
         Duty::Rest(_) => Ok(()),
     }
+}
+
+/// Writes down how an attempt ended, as its objects say now.
+async fn tell(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
+    for _ in 0..TRIES {
+        let Some(job) = refresh(tools, attempt).await? else { return Ok(()) };
+        let seen = tools.table.seen(attempt).unwrap_or_default();
+        let Some(end) = super::ending::to_tell(&seen) else { return Ok(()) };
+        let ended = json!({ "metadata": { "annotations": { ENDED: end } } });
+        if patch(tools, &job, ended).await? {
+            return Ok(());
+        }
+    }
+    Err(Fault::Conflict.during(&format!("writing down how attempt {attempt} ended")))
 }
 
 async fn delete_pod(
@@ -356,4 +402,18 @@ pub(super) async fn remove(tools: &Tools, attempt: AttemptId) -> Result<(), Runn
     }
     tools.table.forget(attempt);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::seen::fixtures::*, *};
+
+    #[test]
+    fn an_attempt_is_looked_for_where_it_was_seen_and_else_everywhere() {
+        let all = ["other", "jobs"].map(str::to_owned);
+        assert_eq!(where_it_may_be(None, &all), ["other", "jobs"]);
+        assert_eq!(where_it_may_be(Some(&Seen::default()), &all), ["other", "jobs"]);
+        assert_eq!(where_it_may_be(Some(&went()), &all), ["jobs"]);
+        assert_eq!(where_it_may_be(Some(&went().without_job()), &all), ["jobs"]);
+    }
 }

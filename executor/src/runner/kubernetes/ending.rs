@@ -1,7 +1,10 @@
 //! How an attempt ended, as the cluster tells it: a pure function of what is seen.
 //!
 //! The exit code of the container `job` is the truth, whatever the pod's phase says and whatever runs beside it, unless we
-//! had asked it to end before, or the cluster ended it: then that is told, with the code beside it.
+//! had asked it to end before, or the cluster ended it: then that is told, with the code beside it. What was told once
+//! is written down at the Job, and stays. Where the pod was gone before anybody looked, the Job itself says what is known.
+
+mod told;
 
 use super::{
     names::text,
@@ -9,7 +12,10 @@ use super::{
     seen::{Seen, Stop, StopWhy, own_state, started_at},
 };
 use crate::runner::{Exit, ExitCause, ExitLog, Phase};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::{
+    batch::v1::JobCondition,
+    core::v1::{ContainerStateTerminated, Pod},
+};
 use octavius_service::configuration::Setting as _;
 use std::time::Duration;
 
@@ -24,8 +30,15 @@ const MORE_MEMORY: &str = "let it use less, or raise `limits.memory` under the j
 
 /// The end of it, once its program has ended, or can never run. None: it goes on, or is not known to be over.
 pub(super) fn ended(seen: &Seen) -> Option<Phase> {
+    if let Some(told) = told::read(seen) {
+        return Some(told);
+    }
     let stop = seen.stop();
     let Some(pod) = seen.main_pod() else {
+        if let Some(end) = by_job(seen) {
+            // The watches know nothing of each other: while the Job is there, its pods are asked for once more before.
+            return seen.job.is_none().then_some(end);
+        }
         // It is known to have run, and its pod was gone before anybody here saw its end.
         return seen.told_pod_name().map(|name| pod_gone(seen, name, stop.as_ref()));
     };
@@ -38,9 +51,88 @@ pub(super) fn ended(seen: &Seen) -> Option<Phase> {
     }
     if seen.main_pod_is_gone() && seen.went() {
         // What never ran may yet have another pod in its place.
-        return started_at(pod).map(|_| pod_gone(seen, text(&pod.metadata.name), stop.as_ref()));
+        return started_at(pod).map(|_| match is_complete(seen) {
+            true => completed(seen, stop.as_ref()),
+            false => pod_gone(seen, text(&pod.metadata.name), stop.as_ref()),
+        });
     }
     None
+}
+
+/// The end that is to be written down at the Job as an annotation: its value. None: it is there, or there is no end.
+pub(super) fn to_tell(seen: &Seen) -> Option<String> {
+    if told::read(seen).is_some() {
+        return None;
+    }
+    let end = if seen.main_pod().is_none() { by_job(seen) } else { None };
+    told::written(&end.or_else(|| ended(seen))?)
+}
+
+/// What the Job itself says of its end, where no pod of it is seen that could tell more.
+pub(super) fn by_job(seen: &Seen) -> Option<Phase> {
+    let stop = seen.stop();
+    if seen.main_pod().is_some() || !seen.went() {
+        return None;
+    }
+    if is_complete(seen) {
+        return Some(completed(seen, stop.as_ref()));
+    }
+    let by_deadline = deadline_passed(seen) && seen.told_pod_name().is_some();
+    let why = failed_because(seen).filter(|_| stop.is_none() && !by_deadline)?;
+    let (namespace, job) = of_job(seen);
+    Some(Phase::Vanished(format!(
+        "its Job {namespace}/{job} failed ({why}), and its pod was gone before anybody here looked: how the program ended \
+         is not known"
+    )))
+}
+
+/// Whether a pod of the Job succeeded: its program ended with 0.
+fn is_complete(seen: &Seen) -> bool {
+    let Some(status) = seen.any_job().and_then(|job| job.status.as_ref()) else { return false };
+    let uncounted = status.uncounted_terminated_pods.as_ref();
+    let uncounted = uncounted.and_then(|pods| pods.succeeded.as_ref());
+    status.succeeded.unwrap_or_default() > 0
+        || uncounted.is_some_and(|pods| !pods.is_empty())
+        || condition(seen, "Complete").is_some()
+}
+
+/// Why the Job failed, in the cluster's words, if it did.
+fn failed_because(seen: &Seen) -> Option<String> {
+    condition(seen, "Failed").map(|failed| said(text(&failed.reason), text(&failed.message)))
+}
+
+fn condition<'a>(seen: &'a Seen, type_: &str) -> Option<&'a JobCondition> {
+    let status = seen.any_job().and_then(|job| job.status.as_ref())?;
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.find(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+/// The end of a program of which only its Job tells, that it went well.
+fn completed(seen: &Seen, stop: Option<&Stop>) -> Phase {
+    let done = seen.any_job().and_then(|job| job.status.as_ref()?.completion_time.as_ref());
+    let before = |stop: &&Stop| done.is_none_or(|done| stop.at < done.0.as_second());
+    let cause = match stop.filter(before).map(|stop| stop.why) {
+        Some(StopWhy::Asked) => ExitCause::Stopped,
+        Some(StopWhy::TimedOut) => ExitCause::TimedOut,
+        Some(StopWhy::NotStarted) => not_in_time(seen, stop),
+        Some(StopWhy::PodDeleted) | None => ExitCause::Exited,
+    };
+    let mut phase = end(seen, cause, Some(0), ExitLog::Followed);
+    if let Phase::Ended(exit) = &mut phase {
+        let gap = if exit.note.is_empty() { "" } else { "; " };
+        exit.note.push_str(gap);
+        exit.note.push_str(
+            "that its program ended with 0 is what its Job says: its pod was gone before anybody here looked, and with \
+             it what was not read of its log",
+        );
+    }
+    phase
+}
+
+fn of_job(seen: &Seen) -> (&str, &str) {
+    seen.any_job()
+        .map(|job| (text(&job.metadata.namespace), text(&job.metadata.name)))
+        .unwrap_or_default()
 }
 
 /// Whether nothing was started, though the container has an exit code.
@@ -264,15 +356,11 @@ fn was_deleted_before(pod: &Pod, over: &ContainerStateTerminated) -> bool {
 
 /// Whether the cluster itself ended the Job, because its last deadline had passed while no executor was there.
 fn deadline_passed(seen: &Seen) -> bool {
-    let status = seen.any_job().and_then(|job| job.status.as_ref());
-    let mut conditions = status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.any(|condition| {
-        condition.type_ == "Failed" && text(&condition.reason) == "DeadlineExceeded"
-    })
+    condition(seen, "Failed").is_some_and(|failed| text(&failed.reason) == "DeadlineExceeded")
 }
 
 fn deleted(seen: &Seen, pod: &str) -> ExitCause {
-    let namespace = seen.any_job().map(|job| text(&job.metadata.namespace)).unwrap_or_default();
+    let (namespace, _) = of_job(seen);
     ExitCause::Failed {
         code: "pod_deleted",
         why: format!(
@@ -331,11 +419,7 @@ fn start_limit(job: &k8s_openapi::api::batch::v1::Job) -> Option<Duration> {
 
 /// What there is to say of a Job that is gone, and whose end nobody saw.
 pub(super) fn vanished(seen: &Seen) -> String {
-    let job = seen.any_job();
-    let name = |meta: &Option<String>| text(meta).to_owned();
-    let (namespace, job) = job
-        .map(|job| (name(&job.metadata.namespace), name(&job.metadata.name)))
-        .unwrap_or_default();
+    let (namespace, job) = of_job(seen);
     let pod = seen.main_pod().map_or_else(String::new, |pod| {
         let ran = if started_at(pod).is_some() { "ran" } else { "had not started" };
         format!("; its pod {} {ran} when it was last seen", text(&pod.metadata.name))

@@ -7,6 +7,7 @@
 pub(super) mod rules;
 
 use super::{Tools, actions};
+use jiff::Timestamp;
 use octavius_protocol::id::AttemptId;
 use rules::{Done, Duty};
 use std::{sync::Arc, time::Duration};
@@ -42,13 +43,7 @@ async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
         let now = tools.cluster.now();
         let duty = rules::next(&seen.borrow_and_update(), &done, now);
         let pause = match duty {
-            Duty::Rest(until) => {
-                let left = until.map_or(LONGEST, |at| {
-                    let seconds = at.saturating_sub(now.as_second()).max(1);
-                    Duration::from_secs(seconds.unsigned_abs())
-                });
-                left.min(LONGEST)
-            }
+            Duty::Rest(until) => left(until, now).min(LONGEST),
             duty => match actions::fulfil(&tools, attempt, &duty).await {
                 Ok(()) => {
                     failures = 0;
@@ -62,10 +57,10 @@ async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
                     }
                     let (first, longest) = PAUSES;
                     let doubled = first.saturating_mul(2u32.saturating_pow(failures.min(16) - 1));
-                    tokio::time::sleep(
-                        doubled.min(longest).mul_f64(0.75 + rand::random::<f64>() / 4.0),
-                    )
-                    .await;
+                    let pause = doubled.min(longest).mul_f64(0.75 + rand::random::<f64>() / 4.0);
+                    // What fails now does not make a limit late.
+                    let limit = rules::limit(&seen.borrow(), &done, now);
+                    tokio::time::sleep(pause.min(left(limit, now))).await;
                     continue;
                 }
             },
@@ -75,4 +70,11 @@ async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
             changed = seen.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// How long it is until then, by the API server's clock; at least a second.
+fn left(until: Option<i64>, now: Timestamp) -> Duration {
+    until.map_or(LONGEST, |at| {
+        Duration::from_secs(at.saturating_sub(now.as_second()).max(1).unsigned_abs())
+    })
 }

@@ -27,7 +27,11 @@ impl Logs {
     pub(super) fn of(&self, attempt: AttemptId, seen: &Seen, over: bool) -> Option<Arc<PodLog>> {
         let (pod, finished) = match seen.main_pod() {
             Some(pod) => {
-                started_at(pod)?;
+                // The kubelet that evicts a pod says nothing of its containers any more.
+                let ran = started_at(pod).is_some() || seen.told_pod_name().is_some();
+                if !ran && !self.open.borrow().contains_key(&attempt) {
+                    return None;
+                }
                 let name = (text(&pod.metadata.namespace), text(&pod.metadata.name));
                 let ended = own_state(pod).and_then(|state| state.terminated.as_ref());
                 (name, ended.map(|ended| ended.finished_at.as_ref().map(|time| time.0)))
@@ -61,5 +65,32 @@ impl Logs {
         self.open.send_modify(|open| {
             open.remove(&attempt);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::kubernetes::seen::fixtures::{over, running, waits, went};
+    use kube::Config;
+    use octavius_protocol::id::{AttemptNumber, ExecutionId};
+
+    #[tokio::test]
+    async fn the_log_of_a_pod_that_was_evicted_is_the_one_that_was_followed() {
+        let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
+        let logs = Logs::new(Client::try_from(nobody).unwrap());
+        let attempt =
+            AttemptId { execution: ExecutionId::from_bytes([9; 16]), attempt: AttemptNumber(1) };
+        let bare = serde_json::json!({"phase": "Failed", "reason": "Evicted"});
+        let evicted = went().with("p", 0, bare);
+        assert!(logs.of(attempt, &evicted, true).is_none(), "it never ran, as far as is known");
+        let followed = logs.of(attempt, &went().with("p", 0, running(1)), false).unwrap();
+        let rest = logs.of(attempt, &evicted, true).unwrap();
+        assert!(Arc::ptr_eq(&followed, &rest));
+        logs.forget(attempt);
+        assert!(logs.of(attempt, &evicted.told("p"), true).is_some(), "it is known to have run");
+        logs.forget(attempt);
+        assert!(logs.of(attempt, &went().with("p", 0, waits("x", "")), false).is_none());
+        assert!(logs.of(attempt, &went().with("p", 0, over(0, "", 1, 2)), true).is_some());
     }
 }

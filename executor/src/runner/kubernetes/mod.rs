@@ -49,7 +49,7 @@ use watch::Sight;
 pub struct Options {
     /// The executor's id.
     pub executor: String,
-    /// The installation that it belongs to; empty: not known yet.
+    /// The installation that it belongs to; empty: none, as in tests of the runner alone.
     pub installation: String,
     /// Whether the kubeconfig file is read; else the executor runs in a pod.
     pub out_of_cluster: bool,
@@ -91,8 +91,8 @@ impl Options {
         }
     }
 
-    /// What the file says, for an executor that belongs to `installation`, if it does to any yet.
-    pub fn new(configuration: &Configuration, installation: Option<String>) -> Self {
+    /// What the file says, for an executor that belongs to `installation`.
+    pub fn new(configuration: &Configuration, installation: String) -> Self {
         let default_namespace = configuration.default_namespace.clone();
         let mut namespaces = vec![default_namespace.clone()];
         for namespace in &configuration.namespaces {
@@ -103,7 +103,7 @@ impl Options {
         let context = &configuration.kube_context;
         Self {
             executor: configuration.id.clone(),
-            installation: installation.unwrap_or_default(),
+            installation,
             out_of_cluster: configuration.kube_config == "out-of-cluster",
             kubeconfig: None,
             context: (context != "default").then(|| context.clone()),
@@ -343,12 +343,26 @@ impl Runner for KubeRunner {
     }
 }
 
-/// Looks at all that there is in all namespaces.
+/// Looks at all that there is in all namespaces. One that this executor may not look into is left out and told of, unless
+/// it may look into none; one that cannot be asked at present is waited for, so that nothing is taken for gone.
 async fn look_around(tools: &Tools) -> Result<(), RunnerError> {
+    let (mut refused, mut seen) = (None, false);
     for namespace in &tools.options.namespaces {
-        let looked = watch::look(&tools.cluster, &tools.table, namespace).await;
-        looked
-            .map_err(|fault| fault.during(&format!("looking into the namespace `{namespace}`")))?;
+        match watch::look(&tools.cluster, &tools.table, namespace).await {
+            Ok(()) => seen = true,
+            Err(fault) => {
+                match fault.during(&format!("looking into the namespace `{namespace}`")) {
+                    error @ RunnerError::Refused(_) => {
+                        tracing::error!(%error, "what is there is not seen until that is mended");
+                        refused = refused.or(Some(error));
+                    }
+                    error => return Err(error),
+                }
+            }
+        }
     }
-    Ok(())
+    match refused {
+        Some(error) if !seen => Err(error),
+        Some(_) | None => Ok(()),
+    }
 }

@@ -30,6 +30,8 @@ pub(super) const WENT: &str = "octavius.dev/went";
 pub(super) const STOP: &str = "octavius.dev/stop";
 /// The pod whose container ran, as `name/uid`: no other one ever does.
 pub(super) const POD: &str = "octavius.dev/pod";
+/// How it ended, as it was first seen.
+pub(super) const ENDED: &str = "octavius.dev/ended";
 /// What keeps the cluster's autoscaler from moving it.
 pub(super) const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 
@@ -38,18 +40,15 @@ pub(super) const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to
 pub(super) struct Owner {
     /// The executor's id.
     pub(super) executor: String,
-    /// The installation that it belongs to; empty: not known yet.
+    /// The installation that it belongs to; empty: none, and what belongs to one is not its.
     pub(super) installation: String,
 }
 
 impl Owner {
-    /// What the API server selects our objects by. Who does not know its installation selects those of all.
+    /// What the API server selects our objects by.
     pub(super) fn selector(&self) -> String {
-        let mut selector = format!("{MANAGED_BY}={OCTAVIUS},{EXECUTOR}={}", self.executor);
-        if !self.installation.is_empty() {
-            selector.push_str(&format!(",{INSTALLATION}={}", self.installation));
-        }
-        selector
+        let Self { executor, installation } = self;
+        format!("{MANAGED_BY}={OCTAVIUS},{EXECUTOR}={executor},{INSTALLATION}={installation}")
     }
 
     /// The attempt that an object belongs to, if it is one of ours.
@@ -58,7 +57,7 @@ impl Owner {
         let is = |name: &str, value: &str| labels.get(name).is_some_and(|label| label == value);
         let ours = is(MANAGED_BY, OCTAVIUS)
             && is(EXECUTOR, &self.executor)
-            && (self.installation.is_empty() || is(INSTALLATION, &self.installation));
+            && is(INSTALLATION, &self.installation);
         if ours { attempt(labels) } else { None }
     }
 }
@@ -80,6 +79,12 @@ pub(super) fn attempt_of(name: &str) -> Option<AttemptId> {
     let number = rest.split_once('-').map_or(rest, |(number, _)| number);
     let number = number.parse().ok().filter(|number| *number > 0)?;
     Some(AttemptId { execution: execution.parse().ok()?, attempt: AttemptNumber(number) })
+}
+
+/// Whether an object was made for this very Job, and not for another one of its name, or by somebody else.
+pub(super) fn is_made_for(meta: &ObjectMeta, job: &Job) -> bool {
+    let mut owners = meta.owner_references.iter().flatten();
+    owners.any(|owner| owner.kind == "Job" && Some(&owner.uid) == job.metadata.uid.as_ref())
 }
 
 /// The name that a Job has for ever.
@@ -116,6 +121,21 @@ mod tests {
     }
 
     #[test]
+    fn an_object_is_made_for_the_job_that_owns_it_and_for_no_other_of_its_name() {
+        let mut job = crate::runner::kubernetes::seen::fixtures::job();
+        let secret = super::super::object::secret(&job, &Default::default());
+        assert!(is_made_for(&secret.metadata, &job));
+        let mut foreign = secret.metadata.clone();
+        foreign.owner_references = None;
+        assert!(
+            !is_made_for(&foreign, &job),
+            "it has our name and our labels, and is somebody else's"
+        );
+        job.metadata.uid = Some("a later one".to_owned());
+        assert!(!is_made_for(&secret.metadata, &job));
+    }
+
+    #[test]
     fn only_what_has_all_our_labels_is_ours() {
         let attempt =
             AttemptId { execution: ExecutionId::from_bytes([9; 16]), attempt: AttemptNumber(1) };
@@ -134,7 +154,7 @@ mod tests {
             owner.attempt(&ObjectMeta { labels: Some(labels), ..ObjectMeta::default() })
         };
         assert_eq!(of(labels.clone(), "ours"), Some(attempt));
-        assert_eq!(of(labels.clone(), ""), Some(attempt));
+        assert_eq!(of(labels.clone(), ""), None);
         assert_eq!(of(labels.clone(), "theirs"), None);
         for name in [MANAGED_BY, EXECUTION, ATTEMPT, EXECUTOR, INSTALLATION] {
             let mut fewer = labels.clone();

@@ -104,6 +104,60 @@ fn a_pod_that_is_deleted_from_outside_is_a_failure_unless_its_program_had_ended(
 }
 
 #[test]
+fn a_job_that_is_complete_is_a_success_though_nobody_saw_its_pod() {
+    for seen in [went(), went().told("p")] {
+        let seen = seen.condition("Complete", "");
+        assert_eq!(ended(&seen), None, "its pods are asked for first");
+        let told = exit(&seen.ended_as_told());
+        assert_eq!((told.cause, told.code, told.log), (Exited, Some(0), ExitLog::Followed));
+        assert!(told.note.contains("its pod was gone"), "{}", told.note);
+        assert_eq!(exit(&seen.clone().without_job()), exit(&seen.ended_as_told()));
+        // What was asked for later changes nothing.
+        let later = seen.ended_as_told().stopped(StopWhy::NotStarted, 700);
+        assert_eq!(exit(&later).cause, Exited);
+    }
+    let cut = went().with("p", 0, running(1)).told("p").condition("Complete", "").without("p");
+    assert_eq!((exit(&cut).cause, exit(&cut).code), (Exited, Some(0)));
+}
+
+#[test]
+fn of_a_job_that_failed_with_an_unseen_pod_nobody_knows_how_it_ended() {
+    for seen in [went(), went().told("p")] {
+        let seen = seen.condition("Failed", "BackoffLimitExceeded");
+        assert_eq!(ended(&seen), None, "its pods are asked for first");
+        let Some(Phase::Vanished(words)) = ended(&seen.ended_as_told()) else { panic!("{seen:?}") };
+        assert!(words.contains("BackoffLimitExceeded") && words.contains("not known"), "{words}");
+    }
+    let deadline = went().told("p").condition("Failed", "DeadlineExceeded");
+    assert_eq!(exit(&deadline).cause, TimedOut);
+}
+
+#[test]
+fn an_end_that_was_seen_once_is_told_the_same_by_who_comes_when_the_pod_is_gone() {
+    let ran =
+        |code, reason: &str| went().with("p", 0, fixtures::over(code, reason, 1, 20)).told("p");
+    let mut refused = fixtures::over(128, "StartError", 0, 2);
+    refused["containerStatuses"][0]["state"]["terminated"]["message"] = "not found".into();
+    for seen in [
+        ran(0, "Completed"),
+        ran(7, "Error"),
+        ran(0, "OOMKilled"),
+        ran(137, "OOMKilled"),
+        ran(255, "Unknown"),
+        ran(143, "Error").deleting("p", 15, 30),
+        ran(143, "Error").stopped(StopWhy::Asked, 9),
+        ran(143, "Error").stopped(StopWhy::TimedOut, 9),
+        went().with("p", 0, refused),
+        went().with("p", 0, json!({"phase": "Failed", "reason": "Evicted", "message": "full"})),
+    ] {
+        let end = ended(&seen);
+        assert!(end.is_some(), "{seen:?}");
+        assert_eq!(ended(&seen.ended_as_told().unseen("p")), end);
+        assert_eq!(to_tell(&seen.ended_as_told()), None);
+    }
+}
+
+#[test]
 fn a_second_pod_changes_nothing_and_is_told_if_it_ran() {
     let seen =
         went().with("p", 0, fixtures::over(143, "Error", 1, 20)).deleting("p", 15, 30).told("p");

@@ -34,6 +34,8 @@ pub(in super::super) enum Duty {
         /// What it waited for.
         waited_for: String,
     },
+    /// Write down how it ended, so that it stays so though its pod goes.
+    Tell,
     /// Delete a pod that did not end in its grace.
     Kill {
         /// The pod's name.
@@ -50,6 +52,7 @@ pub(in super::super) enum Duty {
 pub(in super::super) struct Done {
     gate_shut: bool,
     stopped: bool,
+    told: bool,
     killed: BTreeSet<String>,
 }
 
@@ -59,6 +62,7 @@ impl Done {
         match duty {
             Duty::ShutGate { .. } => self.gate_shut = true,
             Duty::Stop { .. } => self.stopped = true,
+            Duty::Tell => self.told = true,
             Duty::Kill { uid, .. } => {
                 self.killed.insert(uid);
             }
@@ -70,15 +74,37 @@ impl Done {
 /// What is due now.
 pub(in super::super) fn next(seen: &Seen, done: &Done, now: Timestamp) -> Duty {
     let Some(job) = seen.job.as_deref().filter(|_| seen.went()) else { return Duty::Rest(None) };
+    let duty = in_time(seen, job, done, now);
+    if !matches!(duty, Duty::Rest(_)) {
+        return duty;
+    }
     let main = seen.main_pod();
     if let Some(pod) = main.filter(|pod| started_at(pod).is_some() && !done.gate_shut) {
         let (pod, uid) = (text(&pod.metadata.name).to_owned(), text(&pod.metadata.uid).to_owned());
         return Duty::ShutGate { pod, uid };
     }
+    if !done.told && ending::to_tell(seen).is_some() { Duty::Tell } else { duty }
+}
+
+/// When something is due because of the time, in seconds since 1970 by the API server's clock, whatever else is due now.
+pub(in super::super) fn limit(seen: &Seen, done: &Done, now: Timestamp) -> Option<i64> {
+    let job = seen.job.as_deref().filter(|_| seen.went())?;
+    match in_time(seen, job, done, now) {
+        Duty::Rest(at) => at,
+        _ => None,
+    }
+}
+
+/// What is due of what depends on the time, or lets no second pod run.
+fn in_time(seen: &Seen, job: &Job, done: &Done, now: Timestamp) -> Duty {
+    let main = seen.main_pod();
     if let Some(stop) = seen.stop() {
         return kill(seen, job, stop.at, done, now);
     }
-    if done.stopped || ending::ended(seen).is_some_and(|_| main.is_some_and(|pod| has_ended(pod))) {
+    if done.stopped || ending::by_job(seen).is_some() {
+        return Duty::Rest(None);
+    }
+    if ending::ended(seen).is_some_and(|_| main.is_some_and(|pod| has_ended(pod))) {
         return Duty::Rest(None);
     }
     let going = main.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());

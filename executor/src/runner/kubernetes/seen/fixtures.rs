@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Options,
-        names::{POD, STOP, WENT},
+        Options, ending,
+        names::{ENDED, POD, STOP, WENT},
         object,
     },
     Seen, Stop, StopWhy, Warning,
@@ -104,6 +104,17 @@ impl Seen {
     pub(in super::super) fn stopped(self, why: StopWhy, after: i64) -> Self {
         let stop = Stop { why, at: MADE + after, waited_for: String::new() };
         annotated(&self, STOP, &serde_json::to_string(&stop).unwrap())
+    }
+
+    /// That, where the end is written down as it is seen.
+    pub(in super::super) fn ended_as_told(&self) -> Self {
+        annotated(self, ENDED, &ending::to_tell(self).unwrap())
+    }
+
+    /// That, for an executor that comes when the pod is gone.
+    pub(in super::super) fn unseen(mut self, name: &str) -> Self {
+        self.pods.remove(&format!("{name}-uid")).unwrap();
+        self
     }
 
     /// That, with a warning about the Job, or about a pod.

@@ -19,7 +19,38 @@ fn the_gate_is_shut_once_when_the_program_runs_and_not_before() {
     // Also of one that was over before anybody looked, and after a restart, though it was written down.
     let over = went().with("p", 0, over(0, "Completed", 1, 1)).told("p");
     assert!(matches!(due(&over, 3), Duty::ShutGate { .. }));
+    assert_eq!(next(&over, &done, at(100)), Duty::Tell);
+    done.fulfilled(Duty::Tell);
     assert_eq!(next(&over, &done, at(100)), Duty::Rest(None));
+}
+
+#[test]
+fn an_end_is_written_down_once_also_where_only_the_job_tells_of_it() {
+    let over = went().with("p", 0, over(3, "Error", 1, 2)).told("p");
+    let mut done = Done::default();
+    done.fulfilled(Duty::ShutGate { pod: String::new(), uid: String::new() });
+    assert_eq!(next(&over, &done, at(5)), Duty::Tell);
+    assert_eq!(next(&over.ended_as_told(), &done, at(5)), Duty::Rest(None));
+    // Long past the time to start: it did, and nobody here saw it.
+    for condition in ["Complete", "Failed"] {
+        let seen = went().condition(condition, "x");
+        assert_eq!(due(&seen, 1000), Duty::Tell);
+        assert_eq!(due(&seen.told("p"), 1000), Duty::Tell);
+    }
+}
+
+#[test]
+fn a_limit_is_kept_though_the_gate_cannot_be_shut() {
+    let running = went().with("p", 0, running(1));
+    assert!(matches!(due(&running, 30), Duty::ShutGate { .. }));
+    assert_eq!(limit(&running, &Done::default(), at(30)), Some(MADE + 31));
+    assert!(matches!(due(&running, 31), Duty::Stop { why: StopWhy::TimedOut, .. }));
+    let going = running.clone().deleting("p", 5, 30);
+    assert!(matches!(due(&going, 5), Duty::Stop { why: StopWhy::PodDeleted, .. }));
+    let stopped = running.stopped(StopWhy::TimedOut, 31);
+    assert!(matches!(due(&stopped, 65), Duty::ShutGate { .. }));
+    assert_eq!(limit(&stopped, &Done::default(), at(65)), Some(MADE + 66));
+    assert!(matches!(due(&stopped, 66), Duty::Kill { .. }));
 }
 
 #[test]
@@ -50,7 +81,7 @@ fn no_pod_takes_the_place_of_one_that_goes() {
     assert_eq!(next(&seen.without("p"), &done, at(5)), stop);
     assert_eq!(due(&went().told("p"), 5), stop, "also for who never saw it");
     let over = went().with("p", 0, over(0, "Completed", 1, 2)).told("p").without("p");
-    assert_eq!(next(&over, &done, at(5)), Duty::Rest(None));
+    assert_eq!(next(&over, &done, at(5)), Duty::Tell);
 }
 
 #[test]
