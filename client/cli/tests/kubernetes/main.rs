@@ -140,9 +140,8 @@ impl Image {
         let manifests = own(&manifests, "\"default_namespace\": \"", "\"");
         let released = format!("octavius:{}", env!("CARGO_PKG_VERSION"));
         let manifests = manifests.replace(&released, &self.name);
-        ["controller", "executor"]
-            .iter()
-            .fold(manifests, |manifests, of| manifests.replace(&disk(of), "emptyDir: {}"))
+        let manifests = manifests.replace(&disk("controller"), "emptyDir: {}");
+        manifests.replace(&disk("executor"), "emptyDir: {}")
     }
 }
 

@@ -388,10 +388,13 @@ pub(super) async fn remove(tools: &Tools, attempt: AttemptId) -> Result<(), Runn
             Ok(_) | Err(Fault::NotFound | Fault::Conflict) => {}
             Err(fault) => return Err(fault.during(&format!("deleting the Job {namespace}/{name}"))),
         }
+    }
+    // At once: a pod that the end of its Job takes away has all its grace.
+    end_pods(tools, attempt).await?;
+    if let Some(job) = &job {
         // Which its Job's end would take away as well, only later.
         shut_gate(tools, job).await?;
     }
-    end_pods(tools, attempt).await?;
     let deadline = Instant::now() + GONE_WITHIN;
     if let Some(mut seen) = tools.table.of(attempt) {
         let gone = seen.wait_for(|seen| seen.pods.is_empty());
