@@ -2,12 +2,11 @@
 //! a run of the tests.
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     ffi::OsString,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 /// Where its commands are.
@@ -38,37 +37,6 @@ pub(crate) fn impossible(root: &Path) -> Result<Option<String>> {
     let said = String::from_utf8_lossy(&asked.stderr);
     let why = said.trim().trim_start_matches("dev-cluster: ").to_owned();
     Ok((!asked.status.success()).then_some(why))
-}
-
-/// A build of Kubernetes beside other work. What is built is kept; who fails meanwhile ends it, and the next one goes on.
-pub(crate) struct Build(Child);
-
-impl Build {
-    /// Starts it, where a cluster can run; ends at once where everything is built.
-    pub(crate) fn start(root: &Path) -> Result<Option<Self>> {
-        if is_given() || impossible(root)?.is_some() {
-            return Ok(None);
-        }
-        let mut build = Command::new("nice");
-        let build = build.arg("-n10").arg(root.join(SCRIPT)).arg("build");
-        Ok(Some(Self(build.stdin(Stdio::null()).process_group(0).spawn().context(SCRIPT)?)))
-    }
-
-    /// Waits for its end.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        let status = self.0.wait()?;
-        ensure!(status.success(), "{SCRIPT} build ended with {status}");
-        Ok(())
-    }
-}
-
-impl Drop for Build {
-    fn drop(&mut self) {
-        if let Ok(None) = self.0.try_wait() {
-            let _ = kill_process_group(Pid::from_child(&self.0), Signal::TERM); // it may have just ended
-            let _ = self.0.wait();
-        }
-    }
 }
 
 /// A cluster that is up while this is kept. It is taken down in the end if it was not up before.

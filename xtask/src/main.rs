@@ -42,7 +42,11 @@ enum Command {
     /// Checks everything that a change must pass; writes nothing into the checkout.
     Ci,
     /// Runs all tests, after `setup`: with cargo-nextest if it is installed, else with `cargo test`.
-    Test,
+    Test {
+        /// Those on a real cluster instead, which need cargo-nextest
+        #[arg(long)]
+        kubernetes: bool,
+    },
     /// Writes the documents that are made from tables in the code.
     Docs,
     /// A real Kubernetes of one node on this machine: `up`, `down`, `clean`, `status`, `kubeconfig`, `kubectl`, `load`,
@@ -67,9 +71,9 @@ fn main() -> Result<()> {
     match arguments.command {
         Command::Setup => setup::run(root),
         Command::Ci => ci(&metadata),
-        Command::Test => {
+        Command::Test { kubernetes } => {
             step("what tests need", || setup::run(root))?;
-            steps::tests(root)
+            if kubernetes { on_kubernetes::tests(root) } else { steps::tests(root) }
         }
         Command::Docs => documents::write(root),
         Command::Cluster { words } => cluster::command(root, &words),
@@ -83,7 +87,6 @@ fn main() -> Result<()> {
 fn ci(metadata: &Metadata) -> Result<()> {
     let root = metadata.workspace_root.as_std_path();
     step("what tests need", || setup::run(root))?;
-    let kubernetes = cluster::Build::start(root)?; // takes minutes where nothing is built yet
     step("format", || cargo(root, &["fmt", "--all", "--check"], &[]))?;
     step("architecture", || none(architecture::faults(metadata)))?;
     step("manifests", || none(manifests::faults(metadata)?))?;
@@ -104,9 +107,6 @@ fn ci(metadata: &Metadata) -> Result<()> {
     step("clippy", || cargo(root, &clippy, &[]))?;
     let rustdoc = ["doc", "--workspace", "--no-deps", "--locked"];
     step("rustdoc", || cargo(root, &rustdoc, &[("RUSTDOCFLAGS", "-D warnings")]))?;
-    if let Some(build) = kubernetes {
-        step("the rest of the build of Kubernetes", || build.finish())?;
-    }
     steps::tests(root)
 }
 

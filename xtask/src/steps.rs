@@ -1,6 +1,6 @@
 //! Steps of a run, and how long each took.
 
-use crate::{cluster, on_etcd, on_kubernetes::LeftOut};
+use crate::{on_etcd, on_kubernetes};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     ffi::OsString,
@@ -32,16 +32,14 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)])
     Ok(())
 }
 
-/// All tests, and those of the whole once more on etcd. The runner speaks last.
+/// All tests but those on a cluster, and those of the whole once more on etcd. The runner speaks last.
 pub(crate) fn tests(root: &Path) -> Result<()> {
     let began = Instant::now();
     let plain: &[&str] = &["test", "--workspace", "--locked", "--no-fail-fast"];
-    let left_out = LeftOut::look(root)?;
-    let up = || step("the cluster", || cluster::Up::start(root));
+    println!("== not in this run: the tests on a cluster, `cargo xtask test --kubernetes`");
     if !has_nextest(root) {
         println!("== tests (cargo-nextest is not installed: a test that hangs will not be ended)");
-        let _cluster = left_out.any_runs().then(up).transpose()?;
-        let names = left_out.say(root)?;
+        let names = on_kubernetes::names(root)?;
         let skipped = names.iter().flat_map(|name| ["--skip", name]);
         let all = plain.iter().copied().chain(["--"]).chain(skipped).collect::<Vec<_>>();
         cargo(root, &all, &[])?;
@@ -51,14 +49,10 @@ pub(crate) fn tests(root: &Path) -> Result<()> {
     step("examples in the documentation", || cargo(root, &[plain, &["--doc"]].concat(), &[]))?;
     let build = ["nextest", "run", "--workspace", "--locked", "--no-run"];
     step("build of the tests", || cargo(root, &build, &[]))?;
-    let cluster = left_out.any_runs().then(up).transpose()?;
-    left_out.say(root)?;
     println!("== tests (everything before them took {})", seconds(began.elapsed()));
-    let filter = left_out.filter();
-    let filter = filter.iter().flat_map(|filter| ["--filterset", filter]);
-    let run = ["nextest", "run", "--workspace", "--locked"].into_iter().chain(filter);
-    let all = step("all tests", || cargo(root, &run.collect::<Vec<_>>(), &[]));
-    drop(cluster);
+    let others = on_kubernetes::none_of_them();
+    let run = ["nextest", "run", "--workspace", "--locked", "--filterset", &others];
+    let all = step("all tests", || cargo(root, &run, &[]));
     // One run tells all that is wrong.
     let on_etcd = step("the whole on etcd", || on_etcd::with_nextest(root));
     all.and(on_etcd)

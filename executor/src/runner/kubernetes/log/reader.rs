@@ -317,7 +317,7 @@ impl Reader {
             (None, _) => read.end == End::Clean || (read.told && read.end == End::Silent),
             // Nothing but words: that the container is removed, perhaps. What was heard before that stays heard.
             (Some(_), false) => self.is_heard_out,
-            (Some(_), true) => false,
+            (Some(words), true) => words::is_removed(words),
         };
         if let Some(words) = &read.words {
             tracing::debug!(pod = %self.source.pod, words, "the kubelet spoke in a log");

@@ -74,6 +74,11 @@ pub(super) fn patience(refusal: &LogRefusal) -> Duration {
     }
 }
 
+/// Whether the kubelet says, at the end of a read, that the container is removed: all that it wrote was sent by then.
+pub(super) fn is_removed(words: &str) -> bool {
+    words.contains("code = NotFound") || words.starts_with("unable to retrieve container logs")
+}
+
 /// Whether the container never wrote anything, because it never started.
 pub(super) fn never_started(refusal: &LogRefusal) -> bool {
     matches!(refusal, LogRefusal::NotThere(why) if why.contains("waiting to start"))
