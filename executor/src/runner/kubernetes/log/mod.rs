@@ -3,7 +3,7 @@
 //! That API promises little: a read may end at any time, it may be silent because the log was rotated, only the newest
 //! file is to be had, and it begins with a whole second. So reads are opened one behind the other, and each is
 //! joined to the one before by what was taken last. [`PodLog`] is the whole of it; the rules are beside it, without
-//! network and clock: [`decode`] takes a read apart, [`cursor`] names a place, [`seam`] joins reads, [`silence`] says
+//! network and clock: `decode` takes a read apart, `cursor` names a place, `seam` joins reads, `silence` says
 //! when a read is opened again.
 //!
 //! What is not kept, because the API does not have it: the order between the two outputs, `\r` before a newline, and,
