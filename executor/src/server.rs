@@ -172,6 +172,8 @@ async fn cluster(
         runner::kubernetes::{KubeRunner, Options},
     };
 
+    // What is wrong here is told at once, and not when a controller has answered.
+    KubeRunner::check(&Options::new(configuration, String::new())).await?;
     let options = Options::new(configuration, installation(place).await?);
     let (deadline, mut backoff) = (Instant::now() + CLUSTER_WITHIN, Backoff::default());
     loop {

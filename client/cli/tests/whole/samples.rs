@@ -15,7 +15,7 @@ async fn the_configurations_of_earlier_versions_say_which_key_this_one_needs() {
     let output = desk.run("target/debug/executor start").await;
     let said = text(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    for wanted in ["`runner`", "`process`", "`kubernetes`"] {
+    for wanted in ["kubeconfig", "`kube_context`", "`runner`", "`process`"] {
         assert!(said.contains(wanted), "no {wanted} in {said}");
     }
     for line in [

@@ -224,7 +224,8 @@ async fn config(options: &Options) -> Result<Config, String> {
         return Config::incluster().map_err(|error| {
             format!(
                 "`kube_config` is not `out-of-cluster`, so the executor has to run in a pod, and it does not seem to: \
-                 {error}; set `kube_config` to `out-of-cluster` to read the kubeconfig file"
+                 {error}; set `kube_config` to `out-of-cluster` to read the kubeconfig file, or `runner` to `process` to run \
+                 jobs as processes of this machine"
             )
         });
     }
@@ -235,7 +236,7 @@ async fn config(options: &Options) -> Result<Config, String> {
     let unusable = |error: &dyn fmt::Display| {
         format!(
             "the kubeconfig file cannot be used: {error}; `KUBECONFIG` names it, else it is `~/.kube/config`, and \
-             `kube_context` the context in it"
+             `kube_context` the context in it; or set `runner` to `process` to run jobs as processes of this machine"
         )
     };
     let file = file.map_err(|error| unusable(&error))?;

@@ -149,7 +149,23 @@ pub struct KubeRunner {
     _tasks: JoinSet<()>,
 }
 
+/// Says what is wrong with what the executor is told of its cluster. Calls nobody.
+///
+/// # Errors
+/// `Refused`, naming the key.
+pub async fn check(options: &Options) -> Result<(), RunnerError> {
+    Cluster::connect(options).await.map(drop)
+}
+
 impl KubeRunner {
+    /// Says what is wrong with what the executor is told of its cluster. Calls nobody.
+    ///
+    /// # Errors
+    /// `Refused`, naming the key.
+    pub async fn check(options: &Options) -> Result<(), RunnerError> {
+        Cluster::connect(options).await.map(drop)
+    }
+
     /// Connects to the cluster, asks what it may do there, looks at what is there, and begins to watch it. Call it on a
     /// tokio runtime that lives as long as the runner. Refused with words for who runs the executor; failed where the
     /// cluster may be there later.
