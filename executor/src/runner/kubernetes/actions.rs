@@ -91,7 +91,6 @@ pub(super) async fn prepare(tools: &Tools, work: &Work) -> Result<Identity, Runn
             tools.options.namespaces.join(", ")
         )));
     }
-    tools.learn(&work.installation);
     let name = object_name(work.attempt);
     let doing = format!("making the Job {namespace}/{name}");
     let jobs = tools.cluster.jobs(&namespace);
@@ -178,16 +177,23 @@ async fn make_secret(tools: &Tools, job: &Job, values: &SecretValues) -> Result<
             )));
         }
         // Left by a former Job of the same name, and about to be collected.
-        let former = DeleteParams::default().preconditions(Preconditions {
-            uid: there.metadata.uid.clone(),
-            resource_version: None,
-        });
-        match tools.cluster.call(secrets.delete(name, &former)).await {
-            Ok(_) | Err(Fault::NotFound | Fault::Conflict) => {}
-            Err(fault) => return Err(fault.during(&doing)),
-        }
+        let former = only(there.metadata.uid, DeleteParams::default());
+        is_deleted(tools.cluster.call(secrets.delete(name, &former)).await, &doing)?;
     }
     Err(Fault::Conflict.during(&doing))
+}
+
+/// Of what is deleted only the very object that was seen, and no later one of its name.
+fn only(uid: Option<String>, params: DeleteParams) -> DeleteParams {
+    params.preconditions(Preconditions { uid, resource_version: None })
+}
+
+/// Whether an object is deleted: also where it was gone before, or is another one by now.
+fn is_deleted<T>(outcome: Result<T, Fault>, doing: &str) -> Result<(), RunnerError> {
+    match outcome {
+        Ok(_) | Err(Fault::NotFound | Fault::Conflict) => Ok(()),
+        Err(fault) => Err(fault.during(doing)),
+    }
 }
 
 /// Changes a Job that is still as it was seen. False: it is not; look again.
@@ -293,12 +299,8 @@ async fn shut_gate(tools: &Tools, job: &Job) -> Result<(), RunnerError> {
     let Some(there) = looked.filter(|there| is_made_for(&there.metadata, job)) else {
         return Ok(());
     };
-    let ours = DeleteParams::default()
-        .preconditions(Preconditions { uid: there.metadata.uid, resource_version: None });
-    match tools.cluster.call(secrets.delete(name, &ours)).await {
-        Ok(_) | Err(Fault::NotFound | Fault::Conflict) => Ok(()),
-        Err(fault) => Err(fault.during(&doing)),
-    }
+    let ours = only(there.metadata.uid, DeleteParams::default());
+    is_deleted(tools.cluster.call(secrets.delete(name, &ours)).await, &doing)
 }
 
 /// Does what is due for an attempt.
@@ -356,13 +358,9 @@ async fn delete_pod(
     uid: &str,
     grace: u32,
 ) -> Result<(), RunnerError> {
-    let params = DeleteParams::default()
-        .grace_period(grace)
-        .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
-    match tools.cluster.call(tools.cluster.pods(namespace).delete(name, &params)).await {
-        Ok(_) | Err(Fault::NotFound | Fault::Conflict) => Ok(()),
-        Err(fault) => Err(fault.during(&format!("deleting the pod {namespace}/{name}"))),
-    }
+    let params = only(Some(uid.to_owned()), DeleteParams::default().grace_period(grace));
+    let outcome = tools.cluster.call(tools.cluster.pods(namespace).delete(name, &params)).await;
+    is_deleted(outcome, &format!("deleting the pod {namespace}/{name}"))
 }
 
 /// Ends the pods of an attempt, with hardly any grace.
@@ -382,12 +380,9 @@ pub(super) async fn remove(tools: &Tools, attempt: AttemptId) -> Result<(), Runn
     let job = refresh(tools, attempt).await?;
     if let Some(job) = &job {
         let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
-        let params = DeleteParams::background()
-            .preconditions(Preconditions { uid: job.metadata.uid.clone(), resource_version: None });
-        match tools.cluster.call(tools.cluster.jobs(namespace).delete(name, &params)).await {
-            Ok(_) | Err(Fault::NotFound | Fault::Conflict) => {}
-            Err(fault) => return Err(fault.during(&format!("deleting the Job {namespace}/{name}"))),
-        }
+        let params = only(job.metadata.uid.clone(), DeleteParams::background());
+        let outcome = tools.cluster.call(tools.cluster.jobs(namespace).delete(name, &params)).await;
+        is_deleted(outcome, &format!("deleting the Job {namespace}/{name}"))?;
     }
     // At once: a pod that the end of its Job takes away has all its grace.
     end_pods(tools, attempt).await?;

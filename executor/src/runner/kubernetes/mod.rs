@@ -130,15 +130,6 @@ struct Tools {
     table: Table,
 }
 
-impl Tools {
-    /// Takes notice of the installation that grants come from.
-    fn learn(&self, installation: &str) {
-        if !installation.is_empty() && self.table.owner().installation.is_empty() {
-            self.table.belongs_to(installation);
-        }
-    }
-}
-
 /// Runs attempts as Jobs of a Kubernetes cluster.
 #[derive(Debug)]
 pub struct KubeRunner {
@@ -147,14 +138,6 @@ pub struct KubeRunner {
     logs: Logs,
     /// The watches and the keepers: they end with the runner.
     _tasks: JoinSet<()>,
-}
-
-/// Says what is wrong with what the executor is told of its cluster. Calls nobody.
-///
-/// # Errors
-/// `Refused`, naming the key.
-pub async fn check(options: &Options) -> Result<(), RunnerError> {
-    Cluster::connect(options).await.map(drop)
 }
 
 impl KubeRunner {

@@ -26,6 +26,7 @@ const MOST_EARLY: usize = 1000;
 /// What is seen of all attempts.
 #[derive(Debug)]
 pub(super) struct Table {
+    owner: Owner,
     inner: watch::Sender<Inner>,
     /// Attempts that are seen for the first time.
     appeared: mpsc::UnboundedSender<AttemptId>,
@@ -33,7 +34,6 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 struct Inner {
-    owner: Owner,
     attempts: BTreeMap<AttemptId, watch::Sender<Seen>>,
     /// Uids of Jobs that were removed.
     forgotten: VecDeque<String>,
@@ -45,23 +45,14 @@ impl Table {
     /// An empty table of what belongs to `owner`, and who appears in it.
     pub(super) fn new(owner: Owner) -> (Self, mpsc::UnboundedReceiver<AttemptId>) {
         let (appeared, appearing) = mpsc::unbounded_channel();
-        let inner = Inner {
-            owner,
-            attempts: BTreeMap::new(),
-            forgotten: VecDeque::new(),
-            early: VecDeque::new(),
-        };
-        (Self { inner: watch::Sender::new(inner), appeared }, appearing)
+        let inner =
+            Inner { attempts: BTreeMap::new(), forgotten: VecDeque::new(), early: VecDeque::new() };
+        (Self { owner, inner: watch::Sender::new(inner), appeared }, appearing)
     }
 
     /// Whose objects are ours.
-    pub(super) fn owner(&self) -> Owner {
-        self.inner.borrow().owner.clone()
-    }
-
-    /// From now on only what belongs to that installation is ours.
-    pub(super) fn belongs_to(&self, installation: &str) {
-        self.inner.send_modify(|inner| installation.clone_into(&mut inner.owner.installation));
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// What is seen of an attempt, as it changes; none: nothing.
@@ -83,7 +74,7 @@ impl Table {
     pub(super) fn job(&self, mut job: Job) {
         job.metadata.managed_fields = None;
         self.inner.send_modify(|inner| {
-            let Some(attempt) = inner.owner.attempt(&job.metadata) else { return };
+            let Some(attempt) = self.owner.attempt(&job.metadata) else { return };
             if inner.is_forgotten(text(&job.metadata.uid)) {
                 return;
             }
@@ -108,7 +99,7 @@ impl Table {
     pub(super) fn job_gone(&self, mut job: Job) {
         job.metadata.managed_fields = None;
         self.inner.send_modify(|inner| {
-            let Some(attempt) = inner.owner.attempt(&job.metadata) else { return };
+            let Some(attempt) = self.owner.attempt(&job.metadata) else { return };
             inner.change_known(attempt, |seen| {
                 let same =
                     seen.job.as_ref().is_some_and(|old| old.metadata.uid == job.metadata.uid);
@@ -142,7 +133,7 @@ impl Table {
     pub(super) fn pod(&self, mut pod: Pod) {
         pod.metadata.managed_fields = None;
         self.inner.send_modify(|inner| {
-            let Some(attempt) = inner.owner.attempt(&pod.metadata) else { return };
+            let Some(attempt) = self.owner.attempt(&pod.metadata) else { return };
             if inner.is_forgotten(job_uid(&pod)) {
                 return;
             }
@@ -166,7 +157,7 @@ impl Table {
     pub(super) fn pod_gone(&self, mut pod: Pod) {
         pod.metadata.managed_fields = None;
         self.inner.send_modify(|inner| {
-            let Some(attempt) = inner.owner.attempt(&pod.metadata) else { return };
+            let Some(attempt) = self.owner.attempt(&pod.metadata) else { return };
             let uid = text(&pod.metadata.uid).to_owned();
             inner.change_known(attempt, |seen| match seen.pods.remove(&uid) {
                 None => false,
