@@ -150,7 +150,7 @@ fn text(installation: &Installation, bytes: usize) -> Result<(usize, PathBuf)> {
 }
 
 /// Follows a log to its end; when its first byte came, and when its end.
-async fn read(client: Client, id: String, size: usize) -> Result<(Instant, Instant)> {
+pub(super) async fn read(client: Client, id: String, size: usize) -> Result<(Instant, Instant)> {
     let mut log = client.follow_log(&id, 0, 0, true).await?;
     let (mut first, mut bytes) = (None, 0);
     loop {
@@ -170,6 +170,27 @@ async fn read(client: Client, id: String, size: usize) -> Result<(Instant, Insta
     }
 }
 
+/// Follows a log to its end: its lines, and what time it was when each was read, since 1970.
+pub(super) async fn lines(client: &Client, id: &str) -> Result<Vec<(String, Duration)>> {
+    let mut log = client.follow_log(id, 0, 0, true).await?;
+    let (mut lines, mut rest) = (Vec::new(), Vec::new());
+    loop {
+        let item = timeout(PATIENCE, log.next()).await.context("the log stands still")?;
+        match item.context("the log has no end")?? {
+            LogItem::Bytes { data, .. } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+                rest.extend_from_slice(&data);
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<_> = rest.drain(..=end).collect();
+                    lines.push((String::from_utf8(line)?.trim().to_owned(), now));
+                }
+            }
+            LogItem::Notice(notice) => bail!("while a log was read: {notice}"),
+            LogItem::End(_) => return Ok(lines),
+        }
+    }
+}
+
 /// A program writes what time it is, line by line, and the reader looks at its own clock, which is the same one.
 pub(super) async fn delay(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
     let installation = Installation::start(binaries, place).await?;
@@ -179,23 +200,9 @@ pub(super) async fn delay(binaries: &Path, plan: Plan, place: &Place) -> Result<
         format!("i=0; while [ $i -lt {count} ]; do date +%s%N; i=$((i+1)); sleep 0.03; done");
     installation.job("clock", &["sh", "-c", &program]).await?;
     let id = installation.submit("clock").await?;
-    let mut log = installation.client.follow_log(&id, 0, 0, true).await?;
-    let (mut spans, mut rest) = (Vec::new(), Vec::new());
-    loop {
-        let item = timeout(PATIENCE, log.next()).await.context("the log stands still")?;
-        match item.context("the log has no end")?? {
-            LogItem::Bytes { data, .. } => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-                rest.extend_from_slice(&data);
-                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                    let line: Vec<_> = rest.drain(..=end).collect();
-                    let written = std::str::from_utf8(&line)?.trim().parse()?;
-                    spans.push(now.saturating_sub(Duration::from_nanos(written)));
-                }
-            }
-            LogItem::Notice(notice) => bail!("while a log was read: {notice}"),
-            LogItem::End(_) => break,
-        }
+    let mut spans = Vec::new();
+    for (line, read) in lines(&installation.client, &id).await? {
+        spans.push(read.saturating_sub(Duration::from_nanos(line.parse()?)));
     }
     ensure!(spans.len() == count, "{} of {count} lines came", spans.len());
     let spans = Spans::new(spans);

@@ -11,13 +11,14 @@ use super::{
     commands::all_succeeded,
     figures::{Spans, per_second},
     installation::{Installation, PATIENCE, Server},
+    logs,
     place::Place,
     table::{Aim, Row},
 };
 use anyhow::{Context as _, Result, ensure};
 use direct::{Direct, IMAGE};
-use futures::{AsyncBufReadExt as _, StreamExt as _, pin_mut};
-use octavius_client::{Client, LogItem, v1};
+use futures::{AsyncBufReadExt as _, pin_mut};
+use octavius_client::v1;
 use octavius_testbed::cluster::{self, Namespace, Own};
 use std::{
     collections::BTreeMap,
@@ -150,7 +151,8 @@ async fn delay(world: &World, plan: Plan) -> Result<Vec<Row>> {
     );
     world.job("clock", &["sh", "-c", &program]).await?;
     let id = world.installation.submit("clock").await?;
-    let ours = tokio::spawn(numbered(world.installation.another_client()?, id));
+    let client = world.installation.another_client()?;
+    let ours = tokio::spawn(async move { logs::lines(&client, &id).await });
     let pod = running_pod(world).await?;
     let log = world.direct.follow(&pod, true).await?;
     pin_mut!(log);
@@ -170,32 +172,11 @@ async fn delay(world: &World, plan: Plan) -> Result<Vec<Row>> {
     let ours: Vec<_> = ours
         .await??
         .into_iter()
-        .filter_map(|(number, read)| Some(read.saturating_sub(*written.get(&number)?)))
+        .filter_map(|(line, read)| Some(read.saturating_sub(*written.get(&line.parse().ok()?)?)))
         .collect();
     ensure!(ours.len() == count, "{} of {count} lines came from the controller", ours.len());
     let note = format!("{count} lines of one pod, one each 30 ms, read by both at once; {NO_MORE}");
     Ok(beside("line written to line read", &Spans::new(direct), &Spans::new(ours), &note))
-}
-
-/// Follows a log of numbers, a line each: when each was read.
-async fn numbered(client: Client, id: String) -> Result<Vec<(usize, Duration)>> {
-    let mut log = client.follow_log(&id, 0, 0, true).await?;
-    let (mut lines, mut rest) = (Vec::new(), Vec::new());
-    loop {
-        let item = timeout(PATIENCE, log.next()).await.context("the log stands still")?;
-        match item.context("the log has no end")?? {
-            LogItem::Bytes { data, .. } => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-                rest.extend_from_slice(&data);
-                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                    let line: Vec<_> = rest.drain(..=end).collect();
-                    lines.push((std::str::from_utf8(&line)?.trim().parse()?, now));
-                }
-            }
-            LogItem::Notice(_) => {}
-            LogItem::End(_) => return Ok(lines),
-        }
-    }
 }
 
 /// The pod of the only execution that runs.
@@ -249,24 +230,8 @@ async fn log(world: &World, plan: Plan) -> Result<Vec<Row>> {
     world.direct.none_left().await?;
     world.job("writer", &command).await?;
     let id = world.installation.submit("writer").await?;
-    let mut log = world.installation.client.follow_log(&id, 0, 0, true).await?;
-    let (mut first, mut bytes) = (None, 0);
-    loop {
-        let item = timeout(PATIENCE, log.next()).await.context("the log stands still")?;
-        match item.context("the log has no end")?? {
-            LogItem::Bytes { data, .. } => {
-                first.get_or_insert_with(Instant::now);
-                bytes += data.len();
-            }
-            LogItem::Notice(_) => {}
-            LogItem::End(end) => {
-                ensure!(end.cut.is_empty(), "the log is cut: {}", end.cut);
-                break;
-            }
-        }
-    }
-    let ours = first.context("the log was empty")?.elapsed();
-    ensure!(bytes == size, "{bytes} of {size} bytes came");
+    let (first, last) = logs::read(world.installation.another_client()?, id, size).await?;
+    let ours = last - first;
     world.direct.none_left().await?;
     let rate = |took| per_second(size as u64, took) / 1e6;
     let note =
