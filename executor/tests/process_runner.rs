@@ -87,22 +87,7 @@ impl Place for Machine {
     }
 
     async fn running_with(&self, text: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
-            let state = String::from_utf8_lossy(&read("stat")).into_owned();
-            let dead = state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
-            let (line, environment) = (read("cmdline"), read("environ"));
-            let has = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
-            let is_number = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
-            let is_supervisor =
-                has(&line) && String::from_utf8_lossy(&line).contains("supervise\0");
-            if is_number && !dead && !is_supervisor && (has(&line) || has(&environment)) {
-                let line = String::from_utf8_lossy(&line).replace('\0', " ");
-                found.push(format!("{} {line}", entry.file_name().display()));
-            }
-        }
-        found
+        suite::running_here(text, |line| line.contains(text) && line.contains("supervise\0"))
     }
 
     fn ambient_variables(&self) -> Vec<&'static str> {

@@ -41,8 +41,8 @@ impl Template {
         &self.entries
     }
 
-    /// Writes so many copies, each 100 ms older than the one before, the first one than this, to a store that nobody else uses. `user` names who
-    /// submitted each in the place of `was`.
+    /// Writes so many copies to a store that nobody else uses, each 100 ms older than the one before, the first one than
+    /// this. `user` names who submitted each in the place of `was`.
     ///
     /// # Errors
     /// Where the store does not take them.

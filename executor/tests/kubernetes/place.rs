@@ -69,7 +69,11 @@ impl Cluster {
 
 /// The name of an attempt's Job and Secret.
 pub(super) fn object(work: &Work) -> String {
-    format!("octavius-{}-{}", work.attempt.execution, work.attempt.attempt.0)
+    object_of(work.attempt)
+}
+
+fn object_of(attempt: AttemptId) -> String {
+    format!("octavius-{}-{}", attempt.execution, attempt.attempt.0)
 }
 
 /// A runner that does the suite's work as it can be done here, and tells of it as the suite wants it.
@@ -142,7 +146,7 @@ impl Place for Cluster {
     }
 
     async fn destroy_keeper(&self, attempt: AttemptId) {
-        let name = format!("octavius-{}-{}", attempt.execution, attempt.attempt.0);
+        let name = object_of(attempt);
         self.namespace.kubectl(&["delete", "job", &name, "--cascade=orphan"]).await.unwrap();
     }
 
@@ -160,20 +164,7 @@ impl Place for Cluster {
     }
 
     async fn running_with(&self, text: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
-            let state = String::from_utf8_lossy(&read("stat")).into_owned();
-            let dead = state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
-            let (line, environment) = (read("cmdline"), read("environ"));
-            let has = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
-            let is_number = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
-            if is_number && !dead && (has(&line) || has(&environment)) {
-                let line = String::from_utf8_lossy(&line).replace('\0', " ");
-                found.push(format!("{} {line}", entry.file_name().display()));
-            }
-        }
-        found
+        suite::running_here(text, |_| false)
     }
 
     fn left_out(&self, case: &str) -> Option<&'static str> {

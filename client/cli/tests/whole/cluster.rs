@@ -103,6 +103,28 @@ impl Cluster {
         cluster
     }
 
+    /// A client of both that asks once, and waits five seconds for the answer.
+    pub(crate) fn impatient(&self) -> Client {
+        let settings = Settings {
+            ca_file: None,
+            address: self.both.clone(),
+            email: None,
+            token: None,
+            timeout: Duration::from_secs(5),
+        };
+        Client::new(&settings).unwrap().with_patience(Duration::ZERO)
+    }
+
+    /// Waits until an execution's program runs.
+    pub(crate) async fn runs(&self, id: &str) {
+        let look = || async {
+            let found = self.client.execution(id).await.map_err(|error| error.to_string())?;
+            let runs = found.state() == v1::ExecutionState::Running;
+            if runs { Ok(()) } else { Err(format!("{found:?}")) }
+        };
+        eventually(look).await.unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     cluster::{Cluster, TTL},
-    world::{PATIENCE, eventually},
+    world::PATIENCE,
 };
 use futures::future::join_all;
 use octavius_client::{Client, Error, Settings, v1};
@@ -81,12 +81,7 @@ async fn a_leader_that_was_frozen_never_tells_what_was_true_before() {
     cluster.job("wait", "until [ -e \"$end\" ]; do sleep 0.1; done", &["end"]).await;
     let end = cluster.path("end");
     let id = cluster.execute("wait", &[("end", end.to_str().unwrap())]).await;
-    let runs = || async {
-        let found = cluster.client.execution(&id).await.map_err(|error| error.to_string())?;
-        let runs = found.state() == v1::ExecutionState::Running;
-        if runs { Ok(()) } else { Err(format!("{found:?}")) }
-    };
-    eventually(runs).await.unwrap();
+    cluster.runs(&id).await;
     cluster.members[0].server.signal(Signal::STOP);
     cluster.members[1].says("/leaderz", 200, "").await;
     std::fs::write(&end, "").unwrap();
@@ -171,23 +166,11 @@ async fn a_full_etcd_is_told_and_everything_flows_again_after_the_repair() {
         running.push(cluster.execute("wait", &[("end", end.to_str().unwrap())]).await);
     }
     for id in &running {
-        let look = || async {
-            let found = cluster.client.execution(id).await.map_err(|error| error.to_string())?;
-            let runs = found.state() == v1::ExecutionState::Running;
-            if runs { Ok(()) } else { Err(format!("{found:?}")) }
-        };
-        eventually(look).await.unwrap();
+        cluster.runs(id).await;
     }
     // Later nothing can be looked back at: the repair makes etcd forget.
     cluster.one_led_at_a_time().await;
-    let short = Settings {
-        ca_file: None,
-        address: cluster.both.clone(),
-        email: None,
-        token: None,
-        timeout: Duration::from_secs(5),
-    };
-    let short = Client::new(&short).unwrap().with_patience(Duration::ZERO);
+    let short = cluster.impatient();
     let text = "x".repeat(50_000);
     let mut accepted = Vec::new();
     let refused = loop {
@@ -275,12 +258,7 @@ async fn an_etcd_that_is_away_for_longer_than_silence_may_last_loses_no_attempt(
     cluster.job("wait", "until [ -e \"$end\" ]; do sleep 0.1; done", &["end"]).await;
     let end = cluster.path("end");
     let id = cluster.execute("wait", &[("end", end.to_str().unwrap())]).await;
-    let runs = || async {
-        let found = cluster.client.execution(&id).await.map_err(|error| error.to_string())?;
-        let runs = found.state() == v1::ExecutionState::Running;
-        if runs { Ok(()) } else { Err(format!("{found:?}")) }
-    };
-    eventually(runs).await.unwrap();
+    cluster.runs(&id).await;
     cluster.etcd.member(0).kill();
     tokio::time::sleep(Duration::from_secs(12)).await; // what is looked at is that time passes
     cluster.etcd.member(0).start();

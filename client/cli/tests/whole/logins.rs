@@ -2,7 +2,7 @@
 //! while everything runs.
 
 use crate::cluster::Cluster;
-use octavius_client::{Client, Settings, v1};
+use octavius_client::v1;
 use octavius_testbed::etcd::{Etcd, EtcdOptions};
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
@@ -78,14 +78,7 @@ async fn a_password_that_was_changed_is_told_and_all_goes_on_once_it_is_right() 
     let end = cluster.path("end");
     let running = cluster.execute("wait", &[("end", end.to_str().unwrap())]).await;
     let leader = cluster.etcd.get("octavius/v1/leader").await;
-    let short = Settings {
-        ca_file: None,
-        address: cluster.both.clone(),
-        email: None,
-        token: None,
-        timeout: Duration::from_secs(5),
-    };
-    let short = Client::new(&short).unwrap().with_patience(Duration::ZERO);
+    let short = cluster.impatient();
     cluster.etcd.change_password("octavius", "another").await;
     let endpoint = cluster.etcd.endpoints().remove(0);
     let wanted = ["etcd_password", "`octavius`", &endpoint];

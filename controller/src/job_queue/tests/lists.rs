@@ -32,6 +32,14 @@ impl World {
         let wish = SubmitRequest { user: user.to_owned(), ..wish(job, "") };
         self.queue.submit(wish).await.unwrap().execution.record.id
     }
+
+    /// An execution of ada's that is final.
+    async fn cancelled_one(&self) -> Record {
+        self.job("greet").await;
+        let id = self.submit("greet", "ada").await;
+        self.queue.cancel(id, "ada").await.unwrap();
+        self.queue.get(id).await.unwrap().record
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,10 +191,8 @@ async fn an_ending_is_found_at_once_however_much_history_there_is() {
     const MANY: u8 = 250;
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
-    world.job("greet").await;
-    let first = world.submit("greet", "ada").await;
-    world.queue.cancel(first, "ada").await.unwrap();
-    let record = world.queue.get(first).await.unwrap().record;
+    let record = world.cancelled_one().await;
+    let first = record.id;
     let writer = world.store.enlist("test").await.unwrap();
     // The same ending of 12 characters: the last 58 bits are alike.
     let alike: Vec<_> = (0..MANY)
@@ -231,10 +237,8 @@ async fn an_ending_is_found_at_once_however_much_history_there_is() {
 async fn a_history_of_years_is_listed_whole_and_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
-    world.job("greet").await;
-    let first = world.submit("greet", "ada").await;
-    world.queue.cancel(first, "ada").await.unwrap();
-    let record = world.queue.get(first).await.unwrap().record;
+    let record = world.cancelled_one().await;
+    let first = record.id;
     let writer = world.store.enlist("test").await.unwrap();
     // From a second to some thirty years, the gaps each twice as long; and the oldest that there can be.
     let ages = (10..40).map(|doublings| 1_u64 << doublings);

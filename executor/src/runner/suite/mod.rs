@@ -22,7 +22,7 @@ use octavius_protocol::{
     id::{AttemptId, AttemptNumber, Epoch, ExecutionId},
     secret::SecretValues,
 };
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -215,6 +215,26 @@ pub async fn gone(place: &dyn Place, text: &str) {
         assert!(Instant::now() < deadline, "still runs: {running:#?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What runs on this machine with this text in its command line or environment, in words; but for what is `left_out` by
+/// its command line, whose words end with a NUL each.
+pub fn running_here(text: &str, left_out: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let read = |name: &str| {
+            let bytes = fs::read(entry.path().join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let dead = read("stat").rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
+        let (line, environment) = (read("cmdline"), read("environ"));
+        let is_number = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
+        let has = line.contains(text) || environment.contains(text);
+        if is_number && !dead && has && !left_out(&line) {
+            found.push(format!("{} {}", entry.file_name().display(), line.replace('\0', " ")));
+        }
+    }
+    found
 }
 
 /// A text that is nowhere else on this machine.
