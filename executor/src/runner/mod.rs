@@ -191,6 +191,13 @@ pub struct LogPiece {
     pub cursor: Bytes,
 }
 
+impl LogPiece {
+    /// How many bytes it has.
+    pub fn size(&self) -> usize {
+        self.chunks.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+}
+
 /// Why a runner could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {

@@ -3,7 +3,7 @@
 use crate::{
     outages::followed_by,
     user::User,
-    world::{Server, World, ready},
+    world::{Server, World, eventually, ready},
 };
 use octavius_client::{Client, Settings};
 use rustix::process::Signal;
@@ -29,9 +29,11 @@ impl Two {
         let both = format!("{},{address}", world.address);
         world.configure_executor("cp_host", both.as_str().into());
         world.configure_executor("conn_time_out", 4.into());
+        // The first is there before the second: each of an executor's two ways goes to one that answers, and to both of
+        // these there is no session in common.
         world.start_all();
-        second.start();
         world.ready().await;
+        second.start();
         let settings = Settings {
             ca_file: None,
             address: format!("http://{address}"),
@@ -39,7 +41,10 @@ impl Two {
             token: None,
             timeout: Duration::from_secs(10),
         };
-        Self { world, second, there: Client::new(&settings).unwrap(), both }
+        let there = Client::new(&settings).unwrap();
+        let version = || async { there.version().await.map_err(|error| error.to_string()) };
+        eventually(version).await.unwrap();
+        Self { world, second, there, both }
     }
 
     /// Waits until the executor is with the second, and answers how long that took.

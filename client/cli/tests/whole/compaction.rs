@@ -17,7 +17,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, interval, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How many have ended long ago.
@@ -49,9 +52,12 @@ async fn fill(etcd: &Etcd, id: &str) -> BTreeSet<String> {
     copies.iter().map(ToString::to_string).collect()
 }
 
-/// Writes and forgets until it is told to stop. etcd's own compaction by revision does the same every five minutes, which
-/// is longer than this may take.
-async fn forget(etcd: &Etcd, stop: &CancellationToken) -> u32 {
+/// How often history is forgotten at the least.
+const FORGOTTEN: u32 = 11;
+
+/// Writes and forgets until it is told to stop, and counts how often it forgot. etcd's own compaction by revision does the
+/// same every five minutes, which is longer than this may take.
+async fn forget(etcd: &Etcd, stop: &CancellationToken, times: &watch::Sender<u32>) {
     let writing = async {
         let mut number = 0;
         let mut due = interval(WRITES);
@@ -61,17 +67,17 @@ async fn forget(etcd: &Etcd, stop: &CancellationToken) -> u32 {
         }
     };
     let forgetting = async {
-        let (mut times, mut last) = (0, 0);
+        let mut last = 0;
         while stop.run_until_cancelled(sleep(WRITES * 10)).await.is_some() {
             let revision = etcd.revision().await - KEPT;
             if revision > last {
                 etcd.compact(revision).await;
-                (times, last) = (times + 1, revision);
+                last = revision;
+                times.send_modify(|times| *times += 1);
             }
         }
-        times
     };
-    join(writing, forgetting).await.1
+    join(writing, forgetting).await;
 }
 
 /// Submits until it is told to stop; the ids.
@@ -135,6 +141,7 @@ async fn a_history_that_is_compacted_disturbs_no_list_no_standby_and_no_next_lea
     cluster.members[0].says("/leaderz", 200, "").await;
 
     let stop = CancellationToken::new();
+    let (forgotten, mut counted) = watch::channel(0);
     let client = cluster.client.clone();
     let (members, etcd) = (&mut cluster.members, &cluster.etcd);
     let telling = async {
@@ -151,10 +158,12 @@ async fn a_history_that_is_compacted_disturbs_no_list_no_standby_and_no_next_lea
         members[0].server.kill();
         members[1].says("/leaderz", 200, "").await;
         assert!(known.is_subset(&list(&client).await), "the next leader misses some");
+        let enough = counted.wait_for(|times| *times >= FORGOTTEN);
+        timeout(PATIENCE, enough).await.expect("history is compacted too rarely").unwrap();
         stop.cancel();
     };
-    let (forgotten, made, ()) = tokio::join!(forget(etcd, &stop), submit(&client, &stop), telling);
-    assert!(forgotten > 10, "history was compacted {forgotten} times");
+    let forgetting = forget(etcd, &stop, &forgotten);
+    let ((), made, ()) = tokio::join!(forgetting, submit(&client, &stop), telling);
     for id in &made {
         assert_eq!(cluster.over(id).await.state(), v1::ExecutionState::Succeeded);
     }

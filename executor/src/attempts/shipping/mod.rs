@@ -1,7 +1,7 @@
 //! Sends the log of one attempt, as it is written, until the controller has it.
 //!
 //! One append is in flight at a time; what is written meanwhile goes with the next, and there is at least
-//! `COALESCE` between two, so that a program that writes line by line does not cost a call for each. Nothing is
+//! `COALESCE` between two while there is little, so that a program that writes line by line does not cost a call for each. Nothing is
 //! kept here: the runner has the bytes until they are acknowledged, and each restart asks the controller where it is.
 //! Of a log that is new nothing is there, and nothing is asked.
 
@@ -15,12 +15,11 @@ use crate::{
     runner::{LogPiece, RunnerError},
     watched::{changed, present},
 };
-use octavius_protocol::MAX_APPEND;
 use rules::{Acknowledged, Position, Sending};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
-/// The least time between two appends of one log.
+/// The least time between two appends of one log that has little to read.
 const COALESCE: Duration = Duration::from_millis(5);
 
 /// How long one wait for more of a log takes.
@@ -121,6 +120,8 @@ pub(super) struct Shipper {
     backoff: Backoff,
     missing: u32,
     last_append: Option<Instant>,
+    /// What was read last was so much that there is more.
+    is_behind: bool,
     is_new: bool,
 }
 
@@ -163,6 +164,7 @@ impl Shipper {
             backoff: Backoff::default(),
             missing: 0,
             last_append: None,
+            is_behind: false,
             is_new,
         };
         (shipper, Shipping { target, shipped: seen, reached: last })
@@ -199,7 +201,9 @@ impl Shipper {
                 }
                 Until::Whole(_) | Until::Followed | Until::Rest | Until::Stopped => {}
             }
-            if let Some(last) = self.last_append {
+            if let Some(last) = self.last_append
+                && !self.is_behind
+            {
                 tokio::time::sleep_until(last + COALESCE).await;
             }
             let began = Instant::now();
@@ -243,9 +247,12 @@ impl Shipper {
         self.backoff.pause()
     }
 
-    async fn follow(&self) -> Result<Option<LogPiece>, RunnerError> {
+    async fn follow(&mut self) -> Result<Option<LogPiece>, RunnerError> {
         let attempt = self.lease.borrow().attempt;
-        self.tools.runner.follow(attempt, self.position.cursor(), MAX_APPEND, FOLLOW).await
+        let most = rules::largest_piece(self.tools.drivers.len());
+        let piece = self.tools.runner.follow(attempt, self.position.cursor(), most, FOLLOW).await?;
+        self.is_behind = piece.as_ref().is_some_and(|piece| piece.size() >= most / 2);
+        Ok(piece)
     }
 
     /// A piece, if one was read; what was read wrongly is told to the log, and reading begins again.

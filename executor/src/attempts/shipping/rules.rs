@@ -3,12 +3,25 @@
 use crate::runner::LogPiece;
 use bytes::Bytes;
 use crc::{CRC_64_XZ, Crc, Table};
+use octavius_protocol::MAX_APPEND;
 use std::collections::BTreeMap;
 
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
 /// The most places that are remembered. More would only save reading again.
 const MOST_MARKS: usize = 64;
+
+/// What all logs of an executor together may have on its way to the controller, in bytes, unless there are so many that
+/// each has [`LEAST_PIECE`]. Each byte is there up to three times: as it was read, in a message, and in the connection.
+const IN_FLIGHT: usize = 8 << 20;
+
+/// The least that a piece of one log may have, in bytes, where there is so much to read.
+const LEAST_PIECE: usize = 64 << 10;
+
+/// The most that is read of one log at once, in bytes, where there are so many `logs`.
+pub(super) fn largest_piece(logs: usize) -> usize {
+    (IN_FLIGHT / logs.max(1)).clamp(LEAST_PIECE, MAX_APPEND)
+}
 
 /// How far the controller has a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,8 +103,7 @@ impl Position {
             self.marks.retain(|offset, _| *offset == 0);
             return Err(misplaced);
         }
-        let length: u64 = piece.chunks.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-        let end = piece.offset + length;
+        let end = piece.offset + piece.size() as u64;
         let before = self.marks.get(&self.reading).map_or(0, |mark| mark.crc);
         let crc = piece.chunks.iter().fold(before, |crc, (_, bytes)| crc_behind(crc, bytes));
         self.remember(end, Mark { cursor: piece.cursor.clone(), crc });
@@ -263,6 +275,13 @@ mod tests {
             // The same piece is sent again, and that answer is heard.
             position.acknowledged(&controller.append(&sending));
         }
+    }
+
+    #[test]
+    fn many_logs_share_what_one_may_have() {
+        assert_eq!([0, 1, 8].map(largest_piece), [MAX_APPEND; 3]);
+        assert!(largest_piece(20) < MAX_APPEND && largest_piece(20) * 20 <= IN_FLIGHT);
+        assert_eq!([200, 10_000].map(largest_piece), [LEAST_PIECE; 2]);
     }
 
     proptest! {

@@ -17,7 +17,7 @@ use octavius_protocol::{
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 /// How often somebody else may be faster.
 const TRIES: u32 = 10;
@@ -366,13 +366,42 @@ async fn delete_pod(
 /// Ends the pods of an attempt, with hardly any grace.
 async fn end_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
     let seen = tools.table.seen(attempt).unwrap_or_default();
+    end_pods_of(tools, &seen, &mut BTreeSet::new()).await
+}
+
+/// Ends those pods that are not among `told`, and adds them there.
+async fn end_pods_of(
+    tools: &Tools,
+    seen: &Seen,
+    told: &mut BTreeSet<String>,
+) -> Result<(), RunnerError> {
     for (uid, pod) in &seen.pods {
+        if !told.insert(uid.clone()) {
+            continue;
+        }
         // With no grace at all the pod would be gone before its processes are.
         let grace = u32::from(!is_over(pod));
         let (namespace, name) = (text(&pod.metadata.namespace), text(&pod.metadata.name));
         delete_pod(tools, namespace, name, uid, grace).await?;
     }
     Ok(())
+}
+
+/// Waits until an attempt has no pods, and ends those that appear meanwhile: for a moment the Job controller may make one
+/// for a Job that it does not know to be gone, and what takes such a pod away gives it all its grace.
+async fn until_no_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
+    let Some(mut watched) = tools.table.of(attempt) else { return Ok(()) };
+    let mut told = BTreeSet::new();
+    loop {
+        let seen = watched.borrow_and_update().clone();
+        if seen.pods.is_empty() {
+            return Ok(());
+        }
+        end_pods_of(tools, &seen, &mut told).await?;
+        if watched.changed().await.is_err() {
+            return Ok(());
+        }
+    }
 }
 
 /// Removes all that there is of an attempt.
@@ -390,10 +419,9 @@ pub(super) async fn remove(tools: &Tools, attempt: AttemptId) -> Result<(), Runn
         // Which its Job's end would take away as well, only later.
         shut_gate(tools, job).await?;
     }
-    let deadline = Instant::now() + GONE_WITHIN;
-    if let Some(mut seen) = tools.table.of(attempt) {
-        let gone = seen.wait_for(|seen| seen.pods.is_empty());
-        if timeout_at(deadline, gone).await.is_err() {
+    match timeout(GONE_WITHIN, until_no_pods(tools, attempt)).await {
+        Ok(outcome) => outcome?,
+        Err(_) => {
             return Err(Fault::Later(format!("its pods were not gone within {GONE_WITHIN:?}"))
                 .during(&format!("removing attempt {attempt}")));
         }

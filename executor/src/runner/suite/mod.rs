@@ -176,8 +176,12 @@ pub async fn log_with(runner: &dyn Runner, attempt: AttemptId, text: &str) -> (S
     let (mut log, mut cursor) = (String::new(), Bytes::new());
     while !log.contains(text) {
         assert!(Instant::now() < deadline, "no {text:?} in the log: {log:?}");
-        let piece = runner.follow(attempt, &cursor, 1 << 20, Duration::from_secs(1)).await.unwrap();
-        let Some(piece) = piece else { continue };
+        let piece = match runner.follow(attempt, &cursor, 1 << 20, Duration::from_secs(1)).await {
+            Ok(Some(piece)) => piece,
+            // What comes from elsewhere may take a moment.
+            Ok(None) | Err(RunnerError::Failed { .. }) => continue,
+            Err(error) => panic!("{error} behind {log:?}"),
+        };
         for (_, bytes) in &piece.chunks {
             log.push_str(&String::from_utf8_lossy(bytes));
         }
