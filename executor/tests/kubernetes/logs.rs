@@ -147,11 +147,18 @@ async fn each_byte_of_a_pods_log_is_read_once() {
     for (number, (script, _)) in cases.iter().enumerate() {
         pods.push(job(&namespace, &format!("case-{number}"), script).await);
     }
+    let namespace = &namespace;
     let all = cases.iter().zip(&pods).map(|((script, expected), pod)| {
-        let log = followed(client.clone(), &namespace, pod);
+        let log = followed(client.clone(), namespace, pod);
         async move {
             let log = log.await;
-            assert!(log == *expected, "`{script}` left {}", shown(&log));
+            let there = async || namespace.kubectl(&["logs", pod]).await.map(|log| log.len());
+            assert!(
+                log == *expected,
+                "`{script}` left {}; all that the cluster has of it are {:?} bytes",
+                shown(&log),
+                there().await
+            );
         }
     });
     join_all(all).await;

@@ -6,17 +6,20 @@ use super::{
     keep::rules::Duty,
     names::{ENDED, POD, STOP, WENT, is_made_for, object_name, text},
     object,
-    seen::{Seen, Stop, StopWhy, has_ended, is_over},
+    seen::{Seen, Stop, StopWhy, has_ended, is_over, started_at},
 };
 use crate::runner::{Identity, RunnerError, Work};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use octavius_protocol::{
     id::{AttemptId, Epoch},
     secret::SecretValues,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::time::timeout;
 
 /// How often somebody else may be faster.
@@ -366,32 +369,43 @@ async fn delete_pod(
 /// Ends the pods of an attempt, with hardly any grace.
 async fn end_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
     let seen = tools.table.seen(attempt).unwrap_or_default();
-    end_pods_of(tools, &seen, &mut BTreeSet::new()).await
+    end_pods_of(tools, &seen, &mut BTreeMap::new()).await
 }
 
-/// Ends those pods that are not among `told`, and adds them there.
+/// Ends those pods that were not `told` yet, by their UIDs, to end as soon as they can, and adds them there.
 async fn end_pods_of(
     tools: &Tools,
     seen: &Seen,
-    told: &mut BTreeSet<String>,
+    told: &mut BTreeMap<String, u32>,
 ) -> Result<(), RunnerError> {
     for (uid, pod) in &seen.pods {
-        if !told.insert(uid.clone()) {
+        let grace = least_grace(pod);
+        if told.get(uid).is_some_and(|told| *told <= grace) {
             continue;
         }
-        // With no grace at all the pod would be gone before its processes are.
-        let grace = u32::from(!is_over(pod));
         let (namespace, name) = (text(&pod.metadata.namespace), text(&pod.metadata.name));
         delete_pod(tools, namespace, name, uid, grace).await?;
+        told.insert(uid.clone(), grace);
     }
     Ok(())
+}
+
+/// In how many seconds a pod can end. With none at all it would be gone before its processes are. One that does not run
+/// yet has one more, to be told again when it does: of a program that began while its kubelet (1.20) heard of its end, that
+/// kubelet thinks again only when it hears something new, or after a minute and a half.
+fn least_grace(pod: &Pod) -> u32 {
+    match (is_over(pod), started_at(pod)) {
+        (true, _) => 0,
+        (false, Some(_)) => 1,
+        (false, None) => 2,
+    }
 }
 
 /// Waits until an attempt has no pods, and ends those that appear meanwhile: for a moment the Job controller may make one
 /// for a Job that it does not know to be gone, and what takes such a pod away gives it all its grace.
 async fn until_no_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
     let Some(mut watched) = tools.table.of(attempt) else { return Ok(()) };
-    let mut told = BTreeSet::new();
+    let mut told = BTreeMap::new();
     loop {
         let seen = watched.borrow_and_update().clone();
         if seen.pods.is_empty() {
