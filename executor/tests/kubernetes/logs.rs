@@ -6,7 +6,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use octavius_executor::runner::kubernetes::log::{KubeLogs, PodLog, PodName};
+use octavius_executor::runner::kubernetes::log::{Held, KubeLogs, PodLog, PodName};
 use octavius_testbed::{
     cluster::{self, Namespace},
     proxy::Proxy,
@@ -52,7 +52,7 @@ async fn job(namespace: &Namespace, name: &str, script: &str) -> String {
 
 fn pod_log(client: Client, namespace: &Namespace, pod: &str) -> PodLog {
     let pod = PodName { namespace: namespace.name().to_owned(), name: pod.to_owned() };
-    PodLog::new(Arc::new(KubeLogs::new(client)), pod, "job")
+    PodLog::new(Arc::new(KubeLogs::new(client)), pod, "job", Held::default())
 }
 
 /// Tells the log when the container has ended, as whoever watches the pod does.

@@ -7,8 +7,7 @@
 //! when a read is opened again.
 //!
 //! What is not kept, because the API does not have it: the order between the two outputs, `\r` before a newline, and,
-//! of a container that was not followed from its start, what was rotated away before the first read. Seen on a cluster
-//! and not explained yet: where files change in the middle of a line, its part in the old file may be missing, unsaid.
+//! of a container that was not followed from its start, what was rotated away before the first read.
 
 mod api;
 mod buffer;
@@ -27,6 +26,7 @@ mod words;
 pub use api::{KubeLogs, LogApi, LogBytes, LogRefusal, PodName};
 
 use crate::runner::{LogPiece, RunnerError};
+pub use buffer::Held;
 use buffer::{Behind, Buffer};
 use bytes::Bytes;
 use cursor::Cursor;
@@ -47,11 +47,12 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// The log of one attempt's container, read ahead of whoever asks, at most 1 MiB. Nothing is read before the first
+/// The log of one attempt's container, read ahead of whoever asks, at most 1 MiB, and less where many logs are read. Nothing is read before the first
 /// [`Self::follow`]; reading ends with this.
 pub struct PodLog {
     source: Source,
     reading: Mutex<Option<Reading>>,
+    held: Held,
     is_over: AtomicBool,
 }
 
@@ -62,12 +63,13 @@ struct Reading {
 }
 
 impl PodLog {
-    /// The log of `container` in `pod`.
-    pub fn new(api: Arc<dyn LogApi>, pod: PodName, container: &'static str) -> Self {
+    /// The log of `container` in `pod`, one of those that have `held` together.
+    pub fn new(api: Arc<dyn LogApi>, pod: PodName, container: &'static str, held: Held) -> Self {
         let (ended, started) = (watch::Sender::new(None), Arc::new(Notify::new()));
         Self {
             source: Source { api, pod, container, ended, started },
             reading: Mutex::new(None),
+            held,
             is_over: AtomicBool::new(false),
         }
     }
@@ -148,7 +150,7 @@ impl PodLog {
         {
             return reading.buffer.clone();
         }
-        let buffer = Arc::new(watch::Sender::new(Buffer::new(cursor)));
+        let buffer = Arc::new(watch::Sender::new(Buffer::new(cursor, self.held.clone())));
         let reader = Reader::new(self.source.clone(), cursor, buffer.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(reader.run()));
         *reading = Some(Reading { buffer: buffer.clone(), task });

@@ -189,14 +189,14 @@ impl Reader {
             };
             match next {
                 Ok(Some(Ok(chunk))) => {
-                    let mut seen = Vec::new();
-                    decoder.push(&chunk);
+                    let (mut seen, length) = (Vec::new(), chunk.len());
+                    decoder.push(chunk);
                     while let Some(item) = decoder.next() {
                         seam.pass(item, |each| seen.push(each));
                     }
                     if !seen.is_empty() {
                         took = true;
-                        self.silence.came(chunk.len(), Instant::now());
+                        self.silence.came(length, Instant::now());
                         self.take(seen, rotation, None).await;
                     }
                 }

@@ -11,7 +11,7 @@ const HOUR: Duration = Duration::from_hours(1);
 
 fn pod_log(kubelet: &Arc<Kubelet>) -> PodLog {
     let pod = PodName { namespace: "team-a".to_owned(), name: "pod".to_owned() };
-    PodLog::new(kubelet.clone(), pod, "job")
+    PodLog::new(kubelet.clone(), pod, "job", Held::default())
 }
 
 fn kubelet(openings: impl IntoIterator<Item = Opening>) -> Arc<Kubelet> {
