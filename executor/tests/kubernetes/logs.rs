@@ -264,6 +264,46 @@ async fn what_cannot_be_read_of_a_pod_that_is_gone_is_said() {
 mod own_cluster {
     use super::*;
 
+    /// What a kubelet passes over where it goes on in the next file before it has read the old one to its end is said:
+    /// a program that never pauses meets that every now and then.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_line_of_a_log_that_is_written_without_a_pause_is_missing_without_a_word() {
+        let own = cluster::own_with_logs_of("256Ki").await.unwrap();
+        let namespace = own.namespace("dense").await.unwrap();
+        let client = client(namespace.kubeconfig(), None).await;
+        let script = "x=$(head -c 2990 /dev/zero | tr '\\0' x); i=0; while [ $i -lt 12000 ]; do i=$((i+1)); echo $i $x; [ $((i % 3)) = 0 ] && usleep 2000; done; exit 0";
+        let mut pods = Vec::new();
+        for number in 0..2 {
+            pods.push(job(&namespace, &format!("dense-{number}"), script).await);
+        }
+        let all = pods.iter().map(|pod| followed(client.clone(), &namespace, pod));
+        let filler = "x".repeat(2990);
+        for log in join_all(all).await {
+            let text = String::from_utf8(log).unwrap();
+            let (mut last, mut missing, mut said) = (0, Vec::new(), Vec::new());
+            for line in text.lines() {
+                if line.starts_with("[octavius: ") {
+                    said.push(line);
+                    continue;
+                }
+                let number = line.split(' ').next().unwrap();
+                let whole =
+                    number.parse().ok().filter(|number| line == format!("{number} {filler}"));
+                // Of a line of which each file has a part only the second may be there.
+                let number: u32 = whole.unwrap_or(last + 1);
+                assert!(number > last, "{number} comes behind {last}");
+                if number > last + 1 || whole.is_none() {
+                    missing.push((last + 1, number, line.len()));
+                }
+                last = number;
+            }
+            if last < 12_000 {
+                missing.push((last + 1, 12_000, 0));
+            }
+            assert!(missing.len() <= said.len(), "missing {missing:?}, and said {said:#?}");
+        }
+    }
+
     /// A part is away for ten seconds while a program ticks, and the log is whole.
     async fn ticks(own: &cluster::Own, part: &str) {
         let namespace = own.namespace("ticks").await.unwrap();

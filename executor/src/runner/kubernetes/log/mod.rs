@@ -4,7 +4,7 @@
 //! file is to be had, and it begins with a whole second. So reads are opened one behind the other, and each is
 //! joined to the one before by what was taken last. [`PodLog`] is the whole of it; the rules are beside it, without
 //! network and clock: `decode` takes a read apart, `cursor` names a place, `seam` joins reads, `silence` says
-//! when a read is opened again.
+//! when a read is opened again, `passed` whether one went into the next file by itself.
 //!
 //! What is not kept, because the API does not have it: the order between the two outputs, `\r` before a newline, and,
 //! of a container that was not followed from its start, what was rotated away before the first read.
@@ -13,6 +13,7 @@ mod api;
 mod buffer;
 mod cursor;
 mod decode;
+mod passed;
 mod reader;
 #[cfg(test)]
 mod recorded;
