@@ -1,11 +1,14 @@
-//! Appends: answered with what is durable so far, at once unless much of this log or of all waits for the disk.
+//! Appends: answered with how far the log is, here and on disk, at once unless much of this log or of all waits for the disk.
 //!
 //! An executor sends no more of a log before it has its answer. So a log that grows faster than it is stored is
 //! answered at the pace of the disk; and where many write much, what is held in memory does not grow with the speed of
 //! the writers. Nobody waits longer than `disk_wait`: a disk that takes longer for a segment lets a log run into its
 //! bound, and what is beyond that is refused ([`LogError::Full`]), and comes again.
 
-use super::{Appended, Chunk, Live, LogError, LogStore, Progress, rules::Full};
+use super::{
+    Appended, Chunk, Live, LogError, LogStore, Progress,
+    rules::{Full, Point},
+};
 use actix::{Context, Handler, Message, ResponseActFuture, fut};
 use bytes::Bytes;
 use octavius_protocol::id::AttemptId;
@@ -69,12 +72,12 @@ impl LogStore {
         self.flush_if_due(attempt, crowded || ahead || taken.is_err(), ctx);
         taken.map_err(|Full { waiting }| LogError::Full { waiting })?;
         let Live { log, progress, .. } = self.touch(attempt)?;
-        let durable = log.durable();
+        let Point { offset, crc, cursor } = log.next().clone();
         let appended = Appended {
-            next: log.next().offset,
-            durable: durable.offset,
-            durable_crc: durable.crc,
-            durable_cursor: durable.cursor.clone(),
+            next: offset,
+            next_crc: crc,
+            next_cursor: cursor,
+            durable: log.durable().offset,
             closed: log.is_closed(),
         };
         // Who is ahead of the disk waits for one segment, so that the next one is on its way meanwhile.

@@ -53,12 +53,12 @@ impl Chunk {
 pub struct Appended {
     /// The offset that the next append must carry.
     pub next: u64,
+    /// CRC-64/XZ of the log up to `next`.
+    pub next_crc: u64,
+    /// The cursor that came with the bytes up to `next`; empty at 0.
+    pub next_cursor: Bytes,
     /// Everything before is durable.
     pub durable: u64,
-    /// CRC-64/XZ of the log up to `durable`.
-    pub durable_crc: u64,
-    /// The cursor that came with the bytes up to `durable`; empty at 0.
-    pub durable_cursor: Bytes,
     /// The log is sealed: nothing more is taken.
     pub closed: bool,
 }

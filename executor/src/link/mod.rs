@@ -373,9 +373,8 @@ impl Link {
         let answer = self.of_session(session, answer)?;
         Ok(Acknowledged {
             next: answer.next_offset,
-            durable: answer.durable_offset,
-            durable_crc: answer.durable_crc,
-            durable_cursor: answer.durable_cursor.into(),
+            next_crc: answer.next_crc,
+            next_cursor: answer.next_cursor.into(),
             closed: answer.closed,
         })
     }

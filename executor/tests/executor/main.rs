@@ -148,7 +148,7 @@ async fn a_controller_that_forgets_what_was_not_durable_gets_it_again() {
     world.controller.until("sent", |state| state.attempts[&id].log.ends_with(b"line 19\n")).await;
     let crash = |state: &mut script::State| {
         let attempt = state.attempts.get_mut(&id).unwrap();
-        attempt.log.truncate(attempt.durable + 7);
+        attempt.log.truncate(attempt.first_end());
     };
     world.controller.with(crash).await;
     world.open_gate();

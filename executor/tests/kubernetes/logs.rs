@@ -1,12 +1,17 @@
 //! The log of a pod, read to its end whatever happens on the way: on pods that `kubectl` made.
 
+use crate::place::Cluster;
 use bytes::Bytes;
 use futures::future::join_all;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use octavius_executor::runner::kubernetes::log::{KubeLogs, PodLog, PodName};
+use octavius_executor::runner::{
+    Runner as _,
+    kubernetes::log::{Held, KubeLogs, PodLog, PodName},
+    suite,
+};
 use octavius_testbed::{
     cluster::{self, Namespace},
     proxy::Proxy,
@@ -37,11 +42,20 @@ async fn address(kubeconfig: &Path) -> String {
 
 /// A Job that runs a script once; the name of its pod.
 async fn job(namespace: &Namespace, name: &str, script: &str) -> String {
+    job_with(namespace, name, script, &[]).await
+}
+
+/// The same, whose container sees these ConfigMaps.
+async fn job_with(namespace: &Namespace, name: &str, script: &str, maps: &[&str]) -> String {
+    let volume = |map: &&str| serde_json::json!({"name": map, "configMap": {"name": map}});
+    let mount = |map: &&str| serde_json::json!({"name": map, "mountPath": format!("/maps/{map}")});
+    let volumes: Vec<_> = maps.iter().map(volume).collect();
+    let mounts: Vec<_> = maps.iter().map(mount).collect();
     let job = serde_json::json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
         "spec": {"backoffLimit": 0, "template": {"spec": {
-            "restartPolicy": "Never", "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": "job", "image": "busybox:dev", "command": ["sh", "-c", script]}],
+            "restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "volumes": volumes,
+            "containers": [{"name": "job", "image": "busybox:dev", "command": ["sh", "-c", script], "volumeMounts": mounts}],
         }}},
     });
     namespace.apply(&job.to_string()).await.unwrap();
@@ -52,7 +66,7 @@ async fn job(namespace: &Namespace, name: &str, script: &str) -> String {
 
 fn pod_log(client: Client, namespace: &Namespace, pod: &str) -> PodLog {
     let pod = PodName { namespace: namespace.name().to_owned(), name: pod.to_owned() };
-    PodLog::new(Arc::new(KubeLogs::new(client)), pod, "job")
+    PodLog::new(Arc::new(KubeLogs::new(client)), pod, "job", Held::default())
 }
 
 /// Tells the log when the container has ended, as whoever watches the pod does.
@@ -136,7 +150,8 @@ async fn each_byte_of_a_pods_log_is_read_once() {
             "head -c 16384 /dev/zero; echo; head -c 16384 /dev/zero",
             [vec![0; 16_384], b"\n".to_vec(), vec![0; 16_384]].concat(),
         ),
-        ("seq 1 700000", lines(1..=700_000, |number| number.to_string())),
+        // As many as the kubelet does not rotate: it may be that nobody reads while they are written.
+        ("seq 1 150000", lines(1..=150_000, |number| number.to_string())),
         (
             "echo 2026-11-28T20:31:26.123456789Z x; printf '2026-11-28T20:31:26.123456789Z y'",
             b"2026-11-28T20:31:26.123456789Z x\n2026-11-28T20:31:26.123456789Z y".to_vec(),
@@ -244,6 +259,23 @@ async fn a_log_that_one_may_not_read_waits_for_the_right_and_names_it_at_last() 
     assert_eq!(String::from_utf8(log).unwrap(), "first\nlast\n");
 }
 
+/// While a volume is missing there is no container, and the API refuses its log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_asked_for_before_there_is_a_container_is_whole() {
+    let namespace = cluster::shared().await.unwrap().namespace("creating").await.unwrap();
+    let client = client(namespace.kubeconfig(), None).await;
+    let pod = job_with(&namespace, "creating", "echo first; sleep 2; echo last", &["late"]).await;
+    let why = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
+    let creating = ["get", "pod", &pod, "-o", why];
+    namespace.until(&creating, |why| why == "ContainerCreating").await.unwrap();
+    let log = pod_log(client, &namespace, &pod);
+    let nothing = log.follow(&Bytes::new(), 1, Duration::from_secs(3)).await.unwrap();
+    assert_eq!((nothing, log.is_over()), (None, false));
+    namespace.kubectl(&["create", "configmap", "late"]).await.unwrap();
+    let (read, ()) = tokio::join!(read(&log), tell_the_end(&log, &namespace, &pod));
+    assert_eq!(String::from_utf8(read).unwrap(), "first\nlast\n");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_read_of_a_pod_that_is_gone_is_said() {
     let namespace = cluster::shared().await.unwrap().namespace("gone").await.unwrap();
@@ -268,8 +300,145 @@ async fn what_cannot_be_read_of_a_pod_that_is_gone_is_said() {
     );
 }
 
+/// Nothing is written for a minute, and neither that nor who is asked for more ends the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_goes_on_after_a_minute_of_silence() {
+    let place = Cluster::new("quiet").await;
+    let runner = place.runner().await;
+    let mut work = place.work("echo a; sleep 70; echo b");
+    work.timeout = Some(LONG);
+    suite::start(&runner, &work).await;
+    suite::log_with(&runner, work.attempt, "a\n").await;
+    let until = Instant::now() + LONG;
+    let (_, cursor) = suite::log_with(&runner, work.attempt, "a\n").await;
+    let mut more = None;
+    while more.is_none() {
+        assert!(Instant::now() < until, "nothing came after the silence");
+        more = runner.follow(work.attempt, &cursor, 99, Duration::from_secs(5)).await.unwrap();
+    }
+    suite::check_code(&suite::ended(&runner, work.attempt).await, 0);
+    assert_eq!(suite::whole_log(&runner, work.attempt, 99).await, b"a\nb\n");
+}
+
 mod own_cluster {
     use super::*;
+
+    /// What a kubelet passes over where it goes on in the next file before it has read the old one to its end is said:
+    /// a program that never pauses meets that every now and then.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_line_of_a_log_that_is_written_without_a_pause_is_missing_without_a_word() {
+        let own = cluster::own_with_logs_of("256Ki").await.unwrap();
+        let namespace = own.namespace("dense").await.unwrap();
+        let client = client(namespace.kubeconfig(), None).await;
+        let script = "x=$(head -c 2990 /dev/zero | tr '\\0' x); i=0; while [ $i -lt 12000 ]; do i=$((i+1)); echo $i $x; [ $((i % 3)) = 0 ] && usleep 2000; done; exit 0";
+        let mut pods = Vec::new();
+        for number in 0..2 {
+            pods.push(job(&namespace, &format!("dense-{number}"), script).await);
+        }
+        let all = pods.iter().map(|pod| followed(client.clone(), &namespace, pod));
+        let filler = "x".repeat(2990);
+        for log in join_all(all).await {
+            let text = String::from_utf8(log).unwrap();
+            let (mut last, mut missing, mut said) = (0, Vec::new(), Vec::new());
+            for line in text.lines() {
+                if line.starts_with("[octavius: ") {
+                    said.push(line);
+                    continue;
+                }
+                let number = line.split(' ').next().unwrap();
+                let whole =
+                    number.parse().ok().filter(|number| line == format!("{number} {filler}"));
+                // Of a line of which each file has a part only the second may be there.
+                let number: u32 = whole.unwrap_or(last + 1);
+                assert!(number > last, "{number} comes behind {last}");
+                if number > last + 1 || whole.is_none() {
+                    missing.push((last + 1, number, line.len()));
+                }
+                last = number;
+            }
+            if last < 12_000 {
+                missing.push((last + 1, 12_000, 0));
+            }
+            assert!(missing.len() <= said.len(), "missing {missing:?}, and said {said:#?}");
+        }
+    }
+
+    /// Ticks for a minute, and exits with 7: 471 bytes.
+    async fn a_minute(way: &str, own: &cluster::Own, through: Option<&Proxy>) {
+        let place = Cluster::of(own.namespace(way).await.unwrap(), through).await;
+        let runner = place.runner().await;
+        let mut work = place.work("for i in $(seq 1 60); do echo tick-$i; sleep 1; done; exit 7");
+        work.timeout = Some(LONG);
+        suite::start(&runner, &work).await;
+        let (mut log, mut cursor) = suite::log_with(&runner, work.attempt, "tick-20\n").await;
+        let troubled = async {
+            match (way, through) {
+                (_, Some(way)) => loop {
+                    sleep(Duration::from_secs(5)).await;
+                    way.cut();
+                    sleep(Duration::from_millis(50)).await;
+                    way.mend();
+                },
+                (part, None) => own.restart(part, Duration::from_secs(10)).await.unwrap(),
+            }
+            std::future::pending::<()>().await;
+        };
+        let reading = async {
+            let until = Instant::now() + LONG;
+            while !log.contains("tick-60\n") {
+                assert!(Instant::now() < until, "{way}: no more than {log}");
+                let more = runner.follow(work.attempt, &cursor, 1 << 20, Duration::from_secs(1));
+                if let Ok(Some(piece)) = more.await {
+                    let bytes = piece.chunks.iter().flat_map(|(_, bytes)| bytes.to_vec());
+                    log.push_str(std::str::from_utf8(&bytes.collect::<Vec<_>>()).unwrap());
+                    cursor = piece.cursor;
+                }
+            }
+            let exit = suite::ended(&runner, work.attempt).await;
+            suite::check_code(&exit, 7);
+            suite::whole_log(&runner, work.attempt, 1 << 20).await
+        };
+        let whole = tokio::select! {
+            whole = reading => whole,
+            () = troubled => unreachable!("it waits for ever"),
+        };
+        let expected = lines(1..=60, |number| format!("tick-{number}"));
+        assert!(log.as_bytes() == expected, "{way}: followed {log}");
+        assert!(whole == expected, "{way}: {}", shown(&whole));
+        assert_eq!(whole.len(), 471);
+    }
+
+    /// The end of a read is not the end of the program: code, log and who follows it are as if nothing had happened.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_program_of_a_minute_ends_with_its_code_and_log_whatever_is_away_meanwhile() {
+        let own = cluster::own().await.unwrap();
+        let way = Proxy::to(address(own.admin()).await).await;
+        for part in ["kubelet", "apiserver"] {
+            a_minute(part, &own, None).await;
+        }
+        a_minute("connections", &own, Some(&way)).await;
+    }
+
+    /// Who asks for the log for the first time finds nobody at the node's port, for half a minute.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_log_of_a_node_that_does_not_answer_at_first_is_whole() {
+        let own = cluster::own().await.unwrap();
+        let namespace = own.namespace("port").await.unwrap();
+        let client = client(namespace.kubeconfig(), None).await;
+        let pod = job(&namespace, "port", "echo first; sleep 40; echo last; exit 3").await;
+        let phase = ["get", "pod", &pod, "-o", "jsonpath={.status.phase}"];
+        namespace.until(&phase, |phase| phase == "Running").await.unwrap();
+        own.stop("kubelet").await.unwrap();
+        let log = pod_log(client, &namespace, &pod);
+        let refused = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < refused {
+            let nothing = log.follow(&Bytes::new(), 1, Duration::from_secs(2)).await.unwrap();
+            assert_eq!((nothing, log.is_over()), (None, false));
+        }
+        own.resume("kubelet").await.unwrap();
+        let (read, ()) = tokio::join!(read(&log), tell_the_end(&log, &namespace, &pod));
+        assert_eq!(String::from_utf8(read).unwrap(), "first\nlast\n");
+    }
 
     /// A part is away for ten seconds while a program ticks, and the log is whole.
     async fn ticks(own: &cluster::Own, part: &str) {

@@ -8,7 +8,10 @@ use octavius_executor::runner::{
     suite::{self, Place},
 };
 use octavius_protocol::{id::AttemptId, secret::SecretValues};
-use octavius_testbed::cluster::{self, Namespace};
+use octavius_testbed::{
+    cluster::{self, Namespace},
+    proxy::Proxy,
+};
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
@@ -27,9 +30,22 @@ impl Cluster {
     /// A namespace of its own in the shared cluster.
     pub(super) async fn new(name: &str) -> Self {
         let namespace = cluster::shared().await.unwrap().namespace(name).await.unwrap();
+        Self::of(namespace, None).await
+    }
+
+    /// A namespace of any cluster, reached through `way` if there is one.
+    pub(super) async fn of(namespace: Namespace, way: Option<&Proxy>) -> Self {
+        let mut kubeconfig = namespace.kubeconfig().to_owned();
+        if let Some(way) = way {
+            let text = fs::read_to_string(&kubeconfig).unwrap();
+            let (before, rest) = text.split_once("https://").unwrap();
+            let (_, behind) = rest.split_once('"').unwrap();
+            kubeconfig.set_file_name("through-a-way");
+            fs::write(&kubeconfig, format!("{before}https://{}\"{behind}", way.address)).unwrap();
+        }
         let fields = ["resources", "nodeSelector", "tolerations", "volumes", "volumeMounts"];
         let options = Options {
-            kubeconfig: Some(namespace.kubeconfig().to_owned()),
+            kubeconfig: Some(kubeconfig),
             allowed_template_fields: fields.map(str::to_owned).to_vec(),
             ..Options::example(namespace.name())
         };

@@ -134,6 +134,48 @@ async fn an_executor_that_is_killed_at_any_step_runs_it_once_and_tells_its_end()
     world.nothing_left().await;
 }
 
+/// The new executor goes on exactly where the controller is, also where the beginning of the log is rotated away, and
+/// nothing of it is durable yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_is_killed_in_the_middle_of_a_fast_log_changes_no_byte_of_it() {
+    let world = World::new("fast").await;
+    world.controller.with(|state| state.faults.nothing_durable = true).await;
+    let gate = world.place.path("gate");
+    let script = format!(
+        "x=$(head -c 980 /dev/zero | tr '\\0' x); i=0; \
+         lines() {{ while [ $i -lt $1 ]; do i=$((i+1)); echo $i $x; [ $((i % 10)) = 0 ] && usleep $2; done; }}; \
+         lines 12000 9000; while [ ! -e {} ]; do sleep 0.1; done; lines 15000 20000; exit 0",
+        gate.display()
+    );
+    let executor = world.executor();
+    let id = world.grant(&script).await;
+    let many = |bytes: usize| {
+        let id = id.clone();
+        move |state: &crate::script::State| state.attempts[&id].log.len() >= bytes
+    };
+    world.controller.until("all but the end", many(12_000 * 985)).await;
+    let ours = "--selector=app.kubernetes.io/managed-by=octavius";
+    let newest = ["logs", ours, "--container=job", "--tail=-1", "--limit-bytes=100"];
+    world.place.namespace.until(&newest, |log| !log.starts_with("1 x")).await.unwrap();
+    std::fs::write(&gate, "").unwrap();
+    let mut executors = vec![executor];
+    for lines in [12_500, 13_000, 13_500] {
+        world.controller.until("more", many(lines * 985)).await;
+        executors.pop().unwrap().kill().await.unwrap();
+        executors.push(world.executor());
+    }
+    world.controller.until("the end", many(14_900 * 985)).await;
+    world.controller.with(|state| state.faults.nothing_durable = false).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), ended.log_cut.as_str()), (ExecutionState::Succeeded, ""));
+    let filler = "x".repeat(980);
+    let log = world.controller.log(&id).await;
+    for (number, line) in log.lines().enumerate() {
+        assert!(line == format!("{} {filler}", number + 1), "line {}: {line}", number + 1);
+    }
+    assert_eq!((log.lines().count(), log.ends_with("x\n")), (15_000, true));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_ends_the_pod_and_is_told_when_nothing_runs_any_more() {
     let world = World::new("cancel").await;

@@ -7,6 +7,7 @@
 
 mod service;
 
+use crc::{CRC_64_XZ, Crc, Table};
 use octavius_protocol::{
     id::ExecutionId,
     v1::{self, executors_server::ExecutorsServer},
@@ -34,7 +35,8 @@ pub struct Attempt {
     pub ended: Option<v1::Ended>,
     pub log: Vec<u8>,
     pub durable: usize,
-    cursors: BTreeMap<usize, Vec<u8>>,
+    /// Where appends ended: their cursor, and CRC-64/XZ of all before.
+    places: BTreeMap<usize, (Vec<u8>, u64)>,
     /// End and log are here.
     pub over: bool,
     /// Somebody else's.
@@ -42,6 +44,13 @@ pub struct Attempt {
     /// Nobody says so until the executor reports.
     pub unsaid: bool,
     pub stop: bool,
+}
+
+impl Attempt {
+    /// Where the first append ended.
+    pub fn first_end(&self) -> usize {
+        *self.places.keys().next().unwrap()
+    }
 }
 
 /// What goes wrong, and how often.
@@ -187,6 +196,8 @@ impl Controller {
     }
 }
 
+static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
+
 pub fn crc(bytes: &[u8]) -> u64 {
-    crc::Crc::<u64>::new(&crc::CRC_64_XZ).checksum(bytes)
+    CRC.checksum(bytes)
 }

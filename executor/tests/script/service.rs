@@ -1,6 +1,6 @@
 //! The calls of the script.
 
-use super::{Attempt, State, crc};
+use super::{Attempt, CRC, State};
 use octavius_protocol::v1::{self, ReportVerdict, executors_server::Executors};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
@@ -278,24 +278,29 @@ impl Executors for Service {
             return Err(Status::permission_denied("not yours"));
         };
         if request.offset == attempt.log.len() as u64 {
+            // The crate begins with the reflected register, which is the complement of what it gave before.
+            let (_, before) = attempt.places.get(&attempt.log.len()).cloned().unwrap_or_default();
+            let mut digest = CRC.digest_with_initial((!before).reverse_bits());
             for chunk in &request.chunks {
+                digest.update(&chunk.data);
                 assert!(chunk.observed_at.is_some() && !chunk.data.is_empty());
                 attempt.log.extend_from_slice(&chunk.data);
             }
             if !request.chunks.is_empty() {
-                attempt.cursors.insert(attempt.log.len(), request.cursor);
+                attempt.places.insert(attempt.log.len(), (request.cursor, digest.finalize()));
             }
         }
         if durable {
             attempt.durable = attempt.log.len();
         }
-        let cursor = attempt.cursors.get(&attempt.durable);
+        let (next_cursor, next_crc) =
+            attempt.places.get(&attempt.log.len()).cloned().unwrap_or_default();
         let answer = v1::AppendResponse {
             term: Some(TERM),
             next_offset: attempt.log.len() as u64,
             durable_offset: attempt.durable as u64,
-            durable_crc: crc(&attempt.log[..attempt.durable]),
-            durable_cursor: cursor.cloned().unwrap_or_default(),
+            next_crc,
+            next_cursor,
             closed: false,
         };
         state.answer("Append", answer)

@@ -350,8 +350,8 @@ pub(in crate::grpc) fn appended(appended: Appended, term: Option<v1::Term>) -> v
         term,
         next_offset: appended.next,
         durable_offset: appended.durable,
-        durable_crc: appended.durable_crc,
-        durable_cursor: appended.durable_cursor.into(),
+        next_crc: appended.next_crc,
+        next_cursor: appended.next_cursor.into(),
         closed: appended.closed,
     }
 }

@@ -27,7 +27,7 @@ async fn a_log_closes_when_all_of_it_is_here_and_only_once() {
     let world = world.restart().await;
     let late = world.logs.append(log, 5, chunks(b"!"), cursor(6)).await.unwrap();
     assert_eq!((late.next, late.durable, late.closed), (5, 5, true));
-    assert_eq!((late.durable_crc, late.durable_cursor), (crc(b"hello"), cursor(5)));
+    assert_eq!((late.next_crc, late.next_cursor), (crc(b"hello"), cursor(5)));
     let sealed = world.logs.seal(log, 5, crc(b"hello"), String::new()).await.unwrap();
     assert_eq!(sealed, Sealed::Whole, "also when nobody remembers");
     assert_eq!(world.read(log, 0).await, (b"hello".to_vec(), "the middle".to_owned()));

@@ -32,7 +32,7 @@ async fn bytes_are_stored_when_their_time_has_come_without_being_asked() {
     let log = attempt(1);
     assert_eq!(world.append(log, 0, b"a line\n").await.durable, 0);
     let stored = world.durable(log, 7).await;
-    assert_eq!(stored.durable_cursor, cursor(7));
+    assert_eq!(stored.next_cursor, cursor(7));
     assert!(world.objects().is_empty(), "a small one is in the index");
 }
 

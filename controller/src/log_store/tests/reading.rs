@@ -55,14 +55,16 @@ async fn what_was_acknowledged_outlives_the_controller_and_the_rest_is_sent_agai
     // Two appends do not fit in one segment of 1 MiB, so that the first three are stored.
     let before = world.durable(log, 1_650_000).await;
     assert_eq!((before.durable, before.next), (1_650_000, 2_200_000));
+    assert_eq!(before.next_crc, crc(&data[..2_200_000]));
+    assert_eq!(before.next_cursor, cursor(2_200_000), "of what is not durable yet");
     assert_eq!(world.objects().len(), 3);
 
     let world = world.restart().await;
     let after = world.logs.append(log, 2_200_000, chunks(b"a gap"), cursor(1)).await.unwrap();
     assert_eq!(after.next, 1_650_000, "the rest is wanted again");
     assert_eq!(after.durable, before.durable);
-    assert_eq!(after.durable_crc, crc(&data[..1_650_000]));
-    assert_eq!(after.durable_cursor, cursor(1_650_000));
+    assert_eq!(after.next_crc, crc(&data[..1_650_000]));
+    assert_eq!(after.next_cursor, cursor(1_650_000));
 
     // Sent again from too early: what is here is passed over.
     world.append(log, 1_600_000, &data[1_600_000..]).await;
@@ -252,7 +254,7 @@ async fn an_append_without_chunks_only_asks() {
     world.append(log, 0, b"abc").await;
     let asked = world.logs.append(log, 0, Vec::new(), Bytes::from_static(b"odd")).await.unwrap();
     assert_eq!((asked.next, asked.durable, asked.closed), (3, 0, false));
-    assert_eq!(asked.durable_cursor, "");
+    assert_eq!((asked.next_crc, asked.next_cursor), (crc(b"abc"), cursor(3)));
 }
 
 #[tokio::test]

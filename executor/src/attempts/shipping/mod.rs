@@ -294,18 +294,11 @@ impl Shipper {
         }
     }
 
-    /// Says how much the controller has, and what is missing; where that was not all read here, once it is durable there.
+    /// Says how much the controller has, and what is missing.
     async fn settle(&mut self, cut: &str) -> Came {
-        loop {
-            let answer = self.append(None).await;
-            let durable = (answer.durable, answer.durable_crc);
-            let durable = (answer.closed || answer.durable == answer.next).then_some(durable);
-            if let Some((size, crc)) = durable.or_else(|| self.position.arrived()) {
-                let cut = cut.to_owned();
-                return Came::Done(Shipped::Short(WholeLog { size, crc, cut }));
-            }
-            tokio::time::sleep(self.backoff.pause()).await;
-        }
+        self.append(None).await;
+        let (size, crc) = self.position.arrived();
+        Came::Done(Shipped::Short(WholeLog { size, crc, cut: cut.to_owned() }))
     }
 
     /// Sends once more and once more until there is an answer.
@@ -327,8 +320,7 @@ impl Shipper {
                         self.backoff.reset();
                     }
                     self.position.acknowledged(&answer);
-                    let durable = (answer.durable, answer.durable_crc);
-                    self.reached.send_replace(self.position.arrived().unwrap_or(durable));
+                    self.reached.send_replace(self.position.arrived());
                     return answer;
                 }
                 Err(failure) => self.pause(lease, &failure).await,

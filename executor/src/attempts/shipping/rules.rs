@@ -4,12 +4,8 @@ use crate::runner::LogPiece;
 use bytes::Bytes;
 use crc::{CRC_64_XZ, Crc, Table};
 use octavius_protocol::MAX_APPEND;
-use std::collections::BTreeMap;
 
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
-
-/// The most places that are remembered. More would only save reading again.
-const MOST_MARKS: usize = 64;
 
 /// What all logs of an executor together may have on its way to the controller, in bytes, unless there are so many that
 /// each has [`LEAST_PIECE`]. Each byte is there up to three times: as it was read, in a message, and in the connection.
@@ -28,12 +24,10 @@ pub(super) fn largest_piece(logs: usize) -> usize {
 pub struct Acknowledged {
     /// The offset that the next append must carry.
     pub next: u64,
-    /// Everything before is durable.
-    pub durable: u64,
-    /// CRC-64/XZ of the log up to `durable`.
-    pub durable_crc: u64,
-    /// The cursor that came with the bytes up to `durable`; empty at 0.
-    pub durable_cursor: Bytes,
+    /// CRC-64/XZ of the log up to `next`.
+    pub next_crc: u64,
+    /// The cursor that came with the bytes up to `next`; empty at 0.
+    pub next_cursor: Bytes,
     /// Nothing more is taken, and nothing is missing.
     pub closed: bool,
 }
@@ -51,30 +45,20 @@ pub struct Sending {
     pub cursor: Bytes,
 }
 
-/// Where one is. Cursors are the runner's: only those that are known, and the start, are ever read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where one is. Reading goes on exactly where the controller is, at the cursor that came with what it took last: what a
+/// runner reads again may be other bytes, where some are gone meanwhile and words stand for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     /// What the controller expects.
     next: u64,
-    /// Where the next piece begins.
-    reading: u64,
-    /// Known places by offset; always has the start and the one that is read from.
-    marks: BTreeMap<u64, Mark>,
-}
-
-/// A place in a log that is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Mark {
-    /// How the runner finds it.
-    cursor: Bytes,
-    /// CRC-64/XZ of all before it.
+    /// CRC-64/XZ of all before that: as it was sent from here, and by the controller's word where it was not.
     crc: u64,
-}
-
-impl Default for Position {
-    fn default() -> Self {
-        Self { next: 0, reading: 0, marks: BTreeMap::from([(0, Mark::default())]) }
-    }
+    /// End and CRC-64/XZ of what was given to be sent.
+    sent: Option<(u64, u64)>,
+    /// Where the next piece begins: before `next` only where nobody knows the cursor.
+    reading: u64,
+    /// How the runner finds that.
+    cursor: Bytes,
 }
 
 impl Position {
@@ -85,13 +69,12 @@ impl Position {
 
     /// The cursor to read behind.
     pub fn cursor(&self) -> &Bytes {
-        static START: Bytes = Bytes::new();
-        self.marks.get(&self.reading).map_or(&START, |mark| &mark.cursor)
+        &self.cursor
     }
 
-    /// Size and CRC-64/XZ of what the controller has; none where it has more than was read here.
-    pub fn arrived(&self) -> Option<(u64, u64)> {
-        self.marks.get(&self.next).map(|mark| (self.next, mark.crc))
+    /// Size and CRC-64/XZ of what the controller has.
+    pub fn arrived(&self) -> (u64, u64) {
+        (self.next, self.crc)
     }
 
     /// A piece was read: what of it the controller does not have. An error, and back to the start, where the piece
@@ -99,61 +82,40 @@ impl Position {
     pub fn read(&mut self, piece: LogPiece) -> Result<Option<Sending>, Misplaced> {
         if piece.offset != self.reading {
             let misplaced = Misplaced { wanted: self.reading, got: piece.offset };
-            self.reading = 0;
-            self.marks.retain(|offset, _| *offset == 0);
+            self.restart();
             return Err(misplaced);
         }
         let end = piece.offset + piece.size() as u64;
-        let before = self.marks.get(&self.reading).map_or(0, |mark| mark.crc);
-        let crc = piece.chunks.iter().fold(before, |crc, (_, bytes)| crc_behind(crc, bytes));
-        self.remember(end, Mark { cursor: piece.cursor.clone(), crc });
-        self.reading = end;
+        (self.reading, self.cursor) = (end, piece.cursor.clone());
         if end <= self.next {
             return Ok(None);
         }
         let offset = piece.offset.max(self.next);
         let chunks = without_first(piece.chunks, offset - piece.offset);
+        let crc = chunks.iter().fold(self.crc, |crc, (_, bytes)| crc_behind(crc, bytes));
+        self.sent = Some((end, crc));
         Ok(Some(Sending { offset, end, chunks, cursor: piece.cursor }))
     }
 
-    /// The controller said how far it is: what is read next begins where it can be, at or before that.
+    /// The controller said how far it is: that is where reading goes on.
     pub fn acknowledged(&mut self, answer: &Acknowledged) {
-        self.next = answer.next;
-        if answer.durable > 0 && answer.durable <= answer.next && !answer.durable_cursor.is_empty()
-        {
-            let mark = Mark { cursor: answer.durable_cursor.clone(), crc: answer.durable_crc };
-            self.marks.entry(answer.durable).or_insert(mark);
-            // The controller goes back behind what is durable only if it was restored: then the start will do.
-            let durable = answer.durable;
-            self.marks
-                .retain(|offset, _| *offset == 0 || *offset >= durable || *offset == self.reading);
+        let Acknowledged { next, next_crc, next_cursor, .. } = answer;
+        match self.sent {
+            Some((end, crc)) if end == *next => self.crc = crc,
+            _ if self.next == *next => {}
+            _ => self.crc = *next_crc,
         }
-        let nearest = self.marks.range(..=self.next).next_back().map_or(0, |(offset, _)| *offset);
-        if self.reading > self.next || nearest > self.reading {
-            self.reading = nearest;
+        (self.next, self.sent) = (*next, None);
+        if *next == 0 || !next_cursor.is_empty() {
+            (self.reading, self.cursor) = (*next, next_cursor.clone());
+        } else if self.reading > *next {
+            self.restart();
         }
     }
 
     /// The runner does not know the cursor: from the start, then.
     pub fn restart(&mut self) {
-        self.reading = 0;
-        self.marks.retain(|offset, _| *offset == 0);
-    }
-
-    fn remember(&mut self, offset: u64, mark: Mark) {
-        // The place that is read from next is always remembered; of the others the oldest go, the start never.
-        if self.marks.len() >= MOST_MARKS
-            && let Some(oldest) =
-                self.marks.keys().copied().find(|mark| *mark > 0 && *mark > self.durable())
-        {
-            self.marks.remove(&oldest);
-        }
-        self.marks.insert(offset, mark);
-    }
-
-    /// The first mark behind the start: what is durable, if anything is.
-    fn durable(&self) -> u64 {
-        self.marks.keys().copied().nth(1).unwrap_or(0)
+        (self.reading, self.cursor) = (0, Bytes::new());
     }
 }
 
@@ -191,21 +153,63 @@ fn without_first(chunks: Vec<(i64, Bytes)>, mut bytes: u64) -> Vec<(i64, Bytes)>
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::{collections::BTreeMap, ops::Range};
 
-    /// A runner that has `log`, and whose cursors are decimal offsets.
-    fn follow(log: &[u8], cursor: &Bytes, most: usize) -> Option<LogPiece> {
-        let offset: usize = match cursor.is_empty() {
-            true => 0,
-            false => std::str::from_utf8(cursor).unwrap().parse().unwrap(),
-        };
-        let end = (offset + most).min(log.len());
-        let half = offset + (end - offset) / 2;
-        let piece = |from: usize, to: usize| (0, Bytes::copy_from_slice(&log[from..to]));
-        (offset < end).then(|| LogPiece {
-            offset: offset as u64,
-            chunks: vec![piece(offset, half), piece(half, end)],
-            cursor: Bytes::from(end.to_string()),
-        })
+    /// A runner's log, of which the beginning goes. Who reads on before what is left gets words that say how much is
+    /// missing, so that what is read again may be other bytes, and more or less of them.
+    #[derive(Debug)]
+    struct Source {
+        /// None of them a bracket.
+        written: Vec<u8>,
+        gone: usize,
+    }
+
+    impl Source {
+        /// At most `most` bytes, or the words. Cursors are decimal: the offset in the log, and the place in what was
+        /// written.
+        fn follow(&self, cursor: &Bytes, most: usize) -> Option<LogPiece> {
+            let mut numbers =
+                str::from_utf8(cursor).unwrap().split(' ').map(|number| number.parse().unwrap());
+            let (offset, from): (usize, usize) = match cursor.is_empty() {
+                true => (0, 0),
+                false => (numbers.next().unwrap(), numbers.next().unwrap()),
+            };
+            let (bytes, to) = if from < self.gone {
+                (format!("[{}]", self.gone - from).into_bytes(), self.gone)
+            } else {
+                let to = (from + most).min(self.written.len());
+                (self.written[from..to].to_vec(), to)
+            };
+            let (first, second) = bytes.split_at(bytes.len() / 2);
+            let chunks = [first, second].map(|part| (0, Bytes::copy_from_slice(part)));
+            (!bytes.is_empty()).then(|| LogPiece {
+                offset: offset as u64,
+                chunks: chunks.to_vec(),
+                cursor: Bytes::from(format!("{} {to}", offset + bytes.len())),
+            })
+        }
+
+        /// Whether `log` has each byte that was written once and in order, or says how many are missing.
+        fn is_told_by(&self, log: &[u8]) -> Result<Range<usize>, String> {
+            let (mut at, mut place) = (0, 0);
+            while place < log.len() {
+                if log[place] == b'[' {
+                    let end = log[place..].iter().position(|byte| *byte == b']');
+                    let end = place + end.ok_or_else(|| format!("words are cut at {place}"))?;
+                    let count = str::from_utf8(&log[place + 1..end]).unwrap();
+                    at += count.parse::<usize>().map_err(|error| format!("{count}: {error}"))?;
+                    place = end + 1;
+                } else {
+                    if self.written.get(at) != Some(&log[place]) {
+                        return Err(format!(
+                            "another byte at {place}, of what was written at {at}"
+                        ));
+                    }
+                    (at, place) = (at + 1, place + 1);
+                }
+            }
+            Ok(at..self.written.len())
+        }
     }
 
     /// A controller that takes bytes at the right offset alone, and forgets in a crash what is not durable.
@@ -231,10 +235,9 @@ mod tests {
         fn answer(&self) -> Acknowledged {
             Acknowledged {
                 next: self.bytes.len() as u64,
-                durable: self.durable as u64,
-                durable_crc: CRC.checksum(&self.bytes[..self.durable]),
-                durable_cursor: self.cursors.get(&self.durable).cloned().unwrap_or_default(),
-                ..Acknowledged::default()
+                next_crc: CRC.checksum(&self.bytes),
+                next_cursor: self.cursors.get(&self.bytes.len()).cloned().unwrap_or_default(),
+                closed: false,
             }
         }
     }
@@ -250,6 +253,8 @@ mod tests {
         /// This side begins again.
         Restart,
         Ask,
+        /// So many more bytes are not to be had any more.
+        Go(usize),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -260,14 +265,23 @@ mod tests {
             1 => Just(Step::Crash),
             1 => Just(Step::Restart),
             1 => Just(Step::Ask),
+            1 => (1usize..60).prop_map(Step::Go),
         ];
         prop::collection::vec(step, 0..200)
     }
 
-    fn send(log: &[u8], controller: &mut Log, position: &mut Position, most: usize, heard: bool) {
-        let Some(piece) = follow(log, position.cursor(), most) else { return };
-        let Some(sending) = position.read(piece).unwrap() else { return };
+    fn send(
+        source: &Source,
+        controller: &mut Log,
+        position: &mut Position,
+        most: usize,
+        heard: bool,
+    ) {
+        let Some(piece) = source.follow(position.cursor(), most) else { return };
+        let read = piece.offset;
+        let Some(sending) = position.read(piece).unwrap() else { panic!("it was read before") };
         assert_eq!(sending.offset, position.next(), "not sent where the controller expects it");
+        assert_eq!(sending.offset, read, "some of it is passed over by its count alone");
         let answer = controller.append(&sending);
         if heard {
             position.acknowledged(&answer);
@@ -287,14 +301,15 @@ mod tests {
     proptest! {
         #[test]
         fn each_byte_arrives_once_and_in_order_whatever_is_lost(
-            log in prop::collection::vec(any::<u8>(), 0..600),
+            written in prop::collection::vec(b'^'.., 0..600),
             steps in steps(),
         ) {
+            let mut source = Source { written, gone: 0 };
             let (mut controller, mut position) = (Log::default(), Position::default());
             for step in steps {
                 match step {
-                    Step::Send(most) => send(&log, &mut controller, &mut position, most, true),
-                    Step::SendUnheard(most) => send(&log, &mut controller, &mut position, most, false),
+                    Step::Send(most) => send(&source, &mut controller, &mut position, most, true),
+                    Step::SendUnheard(most) => send(&source, &mut controller, &mut position, most, false),
                     Step::Sync => controller.durable = controller.bytes.len(),
                     Step::Crash => controller.bytes.truncate(controller.durable),
                     Step::Restart => {
@@ -302,39 +317,52 @@ mod tests {
                         position.acknowledged(&controller.answer());
                     }
                     Step::Ask => position.acknowledged(&controller.answer()),
+                    Step::Go(bytes) => source.gone = (source.gone + bytes).min(source.written.len()),
                 }
-                prop_assert!(log.starts_with(&controller.bytes), "something else arrived");
-                prop_assert!(position.marks.len() <= MOST_MARKS + 1);
-                prop_assert!(position.marks.contains_key(&position.reading));
-                if let Some((size, crc)) = position.arrived() {
-                    prop_assert_eq!(crc, CRC.checksum(&log[..usize::try_from(size).unwrap()]));
+                let told = source.is_told_by(&controller.bytes);
+                prop_assert!(told.is_ok(), "{told:?}");
+                let (size, crc) = position.arrived();
+                // What a crash took is noticed with the next answer.
+                if size == controller.bytes.len() as u64 {
+                    prop_assert_eq!(crc, CRC.checksum(&controller.bytes));
                 }
             }
-            for _ in 0..=2 * log.len() + 2 {
-                position.acknowledged(&controller.answer());
-                send(&log, &mut controller, &mut position, 7, true);
+            position.acknowledged(&controller.answer());
+            for _ in 0..=source.written.len() {
+                send(&source, &mut controller, &mut position, 7, true);
             }
-            prop_assert_eq!(position.arrived(), Some((log.len() as u64, CRC.checksum(&log))));
-            prop_assert_eq!(controller.bytes, log);
+            prop_assert_eq!(source.is_told_by(&controller.bytes).map(|left| left.len()), Ok(0));
+            let size = controller.bytes.len() as u64;
+            prop_assert_eq!(position.arrived(), (size, CRC.checksum(&controller.bytes)));
         }
     }
 
     #[test]
-    fn after_a_restart_reading_goes_on_at_the_durable_cursor() {
+    fn a_new_executor_goes_on_exactly_where_the_controller_is() {
         let mut position = Position::default();
         let answer = Acknowledged {
             next: 90,
-            durable: 60,
-            durable_cursor: Bytes::from_static(b"sixty"),
-            ..Acknowledged::default()
+            next_crc: 9,
+            next_cursor: Bytes::from_static(b"ninety"),
+            closed: false,
         };
         position.acknowledged(&answer);
-        assert_eq!(position.cursor(), "sixty");
-        let chunks = vec![(1, Bytes::from(vec![b'a'; 20])), (2, Bytes::from(vec![b'b'; 20]))];
-        let piece = LogPiece { offset: 60, chunks, cursor: Bytes::from_static(b"hundred") };
+        assert_eq!((position.cursor(), position.arrived()), (&answer.next_cursor, (90, 9)));
+    }
+
+    #[test]
+    fn a_cursor_that_the_runner_refuses_means_to_read_again_and_to_send_what_is_behind() {
+        let mut position = Position::default();
+        let next_cursor = Bytes::from_static(b"ninety");
+        position.acknowledged(&Acknowledged { next: 90, next_cursor, ..Acknowledged::default() });
+        position.restart();
+        assert_eq!(position.cursor(), "");
+        let chunks = vec![(1, Bytes::from(vec![b'a'; 80])), (2, Bytes::from(vec![b'b'; 20]))];
+        let piece = LogPiece { offset: 0, chunks, cursor: Bytes::from_static(b"hundred") };
         let sending = position.read(piece).unwrap().unwrap();
         let rest = vec![(2, Bytes::from(vec![b'b'; 10]))];
         assert_eq!((sending.offset, sending.end, sending.chunks), (90, 100, rest));
+        assert_eq!(position.cursor(), "hundred");
     }
 
     #[test]

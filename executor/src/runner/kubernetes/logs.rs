@@ -1,7 +1,7 @@
 //! The logs that are followed, attempt by attempt: each of one pod, that which runs or ran the program.
 
 use super::{
-    log::{KubeLogs, PodLog, PodName},
+    log::{Held, KubeLogs, PodLog, PodName},
     names::{CONTAINER, text},
     seen::{Seen, own_state, started_at},
 };
@@ -14,13 +14,15 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Logs {
     api: Arc<KubeLogs>,
+    held: Held,
     open: watch::Sender<BTreeMap<AttemptId, (PodName, Arc<PodLog>)>>,
 }
 
 impl Logs {
     /// None yet.
     pub(super) fn new(client: Client) -> Self {
-        Self { api: Arc::new(KubeLogs::new(client)), open: watch::Sender::new(BTreeMap::new()) }
+        let (api, held) = (Arc::new(KubeLogs::new(client)), Held::default());
+        Self { api, held, open: watch::Sender::new(BTreeMap::new()) }
     }
 
     /// The log of an attempt's program; none: no program of it ever ran, as far as is known.
@@ -45,7 +47,8 @@ impl Logs {
         let name = PodName { namespace: pod.0.to_owned(), name: pod.1.to_owned() };
         let known = self.open.borrow().get(&attempt).cloned().filter(|(known, _)| *known == name);
         let log = known.map(|(_, log)| log).unwrap_or_else(|| {
-            let log = Arc::new(PodLog::new(self.api.clone(), name.clone(), CONTAINER));
+            let log =
+                Arc::new(PodLog::new(self.api.clone(), name.clone(), CONTAINER, self.held.clone()));
             log.container_started();
             self.open.send_modify(|open| {
                 open.insert(attempt, (name, log.clone()));

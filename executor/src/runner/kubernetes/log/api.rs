@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{AsyncBufReadExt, StreamExt, stream, stream::BoxStream};
+use futures::{AsyncBufReadExt, AsyncReadExt, StreamExt, stream, stream::BoxStream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::LogParams};
@@ -60,7 +60,13 @@ pub trait LogApi: Send + Sync + 'static {
         since: Option<i64>,
         follow: bool,
     ) -> Result<LogBytes, LogRefusal>;
+
+    /// The first bytes of the newest file of the log, at least a stamp's if there are any.
+    async fn first(&self, pod: &PodName, container: &str) -> Result<Bytes, LogRefusal>;
 }
+
+/// More than a stamp has.
+const STAMP: i64 = 64;
 
 /// The real one.
 #[derive(Clone)]
@@ -104,6 +110,21 @@ impl LogApi for KubeLogs {
             Ok((!bytes.is_empty()).then_some((bytes, reader)))
         });
         Ok(bytes.boxed())
+    }
+
+    async fn first(&self, pod: &PodName, container: &str) -> Result<Bytes, LogRefusal> {
+        let parameters = LogParams {
+            container: Some(container.to_owned()),
+            timestamps: true,
+            limit_bytes: Some(STAMP),
+            ..LogParams::default()
+        };
+        let pods: Api<Pod> = Api::namespaced(self.0.clone(), &pod.namespace);
+        let reader = pods.log_stream(&pod.name, &parameters).await.map_err(refusal)?;
+        let mut bytes = Vec::new();
+        let read = Box::pin(reader).take(STAMP.unsigned_abs()).read_to_end(&mut bytes).await;
+        let failed = |error: io::Error| LogRefusal::Failed { why: error.to_string(), after: None };
+        read.map_err(failed).map(|_| bytes.into())
     }
 }
 

@@ -3,10 +3,34 @@
 use super::cursor::{Cursor, Place};
 use crate::runner::LogPiece;
 use bytes::{Bytes, BytesMut};
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-/// The most bytes that are read ahead.
+/// The most bytes of one log that are read ahead.
 pub(super) const AHEAD: usize = 1 << 20;
+
+/// The same, once all logs together have [`AHEAD_IN_ALL`].
+const AHEAD_OF_MANY: usize = 64 << 10;
+
+/// What all logs of an executor may have together before each is held to less.
+const AHEAD_IN_ALL: usize = 16 << 20;
+
+/// What the logs of an executor have read ahead together.
+#[derive(Clone, Debug, Default)]
+pub struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    /// The most of one log.
+    fn limit(&self) -> usize {
+        if self.0.load(Relaxed) < AHEAD_IN_ALL { AHEAD } else { AHEAD_OF_MANY }
+    }
+}
 
 /// What a piece costs besides its bytes.
 const COST: usize = size_of::<Entry>();
@@ -56,10 +80,19 @@ pub(super) struct Buffer {
     start: Cursor,
     entries: VecDeque<Entry>,
     cost: usize,
+    /// Of that, what was not given yet.
+    fresh: usize,
     /// Up to here it was given.
     given: u64,
     /// Nothing comes behind the last entry.
     is_over: bool,
+    held: Held,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.held.0.fetch_sub(self.cost, Relaxed);
+    }
 }
 
 /// What there is behind a cursor.
@@ -77,15 +110,14 @@ pub(super) enum Behind {
 
 impl Buffer {
     /// Nothing yet, from `start` on.
-    pub(super) fn new(start: Cursor) -> Self {
-        let is_over = start.place == Place::Over;
-        Self { start, entries: VecDeque::new(), cost: 0, given: start.offset, is_over }
+    pub(super) fn new(start: Cursor, held: Held) -> Self {
+        let (is_over, given) = (start.place == Place::Over, start.offset);
+        Self { start, entries: VecDeque::new(), cost: 0, fresh: 0, given, is_over, held }
     }
 
     /// Whether more may be read.
     pub(super) fn has_room(&self) -> bool {
-        let given = self.entries.iter().take_while(|entry| entry.end() <= self.given);
-        self.cost < AHEAD || self.cost - given.map(Entry::cost).sum::<usize>() < AHEAD
+        self.fresh < self.held.limit()
     }
 
     /// Takes what was read next: when it was written, its bytes, and how the log continues behind it.
@@ -95,12 +127,20 @@ impl Buffer {
         }
         let entry = Entry { offset: self.end().offset, millis, bytes, place, is_ours };
         self.cost += entry.cost();
+        self.fresh += entry.cost();
+        self.held.0.fetch_add(entry.cost(), Relaxed);
         self.entries.push_back(entry);
-        while self.cost > AHEAD
+        self.forget();
+    }
+
+    /// Forgets what was given, as far as there is no room for it.
+    fn forget(&mut self) {
+        while self.cost > self.held.limit()
             && let Some(first) = self.entries.front()
             && first.end() <= self.given
         {
             self.cost -= first.cost();
+            self.held.0.fetch_sub(first.cost(), Relaxed);
             self.start = first.cursor(first.bytes.len());
             self.entries.pop_front();
         }
@@ -123,6 +163,7 @@ impl Buffer {
 
     /// At most `most` bytes behind `cursor`.
     pub(super) fn behind(&mut self, cursor: Cursor, most: usize) -> Behind {
+        self.forget(); // others may have read much since
         let Some((first, skipped)) = self.find(cursor) else { return Behind::Elsewhere };
         let mut chunks: Vec<(i64, BytesMut)> = Vec::new();
         let (mut room, mut skipped) = (most, skipped);
@@ -140,13 +181,15 @@ impl Buffer {
                 }
                 _ => chunks.push((entry.millis, BytesMut::from(bytes))),
             }
-            last = Some(entry.cursor(skipped + length));
+            last = Some((entry, skipped + length));
             room = room.saturating_sub(length);
             skipped = 0;
         }
-        match last {
+        match last.map(|(entry, length)| entry.cursor(length)) {
             Some(last) => {
                 self.given = last.offset;
+                let fresh = self.entries.iter().rev().take_while(|entry| entry.end() > last.offset);
+                self.fresh = fresh.map(Entry::cost).sum();
                 let chunks = chunks.into_iter().map(|(millis, chunk)| (millis, chunk.freeze()));
                 Behind::Piece(LogPiece {
                     offset: cursor.offset,
@@ -183,7 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn filled(pieces: &[(i64, Vec<u8>)]) -> Buffer {
-        let mut buffer = Buffer::new(Cursor::START);
+        let mut buffer = Buffer::new(Cursor::START, Held::default());
         for (millis, bytes) in pieces {
             let stamp = Stamp(millis * 1_000_000);
             let item = Item { stamp, content: Bytes::from(bytes.clone()) };
@@ -249,6 +292,35 @@ mod tests {
         assert!((AHEAD / 2..AHEAD).contains(&pushed), "{pushed} bytes ahead");
         assert!(buffer.cost <= AHEAD + 2_000);
         assert_eq!(buffer.behind(Cursor::START, 100), Behind::Elsewhere);
+    }
+
+    #[test]
+    fn many_logs_share_what_they_read_ahead_and_a_few_have_more() {
+        let (held, mut buffers) = (Held::default(), Vec::new());
+        let fill = |buffer: &mut Buffer| {
+            while buffer.has_room() {
+                let item = Item { stamp: Stamp(0), content: Bytes::from(vec![b'x'; 1_000]) };
+                let place = buffer.end().place.behind(&item);
+                buffer.push(0, item.content, place, false);
+            }
+            buffer.cost
+        };
+        for number in 0..200 {
+            let mut buffer = Buffer::new(Cursor::START, held.clone());
+            let cost = fill(&mut buffer);
+            assert_eq!(cost > AHEAD_OF_MANY + 2_000, number < AHEAD_IN_ALL / AHEAD, "{number}");
+            buffers.push(buffer);
+        }
+        let all = held.0.load(Relaxed);
+        assert!(all < AHEAD_IN_ALL + 200 * (AHEAD_OF_MANY + 2_000), "{all}");
+        // What one has read and given goes when it is asked for more, and with the log.
+        assert!(matches!(buffers[0].behind(Cursor::START, AHEAD), Behind::Piece(_)));
+        let end = buffers[0].end();
+        assert_eq!(buffers[0].behind(end, 1), Behind::Nothing);
+        assert!(buffers[0].cost <= AHEAD_OF_MANY);
+        buffers.clear();
+        assert_eq!(held.0.load(Relaxed), 0);
+        assert!(fill(&mut Buffer::new(Cursor::START, held)) >= AHEAD);
     }
 
     #[test]

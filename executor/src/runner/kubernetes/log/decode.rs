@@ -11,6 +11,7 @@
 
 use super::stamp::{Begins, Stamp};
 use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
 use std::mem;
 
 /// The most bytes of a line that the runtime keeps in one piece.
@@ -45,7 +46,7 @@ enum At {
 /// Takes one read of the API apart. Holds at most two pieces.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    held: BytesMut,
+    held: Bytes,
     /// So much of what is held has no newline, counted from behind its stamp.
     searched: usize,
     at: At,
@@ -54,14 +55,21 @@ pub(super) struct Decoder {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { held: BytesMut::new(), searched: 0, at: At::Start, words: Vec::new() }
+        Self { held: Bytes::new(), searched: 0, at: At::Start, words: Vec::new() }
     }
 }
 
 impl Decoder {
     /// More bytes of the read.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.held.extend_from_slice(bytes);
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        if self.held.is_empty() {
+            self.held = bytes;
+            return;
+        }
+        let mut both = BytesMut::with_capacity(self.held.len() + bytes.len());
+        both.extend_from_slice(&self.held);
+        both.extend_from_slice(&bytes);
+        self.held = both.freeze();
     }
 
     /// The next that the container wrote, once it is there as a whole.
@@ -70,7 +78,7 @@ impl Decoder {
             let begins = Stamp::at_start(&self.held);
             let (stamp, head) = match (self.at, begins) {
                 (At::Words, _) => {
-                    let end = self.held.iter().position(|byte| *byte == b'\n');
+                    let end = memchr(b'\n', &self.held);
                     self.hear(end.map_or(self.held.len(), |end| end + 1));
                     end?;
                     self.at = At::Start;
@@ -85,11 +93,8 @@ impl Decoder {
                 (At::Piece(stamp), Begins::Otherwise) => (stamp, 0),
             };
             let content = &self.held[head..];
-            let newline = content
-                .iter()
-                .skip(self.searched)
-                .take(PIECE + 1 - self.searched)
-                .position(|byte| *byte == b'\n');
+            let unsearched = &content[self.searched..content.len().min(PIECE + 1)];
+            let newline = memchr(b'\n', unsearched);
             let (length, next) = match newline {
                 Some(place) => (self.searched + place + 1, At::Start),
                 // A newline may be the next byte, so that one is waited for.
@@ -102,7 +107,7 @@ impl Decoder {
             self.searched = 0;
             self.at = next;
             self.held.advance(head);
-            return Some(Item { stamp, content: self.held.split_to(length).freeze() });
+            return Some(Item { stamp, content: self.held.split_to(length) });
         }
     }
 
@@ -124,7 +129,7 @@ impl Decoder {
     /// by little, than the runtime that stamps it.
     pub(super) fn rest(&mut self, ended: Option<Stamp>) -> Vec<Item> {
         let mut items = Vec::new();
-        let held = mem::take(&mut self.held).freeze();
+        let held = mem::take(&mut self.held);
         let (mut stamp, mut rest) = match (self.at, Stamp::at_start(&held)) {
             (At::Words, _) => (Stamp(0), Bytes::new()),
             (_, Begins::With(stamp, head)) => (stamp, held.slice(head..)),
@@ -178,7 +183,7 @@ pub(super) mod tests {
         let (mut decoder, mut items, mut rest) = (Decoder::default(), Vec::new(), bytes);
         for size in sizes.iter().cycle().take_while(|_| !bytes.is_empty()) {
             let (chunk, behind) = rest.split_at((*size).min(rest.len()));
-            decoder.push(chunk);
+            decoder.push(Bytes::copy_from_slice(chunk));
             items.extend(std::iter::from_fn(|| decoder.next()));
             assert!(decoder.held.len() <= 2 * PIECE + chunk.len());
             rest = behind;

@@ -4,16 +4,16 @@
 //! file is to be had, and it begins with a whole second. So reads are opened one behind the other, and each is
 //! joined to the one before by what was taken last. [`PodLog`] is the whole of it; the rules are beside it, without
 //! network and clock: `decode` takes a read apart, `cursor` names a place, `seam` joins reads, `silence` says
-//! when a read is opened again.
+//! when a read is opened again, `passed` whether one went into the next file by itself.
 //!
 //! What is not kept, because the API does not have it: the order between the two outputs, `\r` before a newline, and,
-//! of a container that was not followed from its start, what was rotated away before the first read. Seen on a cluster
-//! and not explained yet: where files change in the middle of a line, its part in the old file may be missing, unsaid.
+//! of a container that was not followed from its start, what was rotated away before the first read.
 
 mod api;
 mod buffer;
 mod cursor;
 mod decode;
+mod passed;
 mod reader;
 #[cfg(test)]
 mod recorded;
@@ -27,6 +27,7 @@ mod words;
 pub use api::{KubeLogs, LogApi, LogBytes, LogRefusal, PodName};
 
 use crate::runner::{LogPiece, RunnerError};
+pub use buffer::Held;
 use buffer::{Behind, Buffer};
 use bytes::Bytes;
 use cursor::Cursor;
@@ -47,11 +48,12 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// The log of one attempt's container, read ahead of whoever asks, at most 1 MiB. Nothing is read before the first
+/// The log of one attempt's container, read ahead of whoever asks, at most 1 MiB, and less where many logs are read. Nothing is read before the first
 /// [`Self::follow`]; reading ends with this.
 pub struct PodLog {
     source: Source,
     reading: Mutex<Option<Reading>>,
+    held: Held,
     is_over: AtomicBool,
 }
 
@@ -62,12 +64,13 @@ struct Reading {
 }
 
 impl PodLog {
-    /// The log of `container` in `pod`.
-    pub fn new(api: Arc<dyn LogApi>, pod: PodName, container: &'static str) -> Self {
+    /// The log of `container` in `pod`, one of those that have `held` together.
+    pub fn new(api: Arc<dyn LogApi>, pod: PodName, container: &'static str, held: Held) -> Self {
         let (ended, started) = (watch::Sender::new(None), Arc::new(Notify::new()));
         Self {
             source: Source { api, pod, container, ended, started },
             reading: Mutex::new(None),
+            held,
             is_over: AtomicBool::new(false),
         }
     }
@@ -148,7 +151,7 @@ impl PodLog {
         {
             return reading.buffer.clone();
         }
-        let buffer = Arc::new(watch::Sender::new(Buffer::new(cursor)));
+        let buffer = Arc::new(watch::Sender::new(Buffer::new(cursor, self.held.clone())));
         let reader = Reader::new(self.source.clone(), cursor, buffer.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(reader.run()));
         *reading = Some(Reading { buffer: buffer.clone(), task });

@@ -8,9 +8,10 @@ use super::{
     buffer::Buffer,
     cursor::{Cursor, Place},
     decode::{Decoder, Item},
+    passed::{Passage, Passed},
     seam::{Rotation, Seam, Seen},
     silence::Silence,
-    stamp::Stamp,
+    stamp::{Begins, Stamp},
     words,
 };
 use crate::link::backoff::Backoff;
@@ -46,6 +47,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest that the API may ask to be left alone.
 const LEFT_ALONE: Duration = Duration::from_mins(1);
 
+/// How long it may take to look with what the newest file begins.
+const LOOKING: Duration = Duration::from_secs(5);
+
 /// The end of the container, as it was told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
@@ -76,6 +80,9 @@ pub(super) struct Reader {
     silence: Silence,
     backoff: Backoff,
     before: Option<Before>,
+    passed: Passed,
+    /// What is to be said once the line is at its end.
+    unsaid: Option<Passage>,
     /// What stood behind the last newline at the end of a read: if its file is rotated away, the end of that file. The
     /// runtime changes files in the middle of a line, too.
     tail: Vec<Item>,
@@ -130,6 +137,8 @@ impl Reader {
             silence: Silence::default(),
             backoff: Backoff::default(),
             before: None,
+            passed: Passed::default(),
+            unsaid: None,
             tail: Vec::new(),
             end_seen: None,
         }
@@ -174,6 +183,7 @@ impl Reader {
         let mut seam = Seam::at(self.cursor.place);
         let mut decoder = Decoder::default();
         let (mut took, mut told) = (false, false);
+        self.passed.opened();
         let end = loop {
             let limit = match (ended, told) {
                 (Some(_), _) => STALLED,
@@ -189,16 +199,25 @@ impl Reader {
             };
             match next {
                 Ok(Some(Ok(chunk))) => {
-                    let mut seen = Vec::new();
-                    decoder.push(&chunk);
+                    let (mut seen, mut stamps, length) = (Vec::new(), None, chunk.len());
+                    decoder.push(chunk);
                     while let Some(item) = decoder.next() {
+                        let first = stamps.map_or(item.stamp, |(first, _)| first);
+                        stamps = Some((first, item.stamp));
                         seam.pass(item, |each| seen.push(each));
+                    }
+                    if let Some((first, last)) = stamps {
+                        self.passed.saw(first, last, length);
                     }
                     if !seen.is_empty() {
                         took = true;
-                        self.silence.came(chunk.len(), Instant::now());
+                        self.silence.came(length, Instant::now());
                         self.take(seen, rotation, None).await;
                     }
+                    if self.passed.is_due(Instant::now()) {
+                        self.look().await;
+                    }
+                    self.say(false);
                 }
                 Ok(Some(Err(error))) => {
                     tracing::debug!(pod = %self.source.pod, %error, "a read of a log was cut");
@@ -208,6 +227,10 @@ impl Reader {
                 Err(_) => break End::Silent,
             }
         };
+        if self.passed.is_unlooked() {
+            self.look().await;
+        }
+        self.say(true);
         let is_between = decoder.is_between();
         // The end is told in whole seconds, stamps are finer.
         let at =
@@ -227,6 +250,40 @@ impl Reader {
             clear: is_missing && !is_lossy,
         });
         Read { end, took, told, opened, seam, rotation, rest, words: decoder.words() }
+    }
+
+    /// Looks whether this read went on into another file by itself.
+    async fn look(&mut self) {
+        let Source { api, pod, container, .. } = &self.source;
+        let first = match timeout(LOOKING, api.first(pod, container)).await {
+            Ok(Ok(first)) => Some(first),
+            Ok(Err(_)) | Err(_) => None, // what is wrong is told by the next read
+        };
+        let newest = first.and_then(|first| match Stamp::at_start(&first) {
+            Begins::With(stamp, _) => Some(stamp),
+            Begins::Unclear | Begins::Otherwise => None,
+        });
+        if let Some(passage) = self.passed.looked(newest, Instant::now()) {
+            self.unsaid = Some(match self.unsaid {
+                Some(earlier) => Passage { from: earlier.from, ..passage },
+                None => passage,
+            });
+        }
+    }
+
+    /// Says what may be missing: where a line ends, or here.
+    fn say(&mut self, here: bool) {
+        let is_cut = matches!(self.cursor.place, Place::Behind { left: 1.., .. });
+        if is_cut || (self.cursor.mid_line && !here) {
+            return;
+        }
+        let Some(Passage { from, to }) = self.unsaid.take() else { return };
+        let text = words::passed_over(from, to);
+        tracing::warn!(pod = %self.source.pod, "{text}");
+        let entry = self.words(&text, self.cursor.place.latest().or(Some(to)), self.cursor.place);
+        self.advance(&entry);
+        let (millis, bytes, place, is_ours) = entry;
+        self.buffer.send_modify(|buffer| buffer.push(millis, bytes, place, is_ours));
     }
 
     /// What is known, should it turn out that the log was rotated since the read before.

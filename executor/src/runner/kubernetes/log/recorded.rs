@@ -97,6 +97,8 @@ pub(super) struct State {
     /// Those before the last are rotated away.
     files: Vec<Vec<Written>>,
     ended: bool,
+    /// Who follows goes on in the next file at once, and passes over what came into the old one meanwhile.
+    pub(super) goes_on: bool,
     openings: VecDeque<Opening>,
     /// From which second on a read was opened, and whether to follow.
     pub(super) opened: Vec<(Option<i64>, bool)>,
@@ -117,6 +119,7 @@ impl Kubelet {
         let state = State {
             files: vec![Vec::new()],
             ended: false,
+            goes_on: false,
             openings: openings.into_iter().collect(),
             opened: Vec::new(),
             sent: 0,
@@ -138,6 +141,15 @@ impl Kubelet {
         self.state.send_modify(|state| state.files.push(Vec::new()));
     }
 
+    /// Followers see this and the rotation behind it at the same time.
+    pub(super) fn line_and_rotation(&self, millis: i64, text: &str) {
+        let stamp = Stamp((1_795_897_886_000 + millis) * 1_000_000);
+        self.state.send_modify(|state| {
+            state.files.last_mut().unwrap().extend(Written::line(stamp, text.as_bytes(), true));
+            state.files.push(Vec::new());
+        });
+    }
+
     pub(super) fn end(&self) {
         self.state.send_modify(|state| state.ended = true);
     }
@@ -153,6 +165,14 @@ impl Kubelet {
 
 #[async_trait]
 impl LogApi for Kubelet {
+    async fn first(&self, _pod: &PodName, _container: &str) -> Result<Bytes, LogRefusal> {
+        let state = self.state.borrow();
+        let newest = state.files.last().unwrap();
+        let mut bytes = sent(&newest[..newest.len().min(1)], i64::MIN);
+        bytes.truncate(64);
+        Ok(bytes.into())
+    }
+
     async fn open(
         &self,
         _pod: &PodName,
@@ -177,15 +197,19 @@ impl LogApi for Kubelet {
         let watched = self.state.subscribe();
         let file = watched.borrow().files.len() - 1;
         let since = since.unwrap_or(i64::MIN);
-        let pieces = stream::unfold((watched, start), move |(mut watched, at)| async move {
+        let position = (watched, file, start);
+        let pieces = stream::unfold(position, move |(mut watched, mut file, mut at)| async move {
             loop {
                 let (bytes, length, ended) = {
                     let state = watched.borrow_and_update();
+                    if state.goes_on && follow && file + 1 < state.files.len() {
+                        (file, at) = (state.files.len() - 1, 0);
+                    }
                     let pieces = &state.files[file];
                     (sent(pieces.get(at..).unwrap_or_default(), since), pieces.len(), state.ended)
                 };
                 if !bytes.is_empty() {
-                    return Some((bytes, (watched, length)));
+                    return Some((bytes, (watched, file, length)));
                 }
                 if !follow || ended {
                     return None;

@@ -11,7 +11,7 @@ const HOUR: Duration = Duration::from_hours(1);
 
 fn pod_log(kubelet: &Arc<Kubelet>) -> PodLog {
     let pod = PodName { namespace: "team-a".to_owned(), name: "pod".to_owned() };
-    PodLog::new(kubelet.clone(), pod, "job")
+    PodLog::new(kubelet.clone(), pod, "job", Held::default())
 }
 
 fn kubelet(openings: impl IntoIterator<Item = Opening>) -> Arc<Kubelet> {
@@ -256,6 +256,40 @@ fn two_rotations_within_one_silence_are_noticed() {
         lose_the_middle(&kubelet, &log, &mut asker).await;
         asker.until(&log, "last\n").await;
         assert_eq!(asker.text(), GAP);
+    });
+}
+
+/// The kubelet opens the next file before it has read the old one to its end, and the read goes on.
+#[test]
+fn what_a_read_passes_over_by_itself_is_said_once() {
+    on_paused_time(async {
+        let kubelet = kubelet([]);
+        kubelet.state.send_modify(|state| state.goes_on = true);
+        let (log, mut asker) = (pod_log(&kubelet), Asker::default());
+        let much = "x".repeat(9_000);
+        for number in 0..20 {
+            kubelet.line(number, &much);
+        }
+        kubelet.line(1_000, "first");
+        asker.until(&log, "first\n").await;
+        kubelet.line_and_rotation(2_000, "passed over");
+        for number in 3..20 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            kubelet.line(number * 1_000, &format!("line {number}"));
+            asker.until(&log, &format!("line {number}\n")).await;
+        }
+        kubelet.end();
+        log.container_ended(None);
+        asker.until_over(&log).await;
+        let text = asker.text();
+        let said: Vec<&str> = text.lines().filter(|line| line.starts_with('[')).collect();
+        assert_eq!(
+            said,
+            [
+                "[octavius: of what was written from 2026-11-28T20:31:27.000Z to 2026-11-28T20:31:29.000Z some may be missing: the log was rotated while it was read]"
+            ]
+        );
+        assert_eq!(text.lines().filter(|line| line.starts_with("line")).count(), 17, "{said:?}");
     });
 }
 

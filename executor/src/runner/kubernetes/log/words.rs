@@ -15,6 +15,13 @@ pub(super) fn rotated_away(from: Option<Stamp>, to: Option<Stamp>) -> String {
     format!("the log from {from} to {to} is missing: rotated away before it could be read")
 }
 
+/// Between two times files were changed, and what came into the old one in that moment may not have been sent.
+pub(super) fn passed_over(from: Stamp, to: Stamp) -> String {
+    format!(
+        "of what was written from {from} to {to} some may be missing: the log was rotated while it was read"
+    )
+}
+
 /// What comes behind a time is not to be had.
 pub(super) fn unreadable(from: Option<Stamp>, pod: &PodName, refusal: &LogRefusal) -> String {
     let from = time(from, "its start");
