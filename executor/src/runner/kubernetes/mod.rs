@@ -19,6 +19,7 @@ mod keep;
 pub mod log;
 mod logs;
 mod names;
+mod node;
 mod object;
 mod permissions;
 mod phase;

@@ -16,6 +16,14 @@ fn exit(seen: &Seen) -> Exit {
 }
 
 #[track_caller]
+fn lost(seen: &Seen) -> String {
+    match ended(seen) {
+        Some(Phase::Vanished(words)) => words,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
 fn failed(seen: &Seen, expected: &str) -> (String, Option<i32>) {
     let exit = exit(seen);
     match exit.cause {
@@ -95,12 +103,25 @@ fn a_pod_that_is_deleted_from_outside_is_a_failure_unless_its_program_had_ended(
     assert_eq!(exit(&before).cause, Exited);
     // Nobody saw how it ended.
     let gone = went().with("p", 0, running(1)).told("p").without("p");
-    assert_eq!(failed(&gone, "pod_deleted").1, None);
-    assert_eq!(failed(&went().told("p"), "pod_deleted").1, None, "also for who never saw it");
+    for gone in [&gone, &went().told("p"), &gone.clone().stopped(StopWhy::PodDeleted, 9)] {
+        assert!(lost(gone).contains("is not known"), "{gone:?}");
+    }
     assert_eq!(exit(&gone.clone().stopped(StopWhy::Asked, 9)).cause, Stopped);
     // And what was seen before it went stays.
     let seen = went().with("p", 0, fixtures::over(0, "Completed", 1, 2)).told("p").without("p");
     assert_eq!((exit(&seen).cause, exit(&seen).code), (Exited, Some(0)));
+}
+
+#[test]
+fn how_a_program_ended_on_a_node_that_did_not_come_back_is_not_known() {
+    let silent = went().with("p", 0, running(1)).told("p").silent("p", 40);
+    assert_eq!(ended(&silent.clone().deleting("p", 340, 5)), None, "it may come back");
+    let gone = silent.deleting("p", 340, 0).without("p");
+    let words = lost(&gone.clone().stopped(StopWhy::PodDeleted, 340));
+    assert!(words.starts_with(&format!("the node n1 was not ready since {}", at(40))), "{words}");
+    let cancelled = exit(&gone.stopped(StopWhy::Asked, 60));
+    assert_eq!((&cancelled.cause, cancelled.code), (&Stopped, None));
+    assert!(cancelled.note.contains("n1") && cancelled.note.contains("not known"), "{cancelled:?}");
 }
 
 #[test]
