@@ -171,6 +171,9 @@ fn container_ended(
         Some(StopWhy::PodDeleted) | None => {
             if deadline_passed(seen) && was_deleted_before(pod, over) {
                 ExitCause::TimedOut
+            } else if reason == "Evicted" {
+                // Whatever its program made of the signal.
+                by_cluster(reason, message)
             } else if text(&over.reason) == "OOMKilled" && over.exit_code == KILLED {
                 ExitCause::Failed { code: "oom_killed", why: out_of_memory(pod) }
             } else if over.exit_code == 0 && !was_deleted_before(pod, over) {

@@ -85,7 +85,11 @@ fn what_the_kubelet_evicted_says_so_also_without_any_container() {
     let mut told = fixtures::over(137, "Error", 1, 2);
     told["reason"] = "Evicted".into();
     told["message"] = words.into();
-    assert_eq!(failed(&went().with("p", 0, told), "evicted").1, Some(137));
+    assert_eq!(failed(&went().with("p", 0, told.clone()), "evicted").1, Some(137));
+    // It ended as if all were well when it was told to.
+    told["containerStatuses"] = fixtures::over(0, "Completed", 1, 2)["containerStatuses"].take();
+    let (why, code) = failed(&went().with("p", 0, told), "evicted");
+    assert_eq!((why, code), (format!("Evicted: {words}"), Some(0)));
     let refused = json!({"phase": "Failed", "reason": "OutOfcpu", "message": "Node didn't have enough resource"});
     failed(&went().with("p", 0, refused), "not_admitted");
 }
