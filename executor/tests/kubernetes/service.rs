@@ -25,7 +25,7 @@ impl World {
         let (controller, folder) = (Controller::start().await, tempfile::tempdir().unwrap());
         let text = serde_json::json!({
             "cp_host": controller.address.to_string(), "id": "tester", "conn_time_out": "2s",
-            "kube_config": "out-of-cluster", "default_namespace": place.namespace.name(), "capacity": 4,
+            "kube_config": "out-of-cluster", "default_namespace": place.namespace.name(), "capacity": 4, "state_dir": "state",
             "allowed_template_fields": place.options.allowed_template_fields,
         });
         std::fs::write(folder.path().join("executor_config.json"), text.to_string()).unwrap();
@@ -132,6 +132,69 @@ async fn an_executor_that_is_killed_at_any_step_runs_it_once_and_tells_its_end()
     assert_eq!(world.controller.log(&id).await, "begun\ndone\n");
     assert_eq!(world.place.runs("ran"), 1);
     world.nothing_left().await;
+}
+
+/// As a pod without a volume.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_lost_its_folder_is_the_same_one_and_goes_on_with_its_work() {
+    let world = World::new("same").await;
+    let (ran, gate) = (world.place.path("ran"), world.place.path("gate"));
+    let script = format!(
+        "echo ran >> {}; echo begun; while [ ! -e {} ]; do sleep 0.1; done; echo done",
+        ran.display(),
+        gate.display()
+    );
+    let id = world.grant(&script).await;
+    let mut first = world.executor();
+    let running = |state: &crate::script::State| state.attempts[&id].reports.contains(&"Running");
+    world.controller.until("running", running).await;
+    first.kill().await.unwrap();
+    std::fs::remove_dir_all(world.folder.path().join("state")).unwrap();
+    let _second = world.executor();
+    world.controller.until("registered again", |state| state.registrations.len() > 1).await;
+    std::fs::write(&gate, "").unwrap();
+    let ended = world.controller.over(&id).await;
+    assert_eq!(ended.state(), ExecutionState::Succeeded, "{ended:?}");
+    assert_eq!(world.controller.log(&id).await, "begun\ndone\n");
+    assert_eq!(world.place.runs("ran"), 1);
+    let (registered, installation) = world
+        .controller
+        .with(|state| (state.registrations.clone(), state.installation.clone()))
+        .await;
+    let said = |path: &str| format!("--output=jsonpath={{{path}}}");
+    let kept = async |path| {
+        let map = ["get", "configmap", "octavius-tester", &said(path)];
+        world.place.namespace.kubectl(&map).await.unwrap()
+    };
+    let uid = kept(".metadata.uid").await;
+    assert!(registered.iter().all(|registration| registration.place == uid), "{registered:?}");
+    assert_eq!(registered.last().unwrap().installation, installation);
+    assert_eq!(kept(".data.installation").await, installation);
+    world.nothing_left().await;
+}
+
+/// The ConfigMap of its name is somebody else's; or it may make none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_cannot_say_who_it_is_does_not_start_and_says_why() {
+    let world = World::new("nobody").await;
+    let refused = async || {
+        let ended = tokio::time::timeout(crate::script::PATIENCE, world.executor().wait()).await;
+        assert!(!ended.unwrap().unwrap().success());
+        std::fs::read_to_string(world.folder.path().join("log")).unwrap()
+    };
+    let name = world.place.namespace.name();
+    world.place.namespace.kubectl(&["create", "configmap", "octavius-tester"]).await.unwrap();
+    let said = refused().await;
+    assert!(
+        said.contains(&format!("there is a ConfigMap {name}/octavius-tester already")),
+        "{said}"
+    );
+    world.place.namespace.kubectl(&["delete", "rolebindings", "--all"]).await.unwrap();
+    let said = refused().await;
+    assert!(
+        said.contains("cannot get resource \"configmaps\"") && said.contains("bind the role"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
