@@ -197,6 +197,80 @@ async fn an_executor_that_cannot_say_who_it_is_does_not_start_and_says_why() {
     );
 }
 
+/// A finished Job is cleaned up while no executor is there: by the cluster's own controller for finished Jobs (which somebody
+/// told to take this one), or by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_cleaned_up_while_no_executor_was_there_is_lost_and_not_run_again() {
+    let world = World::new("cleaned").await;
+    for (by, gate) in [("ttl", "first"), ("hand", "second")] {
+        let (ran, gate) = (world.place.path(by), world.place.path(gate));
+        let script = format!(
+            "echo ran >> {}; until [ -e {} ]; do sleep 0.1; done; echo done",
+            ran.display(),
+            gate.display()
+        );
+        let id = world.grant(&script).await;
+        let job = format!("octavius-{id}-1");
+        let mut executor = world.executor();
+        let running =
+            |state: &crate::script::State| state.attempts[&id].reports.contains(&"Running");
+        world.controller.until("running", running).await;
+        executor.kill().await.unwrap();
+        let namespace = &world.place.namespace;
+        if by == "ttl" {
+            let spec = r#"{"spec": {"ttlSecondsAfterFinished": 1}}"#;
+            namespace.kubectl(&["patch", "job", &job, "--patch", spec]).await.unwrap();
+        }
+        std::fs::write(&gate, "").unwrap();
+        if by == "hand" {
+            let done = ["get", "job", &job, "--output=jsonpath={.status.succeeded}"];
+            namespace.until(&done, |text| text == "1").await.unwrap();
+            namespace.kubectl(&["delete", "job", &job]).await.unwrap();
+        }
+        let there = ["get", "jobs,pods", "--selector", &format!("job-name={job}"), "--output=name"];
+        namespace.until(&there, str::is_empty).await.unwrap();
+        let _executor = world.executor();
+        let ended = world.controller.over(&id).await;
+        let told = (ended.state(), ended.reason_code.as_str());
+        assert_eq!(told, (ExecutionState::Lost, "vanished"), "{by}: {ended:?}");
+        assert_eq!(world.place.runs(by), 1, "{by}");
+    }
+    world.nothing_left().await;
+}
+
+/// Cut off from its controller, and then the pod is deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_that_was_seen_while_the_controller_was_away_is_told_though_the_pod_is_gone() {
+    let world = World::new("kept").await;
+    let _executor = world.executor();
+    let gate = world.place.path("gate");
+    let script =
+        format!("echo begun; until [ -e {} ]; do sleep 0.1; done; echo done", gate.display());
+    let id = world.grant(&script).await;
+    let begun = |state: &crate::script::State| state.attempts[&id].log == b"begun\n";
+    world.controller.until("begun", begun).await;
+    let methods = ["Register", "Attend", "Poll", "Report", "Append", "Running", "Ended"];
+    let away = async |calls: u32| {
+        let refused = methods.map(|method| (method, calls));
+        world.controller.with(|state| state.faults.refuse.extend(refused)).await;
+    };
+    away(u32::MAX).await;
+    std::fs::write(gate, "").unwrap();
+    let job = format!("octavius-{id}-1");
+    let written = r"--output=jsonpath={.metadata.annotations.octavius\.dev/ended}";
+    let namespace = &world.place.namespace;
+    namespace.until(&["get", "job", &job, written], |text| !text.is_empty()).await.unwrap();
+    // It follows the log all the time, and sends what it has: this is refused.
+    let tried = |state: &crate::script::State| state.refused.contains_key("Append");
+    world.controller.until("sending", tried).await;
+    namespace.kubectl(&["delete", "pods", "--all", "--wait=true"]).await.unwrap();
+    away(0).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!(ended.state(), ExecutionState::Succeeded, "{ended:?}");
+    assert_eq!((world.controller.log(&id).await.as_str(), &*ended.log_cut), ("begun\ndone\n", ""));
+    world.nothing_left().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_ends_the_pod_and_is_told_when_nothing_runs_any_more() {
     let world = World::new("cancel").await;
