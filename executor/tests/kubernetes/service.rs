@@ -21,11 +21,14 @@ struct World {
 
 impl World {
     async fn new(name: &str) -> Self {
-        let place = Cluster::new(name).await;
+        Self::within(Cluster::new(name).await).await
+    }
+
+    async fn within(place: Cluster) -> Self {
         let (controller, folder) = (Controller::start().await, tempfile::tempdir().unwrap());
         let text = serde_json::json!({
             "cp_host": controller.address.to_string(), "id": "tester", "conn_time_out": "2s",
-            "kube_config": "out-of-cluster", "default_namespace": place.namespace.name(), "capacity": 4, "state_dir": "state",
+            "kube_config": "out-of-cluster", "default_namespace": place.namespace.name(), "capacity": 20, "state_dir": "state",
             "allowed_template_fields": place.options.allowed_template_fields,
         });
         std::fs::write(folder.path().join("executor_config.json"), text.to_string()).unwrap();
@@ -282,4 +285,37 @@ async fn a_cancel_ends_the_pod_and_is_told_when_nothing_runs_any_more() {
     let ended = world.controller.over(&id).await;
     assert_eq!(ended.state(), ExecutionState::Cancelled, "{ended:?}");
     world.nothing_left().await;
+}
+
+mod own_cluster {
+    use super::*;
+    use octavius_testbed::cluster;
+
+    /// The cluster deletes finished pods, all but one, before the controller has heard of the ends of their programs.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_ended_well_is_told_so_though_the_cluster_deletes_its_finished_pods() {
+        let own = cluster::own_with_finished_pods_of(1).await.unwrap();
+        let world = World::within(Cluster::within(&own, "finished").await).await;
+        world.controller.with(|state| state.faults.refuse.insert("Ended", u32::MAX)).await;
+        let _executor = world.executor();
+        let mut ids = Vec::new();
+        let script = format!("echo ran >> {}; echo done", world.place.path("ran").display());
+        for _ in 0..20 {
+            ids.push(world.grant(&script).await);
+        }
+        let namespace = &world.place.namespace;
+        let ended = r"--output=jsonpath={.items[*].metadata.annotations.octavius\.dev/ended}";
+        let all = |text: &str| text.matches("cause").count() == 20;
+        namespace.until(&["get", "jobs", ended], all).await.unwrap();
+        let few = |text: &str| text.lines().count() <= 1;
+        namespace.until(&["get", "pods", "--output=name"], few).await.unwrap();
+        world.controller.with(|state| state.faults.refuse.insert("Ended", 0)).await;
+        for id in ids {
+            let ended = world.controller.over(&id).await;
+            assert_eq!(ended.state(), ExecutionState::Succeeded, "{ended:?}");
+            assert_eq!(world.controller.log(&id).await, "done\n");
+        }
+        assert_eq!(world.place.runs("ran"), 20);
+        world.nothing_left().await;
+    }
 }
