@@ -25,7 +25,8 @@
 #
 # Settings (environment): OCTAVIUS_KUBE_STATE and OCTAVIUS_KUBE_CACHE (folders, see lib.sh),
 # OCTAVIUS_KUBE_PORT (default: a free one, kept for the next `up`),
-# OCTAVIUS_KUBE_LOG_MAX (size at which container logs are rotated, default 10Mi).
+# OCTAVIUS_KUBE_LOG_MAX (size at which container logs are rotated, default 10Mi),
+# OCTAVIUS_KUBE_POD_GC (of more finished pods the oldest are deleted, default 12500).
 # shellcheck source=lib.sh
 source "$(dirname "$0")/lib.sh"
 

@@ -5,6 +5,7 @@
 //! after a restart, because a runner keeps it outside of this process.
 
 pub mod attempts;
+pub mod belonging;
 pub mod configuration;
 pub mod heartbeat;
 pub mod lease;

@@ -242,7 +242,7 @@ fn register(file: &File) -> Done {
     let runtime = runtime().map_err(usage)?;
     let registered = runtime.block_on(async {
         let place = Place::open(&section).await.map_err(usage)?;
-        register_once(&place.link, &place.registration, &place.state_dir).await.map_err(fault_of)
+        register_once(&place.link, &place.registration, &place.belonging).await.map_err(fault_of)
     });
     runtime.shutdown_timeout(SHUTDOWN_WITHIN);
     let (session, ping_deadline) = registered?;
@@ -263,7 +263,8 @@ fn fault_of(error: RegisterError) -> (Fault, anyhow::Error) {
         RegisterError::Failure(Failure::Later { .. }) => Fault::Unanswered,
         RegisterError::Failure(Failure::Refused { .. } | Failure::SessionGone(_)) => Fault::Refused,
         RegisterError::OtherInstallation { .. } => Fault::Refused,
-        RegisterError::StateDir(_) => Fault::Usage,
+        RegisterError::Belonging(error) if error.is_later() => Fault::Unanswered,
+        RegisterError::Belonging(_) => Fault::Usage,
     };
     (fault, anyhow::Error::new(error).context("the executor is not registered"))
 }

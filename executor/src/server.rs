@@ -5,6 +5,7 @@
 
 use crate::{
     attempts::{self, Attempts, AttemptsHandle, LOG_WAIT},
+    belonging::{Belonging, BelongingError},
     configuration::{Configuration, RunnerKind},
     heartbeat::{self, Heartbeat},
     lease::HeldPhase,
@@ -60,6 +61,9 @@ pub enum StartError {
     /// The state folder cannot be used.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
+    /// It cannot be said who this executor is.
+    #[error(transparent)]
+    Belonging(#[from] BelongingError),
     /// There is no connection to be had.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -85,6 +89,8 @@ pub enum StartError {
 pub struct Place {
     /// The folder of what outlives the process.
     pub state_dir: Arc<StateDir>,
+    /// By what the place is known, and to which installation it belongs.
+    pub belonging: Belonging,
     /// The connection to the controller.
     pub link: Link,
     /// Who registers.
@@ -92,11 +98,16 @@ pub struct Place {
 }
 
 impl Place {
-    /// Opens and locks the state folder, and makes ready to call the controller.
+    /// Opens and locks the state folder, looks up who this executor is, and makes ready to call the controller.
     pub async fn open(configuration: &Configuration) -> Result<Self, StartError> {
         let executor = configuration.executor()?;
         let path = configuration.state_dir.clone();
         let state_dir = tokio::task::spawn_blocking(move || StateDir::open(&path)).await??;
+        let state_dir = Arc::new(state_dir);
+        let belonging = match configuration.runner {
+            RunnerKind::Kubernetes => cluster_place(configuration).await?,
+            RunnerKind::Process => Belonging::Folder(state_dir.clone()),
+        };
         let link = Link::new(&LinkOptions {
             controller: configuration.cp_host.clone(),
             ca_file: configuration.tls_ca_file.clone(),
@@ -110,7 +121,7 @@ impl Place {
         };
         let registration = Registration {
             executor,
-            place: state_dir.place().to_string(),
+            place: belonging.place().to_string(),
             instance: Uuid::new_v4().to_string(),
             runner,
             labels: configuration.labels.clone(),
@@ -118,7 +129,7 @@ impl Place {
             installation: None,
             offer: configuration.offer(),
         };
-        Ok(Self { state_dir: Arc::new(state_dir), link, registration })
+        Ok(Self { state_dir, belonging, link, registration })
     }
 }
 
@@ -167,23 +178,36 @@ async fn cluster(
     configuration: &Configuration,
     place: &Place,
 ) -> Result<Arc<dyn Runner>, StartError> {
-    use crate::{
-        link::backoff::Backoff,
-        runner::kubernetes::{KubeRunner, Options},
-    };
+    use crate::runner::kubernetes::{KubeRunner, Options};
 
-    // What is wrong here is told at once, and not when a controller has answered.
-    KubeRunner::check(&Options::new(configuration, String::new())).await?;
     let options = Options::new(configuration, installation(place).await?);
-    let (deadline, mut backoff) = (Instant::now() + CLUSTER_WITHIN, Backoff::default());
+    Ok(Arc::new(for_a_while(|| KubeRunner::open(options.clone())).await?))
+}
+
+/// Who this executor is in its cluster.
+#[cfg(feature = "kubernetes")]
+async fn cluster_place(configuration: &Configuration) -> Result<Belonging, StartError> {
+    use crate::runner::kubernetes::{ClusterPlace, Options};
+
+    let options = Options::new(configuration, String::new());
+    let place = for_a_while(|| ClusterPlace::open(&options)).await?;
+    Ok(Belonging::Cluster(Arc::new(place)))
+}
+
+/// Asks a cluster again, for a while, if it cannot be asked now.
+#[cfg(feature = "kubernetes")]
+async fn for_a_while<T, F: Future<Output = Result<T, RunnerError>>>(
+    ask: impl Fn() -> F,
+) -> Result<T, RunnerError> {
+    let deadline = Instant::now() + CLUSTER_WITHIN;
+    let mut backoff = crate::link::backoff::Backoff::default();
     loop {
-        match KubeRunner::open(options.clone()).await {
-            Ok(runner) => return Ok(Arc::new(runner)),
+        match ask().await {
             Err(error @ RunnerError::Failed { .. }) if Instant::now() < deadline => {
                 tracing::warn!(%error, "the cluster cannot be asked yet: tried again");
                 tokio::time::sleep(backoff.pause()).await;
             }
-            Err(error) => return Err(error.into()),
+            answer => return answer,
         }
     }
 }
@@ -199,14 +223,17 @@ async fn installation(place: &Place) -> Result<String, StartError> {
 
     let mut backoff = Backoff::default();
     loop {
-        if let Some(known) = place.state_dir.installation().await? {
+        if let Some(known) = place.belonging.installation().await? {
             return Ok(known);
         }
-        match register_once(&place.link, &place.registration, &place.state_dir).await {
+        match register_once(&place.link, &place.registration, &place.belonging).await {
             Ok(_) => {}
-            Err(RegisterError::StateDir(error)) => return Err(error.into()),
+            Err(RegisterError::Belonging(error)) if !error.is_later() => return Err(error.into()),
             Err(error) => {
-                let later = matches!(&error, RegisterError::Failure(Failure::Later { .. }));
+                let later = matches!(
+                    &error,
+                    RegisterError::Failure(Failure::Later { .. }) | RegisterError::Belonging(_)
+                );
                 let pause = backoff.pause();
                 if backoff.failures() == 1 || !later {
                     tracing::warn!(%error, "the installation is not known yet: the controller is asked until it is");
@@ -215,6 +242,12 @@ async fn installation(place: &Place) -> Result<String, StartError> {
             }
         }
     }
+}
+
+#[cfg(not(feature = "kubernetes"))]
+#[expect(clippy::unused_async)] // as where it is there
+async fn cluster_place(_: &Configuration) -> Result<Belonging, StartError> {
+    Err(StartError::Kubernetes)
 }
 
 #[cfg(not(feature = "kubernetes"))]
@@ -247,7 +280,7 @@ impl Running {
         runner: Arc<dyn Runner>,
         log_wait: Duration,
     ) -> Result<Self, StartError> {
-        let Place { state_dir, link, registration } = place;
+        let Place { state_dir, belonging, link, registration } = place;
         let (limits, policy) = (Limits::default(), RestartPolicy::default());
         let no_more_work = CancellationToken::new();
         let mut system = ActorSystem::start("executor").map_err(StartError::Threads)?;
@@ -271,7 +304,7 @@ impl Running {
         let tools = Arc::new(heartbeat::Tools {
             link: link.clone(),
             registration,
-            state_dir: state_dir.clone(),
+            belonging,
             attempts: attempts.clone(),
             ping_interval: configuration.ping_interval,
             no_more_work: no_more_work.clone(),

@@ -260,8 +260,8 @@ pub struct Record {
     pub runner: Option<RunnerKind>,
     /// What its holder prepared, by the name that it has for ever.
     pub identity: Option<String>,
-    /// What its holder says that it waits for, until its program runs; empty: nothing is known. What was said within the
-    /// last second is not here yet, but in the view.
+    /// What its holder says that it waits for, until its program runs; while that runs, why it is not known whether it still
+    /// does. Empty: there is nothing of that to say. What was said within the last second is not here yet, but in the view.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub waits_for: String,
     /// How it ended, once that is known.

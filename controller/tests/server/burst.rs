@@ -126,7 +126,8 @@ async fn reports(executor: &Executor, lease: &v1::LeaseName, offset: u64) {
     let states = (0..60).map(|_| {
         let (mut executor, lease) = holder();
         async move {
-            let answer = executor.report(&lease, Event::Running(v1::Running {})).await.unwrap();
+            let answer =
+                executor.report(&lease, Event::Running(v1::Running::default())).await.unwrap();
             assert_eq!(answer.verdict(), v1::ReportVerdict::Recorded);
         }
     });
@@ -187,7 +188,7 @@ async fn of_many_writes_at_once_each_that_is_right_is_acknowledged_and_the_wrong
         // Many writes of one key.
         let changes = (0..20).map(|number| real.describe_as(format!("{number} of {round}")));
         let refused = async {
-            let running = || Event::Running(v1::Running {});
+            let running = || Event::Running(v1::Running::default());
             let superseded = executor.clone().report(&old, running()).await.unwrap();
             assert_eq!(superseded.verdict(), v1::ReportVerdict::Superseded);
             assert!(executor.clone().append(&old, 0, "no\n").await.unwrap().closed);

@@ -106,7 +106,7 @@ async fn who_does_not_hold_an_attempt_can_neither_report_nor_append() {
     let unheard_of = v1::LeaseName { epoch: name.epoch + 1, ..name.clone() };
     let status = holder.append(&unheard_of, 5, "from another grant\n").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    let running = v1::report_request::Event::Running(v1::Running {});
+    let running = v1::report_request::Event::Running(v1::Running::default());
     let verdict = other.report(&name, running).await.unwrap();
     assert_eq!(verdict.verdict(), v1::ReportVerdict::Superseded);
     assert_eq!(holder.append(&name, 5, "").await.unwrap().next_offset, 5);

@@ -133,7 +133,7 @@ impl Hostile {
                 v1::ReportRequest {
                     session,
                     lease: lease.clone(),
-                    event: Some(v1::report_request::Event::Running(v1::Running {})),
+                    event: Some(v1::report_request::Event::Running(v1::Running::default())),
                 }
                 .encode_to_vec(),
             ),

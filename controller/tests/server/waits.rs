@@ -43,11 +43,17 @@ async fn what_an_attempt_waits_for_is_shown_and_kept_until_its_program_runs() {
     let long = world.get(&id).await.waits_for;
     assert!(long.ends_with("é…") && (1_020..=1_024).contains(&long.len()), "{}", long.len());
 
-    executor.report(&name, Event::Running(v1::Running {})).await.unwrap();
+    executor.report(&name, Event::Running(v1::Running::default())).await.unwrap();
     let told = executor.report(&name, starting("it was said before")).await.unwrap();
     assert_eq!(told.verdict(), v1::ReportVerdict::Recorded, "what runs is not given up for that");
     let runs = world.get(&id).await;
     assert_eq!((runs.state(), &*runs.waits_for), (ExecutionState::Running, ""));
+    let silent = "node n1 not ready since noon; result not known";
+    let unseen = Event::Running(v1::Running { unseen: silent.to_owned() });
+    executor.report(&name, unseen).await.unwrap();
+    let unseen = world.get(&id).await;
+    assert_eq!((unseen.state(), &*unseen.waits_for), (ExecutionState::Running, silent));
+    assert_eq!(unseen.reason, format!("ran at e when it was last seen: {silent}"));
     let note = "a process of it was killed for memory";
     let ended = v1::Ended {
         state: ExecutionState::Succeeded.into(),

@@ -274,7 +274,7 @@ impl Executor {
     pub(crate) async fn run(&mut self, lease: &v1::LeaseName) {
         use v1::report_request::Event;
         let prepared = v1::Prepared { identity: "made".to_owned() };
-        for event in [Event::Prepared(prepared), Event::Running(v1::Running {})] {
+        for event in [Event::Prepared(prepared), Event::Running(v1::Running::default())] {
             let answer = self.report(lease, event).await.unwrap();
             assert_eq!(answer.verdict(), v1::ReportVerdict::Recorded);
         }

@@ -203,6 +203,7 @@ impl Driver {
             }
             Action::ReportStarting(words) => self.report(Event::Starting(words), shipping).await,
             Action::ReportRunning => self.report(Event::Running, shipping).await,
+            Action::ReportUnseen(why) => self.report(Event::Unseen(why), shipping).await,
             Action::Ship(over) => {
                 self.ship(&over, shipping).await;
                 None
@@ -371,6 +372,7 @@ impl Driver {
             (Verdict::Recorded, Event::Prepared(_)) => self.facts.prepared_acknowledged(),
             (Verdict::Recorded, Event::Starting(words)) => self.facts.starting_acknowledged(words),
             (Verdict::Recorded, Event::Running) => self.facts.running_acknowledged(),
+            (Verdict::Recorded, Event::Unseen(why)) => self.facts.unseen_acknowledged(why),
             (Verdict::Recorded, Event::Ended(ending)) => {
                 tracing::info!(?lease, outcome = ?ending.outcome, reason = %ending.reason, "over");
                 self.facts.end_acknowledged();
@@ -385,7 +387,10 @@ impl Driver {
             }
             (
                 Verdict::LogIncomplete(_),
-                event @ (Event::Prepared(_) | Event::Starting(_) | Event::Running),
+                event @ (Event::Prepared(_)
+                | Event::Starting(_)
+                | Event::Running
+                | Event::Unseen(_)),
             ) => {
                 let failure = Failure::nonsense("LOG_INCOMPLETE for an attempt that has not ended");
                 return Some(self.wait_to_report(&event, &failure));
@@ -444,7 +449,7 @@ enum Unable {
 fn waits(action: &Action) -> bool {
     match action {
         Action::Watch(_) | Action::ReportPrepared(_) => true,
-        Action::ReportStarting(_) | Action::ReportRunning => true,
+        Action::ReportStarting(_) | Action::ReportRunning | Action::ReportUnseen(_) => true,
         Action::Ship(_) | Action::ReportEnded(_) => true,
         Action::Look | Action::Prepare | Action::Go | Action::Stop => false,
         Action::Remove | Action::Forget => false,

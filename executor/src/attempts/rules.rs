@@ -62,6 +62,8 @@ pub enum Action {
     ReportStarting(String),
     /// Tell the controller that the program runs.
     ReportRunning,
+    /// Tell the controller why it is not known whether the program still runs.
+    ReportUnseen(String),
     /// Give its log time to reach the controller.
     Ship(Over),
     /// Tell the controller how it ended.
@@ -94,6 +96,8 @@ pub struct Facts {
     /// What the controller was last told that it waits for.
     waits_told: String,
     running_acknowledged: bool,
+    /// What the controller was last told of why it is not known whether the program still runs; empty: it is known.
+    unseen_told: String,
     shipping: Shipping,
     end_acknowledged: bool,
     refused: Option<String>,
@@ -139,6 +143,7 @@ impl Facts {
             prepared_acknowledged: false,
             waits_told: String::new(),
             running_acknowledged: false,
+            unseen_told: String::new(),
             shipping: Shipping::Waited,
             end_acknowledged: false,
             refused: None,
@@ -166,7 +171,9 @@ impl Facts {
             Here::Unknown | Here::Nothing => HeldPhase::Accepted,
             Here::Kept { phase: Phase::Prepared, .. } if self.lacks_secrets => HeldPhase::Bare,
             Here::Kept { phase: Phase::Prepared, .. } => HeldPhase::Prepared,
-            Here::Kept { phase: Phase::Starting(_) | Phase::Running, .. } => HeldPhase::Running,
+            Here::Kept {
+                phase: Phase::Starting(_) | Phase::Running | Phase::Unseen(_), ..
+            } => HeldPhase::Running,
             Here::Kept { phase: Phase::Ended(_) | Phase::Vanished(_), .. } => HeldPhase::Ended,
         }
     }
@@ -201,8 +208,13 @@ impl Facts {
             Here::Kept { phase: Phase::Starting(words), .. } if *words != self.waits_told => {
                 Action::ReportStarting(words.clone())
             }
-            Here::Kept { phase: Phase::Running, .. } if !self.running_acknowledged => {
+            Here::Kept { phase: Phase::Running, .. }
+                if !self.running_acknowledged || !self.unseen_told.is_empty() =>
+            {
                 Action::ReportRunning
+            }
+            Here::Kept { phase: Phase::Unseen(why), .. } if *why != self.unseen_told => {
+                Action::ReportUnseen(why.clone())
             }
             Here::Kept { phase, .. } => Action::Watch(phase.clone()),
         }
@@ -237,7 +249,10 @@ impl Facts {
                 Some(Over::KeeperGone(why.clone()))
             }
             (
-                Here::Kept { phase: Phase::Prepared | Phase::Starting(_) | Phase::Running, .. },
+                Here::Kept {
+                    phase: Phase::Prepared | Phase::Starting(_) | Phase::Running | Phase::Unseen(_),
+                    ..
+                },
                 _,
             ) => None,
         }
@@ -338,7 +353,13 @@ impl Facts {
 
     /// The controller knows that the program runs.
     pub fn running_acknowledged(&mut self) {
+        self.unseen_acknowledged(String::new());
+    }
+
+    /// The controller knows why it is not known whether the program still runs.
+    pub fn unseen_acknowledged(&mut self, why: String) {
         self.running_acknowledged = true;
+        self.unseen_told = why;
     }
 
     /// The controller has as much of the log as there is.
@@ -382,9 +403,12 @@ impl Facts {
             (Some(Over::KeeperGone(_)), _) => Some(Until::Rest),
             (Some(Over::PreparedGone), _) => Some(Until::Arrived),
             (Some(Over::NeverMade | Over::Refused(_)), _) => None,
-            (None, Here::Kept { phase: Phase::Starting(_) | Phase::Running, .. }) => {
-                Some(Until::Stopped)
-            }
+            (
+                None,
+                Here::Kept {
+                    phase: Phase::Starting(_) | Phase::Running | Phase::Unseen(_), ..
+                },
+            ) => Some(Until::Stopped),
             (None, _) => None,
         }
     }

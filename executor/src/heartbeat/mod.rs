@@ -8,9 +8,9 @@ pub mod rules;
 
 use crate::{
     attempts::{AttemptsHandle, Take},
+    belonging::{Belonging, BelongingError},
     link::{Failure, Link, Registration, backoff},
     metrics,
-    state_dir::StateDir,
     watched::present,
 };
 use actix::prelude::*;
@@ -25,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 pub struct Tools {
     /// The connection to the controller.
     pub link: Link,
-    /// Who registers; without the installation, which `state_dir` knows.
+    /// Who registers; without the installation, which `belonging` knows.
     pub registration: Registration,
     /// Where place and installation are kept.
-    pub state_dir: Arc<StateDir>,
+    pub belonging: Belonging,
     /// Who holds what.
     pub attempts: AttemptsHandle,
     /// `ping_interval`.
@@ -84,7 +84,7 @@ impl Actor for Heartbeat {
 octavius_service::panics_when_told!(Heartbeat);
 
 async fn register(tools: &Tools, failures: u32) -> Came {
-    match register_once(&tools.link, &tools.registration, &tools.state_dir).await {
+    match register_once(&tools.link, &tools.registration, &tools.belonging).await {
         Ok((session, ping_deadline)) => {
             tracing::info!(executor = %tools.registration.executor, %session, "registered");
             tools.link.open(session);
@@ -94,6 +94,10 @@ async fn register(tools: &Tools, failures: u32) -> Came {
             failure @ (Failure::Later { .. } | Failure::SessionGone(_)),
         )) => {
             told(failures, &failure, "there is no session yet");
+            Came::Failed
+        }
+        Err(RegisterError::Belonging(error)) if error.is_later() => {
+            tracing::warn!(%error, "there is no session yet: tried again until it works");
             Came::Failed
         }
         Err(error) => {
@@ -124,26 +128,26 @@ pub enum RegisterError {
     /// The controller is of another installation than this place.
     #[error(
         "this executor belongs to the installation {ours}, and the controller at `cp_host` is of {theirs}: \
-         give another `cp_host`, or another `state_dir`"
+         give another `cp_host`, or another `state_dir` or, in a cluster, another `id`"
     )]
     OtherInstallation {
-        /// What the state folder knows.
+        /// What this place knows.
         ours: String,
         /// What answered.
         theirs: String,
     },
     /// What must be kept could not be.
     #[error(transparent)]
-    StateDir(#[from] crate::state_dir::StateDirError),
+    Belonging(#[from] BelongingError),
 }
 
 /// Registers once, and keeps the installation that answered.
 pub async fn register_once(
     link: &Link,
     registration: &Registration,
-    state_dir: &Arc<StateDir>,
+    belonging: &Belonging,
 ) -> Result<(Session, Duration), RegisterError> {
-    let ours = state_dir.installation().await?;
+    let ours = belonging.installation().await?;
     let registration = Registration { installation: ours.clone(), ..registration.clone() };
     let registered = link.register(&registration).await?;
     match ours {
@@ -152,7 +156,7 @@ pub async fn register_once(
             return Err(RegisterError::OtherInstallation { ours, theirs });
         }
         Some(_) => {}
-        None => state_dir.keep_installation(&registered.installation).await?,
+        None => belonging.keep_installation(&registered.installation).await?,
     }
     metrics::registered();
     Ok((registered.session, registered.ping_deadline))

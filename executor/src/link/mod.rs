@@ -117,6 +117,8 @@ pub enum Event {
     Starting(String),
     /// Its program runs.
     Running,
+    /// Its program ran when it was last seen: why it is not known whether it still does.
+    Unseen(String),
     /// It is over.
     Ended(Ending),
 }
@@ -127,7 +129,7 @@ impl Event {
         match self {
             Self::Prepared(_) => "prepared",
             Self::Starting(_) => "starting",
-            Self::Running => "running",
+            Self::Running | Self::Unseen(_) => "running",
             Self::Ended(_) => "ended",
         }
     }
@@ -332,7 +334,8 @@ impl Link {
         let said = match event.clone() {
             Event::Prepared(Identity(identity)) => Said::Prepared(v1::Prepared { identity }),
             Event::Starting(reason) => Said::Starting(v1::Starting { reason }),
-            Event::Running => Said::Running(v1::Running {}),
+            Event::Running => Said::Running(v1::Running::default()),
+            Event::Unseen(unseen) => Said::Running(v1::Running { unseen }),
             Event::Ended(ending) => Said::Ended(ending.into()),
         };
         let request =

@@ -101,6 +101,8 @@ pub enum Phase {
     Starting(String),
     /// The program runs.
     Running,
+    /// The program ran when it was last seen, and why it is not known at present whether it still does. It may be seen again.
+    Unseen(String),
     /// It is over.
     Ended(Exit),
     /// It was let go, and nobody can say how it ended: its keeper is gone. With what is known of that, in words; empty

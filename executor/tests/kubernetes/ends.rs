@@ -1,6 +1,6 @@
 //! How programs end that a cluster runs, and ends.
 
-use crate::place::Cluster;
+use crate::place::{Cluster, end};
 use octavius_executor::runner::{Exit, ExitCause, Phase, Runner as _, Work, suite};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -36,6 +36,26 @@ async fn a_program_that_outlives_a_child_killed_for_memory_succeeds_with_a_note(
         note.starts_with("a process of the program was killed") && note.contains("32Mi"),
         "{note:?}"
     );
+}
+
+/// Evicted by the kubelet, for the disk that it uses; and its program ends as if all were well when it is told to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_whose_pod_is_evicted_has_failed_with_the_kubelets_words() {
+    let place = Cluster::new("evicted").await;
+    let runner = place.runner().await;
+    let script = "trap 'exit 0' TERM; echo start; dd if=/dev/zero of=/tmp/f bs=1M count=50 2>&1; \
+        while :; do sleep 0.1; done";
+    let mut work = Work { timeout: Some(Duration::from_secs(200)), ..place.work(script) };
+    work.resources.limits.insert("ephemeral-storage".to_owned(), "10Mi".to_owned());
+    suite::start(&runner, &work).await;
+    let (log, _) = suite::log_with(&runner, work.attempt, "start\n").await;
+    assert!(log.starts_with("start\n"), "{log}");
+    let phase = end(&runner, &work).await;
+    let Phase::Ended(exit) = phase else { panic!("{phase:?}") };
+    let ExitCause::Failed { code: "evicted", why } = &exit.cause else { panic!("{exit:?}") };
+    assert!(why.starts_with("Evicted: ") && why.contains("10Mi"), "{why}");
+    assert!(matches!(exit.code, None | Some(0)), "{exit:?}");
+    runner.remove(work.attempt).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

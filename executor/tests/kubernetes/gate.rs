@@ -1,7 +1,7 @@
 //! No program runs twice in one attempt, though the cluster makes another pod for its Job.
 
 use crate::place::{Cluster, object};
-use octavius_executor::runner::{ExitCause, Phase, Runner, Work, suite};
+use octavius_executor::runner::{Phase, Runner, Work, suite};
 
 /// Work that leaves a line in the file `ran`, and goes on.
 fn counted(place: &Cluster) -> Work {
@@ -29,9 +29,9 @@ async fn a_pod_that_is_deleted_from_outside_is_told_and_has_no_successor() {
     let (runner, work) = (place.runner().await, counted(&place));
     run_until_shut(&place, &runner, &work).await;
     delete_its_pod(&place, &work).await;
-    let exit = suite::ended(&runner, work.attempt).await;
-    let ExitCause::Failed { code: "pod_deleted", why } = &exit.cause else { panic!("{exit:?}") };
-    assert!(why.contains("deleted from outside"), "{why}");
+    let phase = runner.wait(work.attempt, &Phase::Running, suite::SOON).await.unwrap();
+    let Phase::Vanished(words) = &phase else { panic!("{phase:?}") };
+    assert!(words.contains("by force") && words.contains("not known"), "{words}");
     let parallelism = ["get", "job", &object(&work), "--output=jsonpath={.spec.parallelism}"];
     place.namespace.until(&parallelism, |text| text == "0").await.unwrap();
     let pods = ["get", "pods", "--output=name"];
@@ -53,8 +53,8 @@ async fn a_second_pod_stays_outside_while_no_executor_is_there() {
     place.namespace.until(&waits, at_the_gate).await.unwrap();
     let runner = place.runner().await;
     let found = runner.find().await.unwrap();
-    let Phase::Ended(exit) = &found[0].phase else { panic!("{found:?}") };
-    assert!(matches!(&exit.cause, ExitCause::Failed { code: "pod_deleted", .. }), "{exit:?}");
+    let Phase::Vanished(words) = &found[0].phase else { panic!("{found:?}") };
+    assert!(words.contains("before anybody here saw"), "{words}");
     let pods = ["get", "pods", "--output=name"];
     place.namespace.until(&pods, str::is_empty).await.unwrap();
     assert_eq!(place.runs("ran"), 1);

@@ -8,6 +8,7 @@ mod away;
 mod ends;
 mod gate;
 mod logs;
+mod nodes;
 mod place;
 #[path = "../script/mod.rs"]
 mod script;

@@ -14,6 +14,10 @@ use octavius_testbed::{
 };
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// Nothing in a cluster takes as long.
+const LONG: Duration = Duration::from_secs(240);
 
 /// The image that the cluster has.
 const IMAGE: &str = "busybox:dev";
@@ -29,8 +33,12 @@ pub(super) struct Cluster {
 impl Cluster {
     /// A namespace of its own in the shared cluster.
     pub(super) async fn new(name: &str) -> Self {
-        let namespace = cluster::shared().await.unwrap().namespace(name).await.unwrap();
-        Self::of(namespace, None).await
+        Self::within(&cluster::shared().await.unwrap(), name).await
+    }
+
+    /// A namespace of its own in a cluster.
+    pub(super) async fn within(cluster: &cluster::Cluster, name: &str) -> Self {
+        Self::of(cluster.namespace(name).await.unwrap(), None).await
     }
 
     /// A namespace of any cluster, reached through `way` if there is one.
@@ -90,6 +98,26 @@ pub(super) fn object(work: &Work) -> String {
 
 fn object_of(attempt: AttemptId) -> String {
     format!("octavius-{}-{}", attempt.execution, attempt.attempt.0)
+}
+
+/// The first phase that is not one of those which `passes` lets pass.
+pub(super) async fn next(
+    runner: &dyn Runner,
+    work: &Work,
+    passes: impl Fn(&Phase) -> bool,
+) -> Phase {
+    let deadline = Instant::now() + LONG;
+    let mut phase = runner.look(work.attempt).await.unwrap().phase;
+    while passes(&phase) {
+        assert!(Instant::now() < deadline, "for {LONG:?} it is {phase:?}");
+        phase = runner.wait(work.attempt, &phase, Duration::from_secs(1)).await.unwrap();
+    }
+    phase
+}
+
+/// How it ends, seen or not meanwhile.
+pub(super) async fn end(runner: &dyn Runner, work: &Work) -> Phase {
+    next(runner, work, |phase| matches!(phase, Phase::Running | Phase::Unseen(_))).await
 }
 
 /// A runner that does the suite's work as it can be done here, and tells of it as the suite wants it.

@@ -21,11 +21,14 @@ struct World {
 
 impl World {
     async fn new(name: &str) -> Self {
-        let place = Cluster::new(name).await;
+        Self::within(Cluster::new(name).await).await
+    }
+
+    async fn within(place: Cluster) -> Self {
         let (controller, folder) = (Controller::start().await, tempfile::tempdir().unwrap());
         let text = serde_json::json!({
             "cp_host": controller.address.to_string(), "id": "tester", "conn_time_out": "2s",
-            "kube_config": "out-of-cluster", "default_namespace": place.namespace.name(), "capacity": 4,
+            "kube_config": "out-of-cluster", "default_namespace": place.namespace.name(), "capacity": 20, "state_dir": "state",
             "allowed_template_fields": place.options.allowed_template_fields,
         });
         std::fs::write(folder.path().join("executor_config.json"), text.to_string()).unwrap();
@@ -176,6 +179,143 @@ async fn an_executor_that_is_killed_in_the_middle_of_a_fast_log_changes_no_byte_
     assert_eq!((log.lines().count(), log.ends_with("x\n")), (15_000, true));
 }
 
+/// As a pod without a volume.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_lost_its_folder_is_the_same_one_and_goes_on_with_its_work() {
+    let world = World::new("same").await;
+    let (ran, gate) = (world.place.path("ran"), world.place.path("gate"));
+    let script = format!(
+        "echo ran >> {}; echo begun; while [ ! -e {} ]; do sleep 0.1; done; echo done",
+        ran.display(),
+        gate.display()
+    );
+    let id = world.grant(&script).await;
+    let mut first = world.executor();
+    let running = |state: &crate::script::State| state.attempts[&id].reports.contains(&"Running");
+    world.controller.until("running", running).await;
+    first.kill().await.unwrap();
+    std::fs::remove_dir_all(world.folder.path().join("state")).unwrap();
+    let _second = world.executor();
+    world.controller.until("registered again", |state| state.registrations.len() > 1).await;
+    std::fs::write(&gate, "").unwrap();
+    let ended = world.controller.over(&id).await;
+    assert_eq!(ended.state(), ExecutionState::Succeeded, "{ended:?}");
+    assert_eq!(world.controller.log(&id).await, "begun\ndone\n");
+    assert_eq!(world.place.runs("ran"), 1);
+    let (registered, installation) = world
+        .controller
+        .with(|state| (state.registrations.clone(), state.installation.clone()))
+        .await;
+    let said = |path: &str| format!("--output=jsonpath={{{path}}}");
+    let kept = async |path| {
+        let map = ["get", "configmap", "octavius-tester", &said(path)];
+        world.place.namespace.kubectl(&map).await.unwrap()
+    };
+    let uid = kept(".metadata.uid").await;
+    assert!(registered.iter().all(|registration| registration.place == uid), "{registered:?}");
+    assert_eq!(registered.last().unwrap().installation, installation);
+    assert_eq!(kept(".data.installation").await, installation);
+    world.nothing_left().await;
+}
+
+/// The ConfigMap of its name is somebody else's; or it may make none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_cannot_say_who_it_is_does_not_start_and_says_why() {
+    let world = World::new("nobody").await;
+    let refused = async || {
+        let ended = tokio::time::timeout(crate::script::PATIENCE, world.executor().wait()).await;
+        assert!(!ended.unwrap().unwrap().success());
+        std::fs::read_to_string(world.folder.path().join("log")).unwrap()
+    };
+    let name = world.place.namespace.name();
+    world.place.namespace.kubectl(&["create", "configmap", "octavius-tester"]).await.unwrap();
+    let said = refused().await;
+    assert!(
+        said.contains(&format!("there is a ConfigMap {name}/octavius-tester already")),
+        "{said}"
+    );
+    world.place.namespace.kubectl(&["delete", "rolebindings", "--all"]).await.unwrap();
+    let said = refused().await;
+    assert!(
+        said.contains("cannot get resource \"configmaps\"") && said.contains("bind the role"),
+        "{said}"
+    );
+}
+
+/// A finished Job is cleaned up while no executor is there: by the cluster's own controller for finished Jobs (which somebody
+/// told to take this one), or by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_cleaned_up_while_no_executor_was_there_is_lost_and_not_run_again() {
+    let world = World::new("cleaned").await;
+    for (by, gate) in [("ttl", "first"), ("hand", "second")] {
+        let (ran, gate) = (world.place.path(by), world.place.path(gate));
+        let script = format!(
+            "echo ran >> {}; until [ -e {} ]; do sleep 0.1; done; echo done",
+            ran.display(),
+            gate.display()
+        );
+        let id = world.grant(&script).await;
+        let job = format!("octavius-{id}-1");
+        let mut executor = world.executor();
+        let running =
+            |state: &crate::script::State| state.attempts[&id].reports.contains(&"Running");
+        world.controller.until("running", running).await;
+        executor.kill().await.unwrap();
+        let namespace = &world.place.namespace;
+        if by == "ttl" {
+            let spec = r#"{"spec": {"ttlSecondsAfterFinished": 1}}"#;
+            namespace.kubectl(&["patch", "job", &job, "--patch", spec]).await.unwrap();
+        }
+        std::fs::write(&gate, "").unwrap();
+        if by == "hand" {
+            let done = ["get", "job", &job, "--output=jsonpath={.status.succeeded}"];
+            namespace.until(&done, |text| text == "1").await.unwrap();
+            namespace.kubectl(&["delete", "job", &job]).await.unwrap();
+        }
+        let there = ["get", "jobs,pods", "--selector", &format!("job-name={job}"), "--output=name"];
+        namespace.until(&there, str::is_empty).await.unwrap();
+        let _executor = world.executor();
+        let ended = world.controller.over(&id).await;
+        let told = (ended.state(), ended.reason_code.as_str());
+        assert_eq!(told, (ExecutionState::Lost, "vanished"), "{by}: {ended:?}");
+        assert_eq!(world.place.runs(by), 1, "{by}");
+    }
+    world.nothing_left().await;
+}
+
+/// Cut off from its controller, and then the pod is deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_that_was_seen_while_the_controller_was_away_is_told_though_the_pod_is_gone() {
+    let world = World::new("kept").await;
+    let _executor = world.executor();
+    let gate = world.place.path("gate");
+    let script =
+        format!("echo begun; until [ -e {} ]; do sleep 0.1; done; echo done", gate.display());
+    let id = world.grant(&script).await;
+    let begun = |state: &crate::script::State| state.attempts[&id].log == b"begun\n";
+    world.controller.until("begun", begun).await;
+    let methods = ["Register", "Attend", "Poll", "Report", "Append", "Running", "Ended"];
+    let away = async |calls: u32| {
+        let refused = methods.map(|method| (method, calls));
+        world.controller.with(|state| state.faults.refuse.extend(refused)).await;
+    };
+    away(u32::MAX).await;
+    std::fs::write(gate, "").unwrap();
+    let job = format!("octavius-{id}-1");
+    let written = r"--output=jsonpath={.metadata.annotations.octavius\.dev/ended}";
+    let namespace = &world.place.namespace;
+    namespace.until(&["get", "job", &job, written], |text| !text.is_empty()).await.unwrap();
+    // It follows the log all the time, and sends what it has: this is refused.
+    let tried = |state: &crate::script::State| state.refused.contains_key("Append");
+    world.controller.until("sending", tried).await;
+    namespace.kubectl(&["delete", "pods", "--all", "--wait=true"]).await.unwrap();
+    away(0).await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!(ended.state(), ExecutionState::Succeeded, "{ended:?}");
+    assert_eq!((world.controller.log(&id).await.as_str(), &*ended.log_cut), ("begun\ndone\n", ""));
+    world.nothing_left().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_ends_the_pod_and_is_told_when_nothing_runs_any_more() {
     let world = World::new("cancel").await;
@@ -187,4 +327,37 @@ async fn a_cancel_ends_the_pod_and_is_told_when_nothing_runs_any_more() {
     let ended = world.controller.over(&id).await;
     assert_eq!(ended.state(), ExecutionState::Cancelled, "{ended:?}");
     world.nothing_left().await;
+}
+
+mod own_cluster {
+    use super::*;
+    use octavius_testbed::cluster;
+
+    /// The cluster deletes finished pods, all but one, before the controller has heard of the ends of their programs.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_ended_well_is_told_so_though_the_cluster_deletes_its_finished_pods() {
+        let own = cluster::own_with_finished_pods_of(1).await.unwrap();
+        let world = World::within(Cluster::within(&own, "finished").await).await;
+        world.controller.with(|state| state.faults.refuse.insert("Ended", u32::MAX)).await;
+        let _executor = world.executor();
+        let mut ids = Vec::new();
+        let script = format!("echo ran >> {}; echo done", world.place.path("ran").display());
+        for _ in 0..20 {
+            ids.push(world.grant(&script).await);
+        }
+        let namespace = &world.place.namespace;
+        let ended = r"--output=jsonpath={.items[*].metadata.annotations.octavius\.dev/ended}";
+        let all = |text: &str| text.matches("cause").count() == 20;
+        namespace.until(&["get", "jobs", ended], all).await.unwrap();
+        let few = |text: &str| text.lines().count() <= 1;
+        namespace.until(&["get", "pods", "--output=name"], few).await.unwrap();
+        world.controller.with(|state| state.faults.refuse.insert("Ended", 0)).await;
+        for id in ids {
+            let ended = world.controller.over(&id).await;
+            assert_eq!(ended.state(), ExecutionState::Succeeded, "{ended:?}");
+            assert_eq!(world.controller.log(&id).await, "done\n");
+        }
+        assert_eq!(world.place.runs("ran"), 20);
+        world.nothing_left().await;
+    }
 }

@@ -106,6 +106,36 @@ async fn an_image_that_cannot_be_had_is_told() {
     assert!(why.contains("InvalidImageName"), "{why}");
 }
 
+/// An image whose pull hangs, because its registry takes connections and answers nothing: the time limit of the program has
+/// not begun, and that of its start is the one that passes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_time_limit_of_a_program_does_not_count_while_its_image_is_pulled() {
+    let place = Cluster::new("pull").await;
+    let port = rand::random_range(20_000..30_000u16);
+    let registry = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "registry"},
+        "spec": {"hostNetwork": true, "terminationGracePeriodSeconds": 0, "containers": [{
+            "name": "registry", "image": "busybox:dev", "imagePullPolicy": "Never",
+            "command": ["nc", "-ll", "-p", port.to_string(), "-e", "sleep", "600"],
+        }]},
+    });
+    place.namespace.apply(&registry.to_string()).await.unwrap();
+    let ready = ["wait", "--for=condition=Ready", "pod/registry", "--timeout=50s"];
+    place.namespace.kubectl(&ready).await.unwrap();
+    let runner = place.runner().await;
+    let image_name = format!("127.0.0.1:{port}/held:1");
+    let work = Work { timeout: Some(Duration::from_secs(2)), image_name, ..brief(place.work(":")) };
+    waits_for(&runner, &work, "ContainerCreating").await;
+    let exit = suite::ended(&runner, work.attempt).await;
+    let ExitCause::NotStarted { code: "start_timeout", why } = &exit.cause else {
+        panic!("{exit:?}")
+    };
+    assert!(why.contains("`start_timeout`") && why.contains("ContainerCreating"), "{why}");
+    runner.remove(work.attempt).await.unwrap();
+    let left = ["get", "pods", "--output=name"];
+    assert_eq!(place.namespace.kubectl(&left).await.unwrap(), "pod/registry\n");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_api_server_refuses_and_what_the_file_does_not_allow_is_refused_by_name() {
     let place = Cluster::new("refused").await;

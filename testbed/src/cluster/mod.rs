@@ -33,6 +33,9 @@ const DONE: Duration = Duration::from_secs(60);
 /// How often it is looked whether something holds.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// A setting of the development cluster: a variable of its script, and the value.
+type Setting = (&'static str, String);
+
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 
 /// What a cluster did not do, and what it said.
@@ -62,7 +65,7 @@ pub struct Cluster {
 /// Why there is none on this machine, or why it does not answer.
 pub async fn shared() -> Result<Cluster, Failed> {
     let Some(admin) = env::var_os("KUBECONFIG").filter(|path| !path.is_empty()) else {
-        return Cluster::start(None, None).await;
+        return Cluster::start(None, &[]).await;
     };
     let kubectl = env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
     let cluster = Cluster { admin: admin.into(), kubectl, state: None };
@@ -76,7 +79,7 @@ pub async fn shared() -> Result<Cluster, Failed> {
 ///
 /// Why there can be none on this machine, or what it said instead of being ready.
 pub async fn own() -> Result<Own, Failed> {
-    Own::start(None).await
+    Own::start(Vec::new()).await
 }
 
 /// The same, where the kubelet rotates a log away only when it is so large: `"2Gi"`.
@@ -85,14 +88,23 @@ pub async fn own() -> Result<Own, Failed> {
 ///
 /// As [`own`].
 pub async fn own_with_logs_of(size: &str) -> Result<Own, Failed> {
-    Own::start(Some(size.to_owned())).await
+    Own::start(vec![("OCTAVIUS_KUBE_LOG_MAX", size.to_owned())]).await
+}
+
+/// The same, where the cluster deletes the oldest of its finished pods as soon as there are more than so many.
+///
+/// # Errors
+///
+/// As [`own`].
+pub async fn own_with_finished_pods_of(most: u32) -> Result<Own, Failed> {
+    Own::start(vec![("OCTAVIUS_KUBE_POD_GC", most.to_string())]).await
 }
 
 impl Cluster {
     /// The development cluster in a folder, or the shared one; started if it is not up.
-    async fn start(state: Option<PathBuf>, logs_of: Option<&str>) -> Result<Self, Failed> {
-        let size = logs_of.map(|size| ("OCTAVIUS_KUBE_LOG_MAX", size));
-        run(script(state.as_deref()).arg("up").envs(size), BUILT).await?;
+    async fn start(state: Option<PathBuf>, settings: &[Setting]) -> Result<Self, Failed> {
+        let settings = settings.iter().map(|(name, value)| (name, value));
+        run(script(state.as_deref()).arg("up").envs(settings), BUILT).await?;
         let path = |name| {
             let mut script = script(state.as_deref());
             async move { run(script.arg(name), DONE).await.map(|path| path.trim_end().to_owned()) }

@@ -1,6 +1,6 @@
 //! A development cluster that is one test's alone: its parts may be killed, frozen, and cut off from power.
 
-use super::{Cluster, DONE, Failed, run, script};
+use super::{Cluster, DONE, Failed, Setting, run, script};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, DirEntry, File},
@@ -25,8 +25,8 @@ const STATE: &str = "state";
 pub struct Own {
     cluster: Cluster,
     folder: Folder,
-    /// How large a log may become before the kubelet rotates it; none: as the cluster's script says.
-    logs_of: Option<String>,
+    /// What of the cluster's script is set otherwise.
+    settings: Vec<Setting>,
 }
 
 impl Deref for Own {
@@ -38,11 +38,11 @@ impl Deref for Own {
 }
 
 impl Own {
-    pub(super) async fn start(logs_of: Option<String>) -> Result<Self, Failed> {
+    pub(super) async fn start(settings: Vec<Setting>) -> Result<Self, Failed> {
         sweep();
         let folder = Folder::make(); // cleaned from here on, however far the start comes
-        let cluster = Cluster::start(Some(folder.state()), logs_of.as_deref()).await?;
-        Ok(Self { cluster, folder, logs_of })
+        let cluster = Cluster::start(Some(folder.state()), &settings).await?;
+        Ok(Self { cluster, folder, settings })
     }
 
     /// Kills a part, and starts it again after so long.
@@ -99,7 +99,7 @@ impl Own {
     pub async fn power_cut(&mut self) -> Result<(), Failed> {
         run(self.script().arg("down"), DONE).await?;
         let state = Some(self.folder.state());
-        self.cluster = Cluster::start(state, self.logs_of.as_deref()).await?;
+        self.cluster = Cluster::start(state, &self.settings).await?;
         Ok(())
     }
 

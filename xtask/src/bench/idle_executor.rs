@@ -159,7 +159,8 @@ async fn run(
         ..v1::Ended::default() // the log is empty, and so is its checksum
     };
     let prepared = v1::Prepared { identity: id.clone() };
-    let events = [Event::Prepared(prepared), Event::Running(v1::Running {}), Event::Ended(ended)];
+    let events =
+        [Event::Prepared(prepared), Event::Running(v1::Running::default()), Event::Ended(ended)];
     for event in events {
         let (lease, event) = (Some(lease.clone()), Some(event));
         let report = v1::ReportRequest { session, lease, event };

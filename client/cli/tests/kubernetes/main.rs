@@ -128,8 +128,7 @@ impl Image {
     fn manifests(&self, file: &str, namespace: &Namespace) -> String {
         let manifests = fs::read_to_string(format!("{DEPLOY}/kubernetes/{file}")).unwrap();
         // The development cluster has no storage class.
-        let disk =
-            |of: &str| format!("persistentVolumeClaim:\n            claimName: octavius-{of}");
+        let disk = "persistentVolumeClaim:\n            claimName: octavius-controller";
         let own = |text: &str, before: &str, after: &str| {
             text.replace(
                 &format!("{before}octavius{after}"),
@@ -140,8 +139,7 @@ impl Image {
         let manifests = own(&manifests, "\"default_namespace\": \"", "\"");
         let released = format!("octavius:{}", env!("CARGO_PKG_VERSION"));
         let manifests = manifests.replace(&released, &self.name);
-        let manifests = manifests.replace(&disk("controller"), "emptyDir: {}");
-        manifests.replace(&disk("executor"), "emptyDir: {}")
+        manifests.replace(disk, "emptyDir: {}")
     }
 }
 

@@ -262,7 +262,8 @@ pub(in crate::grpc) fn told(given: v1::ReportRequest, check: &mut Check) -> Opti
         Event::Starting(v1::Starting { reason }) => {
             Report::Starting(cut(reason, MOST_WAITS_FOR_BYTES))
         }
-        Event::Running(v1::Running {}) => Report::Running,
+        Event::Running(v1::Running { unseen }) if unseen.is_empty() => Report::Running,
+        Event::Running(v1::Running { unseen }) => Report::Unseen(cut(unseen, MOST_WAITS_FOR_BYTES)),
         Event::Ended(ended) => Report::Ended(ending(ended, check)?),
     };
     Some(Told { session: session?, lease: lease?, report })

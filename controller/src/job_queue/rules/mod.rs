@@ -275,9 +275,9 @@ impl View {
             let pausing = self.pausing.contains(id);
             let timed = live.due.is_none_or(|due| self.timers.contains(&(due, *id)));
             let newer = live.waits.as_ref().is_some_and(|waits| waits.newer.is_some());
-            let starts = record.attempt.starts();
+            let held = record.attempt.held().is_some();
             let silent = record.waits_for.is_empty() && !newer;
-            if newer != self.unwritten.contains(id) || !(starts || silent) {
+            if newer != self.unwritten.contains(id) || !(held || silent) {
                 return Err(format!("{record:?} waits for something, unwritten: {newer}"));
             }
             let seats = self.seats.iter().filter(|(_, seat)| seat.holds.contains(id));

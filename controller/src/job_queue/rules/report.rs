@@ -19,6 +19,8 @@ pub enum Report {
     Starting(String),
     /// The program runs.
     Running,
+    /// The program ran when it was last seen, and why it is not known at present whether it still does.
+    Unseen(String),
     /// It is over.
     Ended(Ending),
 }
@@ -74,7 +76,8 @@ impl View {
         Ok(match report {
             Report::Prepared(identity) => self.prepared(lease, identity, now),
             Report::Starting(waits_for) => self.waits(id, waits_for, now),
-            Report::Running => self.recorded(lease, Event::Start(lease.epoch), now),
+            Report::Running => self.runs(lease, String::new(), now),
+            Report::Unseen(why) => self.runs(lease, why, now),
             Report::Ended(ending) => self.ended(lease, ending, now),
         })
     }
@@ -148,6 +151,19 @@ impl View {
         }
     }
 
+    /// It runs, or ran when it was last seen: `unseen` says why nobody knows more; empty: it is seen.
+    fn runs(&mut self, lease: LeaseName, unseen: String, now: Moment) -> Reported {
+        match self.recorded(lease, Event::Start(lease.epoch), now) {
+            Reported::Verdict(changes, Verdict::Recorded) => {
+                let words = self.unseen(lease.attempt.execution, unseen, now);
+                // What is written last has all of it.
+                let changes = if words.is_empty() { changes } else { words };
+                Reported::Verdict(changes, Verdict::Recorded)
+            }
+            refused => refused,
+        }
+    }
+
     fn ended(&mut self, lease: LeaseName, ending: Ending, now: Moment) -> Reported {
         let id = lease.attempt.execution;
         let Some(record) = self.live(id) else { return Reported::AskHistory };
@@ -208,9 +224,11 @@ impl Verdict {
             {
                 Self::Recorded
             }
-            Report::Ended(_) | Report::Prepared(_) | Report::Starting(_) | Report::Running => {
-                Self::Superseded("this execution is over".to_owned())
-            }
+            Report::Ended(_)
+            | Report::Prepared(_)
+            | Report::Starting(_)
+            | Report::Running
+            | Report::Unseen(_) => Self::Superseded("this execution is over".to_owned()),
         }
     }
 }

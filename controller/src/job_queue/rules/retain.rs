@@ -44,7 +44,7 @@ impl Verdict {
         newest_removed: Option<ExecutionId>,
     ) -> Option<Self> {
         let may_run = match report {
-            Report::Starting(_) | Report::Running => true,
+            Report::Starting(_) | Report::Running | Report::Unseen(_) => true,
             Report::Prepared(_) | Report::Ended(_) => false,
         };
         let over = || {

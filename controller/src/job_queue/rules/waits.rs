@@ -1,10 +1,13 @@
-//! What attempts wait for until their programs run, as their holders say.
+//! What attempts wait for until their programs run, and why those that run are not seen, as their holders say.
 //!
 //! People are shown the newest at once. It is written with every other change of its record, and else about once a second
 //! at the most: a thousand attempts whose words change all the time cost the store a thousand small writes a second.
 
 use super::{
-    super::record::{Change, Record},
+    super::{
+        attempt::State,
+        record::{Change, Record},
+    },
     Live, Moment, Reported, Verdict, View,
 };
 use octavius_protocol::id::ExecutionId;
@@ -42,23 +45,38 @@ impl View {
     /// Takes what its holder says that it waits for. What was said before its program ran, and is heard later, means
     /// nothing.
     pub(super) fn waits(&mut self, id: ExecutionId, waits_for: String, now: Moment) -> Reported {
-        let Some(live) = self.live.get_mut(&id) else { return Reported::AskHistory };
-        let mut changes = Vec::new();
-        if live.record.attempt.starts() && live.record.attempt.ending.is_none() {
-            let is_news = live.record.waits_for != waits_for;
-            match &mut live.waits {
-                Some(waits) if !is_news || now.elapsed < waits.written + SELDOM => {
-                    waits.newer = is_news.then_some(waits_for);
-                }
-                Some(_) | None if is_news => changes.push(live.write(waits_for, now)),
-                Some(_) | None => {}
-            }
-            match live.waits.as_ref().is_some_and(|waits| waits.newer.is_some()) {
-                true => self.unwritten.insert(id),
-                false => self.unwritten.remove(&id),
-            };
-        }
+        let Some(record) = self.live(id) else { return Reported::AskHistory };
+        let changes = match record.attempt.starts() {
+            true => self.said(id, waits_for, now),
+            false => Vec::new(),
+        };
         Reported::Verdict(changes, Verdict::Recorded)
+    }
+
+    /// Takes why it is not known whether what runs still does; empty: it is known.
+    pub(super) fn unseen(&mut self, id: ExecutionId, why: String, now: Moment) -> Vec<Change> {
+        let runs = |record: &Record| matches!(record.attempt.state, State::Running(_));
+        if self.live(id).is_some_and(runs) { self.said(id, why, now) } else { Vec::new() }
+    }
+
+    /// Takes words of what has not ended: what is to be written now.
+    fn said(&mut self, id: ExecutionId, words: String, now: Moment) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let live = self.live.get_mut(&id).filter(|live| live.record.attempt.ending.is_none());
+        let Some(live) = live else { return changes };
+        let is_news = live.record.waits_for != words;
+        match &mut live.waits {
+            Some(waits) if !is_news || now.elapsed < waits.written + SELDOM => {
+                waits.newer = is_news.then_some(words);
+            }
+            Some(_) | None if is_news => changes.push(live.write(words, now)),
+            Some(_) | None => {}
+        }
+        match live.waits.as_ref().is_some_and(|waits| waits.newer.is_some()) {
+            true => self.unwritten.insert(id),
+            false => self.unwritten.remove(&id),
+        };
+        changes
     }
 
     /// Writes what was said too soon after what was said before.

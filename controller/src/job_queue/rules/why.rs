@@ -37,7 +37,8 @@ impl View {
             State::Starting(_) => {
                 format!("prepared at {executor}; its program does not run yet{waits_for}")
             }
-            State::Running(_) => format!("runs at {executor}"),
+            State::Running(_) if waits_for.is_empty() => format!("runs at {executor}"),
+            State::Running(_) => format!("ran at {executor} when it was last seen{waits_for}"),
             State::Ended { outcome, .. } => return ended(outcome).to_owned(),
         };
         match (record.attempt.cancelling, silent) {

@@ -99,7 +99,7 @@ pub enum RegisterRefused {
     },
     /// Another one has the id, and has work.
     #[error(
-        "executor {executor} runs at another place ({place}) since {since:.0}, where it holds work (attempts: {held}), and this place is {ours} (as the file `place` in each `state_dir` says): give this one an `id` of its own, or stop the other and wait until its work is over or lost"
+        "executor {executor} runs at another place ({place}) since {since:.0}, where it holds work (attempts: {held}), and this place is {ours} (as the file `place` in each `state_dir` says, or in a cluster the uid of the ConfigMap `octavius-{executor}`): give this one an `id` of its own, or stop the other and wait until its work is over or lost"
     )]
     OtherPlace {
         /// Who asked.

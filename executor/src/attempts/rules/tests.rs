@@ -104,6 +104,23 @@ fn what_it_waits_for_is_told_when_the_words_change() {
 }
 
 #[test]
+fn why_what_runs_is_not_seen_is_told_when_the_words_change_and_when_it_is_seen_again() {
+    let unseen = |words: &str| Phase::Unseen(words.to_owned());
+    let mut facts = Facts::found(&kept(unseen("a node is silent")));
+    for words in ["a node is silent", "it is silent since noon"] {
+        facts.phase(unseen(words));
+        check(&facts, Action::ReportUnseen(words.to_owned()));
+        facts.unseen_acknowledged(words.to_owned());
+        check(&facts, Action::Watch(unseen(words)));
+    }
+    assert_eq!(facts.held(), HeldPhase::Running);
+    facts.phase(Phase::Running);
+    check(&facts, Action::ReportRunning);
+    facts.running_acknowledged();
+    check(&facts, Action::Watch(Phase::Running));
+}
+
+#[test]
 fn an_end_is_told_though_its_log_takes_long() {
     let mut facts = Facts::found(&kept(exit(ExitCause::Exited)));
     facts.running_acknowledged();

@@ -8,6 +8,7 @@ mod told;
 
 use super::{
     names::text,
+    node::silent,
     phase::{said, waits_for},
     seen::{Seen, Stop, StopWhy, own_state, started_at},
 };
@@ -170,6 +171,9 @@ fn container_ended(
         Some(StopWhy::PodDeleted) | None => {
             if deadline_passed(seen) && was_deleted_before(pod, over) {
                 ExitCause::TimedOut
+            } else if reason == "Evicted" {
+                // Whatever its program made of the signal.
+                by_cluster(reason, message)
             } else if text(&over.reason) == "OOMKilled" && over.exit_code == KILLED {
                 ExitCause::Failed { code: "oom_killed", why: out_of_memory(pod) }
             } else if over.exit_code == 0 && !was_deleted_before(pod, over) {
@@ -377,9 +381,40 @@ fn pod_gone(seen: &Seen, name: &str, stop: Option<&Stop>) -> Phase {
         Some(StopWhy::TimedOut) => ExitCause::TimedOut,
         Some(StopWhy::NotStarted) => not_in_time(seen, stop),
         Some(StopWhy::PodDeleted) | None if deadline_passed(seen) => ExitCause::TimedOut,
-        Some(StopWhy::PodDeleted) | None => deleted(seen, name),
+        Some(StopWhy::PodDeleted) | None => return Phase::Vanished(unknown_end(seen, name)),
     };
-    end(seen, cause, None, ExitLog::Followed)
+    let mut phase = end(seen, cause, None, ExitLog::Followed);
+    if let Phase::Ended(exit) = &mut phase
+        && let Some(silent) = seen.main_pod().and_then(|pod| silent(pod))
+    {
+        let gap = if exit.note.is_empty() { "" } else { "; " };
+        let (node, since) = (silent.node, silent.since());
+        let words = "whether its program has ended there is not known";
+        exit.note = format!("{}{gap}its node {node} was not ready{since}: {words}", exit.note);
+    }
+    phase
+}
+
+/// What there is to say of a pod that is gone without a word of its program.
+fn unknown_end(seen: &Seen, name: &str) -> String {
+    let (namespace, _) = of_job(seen);
+    let Some(pod) = seen.main_pod() else {
+        return format!(
+            "its pod {namespace}/{name} was gone before anybody here saw how its program ended: that is not known"
+        );
+    };
+    let node = node(pod);
+    match silent(pod) {
+        Some(silent) => format!(
+            "the node {node} was not ready{}, and did not come back before its pod {namespace}/{name} was removed: whether \
+             the program ended, and how, is not known",
+            silent.since()
+        ),
+        None => format!(
+            "its pod {namespace}/{name} was removed while its program ran, and nobody waited for that to end, as where the \
+             node ({node}) is deleted, or the pod is by force: how the program ended is not known"
+        ),
+    }
 }
 
 /// The end of what was stopped before its program ran.

@@ -9,6 +9,8 @@
 //! second* of its start is not replaced by one that starts before the gate is shut; then both are told. An object under
 //! our name that is not ours is neither taken over nor deleted.
 //!
+//! Which executor this is says a ConfigMap (`place`), for all processes of its id there.
+//!
 //! What is seen comes from three watches for each namespace (`watch`, `table`); how far an attempt is and how it ended is
 //! read from that by pure functions (`phase`, `ending`). Changes are guarded by the version that was seen (`actions`).
 
@@ -19,12 +21,16 @@ mod keep;
 pub mod log;
 mod logs;
 mod names;
+mod node;
 mod object;
 mod permissions;
 mod phase;
+mod place;
 mod seen;
 mod table;
 mod watch;
+
+pub use place::ClusterPlace;
 
 use super::{Found, Identity, LogPiece, Phase, Runner, RunnerError, Work};
 use crate::configuration::{Configuration, PodSecurity};
@@ -116,6 +122,17 @@ impl Options {
         }
     }
 
+    fn check_id(&self) -> Result<(), RunnerError> {
+        if self.executor.ends_with(|last: char| last.is_ascii_alphanumeric()) {
+            return Ok(());
+        }
+        Err(RunnerError::Refused(format!(
+            "`id` is `{}`, and with the runner `kubernetes` it is a label of each Job, which ends with a letter or a digit: \
+             give another `id`",
+            self.executor
+        )))
+    }
+
     /// Where an attempt's objects are.
     fn namespace<'a>(&'a self, work: &'a Work) -> &'a str {
         work.namespace.as_deref().unwrap_or(&self.default_namespace)
@@ -141,25 +158,11 @@ pub struct KubeRunner {
 }
 
 impl KubeRunner {
-    /// Says what is wrong with what the executor is told of its cluster. Calls nobody.
-    ///
-    /// # Errors
-    /// `Refused`, naming the key.
-    pub async fn check(options: &Options) -> Result<(), RunnerError> {
-        Cluster::connect(options).await.map(drop)
-    }
-
     /// Connects to the cluster, asks what it may do there, looks at what is there, and begins to watch it. Call it on a
     /// tokio runtime that lives as long as the runner. Refused with words for who runs the executor; failed where the
     /// cluster may be there later.
     pub async fn open(options: Options) -> Result<Self, RunnerError> {
-        if !options.executor.ends_with(|last: char| last.is_ascii_alphanumeric()) {
-            return Err(RunnerError::Refused(format!(
-                "`id` is `{}`, and with the runner `kubernetes` it is a label of each Job, which ends with a letter or a \
-                 digit: give another `id`",
-                options.executor
-            )));
-        }
+        options.check_id()?;
         let cluster = Cluster::connect(&options).await?;
         if let Err(fault) = cluster.ask_clock().await {
             return Err(fault.during("asking the cluster's API server"));

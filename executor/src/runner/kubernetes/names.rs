@@ -1,6 +1,7 @@
 //! What our objects are called, and by what they are known to be ours.
 
 use crate::runner::Identity;
+use crc::{CRC_64_XZ, Crc};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use octavius_protocol::id::{AttemptId, AttemptNumber};
@@ -73,6 +74,19 @@ pub(super) fn object_name(attempt: AttemptId) -> String {
     format!("octavius-{}-{}", attempt.execution, attempt.attempt.0)
 }
 
+/// The name of the ConfigMap that says who the executor of this id is. Ids of other letters than names may have get a
+/// checksum, so that no two of them share one by chance; who made it, its label says.
+pub(super) fn place_name(executor: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if executor.bytes().all(plain) {
+        return format!("octavius-{executor}");
+    }
+    let near = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    let near: String = executor.to_ascii_lowercase().chars().map(near).collect();
+    let sum = Crc::<u64>::new(&CRC_64_XZ).checksum(executor.as_bytes());
+    format!("octavius-{near}-{sum:016x}")
+}
+
 /// The attempt that an object is about, by its name: that of a Job, or of a pod of it.
 pub(super) fn attempt_of(name: &str) -> Option<AttemptId> {
     let (execution, rest) = name.strip_prefix("octavius-")?.split_once('-')?;
@@ -117,6 +131,19 @@ mod tests {
         assert_eq!(attempt_of(&format!("{name}-x7k2p")), Some(attempt));
         for other in ["octavius", "octavius-executor-5d", "octavius--1", &name[1..]] {
             assert_eq!(attempt_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn each_id_has_a_place_of_a_name_that_the_cluster_takes() {
+        assert_eq!(place_name("berlin-1"), "octavius-berlin-1");
+        let ids = ["random-ID", "random-id", "random_ID", "random.ID", "a.b"];
+        let names: std::collections::BTreeSet<_> = ids.map(place_name).into();
+        assert_eq!(names.len(), ids.len(), "{names:?}");
+        for name in names {
+            let plain =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            assert!(name.bytes().all(plain) && name.len() <= 253, "{name}");
         }
     }
 

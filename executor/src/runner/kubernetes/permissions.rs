@@ -18,6 +18,10 @@ const NEEDED: [(&str, &str, &str, &[&str]); 5] = [
     ("", "secrets", "", &["get", "create", "delete"]),
 ];
 
+/// What is needed besides in the default namespace, where the executor keeps who it is.
+const NEEDED_AT_HOME: (&str, &str, &str, &[&str]) =
+    ("", "configmaps", "", &["get", "create", "update"]);
+
 /// A right that the executor lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Missing {
@@ -45,7 +49,8 @@ impl fmt::Display for Missing {
 pub(super) async fn missing(tools: &Tools) -> Result<Vec<Missing>, RunnerError> {
     let mut missing = Vec::new();
     for namespace in &tools.options.namespaces {
-        for (group, resource, part, verbs) in NEEDED {
+        let home = (*namespace == tools.options.default_namespace).then_some(NEEDED_AT_HOME);
+        for (group, resource, part, verbs) in NEEDED.into_iter().chain(home) {
             for &verb in verbs {
                 let may = may(tools, namespace, group, resource, part, verb).await;
                 if !may.map_err(|fault| fault.during("asking what this executor may do"))? {

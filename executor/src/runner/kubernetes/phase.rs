@@ -3,6 +3,7 @@
 use super::{
     ending,
     names::text,
+    node::{Silent, silent},
     seen::{Seen, has_ended, is_over, own_state, started_at},
 };
 use crate::runner::Phase;
@@ -37,9 +38,17 @@ pub(super) fn phase(seen: &Seen, now: Timestamp) -> Option<Phase> {
         return Some(Phase::Prepared);
     }
     match seen.main_pod() {
-        Some(pod) if started_at(pod).is_some() && !has_ended(pod) => Some(Phase::Running),
+        Some(pod) if started_at(pod).is_some() && !has_ended(pod) => Some(match silent(pod) {
+            Some(silent) => Phase::Unseen(cut(unseen(&silent), MOST_WORDS)),
+            None => Phase::Running,
+        }),
         Some(_) | None => Some(Phase::Starting(cut(waits_for(seen), MOST_WORDS))),
     }
+}
+
+/// Why it is not known whether a program still runs.
+fn unseen(silent: &Silent<'_>) -> String {
+    format!("node {} not ready{}; result not known", silent.node, silent.since())
 }
 
 /// When the phase changes though nothing more is seen, in seconds since 1970.

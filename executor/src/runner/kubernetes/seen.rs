@@ -60,7 +60,7 @@ pub(super) enum StopWhy {
     TimedOut,
     /// It did not start in time.
     NotStarted,
-    /// Its pod is going, and no other one may take its place.
+    /// Its pod is going, or is given up with its silent node, and no other one may take its place.
     PodDeleted,
 }
 

@@ -295,7 +295,7 @@ fn job_uid(pod: &Pod) -> &str {
 }
 
 /// What is seen of a pod now, with what was seen of its container before: a kubelet that removes a pod may say of a
-/// container that has ended that it waits to be made (before 1.22).
+/// container that has ended that it waits to be made (before 1.22), and one that evicts it says nothing of it.
 fn remembering(mut now: Pod, before: Option<&Pod>) -> Pod {
     let Some(before) = before else { return now };
     let rank = |pod: &Pod| {
@@ -306,7 +306,15 @@ fn remembering(mut now: Pod, before: Option<&Pod>) -> Pod {
         })
     };
     if rank(&now) < rank(before) {
-        now.status.clone_from(&before.status);
+        match (&mut now.status, &before.status) {
+            // One that evicts a pod says why, and nothing of its containers any more.
+            (Some(status), Some(known))
+                if matches!(text(&status.phase), "Failed" | "Succeeded") =>
+            {
+                status.container_statuses.clone_from(&known.container_statuses);
+            }
+            (status, known) => status.clone_from(known),
+        }
     }
     now
 }
@@ -371,11 +379,13 @@ mod tests {
     #[test]
     fn a_kubelet_that_forgets_how_a_container_ended_is_not_believed() {
         let table = table();
-        let (job, mut pods) = objects(&went().with("p", 0, over(143, "Error", 1, 2)), 7);
+        let job = went();
+        let told = |status, version| objects(&job.clone().with("p", 0, status), version);
+        let (job, mut pods) = told(over(143, "Error", 1, 2), 7);
         let attempt = table.owner().attempt(&job.metadata).unwrap();
         table.job(job);
         table.pod(pods.remove(0));
-        let (_, mut pods) = objects(&went().with("p", 0, waits("ContainerCreating", "")), 8);
+        let (_, mut pods) = told(waits("ContainerCreating", ""), 8);
         table.pod(pods[0].clone());
         let code = |seen: &Seen| match phase::phase(seen, at(3)) {
             Some(Phase::Ended(exit)) => exit.code,
@@ -384,6 +394,28 @@ mod tests {
         assert_eq!(code(&table.seen(attempt).unwrap()), Some(143));
         table.pod_gone(pods.remove(0));
         assert_eq!(code(&table.seen(attempt).unwrap()), Some(143));
+    }
+
+    /// As a kubelet of 1.20 does it: the pod has failed, and of its container nothing is said any more.
+    #[test]
+    fn an_eviction_is_believed_though_the_kubelet_says_nothing_of_the_container() {
+        let table = table();
+        let job = went();
+        let told = |status, version| objects(&job.clone().with("p", 0, status), version);
+        let (job, mut pods) = told(running(1), 7);
+        let attempt = table.owner().attempt(&job.metadata).unwrap();
+        table.job(job);
+        table.pod(pods.remove(0));
+        let status = serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "full"});
+        let (_, mut pods) = told(status, 8);
+        table.pod(pods.remove(0));
+        let Some(Phase::Ended(exit)) = phase::phase(&table.seen(attempt).unwrap(), at(3)) else {
+            panic!("{:?}", table.seen(attempt))
+        };
+        let evicted =
+            crate::runner::ExitCause::Failed { code: "evicted", why: "Evicted: full".into() };
+        assert_eq!((exit.cause, exit.code), (evicted, None));
+        assert_eq!(exit.log, crate::runner::ExitLog::Followed);
     }
 
     #[test]

@@ -334,7 +334,7 @@ impl System {
             (Verdict::Superseded(_), _) => Message::Superseded(executor, lease),
             (_, Report::Prepared(identity)) => Message::PreparedRecorded(executor, lease, identity),
             (_, Report::Ended(_)) => Message::EndRecorded(executor, lease),
-            (_, Report::Starting(_) | Report::Running) => {
+            (_, Report::Starting(_) | Report::Running | Report::Unseen(_)) => {
                 return self.commit(changes, Then::Nothing);
             }
         };

@@ -21,6 +21,8 @@ enum Happening {
     Starting(#[proptest(strategy = "0..4usize")] usize, #[proptest(strategy = "0..3usize")] usize),
     #[proptest(weight = 9)]
     Running(#[proptest(strategy = "0..4usize")] usize),
+    #[proptest(weight = 3)]
+    Unseen(#[proptest(strategy = "0..4usize")] usize, #[proptest(strategy = "0..3usize")] usize),
     #[proptest(weight = 9)]
     Ended(#[proptest(strategy = "0..4usize")] usize, Outcome),
     #[proptest(weight = 8)]
@@ -188,6 +190,9 @@ impl Story {
                 self.report(index, Report::Starting(WORDS[words].to_owned()));
             }
             Happening::Running(index) => self.report(index, Report::Running),
+            Happening::Unseen(index, words) => {
+                self.report(index, Report::Unseen(WORDS[words].to_owned()));
+            }
             Happening::Ended(index, outcome) => self.report(index, Report::Ended(ending(outcome))),
             Happening::Sealed(index) => {
                 if let Some((_, lease)) = self.lease(index) {
@@ -262,7 +267,7 @@ proptest! {
         }
     }
 
-    /// What an attempt is said to wait for moves nothing, and is of those alone that do not run.
+    /// What an attempt is said to wait for moves nothing, and is of those alone that somebody holds.
     #[test]
     fn words_move_nothing(steps in prop::collection::vec(any::<Happening>(), 0..100)) {
         let mut story = Story::begin();
@@ -271,8 +276,8 @@ proptest! {
             let was = story.view.clone();
             story.step(step);
             for record in story.disk.values() {
-                let starts = record.attempt.starts();
-                prop_assert!(starts || record.waits_for.is_empty(), "{record:?}");
+                let held = record.attempt.held().is_some();
+                prop_assert!(held || record.waits_for.is_empty(), "{record:?}");
                 if let Some(was) = was.live(record.id).filter(|_| says) {
                     let same = Record { waits_for: was.waits_for.clone(), ..record.clone() };
                     prop_assert_eq!(was, &same);

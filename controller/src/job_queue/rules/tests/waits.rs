@@ -83,6 +83,34 @@ fn what_it_waited_for_is_forgotten_when_its_program_runs_and_means_nothing_after
     assert_eq!(view.check(), Ok(()));
 }
 
+#[test]
+fn why_what_runs_is_not_seen_is_told_until_it_is_seen_again_or_over() {
+    let (mut view, lease) = starting(Terms::default());
+    say(&mut view, lease, "no node has 4 CPUs", ms(0));
+    let tell =
+        |view: &mut View, report, now| match view.report(Session(1), lease, report, now).unwrap() {
+            Reported::Verdict(changes, Verdict::Recorded) => changes,
+            other => panic!("{other:?}"),
+        };
+    let unseen = |words: &str| Report::Unseen(words.to_owned());
+    let [Change::Live(record)] = &tell(&mut view, unseen("its node is silent"), ms(100))[..] else {
+        panic!("it is written once, with the step")
+    };
+    assert!(matches!(record.attempt.state, State::Running(_)));
+    assert_eq!(record.waits_for, "its node is silent");
+    assert_eq!(why(&view), "ran at executor-1 when it was last seen: its node is silent");
+    assert_eq!(tell(&mut view, unseen("its node is silent"), ms(5_000)), []);
+    assert_eq!(tell(&mut view, Report::Running, ms(5_000)).len(), 1);
+    assert_eq!(why(&view), "runs at executor-1");
+    assert_eq!(tell(&mut view, unseen("its node is silent"), ms(5_100)), [], "within a second");
+    assert_eq!(why(&view), "ran at executor-1 when it was last seen: its node is silent");
+    assert_eq!(view.tick(ms(6_000)).changes.len(), 1);
+    assert_eq!(view.check(), Ok(()));
+    view.report(Session(1), lease, Report::Ended(ending(Outcome::Lost)), ms(7_000)).unwrap();
+    assert_eq!(tell(&mut view, unseen("it came late"), ms(9_000)), []);
+    assert_eq!(view.check(), Ok(()));
+}
+
 /// What was said within the last second is written with whatever else is.
 #[test]
 fn the_newest_words_are_written_with_any_other_change() {

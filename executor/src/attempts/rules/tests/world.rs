@@ -18,6 +18,8 @@ enum Twist {
     Restart,
     /// The program gets further.
     Progress,
+    /// What the program runs on becomes silent, or is heard again.
+    Silence,
     /// A user wants it stopped.
     Stop,
     /// The controller takes a grant back that is not known to be prepared, and grants it again here.
@@ -37,6 +39,7 @@ fn twists() -> impl Strategy<Value = Vec<Twist>> {
         2 => Just(Twist::Fails),
         2 => Just(Twist::Restart),
         3 => Just(Twist::Progress),
+        3 => Just(Twist::Silence),
         1 => Just(Twist::Stop),
         1 => Just(Twist::GrantAgain),
         1 => Just(Twist::TakeBack),
@@ -102,6 +105,7 @@ impl World {
             Twist::Fails => self.fail(),
             Twist::Restart => self.restart(),
             Twist::Progress => self.progress(ExitCause::Exited),
+            Twist::Silence => self.silence(),
             Twist::Stop if self.believes() => {
                 self.wishes.stop = Some((self.facts.epoch(), "a cancel".to_owned()));
             }
@@ -117,9 +121,11 @@ impl World {
             Twist::Destroy => {
                 self.kept = match self.kept.take() {
                     // The folder of what never ran goes whole; of what ran, only its keeper.
-                    Some((identity, epoch, Phase::Starting(_) | Phase::Running)) => {
-                        Some((identity, epoch, vanished()))
-                    }
+                    Some((
+                        identity,
+                        epoch,
+                        Phase::Starting(_) | Phase::Running | Phase::Unseen(_),
+                    )) => Some((identity, epoch, vanished())),
                     Some((_, _, Phase::Prepared)) | None => None,
                     ended @ Some((_, _, Phase::Ended(_) | Phase::Vanished(_))) => ended,
                 };
@@ -161,7 +167,17 @@ impl World {
             *phase = match phase.clone() {
                 Phase::Starting(words) if words.is_empty() => Phase::Starting("a node".to_owned()),
                 Phase::Starting(_) => Phase::Running,
-                Phase::Running => exit(cause),
+                Phase::Running | Phase::Unseen(_) => exit(cause),
+                other => other,
+            };
+        }
+    }
+
+    fn silence(&mut self) {
+        if let Some((_, _, phase)) = &mut self.kept {
+            *phase = match phase.clone() {
+                Phase::Starting(_) | Phase::Running => Phase::Unseen("a node is silent".to_owned()),
+                Phase::Unseen(_) => Phase::Running,
                 other => other,
             };
         }
@@ -197,6 +213,11 @@ impl World {
             },
             Action::ReportRunning => match (self.believes(), heard) {
                 (true, true) => self.facts.running_acknowledged(),
+                (false, true) => self.facts.superseded(),
+                (_, false) => {}
+            },
+            Action::ReportUnseen(why) => match (self.believes(), heard) {
+                (true, true) => self.facts.unseen_acknowledged(why),
                 (false, true) => self.facts.superseded(),
                 (_, false) => {}
             },
@@ -279,7 +300,7 @@ impl World {
 
     fn stop(&mut self, heard: bool) {
         let Some((_, _, phase)) = &mut self.kept else { return self.facts.unsure() };
-        if matches!(phase, Phase::Prepared | Phase::Starting(_) | Phase::Running) {
+        if !matches!(phase, Phase::Ended(_) | Phase::Vanished(_)) {
             *phase = exit(ExitCause::Stopped);
         }
         match heard {
@@ -357,6 +378,7 @@ fn the_runs_reach_what_they_are_about() {
                 (matches!(world.ending, Some(Over::PreparedGone | Over::KeeperGone(_))), "lost"),
                 (matches!(world.ending, Some(Over::NeverMade)), "stopped early"),
                 (matches!(world.ending, Some(Over::Refused(_))), "refused"),
+                (!world.facts.unseen_told.is_empty(), "told to be unseen"),
                 (world.facts.released && world.started > 0, "taken back while it ran"),
                 (matches!(twist, Twist::Restart) && world.started > 0, "begun again while it ran"),
             ]);
@@ -366,5 +388,5 @@ fn the_runs_reach_what_they_are_about() {
         }
     }
     let seldom = reached.values().filter(|runs| **runs < 10).count();
-    assert!(reached.len() == 9 && seldom == 0, "of 1000 runs: {reached:?}");
+    assert!(reached.len() == 10 && seldom == 0, "of 1000 runs: {reached:?}");
 }

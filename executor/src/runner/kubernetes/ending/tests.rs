@@ -16,6 +16,14 @@ fn exit(seen: &Seen) -> Exit {
 }
 
 #[track_caller]
+fn lost(seen: &Seen) -> String {
+    match ended(seen) {
+        Some(Phase::Vanished(words)) => words,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
 fn failed(seen: &Seen, expected: &str) -> (String, Option<i32>) {
     let exit = exit(seen);
     match exit.cause {
@@ -77,7 +85,11 @@ fn what_the_kubelet_evicted_says_so_also_without_any_container() {
     let mut told = fixtures::over(137, "Error", 1, 2);
     told["reason"] = "Evicted".into();
     told["message"] = words.into();
-    assert_eq!(failed(&went().with("p", 0, told), "evicted").1, Some(137));
+    assert_eq!(failed(&went().with("p", 0, told.clone()), "evicted").1, Some(137));
+    // It ended as if all were well when it was told to.
+    told["containerStatuses"] = fixtures::over(0, "Completed", 1, 2)["containerStatuses"].take();
+    let (why, code) = failed(&went().with("p", 0, told), "evicted");
+    assert_eq!((why, code), (format!("Evicted: {words}"), Some(0)));
     let refused = json!({"phase": "Failed", "reason": "OutOfcpu", "message": "Node didn't have enough resource"});
     failed(&went().with("p", 0, refused), "not_admitted");
 }
@@ -95,12 +107,25 @@ fn a_pod_that_is_deleted_from_outside_is_a_failure_unless_its_program_had_ended(
     assert_eq!(exit(&before).cause, Exited);
     // Nobody saw how it ended.
     let gone = went().with("p", 0, running(1)).told("p").without("p");
-    assert_eq!(failed(&gone, "pod_deleted").1, None);
-    assert_eq!(failed(&went().told("p"), "pod_deleted").1, None, "also for who never saw it");
+    for gone in [&gone, &went().told("p"), &gone.clone().stopped(StopWhy::PodDeleted, 9)] {
+        assert!(lost(gone).contains("is not known"), "{gone:?}");
+    }
     assert_eq!(exit(&gone.clone().stopped(StopWhy::Asked, 9)).cause, Stopped);
     // And what was seen before it went stays.
     let seen = went().with("p", 0, fixtures::over(0, "Completed", 1, 2)).told("p").without("p");
     assert_eq!((exit(&seen).cause, exit(&seen).code), (Exited, Some(0)));
+}
+
+#[test]
+fn how_a_program_ended_on_a_node_that_did_not_come_back_is_not_known() {
+    let silent = went().with("p", 0, running(1)).told("p").silent("p", 40);
+    assert_eq!(ended(&silent.clone().deleting("p", 340, 5)), None, "it may come back");
+    let gone = silent.deleting("p", 340, 0).without("p");
+    let words = lost(&gone.clone().stopped(StopWhy::PodDeleted, 340));
+    assert!(words.starts_with(&format!("the node n1 was not ready since {}", at(40))), "{words}");
+    let cancelled = exit(&gone.stopped(StopWhy::Asked, 60));
+    assert_eq!((&cancelled.cause, cancelled.code), (&Stopped, None));
+    assert!(cancelled.note.contains("n1") && cancelled.note.contains("not known"), "{cancelled:?}");
 }
 
 #[test]

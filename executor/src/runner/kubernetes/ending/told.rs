@@ -82,7 +82,7 @@ pub(super) fn written(phase: &Phase) -> Option<String> {
             let cause = Cause::Vanished(words.clone());
             Told { cause, exit_code: None, note: String::new(), log: true }
         }
-        Phase::Prepared | Phase::Starting(_) | Phase::Running => return None,
+        Phase::Prepared | Phase::Starting(_) | Phase::Running | Phase::Unseen(_) => return None,
     };
     serde_json::to_string(&told).ok()
 }

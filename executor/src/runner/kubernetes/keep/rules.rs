@@ -3,6 +3,7 @@
 use super::super::{
     ending,
     names::text,
+    node::silent,
     object,
     phase::waits_for,
     seen::{Seen, StopWhy, has_ended, is_over, started_at},
@@ -121,8 +122,14 @@ fn in_time(seen: &Seen, job: &Job, done: &Done, now: Timestamp) -> Duty {
             (created, Some(limit), StopWhy::NotStarted)
         }
     };
-    let (Some(from), Some(limit)) = (from, limit) else { return Duty::Rest(None) };
-    let due = from.as_second().saturating_add(whole_seconds(limit));
+    let limit = from
+        .zip(limit)
+        .map(|(from, limit)| (from.as_second().saturating_add(whole_seconds(limit)), why));
+    let silent = main.filter(|_| started.is_some()).and_then(|pod| silent(pod));
+    let given_up = silent.and_then(|silent| silent.given_up()).map(|at| (at, StopWhy::PodDeleted));
+    let Some((due, why)) = limit.into_iter().chain(given_up).min_by_key(|(at, _)| *at) else {
+        return Duty::Rest(None);
+    };
     if now.as_second() < due {
         return Duty::Rest(Some(due));
     }

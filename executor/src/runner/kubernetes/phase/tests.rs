@@ -25,6 +25,25 @@ fn an_attempt_is_prepared_until_it_is_let_go_and_runs_when_its_container_does() 
 }
 
 #[test]
+fn of_a_pod_on_a_silent_node_it_is_said_that_its_result_is_not_known() {
+    let silent = went().with("p", 1, running(2)).silent("p", 40);
+    let words = format!("node n1 not ready since {}; result not known", at(40));
+    assert_eq!(phase(&silent, at(60)), Some(Phase::Unseen(words.clone())));
+    let given_up = silent.clone().told("p").deleting("p", 340, 5);
+    let stopped = given_up.stopped(StopWhy::PodDeleted, 340);
+    assert_eq!(phase(&stopped, at(350)), Some(Phase::Unseen(words)));
+    // Of what has ended, that is known.
+    let over = went().with("p", 1, over(0, "Completed", 1, 2)).silent("p", 40);
+    assert!(matches!(phase(&over, at(60)), Some(Phase::Ended(_))));
+    // Somebody else may say when it is ready.
+    let mut gated = silent;
+    let pod = std::sync::Arc::make_mut(gated.pods.get_mut("p-uid").unwrap());
+    let gate = k8s_openapi::api::core::v1::PodReadinessGate { condition_type: "x".to_owned() };
+    pod.spec.as_mut().unwrap().readiness_gates = Some(vec![gate]);
+    assert_eq!(phase(&gated, at(60)), Some(Phase::Running));
+}
+
+#[test]
 fn what_an_attempt_waits_for_is_said_in_the_clusters_own_words() {
     let quota = "Error creating: pods \"octavius-x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=0";
     let words = starting(&went().warned("job", "FailedCreate", quota));

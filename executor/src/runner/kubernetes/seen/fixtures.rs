@@ -81,6 +81,25 @@ impl Seen {
         self
     }
 
+    /// That, with the node of the pod silent since so many seconds, as the cluster says.
+    pub(in super::super) fn silent(mut self, name: &str, since: i64) -> Self {
+        let pod = Arc::make_mut(self.pods.get_mut(&format!("{name}-uid")).unwrap());
+        let spec = pod.spec.as_mut().unwrap();
+        spec.node_name = Some("n1".to_owned());
+        let tolerations = json!([{
+            "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
+            "tolerationSeconds": 300,
+        }]);
+        spec.tolerations = Some(serde_json::from_value(tolerations).unwrap());
+        let said = |type_: &str, status: &str| {
+            let at = at(since).to_string();
+            json!({"type": type_, "status": status, "lastTransitionTime": at})
+        };
+        let said = json!([said("Ready", "False"), said("ContainersReady", "True")]);
+        pod.status.as_mut().unwrap().conditions = Some(serde_json::from_value(said).unwrap());
+        self
+    }
+
     /// That, and the pod is gone.
     pub(in super::super) fn without(mut self, name: &str) -> Self {
         let uid = format!("{name}-uid");

@@ -1,6 +1,9 @@
 //! What is due, and when.
 
-use super::{super::super::seen::fixtures::*, *};
+use super::{
+    super::super::{names::WORK, seen::fixtures::*},
+    *,
+};
 
 fn due(seen: &Seen, now: i64) -> Duty {
     next(seen, &Done::default(), at(now))
@@ -82,6 +85,37 @@ fn no_pod_takes_the_place_of_one_that_goes() {
     assert_eq!(due(&went().told("p"), 5), stop, "also for who never saw it");
     let over = went().with("p", 0, over(0, "Completed", 1, 2)).told("p").without("p");
     assert_eq!(next(&over, &done, at(5)), Duty::Tell);
+}
+
+#[test]
+fn a_pod_of_a_silent_node_is_given_up_when_it_tolerates_that_no_longer() {
+    let mut done = Done::default();
+    done.fulfilled(Duty::ShutGate { pod: String::new(), uid: String::new() });
+    let mut seen = went().with("p", 0, running(1)).told("p");
+    let job = std::sync::Arc::make_mut(seen.job.as_mut().unwrap());
+    let kept = job.metadata.annotations.as_mut().unwrap().get_mut(WORK).unwrap();
+    let mut work: serde_json::Value = serde_json::from_str(kept).unwrap();
+    work["timeout_ms"].take();
+    *kept = work.to_string();
+    assert_eq!(next(&seen, &done, at(9_000)), Duty::Rest(None), "it has no limit of its own");
+    let silent = seen.silent("p", 40);
+    assert_eq!(next(&silent, &done, at(339)), Duty::Rest(Some(MADE + 340)));
+    let stop = Duty::Stop { why: StopWhy::PodDeleted, waited_for: String::new() };
+    assert_eq!(next(&silent, &done, at(340)), stop);
+    let stopped = silent.clone().stopped(StopWhy::PodDeleted, 340);
+    assert_eq!(
+        next(&stopped, &done, at(341)),
+        Duty::Rest(Some(MADE + 375)),
+        "its grace comes first"
+    );
+    assert!(matches!(next(&stopped, &done, at(375)), Duty::Kill { .. }));
+    // Its own limit may come first; and what tolerates it for ever is not given up.
+    let limited = went().with("p", 0, running(1)).told("p").silent("p", 20);
+    assert_eq!(next(&limited, &done, at(25)), Duty::Rest(Some(MADE + 31)));
+    let mut patient = silent;
+    let pod = std::sync::Arc::make_mut(patient.pods.get_mut("p-uid").unwrap());
+    pod.spec.as_mut().unwrap().tolerations.as_mut().unwrap()[0].toleration_seconds = None;
+    assert_eq!(next(&patient, &done, at(9_000)), Duty::Rest(None));
 }
 
 #[test]
