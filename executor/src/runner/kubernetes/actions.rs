@@ -25,6 +25,9 @@ const TRIES: u32 = 10;
 /// How long the end of pods that are removed is waited for.
 const GONE_WITHIN: Duration = Duration::from_secs(45);
 
+/// After so long without a word of them they are looked for.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// Looks at what there is of an attempt now: its Job, if it is one of ours, and its pods. A namespace that cannot be asked
 /// is in the way only of what may be there.
 pub(super) async fn refresh(tools: &Tools, attempt: AttemptId) -> Result<Option<Job>, RunnerError> {
@@ -64,12 +67,24 @@ async fn refresh_in(
         return Ok(None);
     }
     tools.table.job(job.clone());
+    refresh_pods(tools, namespace, attempt).await?;
+    Ok(Some(job))
+}
+
+/// Looks at the pods that an attempt has now.
+async fn refresh_pods(
+    tools: &Tools,
+    namespace: &str,
+    attempt: AttemptId,
+) -> Result<(), RunnerError> {
+    let name = object_name(attempt);
     let pods = ListParams::default().labels(&format!("job-name={name}"));
     let pods = tools.cluster.call(tools.cluster.pods(namespace).list(&pods)).await;
+    let doing = || format!("looking at the pods of the Job {namespace}/{name}");
     let pods = pods.map_err(|fault| fault.during(&doing()))?;
     let version = text(&pods.metadata.resource_version).to_owned();
     tools.table.pods(namespace, Some(attempt), pods.items, &version);
-    Ok(Some(job))
+    Ok(())
 }
 
 /// Of a Job that was seen, and is not there any more.
@@ -107,10 +122,26 @@ pub(super) async fn prepare(tools: &Tools, work: &Work) -> Result<Identity, Runn
                 Some(identity) => return Ok(identity),
                 None => continue,
             },
-            Err(fault) => return Err(fault.during(&doing)),
+            Err(fault) => return Err(not_made(fault, &namespace).during(&doing)),
         }
     }
     Err(Fault::Conflict.during(&doing))
+}
+
+/// Why a Job is not made, and what to do. What whoever runs the cluster can give while it waits is tried again.
+fn not_made(fault: Fault, namespace: &str) -> Fault {
+    match fault {
+        Fault::NotFound(said) => Fault::Later(format!(
+            "the API server says: {said}; make the namespace with `kubectl create namespace {namespace}`, or name another \
+             in the job or the executor's file"
+        )),
+        // A webhook that was asked and said no will say it again.
+        Fault::Forbidden(said) if said.contains("denied the request") => Fault::Refused(said),
+        Fault::Forbidden(said) | Fault::Later(said) => {
+            Fault::Later(format!("{said}{}", super::phase::remedy(&said)))
+        }
+        fault => fault,
+    }
 }
 
 /// A Job of this name is there: ours is taken as it is, with the newer epoch. None: it is gone again, or was changed.
@@ -191,7 +222,7 @@ fn only(uid: Option<String>, params: DeleteParams) -> DeleteParams {
 /// Whether an object is deleted: also where it was gone before, or is another one by now.
 fn is_deleted<T>(outcome: Result<T, Fault>, doing: &str) -> Result<(), RunnerError> {
     match outcome {
-        Ok(_) | Err(Fault::NotFound | Fault::Conflict) => Ok(()),
+        Ok(_) | Err(Fault::NotFound(_) | Fault::Conflict) => Ok(()),
         Err(fault) => Err(fault.during(doing)),
     }
 }
@@ -208,7 +239,7 @@ async fn patch(tools: &Tools, job: &Job, mut change: Value) -> Result<bool, Runn
             tools.table.job(job);
             Ok(true)
         }
-        Err(Fault::Conflict | Fault::NotFound) => Ok(false),
+        Err(Fault::Conflict | Fault::NotFound(_)) => Ok(false),
         Err(fault) => Err(fault.during(&format!("changing the Job {namespace}/{name}"))),
     }
 }
@@ -398,8 +429,16 @@ async fn until_no_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerEr
             return Ok(());
         }
         end_pods_of(tools, &seen, &mut told).await?;
-        if watched.changed().await.is_err() {
-            return Ok(());
+        match timeout(LOOK, watched.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(()),
+            // The watch may be dead, and nobody have noticed yet.
+            Err(_) => {
+                let namespaces = seen.pods.values().map(|pod| text(&pod.metadata.namespace));
+                for namespace in namespaces.collect::<BTreeSet<_>>() {
+                    refresh_pods(tools, namespace, attempt).await?;
+                }
+            }
         }
     }
 }
@@ -433,6 +472,23 @@ pub(super) async fn remove(tools: &Tools, attempt: AttemptId) -> Result<(), Runn
 #[cfg(test)]
 mod tests {
     use super::{super::seen::fixtures::*, *};
+
+    #[test]
+    fn a_job_that_is_not_made_says_why_and_what_to_do_and_is_tried_again_where_that_helps() {
+        let later = |fault| match not_made(fault, "jobs") {
+            Fault::Later(words) => words,
+            other => panic!("{other:?}"),
+        };
+        let words = later(Fault::NotFound(r#"namespaces "jobs" not found"#.to_owned()));
+        assert!(words.contains(r#"namespaces "jobs" not found"#), "{words}");
+        assert!(words.contains("`kubectl create namespace jobs`"), "{words}");
+        let quota = "exceeded quota: q, requested: count/jobs.batch=1";
+        assert!(later(Fault::Forbidden(quota.to_owned())).contains("quota raised"));
+        let webhook = r#"failed calling webhook "a.example.org""#;
+        assert!(later(Fault::Later(webhook.to_owned())).ends_with("have the webhook mended"));
+        let denied = r#"admission webhook "a.example.org" denied the request: no"#.to_owned();
+        assert_eq!(not_made(Fault::Forbidden(denied.clone()), "jobs"), Fault::Refused(denied));
+    }
 
     #[test]
     fn an_attempt_is_looked_for_where_it_was_seen_and_else_everywhere() {

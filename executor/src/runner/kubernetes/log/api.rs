@@ -1,5 +1,6 @@
 //! What is asked of the API about a pod's log.
 
+use crate::runner::kubernetes::client::left_alone;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{AsyncBufReadExt, StreamExt, stream, stream::BoxStream};
@@ -7,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::LogParams};
 use std::{fmt, io, time::Duration};
+use tokio::{sync::watch, time::Instant};
 
 /// A pod, by its name in its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,12 +66,22 @@ pub trait LogApi: Send + Sync + 'static {
 
 /// The real one.
 #[derive(Clone)]
-pub struct KubeLogs(Client);
+pub struct KubeLogs {
+    client: Client,
+    /// Before when nothing is to be asked.
+    not_before: Option<watch::Receiver<Option<Instant>>>,
+}
 
 impl KubeLogs {
     /// Asks through this client.
     pub fn new(client: Client) -> Self {
-        Self(client)
+        Self { client, not_before: None }
+    }
+
+    /// Asks nothing before what is said there.
+    #[must_use]
+    pub fn leaving_alone_until(self, not_before: watch::Receiver<Option<Instant>>) -> Self {
+        Self { not_before: Some(not_before), ..self }
     }
 }
 
@@ -88,6 +100,9 @@ impl LogApi for KubeLogs {
         since: Option<i64>,
         follow: bool,
     ) -> Result<LogBytes, LogRefusal> {
+        if let Some(not_before) = &self.not_before {
+            left_alone(not_before).await;
+        }
         let parameters = LogParams {
             container: Some(container.to_owned()),
             follow,
@@ -95,7 +110,7 @@ impl LogApi for KubeLogs {
             since_time: since.and_then(|second| Timestamp::from_second(second).ok()),
             ..LogParams::default()
         };
-        let pods: Api<Pod> = Api::namespaced(self.0.clone(), &pod.namespace);
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
         let reader = pods.log_stream(&pod.name, &parameters).await.map_err(refusal)?;
         // Bytes come as the connection has them: nothing waits for a newline, and nothing is read as text.
         let bytes = stream::try_unfold(Box::pin(reader), |mut reader| async move {
