@@ -22,6 +22,7 @@ mod names;
 mod object;
 mod permissions;
 mod phase;
+mod removal;
 mod seen;
 mod supervise;
 mod table;
@@ -336,7 +337,7 @@ impl Runner for KubeRunner {
     }
 
     async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError> {
-        actions::remove(&self.tools, attempt).await?;
+        removal::remove(&self.tools, attempt).await?;
         self.logs.forget(attempt);
         Ok(())
     }
