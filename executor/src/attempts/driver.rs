@@ -218,7 +218,9 @@ impl Driver {
         match self.asked("looking", self.tools.clone().runner.look(attempt)).await {
             Ok(found) => self.facts.looked(Some(&found)),
             Err(Unable::Unknown) => self.facts.looked(None),
-            Err(Unable::Refused(_) | Unable::Later) => return Some(self.backoff.pause()),
+            Err(Unable::Refused(_) | Unable::NotYet(_) | Unable::Later(_)) => {
+                return Some(self.backoff.pause());
+            }
         }
         self.backoff.reset();
         None
@@ -229,7 +231,15 @@ impl Driver {
         match self.asked("preparing", tools.runner.prepare(&work)).await {
             Ok(identity) => self.facts.prepared(identity),
             Err(Unable::Refused(why)) => self.facts.refused(why),
-            Err(Unable::Unknown | Unable::Later) => {
+            Err(Unable::NotYet(why)) => {
+                self.facts.not_made_yet(why);
+                return Some(self.backoff.pause());
+            }
+            Err(Unable::Later(why)) => {
+                self.facts.not_prepared_yet(why);
+                return Some(self.backoff.pause());
+            }
+            Err(Unable::Unknown) => {
                 self.facts.unsure();
                 return Some(self.backoff.pause());
             }
@@ -285,7 +295,9 @@ impl Driver {
                 self.facts.removed();
                 None
             }
-            Err(Unable::Refused(_) | Unable::Later) => Some(self.backoff.pause()),
+            Err(Unable::Refused(_) | Unable::NotYet(_) | Unable::Later(_)) => {
+                Some(self.backoff.pause())
+            }
         }
     }
 
@@ -426,13 +438,18 @@ impl Driver {
                 warn(&why);
                 Err(Unable::Refused(why))
             }
+            Ok(Err(RunnerError::NotYet(why))) => {
+                warn(&why);
+                Err(Unable::NotYet(why))
+            }
             Ok(Err(error @ RunnerError::Failed { .. })) => {
                 warn(&error);
-                Err(Unable::Later)
+                Err(Unable::Later(error.to_string()))
             }
             Err(late) => {
                 warn(&late);
-                Err(Unable::Later)
+                let within = RUNNER_WITHIN.shown();
+                Err(Unable::Later(format!("{doing} it is not done within {within}")))
             }
         }
     }
@@ -442,7 +459,8 @@ impl Driver {
 enum Unable {
     Unknown,
     Refused(String),
-    Later,
+    NotYet(String),
+    Later(String),
 }
 
 /// Whether an action waits for others, and may be left for something better to do.

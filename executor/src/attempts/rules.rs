@@ -93,6 +93,8 @@ pub struct Facts {
     /// What the controller knows, or may know, to be prepared.
     identity: Option<Identity>,
     prepared_acknowledged: bool,
+    /// Why it could not be prepared when that was last tried; empty: it was not tried, or it could.
+    not_prepared: String,
     /// What the controller was last told that it waits for.
     waits_told: String,
     running_acknowledged: bool,
@@ -141,6 +143,7 @@ impl Facts {
             here,
             identity,
             prepared_acknowledged: false,
+            not_prepared: String::new(),
             waits_told: String::new(),
             running_acknowledged: false,
             unseen_told: String::new(),
@@ -187,6 +190,11 @@ impl Facts {
             return self.finish(over);
         }
         match &self.here {
+            Here::Unknown | Here::Nothing
+                if !self.not_prepared.is_empty() && self.not_prepared != self.waits_told =>
+            {
+                Action::ReportStarting(self.not_prepared.clone())
+            }
             Here::Unknown => Action::Look,
             Here::Nothing => Action::Prepare,
             Here::Kept { phase, .. } if self.stop_wanted && self.stop_asked => {
@@ -285,6 +293,9 @@ impl Facts {
 
     /// The runner was asked what there is.
     pub fn looked(&mut self, found: Option<&Found>) {
+        if found.is_some() {
+            self.not_prepared.clear();
+        }
         self.here = match found {
             None => Here::Nothing,
             Some(found) => Here::Kept {
@@ -302,7 +313,20 @@ impl Facts {
 
     /// It was made, or found made, under the grant that it is held by.
     pub fn prepared(&mut self, identity: Identity) {
+        self.not_prepared.clear();
         self.here = Here::Kept { identity, epoch: self.epoch, phase: Phase::Prepared };
+    }
+
+    /// It cannot be made now, and perhaps later; nobody knows what came of it.
+    pub fn not_prepared_yet(&mut self, why: String) {
+        self.not_prepared = why;
+        self.unsure();
+    }
+
+    /// It was not made, and perhaps it can be later.
+    pub fn not_made_yet(&mut self, why: String) {
+        self.not_prepared = why;
+        self.here = Here::Nothing;
     }
 
     /// It cannot be made, now or later.

@@ -214,6 +214,9 @@ pub enum RunnerError {
         /// What came of it.
         source: std::io::Error,
     },
+    /// It was certainly not done, and may work later; the text is for the user: what, where, remedy.
+    #[error("{0}")]
+    NotYet(String),
     /// Nothing is kept under this attempt.
     #[error("nothing is kept of attempt {0}")]
     Unknown(AttemptId),

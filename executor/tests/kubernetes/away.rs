@@ -58,7 +58,7 @@ async fn a_namespace_that_may_not_be_looked_into_is_in_the_way_of_nothing_elsewh
     fresh.remove(work.attempt).await.unwrap();
     let there = Work { namespace: Some("kube-system".to_owned()), ..place.work(":") };
     let refused = fresh.prepare(&there).await;
-    let Err(RunnerError::Refused(words)) = refused else { panic!("{refused:?}") };
+    let Err(RunnerError::NotYet(words)) = refused else { panic!("{refused:?}") };
     assert!(words.contains("kube-system") && words.contains("bind the role"), "{words}");
     place.options.namespaces = vec!["kube-system".to_owned()];
     let blind = octavius_executor::runner::kubernetes::KubeRunner::open(place.options.clone());

@@ -59,3 +59,41 @@ async fn a_second_pod_stays_outside_while_no_executor_is_there() {
     place.namespace.until(&pods, str::is_empty).await.unwrap();
     assert_eq!(place.runs("ran"), 1);
 }
+
+/// Each start of each container writes a line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_template_brings_runs_once_too_though_its_pod_is_deleted() {
+    let mut place = Cluster::new("brought").await;
+    for field in ["containers", "initContainers"] {
+        place.options.allowed_template_fields.push(field.to_owned());
+    }
+    let runner = place.runner().await;
+    let file = |name: &str| place.path(name).display().to_string();
+    let mut work = place.work(&format!("echo ran >> {}; sleep 300", file("job")));
+    let mut template: serde_json::Value = serde_json::from_str(&work.template).unwrap();
+    let mounts = template["spec"]["containers"][0]["volumeMounts"].clone();
+    let container = |name: &str, then: &str| {
+        let script = format!("echo ran >> {}; {then}", file(name));
+        serde_json::json!({
+            "name": name, "image": work.image_name, "command": ["sh", "-c", script], "volumeMounts": mounts,
+        })
+    };
+    template["spec"]["initContainers"] = serde_json::json!([container("first", ":")]);
+    template["spec"]["containers"].as_array_mut().unwrap().push(container("beside", "sleep 300"));
+    work.template = template.to_string();
+    suite::start(&runner, &work).await;
+    let secrets =
+        ["get", "secrets", "--selector=app.kubernetes.io/managed-by=octavius", "--output=name"];
+    let running = ["get", "pods", "--output=jsonpath={.items[*].status.phase}"];
+    place.namespace.until(&running, |phase| phase == "Running").await.unwrap();
+    place.namespace.until(&secrets, str::is_empty).await.unwrap();
+    place
+        .namespace
+        .kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force"])
+        .await
+        .unwrap();
+    suite::ended(&runner, work.attempt).await;
+    for name in ["job", "first", "beside"] {
+        assert_eq!(place.runs(name), 1, "{name}");
+    }
+}

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used)] // all of this file is tests, also what no `#[test]` stands above
 
 mod adoption;
+mod api_server;
 mod away;
 mod ends;
 mod gate;
+mod login;
 mod logs;
 mod nodes;
 mod place;

@@ -2,7 +2,7 @@
 
 use crate::place::{Cluster, object};
 use octavius_executor::runner::{
-    ExitCause, Phase, Runner, Work,
+    ExitCause, Phase, Runner, RunnerError, Work,
     kubernetes::{KubeRunner, Options},
     suite,
 };
@@ -72,6 +72,110 @@ async fn a_quota_that_is_lifted_lets_the_pod_in() {
         phase = runner.wait(work.attempt, &phase, Duration::from_secs(5)).await.unwrap();
     }
     assert!(matches!(&phase, Phase::Ended(exit) if exit.code == Some(0)), "{phase:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_that_wants_limits_says_that_they_are_missing() {
+    let place = Cluster::new("limits").await;
+    let quota = ["create", "quota", "limits", "--hard=limits.cpu=1"];
+    place.namespace.kubectl(&quota).await.unwrap();
+    let runner = place.runner().await;
+    let work = brief(place.work("echo ok"));
+    let words = waits_for(&runner, &work, "must specify limits.cpu").await;
+    assert!(words.contains(place.namespace.name()) && words.contains("`resources`"), "{words}");
+    never_starts(&place, &runner, &work, "must specify limits.cpu").await;
+    let mut work = place.work("echo ok");
+    work.resources.limits.insert("cpu".to_owned(), "500m".to_owned());
+    let (exit, _) = suite::run(&runner, &work).await;
+    suite::check_code(&exit, 0);
+}
+
+/// A webhook of which nobody answers, that is asked about what is made in a namespace.
+struct Webhook<'a>(&'a Cluster);
+
+impl<'a> Webhook<'a> {
+    async fn about(place: &'a Cluster, group: &str, resource: &str) -> Self {
+        let name = place.namespace.name();
+        let label =
+            ["label", "namespace", name, "--overwrite", &format!("octavius-webhook={name}")];
+        place.namespace.kubectl(&label).await.unwrap();
+        let webhook = serde_json::json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": name},
+            "webhooks": [{
+                "name": "nobody.octavius.dev", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                "failurePolicy": "Fail", "timeoutSeconds": 2,
+                "clientConfig": {"service": {"name": "nobody", "namespace": name}},
+                "namespaceSelector": {"matchLabels": {"octavius-webhook": name}},
+                "rules": [{
+                    "apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource],
+                }],
+            }],
+        });
+        let hook = Self(place);
+        place.namespace.apply(&webhook.to_string()).await.unwrap();
+        hook
+    }
+}
+
+impl Drop for Webhook<'_> {
+    /// It is nobody's namespace's.
+    fn drop(&mut self) {
+        let delete = ["delete", "validatingwebhookconfiguration", self.0.namespace.name()];
+        let deleted = self.0.namespace.kubectl(&delete);
+        let deleted =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(deleted));
+        assert!(deleted.is_ok() || std::thread::panicking(), "{deleted:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_does_not_answer_is_told_whether_it_is_asked_about_the_pod_or_the_job() {
+    let place = Cluster::new("webhook").await;
+    let runner = place.runner().await;
+    let work = brief(place.work("echo ok"));
+    let about_pods = Webhook::about(&place, "", "pods").await;
+    let words = waits_for(&runner, &work, "nobody.octavius.dev").await;
+    assert!(words.contains(place.namespace.name()), "{words}");
+    assert!(words.contains("have the webhook mended"), "{words}");
+    never_starts(&place, &runner, &work, "nobody.octavius.dev").await;
+    drop(about_pods);
+    let about_jobs = Webhook::about(&place, "batch", "jobs").await;
+    let work = place.work("echo ok");
+    // The API server takes a moment to know that it has to ask.
+    let deadline = Instant::now() + SOON;
+    let refused = loop {
+        match runner.prepare(&Work { attempt: place.work("").attempt, ..work.clone() }).await {
+            Err(error) => break error,
+            Ok(_) => assert!(Instant::now() < deadline, "the webhook is not asked"),
+        }
+    };
+    let words = refused.to_string();
+    assert!(matches!(refused, RunnerError::Failed { .. }), "{refused:?}");
+    assert!(words.contains("nobody.octavius.dev"), "{words}");
+    assert!(words.contains(place.namespace.name()), "{words}");
+    assert!(words.ends_with("have the webhook mended"), "{words}");
+    drop(about_jobs);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_is_not_there_is_told_and_waited_for() {
+    let place = Cluster::new("nowhere").await;
+    let nowhere = format!("{}-nowhere", place.namespace.name());
+    // Who may do everything hears that it is not there; others, that they have no right.
+    let everything = place.namespace.kubectl(&["config", "view", "--raw"]).await.unwrap();
+    let kubeconfig = place.path("kubeconfig");
+    std::fs::write(&kubeconfig, everything).unwrap();
+    let mut options = Options { kubeconfig: Some(kubeconfig), ..place.options.clone() };
+    options.namespaces.push(nowhere.clone());
+    let runner = KubeRunner::open(options).await.unwrap();
+    let work = Work { namespace: Some(nowhere.clone()), ..place.work("echo ok") };
+    let refused = runner.prepare(&work).await.unwrap_err();
+    assert!(matches!(refused, RunnerError::NotYet(_)), "{refused:?}");
+    let words = refused.to_string();
+    assert!(words.contains(&format!("namespaces \"{nowhere}\" not found")), "{words}");
+    assert!(words.contains(&format!("`kubectl create namespace {nowhere}`")), "{words}");
+    runner.remove(work.attempt).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,4 +281,37 @@ async fn an_object_of_our_name_that_is_not_ours_is_left_alone() {
     runner.remove(work.attempt).await.unwrap();
     let secret = ["get", "secret", &object(&work), "--output=jsonpath={.data.a}"];
     assert_eq!(place.namespace.kubectl(&secret).await.unwrap(), "Yg==");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_server_takes_every_job_that_is_written_down_as_built() {
+    let place = Cluster::new("dry").await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/runner/kubernetes/object/snapshots");
+    let mut taken = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let built = text.splitn(3, "---\n").nth(2).unwrap();
+        let mut job: serde_json::Value = serde_json::from_str(built).unwrap();
+        job["metadata"]["namespace"] = place.namespace.name().into();
+        let path = place.path("job");
+        std::fs::write(&path, job.to_string()).unwrap();
+        let path = path.to_string_lossy().into_owned();
+        let create = ["create", "--dry-run=server", "--output=name", "--filename", &path];
+        let made = place.namespace.kubectl(&create).await.unwrap();
+        assert!(made.starts_with("job.batch/octavius-"), "{made}");
+        taken += 1;
+    }
+    assert!(taken >= 2, "{taken} snapshots");
+}
+
+/// The most that Linux passes to a program in one variable: its name, `=`, and a NUL at the end are of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_longest_value_that_there_is_arrives() {
+    let place = Cluster::new("long").await;
+    let runner = place.runner().await;
+    let mut work = place.work("echo ${#v}");
+    work.arguments.insert("v".to_owned(), "x".repeat(131_069));
+    let (_, log) = suite::run(&runner, &work).await;
+    assert_eq!(String::from_utf8_lossy(&log), "131069\n");
+    runner.remove(work.attempt).await.unwrap();
 }

@@ -32,6 +32,8 @@ pub struct Attempt {
     pub lease: v1::Lease,
     pub reports: Vec<&'static str>,
     pub identity: Option<String>,
+    /// What it last said that it waits for.
+    pub waits_for: String,
     pub ended: Option<v1::Ended>,
     pub log: Vec<u8>,
     pub durable: usize,

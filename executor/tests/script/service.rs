@@ -246,8 +246,10 @@ impl Executors for Service {
                             answer.set_verdict(ReportVerdict::Superseded);
                         }
                     }
-                    v1::report_request::Event::Starting(_)
-                    | v1::report_request::Event::Running(_) => {}
+                    v1::report_request::Event::Starting(starting) => {
+                        attempt.waits_for = starting.reason;
+                    }
+                    v1::report_request::Event::Running(_) => {}
                     v1::report_request::Event::Ended(ended) => {
                         if (attempt.log.len() as u64) < ended.log_size {
                             answer.set_verdict(ReportVerdict::LogIncomplete);

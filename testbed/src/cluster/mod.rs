@@ -6,10 +6,12 @@
 //! the client that it uses.
 
 mod forward;
+mod front;
 mod namespace;
 mod own;
 
 pub use forward::Forward;
+pub use front::{Asked, Fate, Front};
 pub use namespace::Namespace;
 pub use own::Own;
 

@@ -121,6 +121,10 @@ impl Namespace {
         self.kubectl(&["apply", "--filename", &file]).await.map(drop)
     }
 
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     pub(super) fn command(&self) -> Command {
         let mut command = self.cluster.command();
         command.args(["--namespace", &self.name]);

@@ -31,6 +31,7 @@ async fn an_executor_may_do_what_it_needs_in_its_own_namespace_and_nothing_else(
         &["get", "pods", "--subresource=log"],
         &["create", "secrets"],
         &["list", "events"],
+        &["get", "serviceaccounts"],
     ] {
         assert!(may(words).await, "an executor may not {words:?}");
     }
@@ -40,6 +41,8 @@ async fn an_executor_may_do_what_it_needs_in_its_own_namespace_and_nothing_else(
         &["list", "secrets"],
         &["update", "secrets"],
         &["get", "configmaps"],
+        &["list", "serviceaccounts"],
+        &["create", "serviceaccounts", "--subresource=token"],
         &["list", "nodes"],
         &["create", "jobs", "--namespace=default"],
         &["create", "rolebindings"],

@@ -65,6 +65,42 @@ fn kept(phase: Phase) -> Found {
 }
 
 #[test]
+fn what_cannot_be_prepared_yet_says_why_once_and_is_tried_again() {
+    let mut facts = granted();
+    facts.not_prepared_yet("no namespace".to_owned());
+    check(&facts, Action::ReportStarting("no namespace".to_owned()));
+    facts.starting_acknowledged("no namespace".to_owned());
+    check(&facts, Action::Look);
+    facts.looked(None);
+    check(&facts, Action::Prepare);
+    facts.not_prepared_yet("no namespace".to_owned());
+    check(&facts, Action::Look);
+    facts.looked(None);
+    facts.not_prepared_yet("no quota".to_owned());
+    check(&facts, Action::ReportStarting("no quota".to_owned()));
+    facts.starting_acknowledged("no quota".to_owned());
+    facts.prepared(identity());
+    facts.reporting_prepared(identity());
+    facts.prepared_acknowledged();
+    check(&facts, Action::Go);
+    facts.went();
+    check(&facts, Action::ReportStarting(String::new()));
+}
+
+#[test]
+fn what_was_certainly_not_made_is_tried_again_without_a_look_and_can_be_stopped() {
+    let mut facts = granted();
+    facts.not_made_yet("no right".to_owned());
+    check(&facts, Action::ReportStarting("no right".to_owned()));
+    facts.starting_acknowledged("no right".to_owned());
+    check(&facts, Action::Prepare);
+    facts.not_made_yet("no right".to_owned());
+    check(&facts, Action::Prepare);
+    facts.hear(&Wishes { stop: Some((Epoch(1), "enough".to_owned())), ..Wishes::default() });
+    check(&facts, Action::ReportEnded(Over::NeverMade));
+}
+
+#[test]
 fn an_uneventful_life() {
     let mut facts = granted();
     check(&facts, Action::Prepare);

@@ -264,7 +264,9 @@ impl Shipper {
                 tracing::warn!(%attempt, %error, "a log cannot be read");
                 match error {
                     RunnerError::Refused(_) => self.position.restart(),
-                    RunnerError::Failed { .. } | RunnerError::Unknown(_) => {}
+                    RunnerError::NotYet(_)
+                    | RunnerError::Failed { .. }
+                    | RunnerError::Unknown(_) => {}
                 }
                 None
             }

@@ -6,27 +6,21 @@ use super::{
     keep::rules::Duty,
     names::{ENDED, POD, STOP, WENT, is_made_for, object_name, text},
     object,
-    seen::{Seen, Stop, StopWhy, has_ended, is_over, started_at},
+    removal::{delete_pod, end_pods},
+    seen::{Seen, Stop, StopWhy, has_ended},
 };
 use crate::runner::{Identity, RunnerError, Work};
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use octavius_protocol::{
     id::{AttemptId, Epoch},
     secret::SecretValues,
 };
 use serde_json::{Value, json};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
-use tokio::time::timeout;
+use std::collections::BTreeSet;
 
 /// How often somebody else may be faster.
 const TRIES: u32 = 10;
-
-/// How long the end of pods that are removed is waited for.
-const GONE_WITHIN: Duration = Duration::from_secs(45);
 
 /// Looks at what there is of an attempt now: its Job, if it is one of ours, and its pods. A namespace that cannot be asked
 /// is in the way only of what may be there.
@@ -67,12 +61,24 @@ async fn refresh_in(
         return Ok(None);
     }
     tools.table.job(job.clone());
+    refresh_pods(tools, namespace, attempt).await?;
+    Ok(Some(job))
+}
+
+/// Looks at the pods that an attempt has now.
+pub(super) async fn refresh_pods(
+    tools: &Tools,
+    namespace: &str,
+    attempt: AttemptId,
+) -> Result<(), RunnerError> {
+    let name = object_name(attempt);
     let pods = ListParams::default().labels(&format!("job-name={name}"));
     let pods = tools.cluster.call(tools.cluster.pods(namespace).list(&pods)).await;
+    let doing = || format!("looking at the pods of the Job {namespace}/{name}");
     let pods = pods.map_err(|fault| fault.during(&doing()))?;
     let version = text(&pods.metadata.resource_version).to_owned();
     tools.table.pods(namespace, Some(attempt), pods.items, &version);
-    Ok(Some(job))
+    Ok(())
 }
 
 /// Of a Job that was seen, and is not there any more.
@@ -110,10 +116,28 @@ pub(super) async fn prepare(tools: &Tools, work: &Work) -> Result<Identity, Runn
                 Some(identity) => return Ok(identity),
                 None => continue,
             },
-            Err(fault) => return Err(fault.during(&doing)),
+            Err(fault) => return Err(not_made(fault, &namespace, &doing)),
         }
     }
     Err(Fault::Conflict.during(&doing))
+}
+
+/// Why a Job is not made, and what to do. What whoever runs the cluster can give while it waits is tried again.
+fn not_made(fault: Fault, namespace: &str, doing: &str) -> RunnerError {
+    match fault {
+        Fault::NotFound(said) => RunnerError::NotYet(format!(
+            "{doing}: the API server says: {said}; make the namespace with `kubectl create namespace {namespace}`, or name \
+             another in the job or the executor's file"
+        )),
+        // A webhook that was asked and said no will say it again.
+        Fault::Forbidden(said) if !said.contains("denied the request") => {
+            RunnerError::NotYet(format!("{doing}: {said}{}", super::phase::remedy(&said)))
+        }
+        Fault::Later(said) => {
+            Fault::Later(format!("{said}{}", super::phase::remedy(&said))).during(doing)
+        }
+        fault => fault.during(doing),
+    }
 }
 
 /// A Job of this name is there: ours is taken as it is, with the newer epoch. None: it is gone again, or was changed.
@@ -187,14 +211,14 @@ async fn make_secret(tools: &Tools, job: &Job, values: &SecretValues) -> Result<
 }
 
 /// Of what is deleted only the very object that was seen, and no later one of its name.
-fn only(uid: Option<String>, params: DeleteParams) -> DeleteParams {
+pub(super) fn only(uid: Option<String>, params: DeleteParams) -> DeleteParams {
     params.preconditions(Preconditions { uid, resource_version: None })
 }
 
 /// Whether an object is deleted: also where it was gone before, or is another one by now.
-fn is_deleted<T>(outcome: Result<T, Fault>, doing: &str) -> Result<(), RunnerError> {
+pub(super) fn is_deleted<T>(outcome: Result<T, Fault>, doing: &str) -> Result<(), RunnerError> {
     match outcome {
-        Ok(_) | Err(Fault::NotFound | Fault::Conflict) => Ok(()),
+        Ok(_) | Err(Fault::NotFound(_) | Fault::Conflict) => Ok(()),
         Err(fault) => Err(fault.during(doing)),
     }
 }
@@ -211,7 +235,7 @@ async fn patch(tools: &Tools, job: &Job, mut change: Value) -> Result<bool, Runn
             tools.table.job(job);
             Ok(true)
         }
-        Err(Fault::Conflict | Fault::NotFound) => Ok(false),
+        Err(Fault::Conflict | Fault::NotFound(_)) => Ok(false),
         Err(fault) => Err(fault.during(&format!("changing the Job {namespace}/{name}"))),
     }
 }
@@ -293,7 +317,7 @@ pub(super) async fn stop(
 
 /// Takes the Secret away, without which no container of the Job starts any more. One of its name that was not made for the
 /// Job stays.
-async fn shut_gate(tools: &Tools, job: &Job) -> Result<(), RunnerError> {
+pub(super) async fn shut_gate(tools: &Tools, job: &Job) -> Result<(), RunnerError> {
     let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
     let doing = format!("deleting the Secret {namespace}/{name}");
     let secrets = tools.cluster.secrets(namespace);
@@ -354,99 +378,30 @@ async fn tell(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
     Err(Fault::Conflict.during(&format!("writing down how attempt {attempt} ended")))
 }
 
-async fn delete_pod(
-    tools: &Tools,
-    namespace: &str,
-    name: &str,
-    uid: &str,
-    grace: u32,
-) -> Result<(), RunnerError> {
-    let params = only(Some(uid.to_owned()), DeleteParams::default().grace_period(grace));
-    let outcome = tools.cluster.call(tools.cluster.pods(namespace).delete(name, &params)).await;
-    is_deleted(outcome, &format!("deleting the pod {namespace}/{name}"))
-}
-
-/// Ends the pods of an attempt, with hardly any grace.
-async fn end_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
-    let seen = tools.table.seen(attempt).unwrap_or_default();
-    end_pods_of(tools, &seen, &mut BTreeMap::new()).await
-}
-
-/// Ends those pods that were not `told` yet, by their UIDs, to end as soon as they can, and adds them there.
-async fn end_pods_of(
-    tools: &Tools,
-    seen: &Seen,
-    told: &mut BTreeMap<String, u32>,
-) -> Result<(), RunnerError> {
-    for (uid, pod) in &seen.pods {
-        let grace = least_grace(pod);
-        if told.get(uid).is_some_and(|told| *told <= grace) {
-            continue;
-        }
-        let (namespace, name) = (text(&pod.metadata.namespace), text(&pod.metadata.name));
-        delete_pod(tools, namespace, name, uid, grace).await?;
-        told.insert(uid.clone(), grace);
-    }
-    Ok(())
-}
-
-/// In how many seconds a pod can end. With none at all it would be gone before its processes are. One that does not run
-/// yet has one more, to be told again when it does: of a program that began while its kubelet (1.20) heard of its end, that
-/// kubelet thinks again only when it hears something new, or after a minute and a half.
-fn least_grace(pod: &Pod) -> u32 {
-    match (is_over(pod), started_at(pod)) {
-        (true, _) => 0,
-        (false, Some(_)) => 1,
-        (false, None) => 2,
-    }
-}
-
-/// Waits until an attempt has no pods, and ends those that appear meanwhile: for a moment the Job controller may make one
-/// for a Job that it does not know to be gone, and what takes such a pod away gives it all its grace.
-async fn until_no_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
-    let Some(mut watched) = tools.table.of(attempt) else { return Ok(()) };
-    let mut told = BTreeMap::new();
-    loop {
-        let seen = watched.borrow_and_update().clone();
-        if seen.pods.is_empty() {
-            return Ok(());
-        }
-        end_pods_of(tools, &seen, &mut told).await?;
-        if watched.changed().await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-/// Removes all that there is of an attempt.
-pub(super) async fn remove(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
-    let job = refresh(tools, attempt).await?;
-    if let Some(job) = &job {
-        let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
-        let params = only(job.metadata.uid.clone(), DeleteParams::background());
-        let outcome = tools.cluster.call(tools.cluster.jobs(namespace).delete(name, &params)).await;
-        is_deleted(outcome, &format!("deleting the Job {namespace}/{name}"))?;
-    }
-    // At once: a pod that the end of its Job takes away has all its grace.
-    end_pods(tools, attempt).await?;
-    if let Some(job) = &job {
-        // Which its Job's end would take away as well, only later.
-        shut_gate(tools, job).await?;
-    }
-    match timeout(GONE_WITHIN, until_no_pods(tools, attempt)).await {
-        Ok(outcome) => outcome?,
-        Err(_) => {
-            return Err(Fault::Later(format!("its pods were not gone within {GONE_WITHIN:?}"))
-                .during(&format!("removing attempt {attempt}")));
-        }
-    }
-    tools.table.forget(attempt);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::seen::fixtures::*, *};
+
+    #[test]
+    fn a_job_that_is_not_made_says_why_and_what_to_do_and_is_tried_again_where_that_helps() {
+        let not_made = |fault| not_made(fault, "jobs", "making the Job jobs/x");
+        let not_yet = |fault| match not_made(fault) {
+            RunnerError::NotYet(words) => words,
+            other => panic!("{other:?}"),
+        };
+        let words = not_yet(Fault::NotFound(r#"namespaces "jobs" not found"#.to_owned()));
+        assert!(words.contains(r#"namespaces "jobs" not found"#), "{words}");
+        assert!(words.contains("`kubectl create namespace jobs`"), "{words}");
+        let quota = "exceeded quota: q, requested: count/jobs.batch=1";
+        assert!(not_yet(Fault::Forbidden(quota.to_owned())).contains("quota raised"));
+        // Nobody knows whether it was made before it failed.
+        let webhook = not_made(Fault::Later(r#"failed calling webhook "a.b.c""#.to_owned()));
+        assert!(matches!(webhook, RunnerError::Failed { .. }), "{webhook:?}");
+        assert!(webhook.to_string().ends_with("have the webhook mended"), "{webhook}");
+        let denied = r#"admission webhook "a.b.c" denied the request: no"#.to_owned();
+        let denied = not_made(Fault::Forbidden(denied));
+        assert!(matches!(denied, RunnerError::Refused(_)), "{denied:?}");
+    }
 
     #[test]
     fn an_attempt_is_looked_for_where_it_was_seen_and_else_everywhere() {

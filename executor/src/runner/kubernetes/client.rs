@@ -1,6 +1,6 @@
 //! The way to the API server: one client, a deadline on every call, and what an answer means.
 
-use super::Options;
+use super::{Options, way::Way};
 use crate::runner::RunnerError;
 use jiff::{Timestamp, fmt::rfc2822};
 use k8s_openapi::{
@@ -12,27 +12,26 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Config, Resource,
-    client::Body,
+    client::{AuthError, Body},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tonic::codegen::http::Request;
 
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(15);
 /// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
-/// The longest pause that an API server is obeyed in.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
+/// Over what time those return who all waited for the API server.
+const RETURN: Duration = Duration::from_millis(500);
 /// How often the API server's clock is asked for.
 pub(super) const CLOCK: Duration = Duration::from_secs(300);
 
 /// One cluster, as all who call it share it.
 pub(super) struct Cluster {
     client: Client,
-    /// No call leaves before: the API server said so.
-    not_before: watch::Sender<Option<Instant>>,
+    way: Arc<Way>,
     /// What the API server's clock said, and when that was here.
     clock: watch::Sender<(Timestamp, Instant)>,
 }
@@ -46,16 +45,18 @@ impl fmt::Debug for Cluster {
 /// Why a call did not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// There is no such object.
-    NotFound,
+    /// There is no such object, or no such namespace; in the API server's words.
+    NotFound(String),
     /// There is one of that name.
     Exists,
     /// It was changed meanwhile.
     Conflict,
     /// What was seen is too old to go on from.
     Expired,
-    /// It will not be done; in the API server's words, and with what to do.
+    /// It will not be done; in the API server's words.
     Refused(String),
+    /// Who asks may not do it, or nobody may at present; in the API server's words, and with what to do.
+    Forbidden(String),
     /// It may work later.
     Later(String),
 }
@@ -68,9 +69,11 @@ impl Fault {
             source: io::Error::other(text),
         };
         match self {
-            Self::Refused(text) => RunnerError::Refused(format!("{what}: {text}")),
+            Self::Refused(text) | Self::Forbidden(text) => {
+                RunnerError::Refused(format!("{what}: {text}"))
+            }
             Self::Later(text) => failed(text),
-            Self::NotFound => failed("it is not there".to_owned()),
+            Self::NotFound(said) => failed(format!("it is not there: {said}")),
             Self::Exists => failed("it is there already".to_owned()),
             Self::Conflict => failed("it was changed meanwhile".to_owned()),
             Self::Expired => failed("what was seen of it is too old".to_owned()),
@@ -81,20 +84,24 @@ impl Fault {
 impl Cluster {
     /// Makes ready to call the cluster that the executor's file names. Calls nobody yet.
     pub(super) async fn connect(options: &Options) -> Result<Self, RunnerError> {
-        let mut config = config(options).await.map_err(RunnerError::Refused)?;
-        config.connect_timeout = Some(CONNECT);
-        // Each call is tried again by who made it, who knows what for.
-        config.default_retry = false;
-        let client = Client::try_from(config).map_err(|error| {
-            RunnerError::Refused(format!("the cluster's client cannot be made: {error}"))
-        })?;
+        let way = Way::new(options).await?;
         let clock = watch::Sender::new((Timestamp::now(), Instant::now()));
-        Ok(Self { client, not_before: watch::Sender::new(None), clock })
+        Ok(Self { client: way.client(), way, clock })
     }
 
     /// The client itself.
     pub(super) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Why the API server does not know this executor, if it does not, as that changes.
+    pub(super) fn unknown(&self) -> watch::Receiver<Option<String>> {
+        self.way.unknown()
+    }
+
+    /// Before when no call is to leave, as the API server says it.
+    pub(super) fn not_before(&self) -> watch::Receiver<Option<Instant>> {
+        self.way.not_before()
     }
 
     pub(super) fn jobs(&self, namespace: &str) -> Api<Job> {
@@ -134,10 +141,7 @@ impl Cluster {
         &self,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Fault> {
-        let not_before = *self.not_before.borrow();
-        if let Some(at) = not_before {
-            tokio::time::sleep_until(at).await;
-        }
+        left_alone(&self.way.not_before()).await;
         match tokio::time::timeout(CALL, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.fault(&error)),
@@ -152,9 +156,7 @@ impl Cluster {
         };
         let after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
         if after > 0 {
-            let pause = Duration::from_secs(u64::from(after)).min(LONGEST_PAUSE);
-            let pause = pause.mul_f64(1.0 + rand::random::<f64>() / 10.0);
-            self.not_before.send_replace(Some(Instant::now() + pause));
+            self.way.leave_alone(Duration::from_secs(u64::from(after)));
         }
         meaning(status.code, &status.reason, &status.message)
     }
@@ -178,18 +180,27 @@ impl Cluster {
     }
 }
 
+/// Waits until the API server wants to be called again, and not for the same instant as all others.
+pub(super) async fn left_alone(not_before: &watch::Receiver<Option<Instant>>) {
+    loop {
+        let at = (*not_before.borrow()).filter(|at| *at > Instant::now());
+        let Some(at) = at else { return };
+        tokio::time::sleep_until(at + RETURN.mul_f64(rand::random())).await;
+    }
+}
+
 /// What a refusal of the API server means.
 fn meaning(code: u16, reason: &str, message: &str) -> Fault {
     let said = if message.is_empty() { reason } else { message };
     match (code, reason) {
-        (404, _) => Fault::NotFound,
+        (404, _) => Fault::NotFound(said.to_owned()),
         (409, "AlreadyExists") => Fault::Exists,
         (409, _) => Fault::Conflict,
         (410, _) => Fault::Expired,
-        (401, _) => Fault::Later(format!(
-            "the API server does not know this executor any more ({said}): its token may have run out"
-        )),
-        (403, _) => Fault::Refused(format!("{said}{}", granting(said))),
+        (401, _) => {
+            Fault::Later(format!("the API server says {code}: {said}: {}", super::way::UNKNOWN))
+        }
+        (403, _) => Fault::Forbidden(format!("{said}{}", granting(said))),
         (400 | 405 | 406 | 413 | 415 | 422, _) => Fault::Refused(said.to_owned()),
         _ => Fault::Later(format!("the API server says {code}: {said}")),
     }
@@ -205,7 +216,7 @@ fn granting(said: &str) -> &'static str {
 }
 
 /// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -219,7 +230,30 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn config(options: &Options) -> Result<Config, String> {
+/// Why there is no client. What a program printed that was to say who we are may be a token: it is left out.
+pub(super) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Auth(AuthError::AuthExecRun { cmd, out }) => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            format!("the program of its `exec`, {cmd}, ended with {}: {}", out.status, said.trim())
+        }
+        kube::Error::Auth(AuthError::AuthExecParse(_)) => {
+            "what the program of its `exec` printed is no `ExecCredential`".to_owned()
+        }
+        error => chain(error),
+    }
+}
+
+/// That a kubeconfig cannot be used.
+pub(super) fn unusable(why: &str) -> String {
+    format!(
+        "the kubeconfig file cannot be used: {why}; `KUBECONFIG` names it, else it is `~/.kube/config`, and \
+         `kube_context` the context in it; or set `runner` to `process` to run jobs as processes of this machine"
+    )
+}
+
+/// What the executor's file, and the kubeconfig or the pod that it runs in, say of the cluster.
+pub(super) async fn config(options: &Options) -> Result<Config, String> {
     if !options.out_of_cluster {
         return Config::incluster().map_err(|error| {
             format!(
@@ -233,16 +267,10 @@ async fn config(options: &Options) -> Result<Config, String> {
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
     };
-    let unusable = |error: &dyn fmt::Display| {
-        format!(
-            "the kubeconfig file cannot be used: {error}; `KUBECONFIG` names it, else it is `~/.kube/config`, and \
-             `kube_context` the context in it; or set `runner` to `process` to run jobs as processes of this machine"
-        )
-    };
-    let file = file.map_err(|error| unusable(&error))?;
+    let file = file.map_err(|error| unusable(&error.to_string()))?;
     let chosen = KubeConfigOptions { context: options.context.clone(), ..Default::default() };
     let config = Config::from_custom_kubeconfig(file, &chosen).await;
-    config.map_err(|error| unusable(&error))
+    config.map_err(|error| unusable(&chain(&error)))
 }
 
 #[cfg(test)]
@@ -251,16 +279,16 @@ mod tests {
 
     #[test]
     fn what_the_api_server_says_is_told_apart_by_what_to_do() {
-        assert_eq!(meaning(404, "NotFound", "x"), Fault::NotFound);
+        assert_eq!(meaning(404, "NotFound", "x"), Fault::NotFound("x".to_owned()));
         assert_eq!(meaning(409, "AlreadyExists", "x"), Fault::Exists);
         assert_eq!(meaning(409, "Conflict", "x"), Fault::Conflict);
         assert_eq!(meaning(410, "Expired", "x"), Fault::Expired);
         let invalid = "Job.batch \"octavius-x-1\" is invalid: spec.template: Invalid value";
         assert_eq!(meaning(422, "Invalid", invalid), Fault::Refused(invalid.to_owned()));
         let quota = "jobs.batch \"octavius-x-1\" is forbidden: exceeded quota: q, requested: count/jobs.batch=1";
-        assert_eq!(meaning(403, "Forbidden", quota), Fault::Refused(quota.to_owned()));
+        assert_eq!(meaning(403, "Forbidden", quota), Fault::Forbidden(quota.to_owned()));
         let rights = "jobs.batch is forbidden: User \"x\" cannot create resource \"jobs\" in API group \"batch\"";
-        let Fault::Refused(text) = meaning(403, "Forbidden", rights) else { panic!() };
+        let Fault::Forbidden(text) = meaning(403, "Forbidden", rights) else { panic!() };
         assert!(text.starts_with(rights) && text.ends_with("service account"), "{text}");
         for code in [401, 429, 500, 503, 504] {
             assert!(matches!(meaning(code, "x", "y"), Fault::Later(text) if text.contains('y')));

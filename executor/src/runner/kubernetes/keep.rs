@@ -6,34 +6,65 @@
 
 pub(super) mod rules;
 
-use super::{Tools, actions};
+use super::{Tools, actions, supervise};
 use jiff::Timestamp;
 use octavius_protocol::id::AttemptId;
 use rules::{Done, Duty};
-use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinSet};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::JoinSet,
+};
 
 /// The longest pause of a keeper, so that a limit is kept though clocks are set.
 const LONGEST: Duration = Duration::from_secs(30);
 /// The pauses after a failure: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
 
+/// What the task that begins keepers is called.
+pub(super) const KEEPERS: &str = "keepers";
+
 /// Keeps each attempt that appears. Ends by being dropped, and all keepers with it.
-pub(super) async fn keep_all(tools: Arc<Tools>, mut appearing: mpsc::UnboundedReceiver<AttemptId>) {
-    let mut keepers = JoinSet::new();
+pub(super) async fn keep_all(tools: Arc<Tools>, appearing: mpsc::UnboundedReceiver<AttemptId>) {
+    let appearing = Mutex::new(appearing);
+    let begin = || keep_those(&tools, &appearing);
+    supervise::until_done(&tools.faults, KEEPERS, begin, || {}).await;
+}
+
+/// Keeps all that is seen, and each that appears.
+async fn keep_those(tools: &Arc<Tools>, appearing: &Mutex<mpsc::UnboundedReceiver<AttemptId>>) {
+    let mut appearing = appearing.lock().await;
+    let (mut keepers, mut kept) = (JoinSet::new(), BTreeSet::new());
+    let mut begin = tools.table.all();
     loop {
-        tokio::select! {
-            attempt = appearing.recv() => match attempt {
-                Some(attempt) => { keepers.spawn(keep(tools.clone(), attempt)); }
-                None => return,
-            },
-            Some(ended) = keepers.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "the keeper of an attempt failed");
-                }
+        for attempt in begin.drain(..) {
+            if kept.insert(attempt) {
+                keepers.spawn(keep_well(tools.clone(), attempt));
             }
         }
+        tokio::select! {
+            attempt = appearing.recv() => match attempt {
+                Some(attempt) => begin.push(attempt),
+                None => return,
+            },
+            Some(ended) = keepers.join_next() => match ended {
+                Ok(attempt) => {
+                    kept.remove(&attempt);
+                    // It may have appeared again before this was told.
+                    begin.extend(tools.table.of(attempt).map(|_| attempt));
+                }
+                Err(error) => tracing::error!(%error, "the keeper of an attempt failed"),
+            },
+        }
     }
+}
+
+/// Keeps one attempt, however often that panics.
+async fn keep_well(tools: Arc<Tools>, attempt: AttemptId) -> AttemptId {
+    let task = format!("keeper of {attempt}");
+    let begin = || keep(tools.clone(), attempt);
+    supervise::until_done(&tools.faults, &task, begin, || {}).await;
+    attempt
 }
 
 /// Keeps one attempt until nothing is seen of it any more.

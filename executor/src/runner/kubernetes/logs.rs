@@ -8,7 +8,7 @@ use super::{
 use kube::Client;
 use octavius_protocol::id::AttemptId;
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// Logs that are read at present.
 #[derive(Debug)]
@@ -20,9 +20,9 @@ pub(super) struct Logs {
 
 impl Logs {
     /// None yet.
-    pub(super) fn new(client: Client) -> Self {
-        let (api, held) = (Arc::new(KubeLogs::new(client)), Held::default());
-        Self { api, held, open: watch::Sender::new(BTreeMap::new()) }
+    pub(super) fn new(client: Client, not_before: watch::Receiver<Option<Instant>>) -> Self {
+        let api = Arc::new(KubeLogs::new(client).leaving_alone_until(not_before));
+        Self { api, held: Held::default(), open: watch::Sender::new(BTreeMap::new()) }
     }
 
     /// The log of an attempt's program; none: no program of it ever ran, as far as is known.
@@ -81,7 +81,8 @@ mod tests {
     #[tokio::test]
     async fn the_log_of_a_pod_that_was_evicted_is_the_one_that_was_followed() {
         let nobody = Config::new("http://127.0.0.1:1".parse().unwrap());
-        let logs = Logs::new(Client::try_from(nobody).unwrap());
+        let logs =
+            Logs::new(Client::try_from(nobody).unwrap(), watch::Sender::new(None).subscribe());
         let attempt =
             AttemptId { execution: ExecutionId::from_bytes([9; 16]), attempt: AttemptNumber(1) };
         let bare = serde_json::json!({"phase": "Failed", "reason": "Evicted"});

@@ -4,8 +4,8 @@
 //! known of an attempt stands in its Job (`names`), so the next executor goes on with it.
 //!
 //! Promised: the Job's name is a function of the attempt, and it is made with `parallelism: 0`, so that nothing runs before
-//! it is let go; once the program runs, the gate is shut: the Secret that each container needs is deleted, so that no
-//! second pod of the Job runs it again (`keep`). Not promised: that a pod that is deleted from outside *within about a
+//! it is let go; once the program runs, the gate is shut: the Secret that each container needs, also those of the job's
+//! template, is deleted, so that no second pod of the Job runs it again (`keep`). Not promised: that a pod that is deleted from outside *within about a
 //! second* of its start is not replaced by one that starts before the gate is shut; then both are told. An object under
 //! our name that is not ours is neither taken over nor deleted.
 //!
@@ -26,9 +26,12 @@ mod object;
 mod permissions;
 mod phase;
 mod place;
+mod removal;
 mod seen;
+mod supervise;
 mod table;
 mod watch;
+mod way;
 
 pub use place::ClusterPlace;
 
@@ -42,6 +45,7 @@ use names::Owner;
 use octavius_protocol::{id::AttemptId, secret::SecretValues};
 use seen::{Seen, StopWhy};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use supervise::Faults;
 use table::Table;
 use tokio::{
     sync::watch as channel,
@@ -145,6 +149,7 @@ struct Tools {
     options: Options,
     cluster: Cluster,
     table: Table,
+    faults: Faults,
 }
 
 /// Runs attempts as Jobs of a Kubernetes cluster.
@@ -172,7 +177,7 @@ impl KubeRunner {
             installation: options.installation.clone(),
         };
         let (table, appearing) = Table::new(owner);
-        let tools = Arc::new(Tools { options, cluster, table });
+        let tools = Arc::new(Tools { options, cluster, table, faults: Faults::new() });
         for missing in permissions::missing(&tools).await? {
             tracing::error!("{missing}");
         }
@@ -190,17 +195,17 @@ impl KubeRunner {
             tasks.spawn(watch::watch_all(tools.clone(), sight.clone(), namespace));
         }
         tasks.spawn(keep::keep_all(tools.clone(), appearing));
-        let clock = tools.clone();
-        tasks.spawn(async move {
-            loop {
-                tokio::time::sleep(client::CLOCK).await;
-                if let Err(fault) = clock.cluster.ask_clock().await {
-                    tracing::debug!(?fault, "the API server's clock was not told");
-                }
-            }
-        });
-        let logs = Logs::new(tools.cluster.client().clone());
+        tasks.spawn(ask_clock(tools.clone()));
+        tasks.spawn(see_whether_known(tools.clone(), sight.clone()));
+        let logs = Logs::new(tools.cluster.client().clone(), tools.cluster.not_before());
         Ok(Self { tools, sight, logs, _tasks: tasks })
+    }
+
+    /// Has one of its tasks panic, for tests: `keepers`, `clock`, `keeper of ATTEMPT`, or `Jobs in the namespace `NAME``, and
+    /// so of `pods` and `events`.
+    #[cfg(feature = "fault-injection")]
+    pub fn panic_in(&self, task: &str) {
+        self.tools.faults.panic_in(task);
     }
 
     /// What is seen of an attempt, as it changes; asked for if nothing is seen yet.
@@ -335,13 +340,38 @@ impl Runner for KubeRunner {
     }
 
     async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError> {
-        actions::remove(&self.tools, attempt).await?;
+        removal::remove(&self.tools, attempt).await?;
         self.logs.forget(attempt);
         Ok(())
     }
 
     fn sight(&self) -> channel::Receiver<Option<String>> {
         self.sight.told()
+    }
+}
+
+/// Keeps what the API server's clock says, as long as it runs.
+async fn ask_clock(tools: Arc<Tools>) {
+    let begin = || async {
+        loop {
+            tokio::time::sleep(client::CLOCK).await;
+            if let Err(fault) = tools.cluster.ask_clock().await {
+                tracing::debug!(?fault, "the API server's clock was not told");
+            }
+        }
+    };
+    supervise::until_done(&tools.faults, "clock", begin, || {}).await;
+}
+
+/// An executor that the API server does not know takes nothing new: it could not look after it.
+async fn see_whether_known(tools: Arc<Tools>, sight: Arc<Sight>) {
+    let mut unknown = tools.cluster.unknown();
+    loop {
+        let why = unknown.borrow_and_update().clone();
+        sight.set("the cluster", why.map(|why| format!("the API server says: {why}")));
+        if unknown.changed().await.is_err() {
+            return;
+        }
     }
 }
 

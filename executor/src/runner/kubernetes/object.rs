@@ -1,7 +1,8 @@
 //! An attempt as a Kubernetes Job and its Secret: a plain function of the work and of what the executor's file says.
 //!
 //! The Job is made with `parallelism: 0`, so that it cannot run yet. Each container needs a variable of the Secret, the
-//! gate: once the program runs the Secret goes, and no second pod of the Job ever starts it again.
+//! gate: once the program runs the Secret goes, and no container of a second pod of the Job ever starts. Only what others
+//! put into the pod later, as a webhook does, has no gate.
 
 pub(super) mod escape;
 pub(super) mod kept;
@@ -60,6 +61,9 @@ pub(super) fn job(work: &Work, options: &Options) -> Result<Job, String> {
     let mut template =
         template::parse(&work.template, CONTAINER, &options.allowed_template_fields)?;
     template.merge_from(ours);
+    if let Some(spec) = &mut template.spec {
+        gate_all(spec, work);
+    }
     annotations.insert(WORK.to_owned(), kept::encode(work));
     annotations.insert(EPOCH.to_owned(), work.epoch.0.to_string());
     Ok(Job {
@@ -177,33 +181,47 @@ fn pod(work: &Work, options: &Options) -> PodSpec {
     }
 }
 
-fn environment(work: &Work) -> Vec<EnvVar> {
-    let plain = |name: &str, value: &str| EnvVar {
-        name: name.to_owned(),
-        value: Some(escaped(value)),
-        ..EnvVar::default()
-    };
-    let secret = object_name(work.attempt);
-    let hidden = |name: &str| EnvVar {
+/// Has every container need the gate, also those that the job's template brings, so that none of a second pod starts. The
+/// job's own is the last: the kubelet starts them in this order, and once the program runs the gate is shut.
+fn gate_all(spec: &mut PodSpec, work: &Work) {
+    spec.containers.sort_by_key(|container| container.name == CONTAINER);
+    for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+        let variables = container.env.get_or_insert_default();
+        variables.retain(|variable| variable.name != GATE);
+        variables.push(hidden(work, GATE));
+    }
+}
+
+/// A variable whose value is in the attempt's Secret.
+fn hidden(work: &Work, name: &str) -> EnvVar {
+    EnvVar {
         name: name.to_owned(),
         value_from: Some(EnvVarSource {
             secret_key_ref: Some(SecretKeySelector {
-                name: secret.clone(),
+                name: object_name(work.attempt),
                 key: name.to_owned(),
                 optional: Some(false),
             }),
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
+    }
+}
+
+fn environment(work: &Work) -> Vec<EnvVar> {
+    let plain = |name: &str, value: &str| EnvVar {
+        name: name.to_owned(),
+        value: Some(escaped(value)),
+        ..EnvVar::default()
     };
     let mut variables: Vec<EnvVar> =
         work.arguments.iter().map(|(name, value)| plain(name, value)).collect();
-    variables.extend(work.secrets.iter().flat_map(SecretValues::names).map(hidden));
+    variables
+        .extend(work.secrets.iter().flat_map(SecretValues::names).map(|name| hidden(work, name)));
     variables.push(plain("OCTAVIUS_EXECUTION_ID", &work.attempt.execution.to_string()));
     variables.push(plain("OCTAVIUS_ATTEMPT", &work.attempt.attempt.0.to_string()));
     variables.push(plain("OCTAVIUS_JOB", &work.job));
     variables.push(plain("OCTAVIUS_USER", &work.user));
-    variables.push(hidden(GATE));
     variables
 }
 

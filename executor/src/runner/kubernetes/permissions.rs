@@ -10,12 +10,14 @@ use kube::api::PostParams;
 use std::fmt;
 
 /// What is needed in each namespace: group, resource, part of it, verbs.
-const NEEDED: [(&str, &str, &str, &[&str]); 5] = [
+const NEEDED: [(&str, &str, &str, &[&str]); 6] = [
     ("batch", "jobs", "", &["get", "list", "watch", "create", "patch", "delete"]),
     ("", "pods", "", &["get", "list", "watch", "delete"]),
     ("", "pods", "log", &["get"]),
     ("", "events", "", &["list", "watch"]),
     ("", "secrets", "", &["get", "create", "delete"]),
+    // To say at the start that the pods' account is not there.
+    ("", "serviceaccounts", "", &["get"]),
 ];
 
 /// What is needed besides in the default namespace, where the executor keeps who it is.

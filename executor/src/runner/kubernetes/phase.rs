@@ -116,7 +116,7 @@ fn no_pod(seen: &Seen) -> String {
 }
 
 /// What to change so that a pod is taken, where that can be told.
-fn remedy(message: &str) -> &'static str {
+pub(super) fn remedy(message: &str) -> &'static str {
     if message.contains("serviceaccount") || message.contains("service account") {
         "; make the service account, or name another one under `service_account_name` in the executor's file"
     } else if message.contains("must specify") {

@@ -106,7 +106,7 @@ impl ClusterPlace {
                 data.insert(INSTALLATION.to_owned(), installation.to_owned());
                 match cluster.call(maps.replace(name, &PostParams::default(), &map)).await {
                     Ok(_) => {}
-                    Err(Fault::Conflict | Fault::NotFound) => continue,
+                    Err(Fault::Conflict | Fault::NotFound(_)) => continue,
                     Err(fault) => return Err(fault.during(&doing)),
                 }
             }

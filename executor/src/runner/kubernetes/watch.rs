@@ -2,14 +2,17 @@
 //!
 //! Each first lists and then watches from there. A watch ends after a minute and is opened again where it was, so that a
 //! connection that died without a word is noticed within [`NOTICED`]. Whatever else ends it leads to a growing pause and a
-//! new list, so that nothing that happened meanwhile is missed: what is gone by then is told as gone.
+//! new list, so that nothing that happened meanwhile is missed: what is gone by then is told as gone. What failed counts as
+//! seen again once a watch has lasted a while, so that nobody takes work between two failures.
 
 use super::{
     Tools,
     client::{Cluster, Fault},
     names::text,
+    supervise,
     table::Table,
 };
+use crate::metrics;
 use futures::TryStreamExt as _;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -59,13 +62,15 @@ impl Sight {
         self.told.subscribe()
     }
 
-    fn set(&self, what: &str, why: Option<String>) {
+    /// Something cannot be seen, and why; or it can.
+    pub(super) fn set(&self, what: &str, why: Option<String>) {
         let changed = self.blind.send_if_modified(|blind| match why {
-            Some(why) => blind.insert(what.to_owned(), why).is_none(),
+            Some(why) => blind.insert(what.to_owned(), why.clone()) != Some(why),
             None => blind.remove(what).is_some(),
         });
         if changed {
             let blind = self.blind.borrow();
+            metrics::unseen(blind.len());
             let words =
                 blind.iter().next().map(|(what, why)| format!("{what} cannot be seen: {why}"));
             self.told.send_replace(words);
@@ -166,14 +171,27 @@ pub(super) async fn look(cluster: &Cluster, table: &Table, namespace: &str) -> R
 
 /// Watches a namespace for ever: it ends by being dropped.
 pub(super) async fn watch_all(tools: Arc<Tools>, sight: Arc<Sight>, namespace: String) {
-    let Tools { cluster, table, .. } = &*tools;
-    let (jobs, pods, events) =
-        (cluster.jobs(&namespace), cluster.pods(&namespace), cluster.events(&namespace));
+    let (tools, sight, namespace) = (&*tools, &*sight, &*namespace);
+    let cluster = &tools.cluster;
     tokio::join!(
-        watch_one::<Job>(cluster, &jobs, table, &sight, &namespace),
-        watch_one::<Pod>(cluster, &pods, table, &sight, &namespace),
-        watch_one::<Event>(cluster, &events, table, &sight, &namespace),
+        watch_for_ever::<Job>(tools, cluster.jobs(namespace), sight, namespace),
+        watch_for_ever::<Pod>(tools, cluster.pods(namespace), sight, namespace),
+        watch_for_ever::<Event>(tools, cluster.events(namespace), sight, namespace),
     );
+}
+
+async fn watch_for_ever<K: Watched>(tools: &Tools, api: Api<K>, sight: &Sight, namespace: &str)
+where
+    K::DynamicType: Default,
+{
+    let what = format!("{} in the namespace `{namespace}`", K::NAME);
+    let watch = || watch_one(&tools.cluster, &api, &tools.table, sight, namespace, &what);
+    let fallen = || {
+        if K::NEEDED {
+            sight.set(&what, Some("who watches them panicked, and begins again".to_owned()));
+        }
+    };
+    supervise::until_done(&tools.faults, &what, watch, fallen).await;
 }
 
 async fn watch_one<K: Watched>(
@@ -182,25 +200,36 @@ async fn watch_one<K: Watched>(
     table: &Table,
     sight: &Sight,
     namespace: &str,
+    what: &str,
 ) where
     K::DynamicType: Default,
 {
-    let what = format!("{} in the namespace `{namespace}`", K::NAME);
-    let mut failures = 0u32;
+    let (mut failures, mut told) = (0u32, false);
     loop {
         let failed = match list(cluster, api, table, namespace).await {
             Ok(version) => {
-                if K::NEEDED {
-                    sight.set(&what, None);
+                let lasts = async {
+                    if failures > 0 {
+                        tokio::time::sleep(SOON).await;
+                    }
+                    if told {
+                        tracing::info!(%what, failures, "they can be seen again");
+                    }
+                    if K::NEEDED {
+                        sight.set(what, None);
+                    }
+                    std::future::pending().await
+                };
+                tokio::select! {
+                    biased;
+                    (lasted, fault) = watch_on(cluster, api, table, version) => {
+                        if lasted >= SOON {
+                            (failures, told) = (0, false);
+                        }
+                        fault
+                    }
+                    never = lasts => never,
                 }
-                if failures > 0 {
-                    tracing::info!(%what, failures, "they can be seen again");
-                }
-                let (lasted, fault) = watch_on(cluster, api, table, version).await;
-                if lasted >= SOON {
-                    failures = 0;
-                }
-                fault
             }
             Err(fault) => fault,
         };
@@ -211,17 +240,16 @@ async fn watch_one<K: Watched>(
                 continue;
             }
             Fault::Expired => "what was seen is too old, again and again".to_owned(),
-            Fault::Later(why) | Fault::Refused(why) => why,
-            Fault::NotFound | Fault::Exists | Fault::Conflict => {
-                "there is no such thing".to_owned()
-            }
+            Fault::Later(why) | Fault::Refused(why) | Fault::Forbidden(why) => why,
+            Fault::NotFound(why) => why,
+            Fault::Exists | Fault::Conflict => "there is no such thing".to_owned(),
         };
         failures = failures.saturating_add(1);
-        if failures == 1 {
+        if !std::mem::replace(&mut told, true) {
             tracing::warn!(%what, %why, "they cannot be watched: tried again until they can");
         }
         if K::NEEDED {
-            sight.set(&what, Some(why));
+            sight.set(what, Some(why));
         }
         tokio::time::sleep(pause(failures, rand::random())).await;
     }

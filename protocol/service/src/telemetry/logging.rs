@@ -9,7 +9,9 @@ use serde_json::Value;
 use std::{fmt, io, io::IsTerminal as _, path::PathBuf};
 use tracing::Dispatch;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt as _};
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt as _,
+};
 
 /// Which lines are written: a level, or directives as `tracing` has them.
 ///
@@ -28,6 +30,10 @@ const LEVELS: [(&str, &str); 6] = [
     ("debug", "info,h2=error"),
     ("trace", "info,h2=error"),
 ];
+
+/// What these libraries say of answers that they do not understand holds all of the answer, and so the values of Secrets:
+/// whatever the level, only their errors are written, which hold none.
+const TOO_OPEN: [&str; 2] = ["kube_client", "kube_runtime"];
 
 /// What the targets of our own lines begin with.
 const OURS: [&str; 3] = ["octavius", "controller", "executor"];
@@ -153,6 +159,10 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(writer);
     let lines = tracing_subscriber::registry().with(settings.level.filter());
+    let lines = lines.with(filter_fn(|line| {
+        let too_open = TOO_OPEN.iter().any(|target| line.target().starts_with(target));
+        !too_open || *line.level() == tracing::Level::ERROR
+    }));
     match settings.format {
         Format::Text => Dispatch::new(lines.with(layer)),
         Format::Json => Dispatch::new(lines.with(layer.json())),
@@ -200,6 +210,18 @@ mod tests {
             tracing::debug!(target: "h2::codec", "frame");
         });
         assert!(text.contains("frame") && !text.contains("ours"), "{text}");
+    }
+
+    #[test]
+    fn libraries_that_print_whole_answers_are_heard_only_of_errors_whatever_is_asked_for() {
+        for level in ["trace", "kube_client=trace", "trace,kube_client::client=trace"] {
+            let text = logged(level, Format::Text, || {
+                tracing::warn!(target: "kube_client::client", "an answer: {{\"data\": \"planted\"}}");
+                tracing::debug!(target: "kube_client::client::builder", "planted");
+                tracing::error!(target: "kube_client::client::builder", "failed");
+            });
+            assert!(text.contains("failed") && !text.contains("planted"), "{level}: {text}");
+        }
     }
 
     #[test]

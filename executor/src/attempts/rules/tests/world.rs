@@ -186,7 +186,8 @@ impl World {
     fn fail(&mut self) {
         self.facts.hear(&self.wishes);
         match self.facts.next() {
-            Action::Prepare | Action::Go | Action::Stop | Action::Watch(_) => self.facts.unsure(),
+            Action::Prepare => self.facts.not_prepared_yet("no room".to_owned()),
+            Action::Go | Action::Stop | Action::Watch(_) => self.facts.unsure(),
             Action::ReportPrepared(identity) => self.facts.reporting_prepared(identity),
             _ => {}
         }

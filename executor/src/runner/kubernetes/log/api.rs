@@ -1,12 +1,14 @@
 //! What is asked of the API about a pod's log.
 
+use crate::runner::kubernetes::client::left_alone;
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{AsyncBufReadExt, AsyncReadExt, StreamExt, stream, stream::BoxStream};
+use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, StreamExt, stream, stream::BoxStream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::LogParams};
 use std::{fmt, io, time::Duration};
+use tokio::{sync::watch, time::Instant};
 
 /// A pod, by its name in its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,12 +72,34 @@ const STAMP: i64 = 64;
 
 /// The real one.
 #[derive(Clone)]
-pub struct KubeLogs(Client);
+pub struct KubeLogs {
+    client: Client,
+    /// Before when nothing is to be asked.
+    not_before: Option<watch::Receiver<Option<Instant>>>,
+}
 
 impl KubeLogs {
     /// Asks through this client.
     pub fn new(client: Client) -> Self {
-        Self(client)
+        Self { client, not_before: None }
+    }
+
+    /// Asks nothing before what is said there.
+    #[must_use]
+    pub fn leaving_alone_until(self, not_before: watch::Receiver<Option<Instant>>) -> Self {
+        Self { not_before: Some(not_before), ..self }
+    }
+
+    async fn ask(
+        &self,
+        pod: &PodName,
+        parameters: LogParams,
+    ) -> Result<impl AsyncBufRead + use<>, LogRefusal> {
+        if let Some(not_before) = &self.not_before {
+            left_alone(not_before).await;
+        }
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+        pods.log_stream(&pod.name, &parameters).await.map_err(refusal)
     }
 }
 
@@ -94,15 +118,18 @@ impl LogApi for KubeLogs {
         since: Option<i64>,
         follow: bool,
     ) -> Result<LogBytes, LogRefusal> {
-        let parameters = LogParams {
-            container: Some(container.to_owned()),
-            follow,
-            timestamps: true,
-            since_time: since.and_then(|second| Timestamp::from_second(second).ok()),
-            ..LogParams::default()
-        };
-        let pods: Api<Pod> = Api::namespaced(self.0.clone(), &pod.namespace);
-        let reader = pods.log_stream(&pod.name, &parameters).await.map_err(refusal)?;
+        let reader = self
+            .ask(
+                pod,
+                LogParams {
+                    container: Some(container.to_owned()),
+                    follow,
+                    timestamps: true,
+                    since_time: since.and_then(|second| Timestamp::from_second(second).ok()),
+                    ..LogParams::default()
+                },
+            )
+            .await?;
         // Bytes come as the connection has them: nothing waits for a newline, and nothing is read as text.
         let bytes = stream::try_unfold(Box::pin(reader), |mut reader| async move {
             let bytes = Bytes::copy_from_slice(reader.fill_buf().await?);
@@ -113,14 +140,17 @@ impl LogApi for KubeLogs {
     }
 
     async fn first(&self, pod: &PodName, container: &str) -> Result<Bytes, LogRefusal> {
-        let parameters = LogParams {
-            container: Some(container.to_owned()),
-            timestamps: true,
-            limit_bytes: Some(STAMP),
-            ..LogParams::default()
-        };
-        let pods: Api<Pod> = Api::namespaced(self.0.clone(), &pod.namespace);
-        let reader = pods.log_stream(&pod.name, &parameters).await.map_err(refusal)?;
+        let reader = self
+            .ask(
+                pod,
+                LogParams {
+                    container: Some(container.to_owned()),
+                    timestamps: true,
+                    limit_bytes: Some(STAMP),
+                    ..LogParams::default()
+                },
+            )
+            .await?;
         let mut bytes = Vec::new();
         let read = Box::pin(reader).take(STAMP.unsigned_abs()).read_to_end(&mut bytes).await;
         let failed = |error: io::Error| LogRefusal::Failed { why: error.to_string(), after: None };

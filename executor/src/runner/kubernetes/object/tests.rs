@@ -116,6 +116,31 @@ fn a_template_does_not_overrule_what_is_ours() {
 }
 
 #[test]
+fn every_container_that_a_template_brings_needs_the_gate_and_the_jobs_own_starts_last() {
+    let fields = ["containers", "initContainers", "env", "volumes"].map(str::to_owned).to_vec();
+    let options = Options { allowed_template_fields: fields, ..options() };
+    let template = r#"{"spec": {"volumes": [{"name": "scratch", "emptyDir": {}}],
+        "initContainers": [
+            {"name": "clone", "image": "git", "env": [{"name": "OCTAVIUS_GATE", "value": "forged"}]},
+            {"name": "seed", "image": "seed"}],
+        "containers": [
+            {"name": "job", "env": [{"name": "OCTAVIUS_GATE", "value": "forged"}]},
+            {"name": "proxy", "image": "proxy", "env": [{"name": "PORT", "value": "1"}]}]}}"#;
+    let work = Work { template: template.to_owned(), ..work() };
+    let job = job(&work, &options).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&job).unwrap());
+    let spec = job.spec.unwrap().template.spec.unwrap();
+    let all = spec.init_containers.iter().flatten().chain(&spec.containers);
+    for container in all {
+        let gates = container.env.iter().flatten().filter(|variable| variable.name == GATE);
+        let gates: Vec<_> = gates.collect();
+        assert_eq!(gates.len(), 1, "{}", container.name);
+        assert_eq!(gates[0].value, None, "{}", container.name);
+    }
+    assert_eq!(spec.containers.last().unwrap().name, CONTAINER);
+}
+
+#[test]
 fn the_deadline_of_the_object_comes_after_all_others() {
     let deadline =
         |work: &Work| job(work, &options()).unwrap().spec.unwrap().active_deadline_seconds;
