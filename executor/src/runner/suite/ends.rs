@@ -1,7 +1,7 @@
 //! How attempts end: by themselves, by their time, by somebody's wish, or before they began.
 
 use super::{
-    Place, check_code, check_log, command, ended, log_with, run, script, start, whole_log,
+    Place, SOON, check_code, check_log, command, ended, log_with, run, script, start, whole_log,
 };
 use crate::runner::{ExitCause, Phase, Runner};
 use octavius_protocol::id::AttemptId;
@@ -119,14 +119,12 @@ pub async fn stop_is_heard_at_once(place: &dyn Place) {
     let runner = place.open().await;
     let mut work =
         script("exec 2>/dev/null; trap 'exit 0' TERM; echo begun; while :; do sleep 0.1; done");
-    work.grace = Duration::from_secs(15);
+    work.grace = 2 * SOON; // whoever only hears the kill is too late below
     start(&*runner, &work).await;
     log_with(&*runner, work.attempt, "begun").await;
-    let asked = Instant::now();
     runner.stop(work.attempt).await.unwrap();
     let exit = ended(&*runner, work.attempt).await;
     assert_eq!((&exit.cause, exit.code), (&ExitCause::Stopped, Some(0)));
-    assert!(asked.elapsed() < work.grace, "it took {:?}", asked.elapsed());
     let again = place.open().await;
     again.stop(work.attempt).await.unwrap();
     assert_eq!(again.look(work.attempt).await.unwrap().phase, Phase::Ended(exit));
