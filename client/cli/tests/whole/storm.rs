@@ -10,6 +10,7 @@ use futures::StreamExt;
 use octavius_client::{Client, LogItem, Notice, Settings, v1};
 use octavius_executor::{
     attempts::{self, Attempts, AttemptsHandle},
+    belonging::Belonging,
     heartbeat::{self, Heartbeat},
     link::{Link, LinkOptions, Offer, Registration},
     poller::{self, Poller},
@@ -149,7 +150,7 @@ fn executor(system: &mut ActorSystem, controller: &str, id: &str, folder: &Path)
     let tools = Arc::new(heartbeat::Tools {
         link: link.clone(),
         registration,
-        state_dir,
+        belonging: Belonging::Folder(state_dir),
         attempts: attempts.clone(),
         ping_interval: Duration::from_secs(2),
         no_more_work: no_more_work.clone(),
