@@ -214,8 +214,8 @@ impl Driver {
     }
 
     async fn look(&mut self) -> Option<Duration> {
-        let attempt = self.work.attempt;
-        match self.asked("looking", self.tools.clone().runner.look(attempt)).await {
+        let (tools, work) = (self.tools.clone(), self.work.clone());
+        match self.asked("looking", tools.runner.look_for(&work)).await {
             Ok(found) => self.facts.looked(Some(&found)),
             Err(Unable::Unknown) => self.facts.looked(None),
             Err(Unable::Refused(_) | Unable::NotYet(_) | Unable::Later(_)) => {

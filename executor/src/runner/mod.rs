@@ -231,6 +231,11 @@ pub trait Runner: Send + Sync + std::fmt::Debug + 'static {
     /// One attempt that is kept here, as it is now.
     async fn look(&self, attempt: AttemptId) -> Result<Found, RunnerError>;
 
+    /// The same, where its work is known, which may say where to look.
+    async fn look_for(&self, work: &Work) -> Result<Found, RunnerError> {
+        self.look(work.attempt).await
+    }
+
     /// Makes what cannot run yet. Again, and with the same or a newer epoch: finds what is there, keeps the newer epoch.
     async fn prepare(&self, work: &Work) -> Result<Identity, RunnerError>;
 

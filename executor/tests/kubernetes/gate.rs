@@ -92,7 +92,13 @@ async fn what_a_template_brings_runs_once_too_though_its_pod_is_deleted() {
         .kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force"])
         .await
         .unwrap();
-    suite::ended(&runner, work.attempt).await;
+    let vanished = async {
+        let mut phase = Phase::Running;
+        while !matches!(phase, Phase::Vanished(_)) {
+            phase = runner.wait(work.attempt, &phase, suite::SOON).await.unwrap();
+        }
+    };
+    tokio::time::timeout(suite::SOON, vanished).await.unwrap();
     for name in ["job", "first", "beside"] {
         assert_eq!(place.runs(name), 1, "{name}");
     }

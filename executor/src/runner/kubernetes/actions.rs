@@ -25,9 +25,10 @@ const TRIES: u32 = 10;
 /// Looks at what there is of an attempt now: its Job, if it is one of ours, and its pods. A namespace that cannot be asked
 /// is in the way only of what may be there.
 pub(super) async fn refresh(tools: &Tools, attempt: AttemptId) -> Result<Option<Job>, RunnerError> {
-    let seen = tools.table.seen(attempt);
+    let place = tools.table.place(attempt);
+    let namespaces = place.as_ref().map_or(&tools.options.namespaces[..], std::slice::from_ref);
     let mut failed = None;
-    for namespace in where_it_may_be(seen.as_ref(), &tools.options.namespaces) {
+    for namespace in namespaces {
         match refresh_in(tools, namespace, attempt).await {
             Ok(None) => {}
             Ok(Some(job)) => return Ok(Some(job)),
@@ -35,14 +36,6 @@ pub(super) async fn refresh(tools: &Tools, attempt: AttemptId) -> Result<Option<
         }
     }
     failed.map_or(Ok(None), Err)
-}
-
-/// The namespaces to look for an attempt in: that where it was seen, else all.
-fn where_it_may_be<'a>(seen: Option<&'a Seen>, all: &'a [String]) -> Vec<&'a str> {
-    match seen.and_then(|seen| seen.any_job()) {
-        Some(job) => vec![text(&job.metadata.namespace)],
-        None => all.iter().map(String::as_str).collect(),
-    }
 }
 
 async fn refresh_in(
@@ -380,7 +373,7 @@ async fn tell(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::seen::fixtures::*, *};
+    use super::*;
 
     #[test]
     fn a_job_that_is_not_made_says_why_and_what_to_do_and_is_tried_again_where_that_helps() {
@@ -401,14 +394,5 @@ mod tests {
         let denied = r#"admission webhook "a.b.c" denied the request: no"#.to_owned();
         let denied = not_made(Fault::Forbidden(denied));
         assert!(matches!(denied, RunnerError::Refused(_)), "{denied:?}");
-    }
-
-    #[test]
-    fn an_attempt_is_looked_for_where_it_was_seen_and_else_everywhere() {
-        let all = ["other", "jobs"].map(str::to_owned);
-        assert_eq!(where_it_may_be(None, &all), ["other", "jobs"]);
-        assert_eq!(where_it_may_be(Some(&Seen::default()), &all), ["other", "jobs"]);
-        assert_eq!(where_it_may_be(Some(&went()), &all), ["jobs"]);
-        assert_eq!(where_it_may_be(Some(&went().without_job()), &all), ["jobs"]);
     }
 }

@@ -219,6 +219,9 @@ fn pod_failed(seen: &Seen, pod: &Pod) -> Option<Phase> {
         return Some(end(seen, cause, None, ExitLog::NOTHING));
     }
     let (reason, message) = (text(&status.reason), text(&status.message));
+    if let Some(stop) = seen.stop().filter(|_| reason.is_empty()) {
+        return Some(pod_gone(seen, text(&pod.metadata.name), Some(&stop)));
+    }
     let cause = by_cluster(reason, message);
     let log = if started_at(pod).is_some() || reason == "Evicted" {
         ExitLog::Followed

@@ -258,6 +258,11 @@ impl Runner for KubeRunner {
         }
     }
 
+    async fn look_for(&self, work: &Work) -> Result<Found, RunnerError> {
+        self.tools.table.expect(work.attempt, self.tools.options.namespace(work));
+        self.look(work.attempt).await
+    }
+
     async fn prepare(&self, work: &Work) -> Result<Identity, RunnerError> {
         actions::prepare(&self.tools, work).await
     }

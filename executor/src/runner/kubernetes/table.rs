@@ -35,6 +35,8 @@ pub(super) struct Table {
 #[derive(Debug)]
 struct Inner {
     attempts: BTreeMap<AttemptId, watch::Sender<Seen>>,
+    /// The namespaces of attempts of which nothing needs to be seen yet.
+    places: BTreeMap<AttemptId, String>,
     /// Uids of Jobs that were removed.
     forgotten: VecDeque<String>,
     /// Warnings that came before what they are about, oldest first.
@@ -45,8 +47,12 @@ impl Table {
     /// An empty table of what belongs to `owner`, and who appears in it.
     pub(super) fn new(owner: Owner) -> (Self, mpsc::UnboundedReceiver<AttemptId>) {
         let (appeared, appearing) = mpsc::unbounded_channel();
-        let inner =
-            Inner { attempts: BTreeMap::new(), forgotten: VecDeque::new(), early: VecDeque::new() };
+        let inner = Inner {
+            attempts: BTreeMap::new(),
+            places: BTreeMap::new(),
+            forgotten: VecDeque::new(),
+            early: VecDeque::new(),
+        };
         (Self { owner, inner: watch::Sender::new(inner), appeared }, appearing)
     }
 
@@ -68,6 +74,22 @@ impl Table {
     /// All attempts of which something is seen.
     pub(super) fn all(&self) -> Vec<AttemptId> {
         self.inner.borrow().attempts.keys().copied().collect()
+    }
+
+    /// Says in which namespace an attempt is, if it is anywhere.
+    pub(super) fn expect(&self, attempt: AttemptId, namespace: &str) {
+        self.inner.send_modify(|inner| {
+            inner.places.insert(attempt, namespace.to_owned());
+        });
+    }
+
+    /// The namespace of an attempt, as far as it is known.
+    pub(super) fn place(&self, attempt: AttemptId) -> Option<String> {
+        let inner = self.inner.borrow();
+        let seen = inner.attempts.get(&attempt).and_then(|seen| {
+            seen.borrow().any_job().map(|job| text(&job.metadata.namespace).to_owned())
+        });
+        seen.or_else(|| inner.places.get(&attempt).cloned())
     }
 
     /// A Job is there, as it is now.
@@ -221,6 +243,7 @@ impl Table {
     /// What was removed is not to come back.
     pub(super) fn forget(&self, attempt: AttemptId) {
         self.inner.send_modify(|inner| {
+            inner.places.remove(&attempt);
             let Some(seen) = inner.attempts.remove(&attempt) else { return };
             let uid = seen.borrow().any_job().map(|job| text(&job.metadata.uid).to_owned());
             if let Some(uid) = uid {
@@ -309,7 +332,7 @@ fn remembering(mut now: Pod, before: Option<&Pod>) -> Pod {
         match (&mut now.status, &before.status) {
             // One that evicts a pod says why, and nothing of its containers any more.
             (Some(status), Some(known))
-                if matches!(text(&status.phase), "Failed" | "Succeeded") =>
+                if text(&status.phase) == "Failed" && !text(&status.reason).is_empty() =>
             {
                 status.container_statuses.clone_from(&known.container_statuses);
             }
@@ -394,6 +417,36 @@ mod tests {
         assert_eq!(code(&table.seen(attempt).unwrap()), Some(143));
         table.pod_gone(pods.remove(0));
         assert_eq!(code(&table.seen(attempt).unwrap()), Some(143));
+    }
+
+    /// A kubelet that ends a pod may say that it failed, a moment before it says how.
+    #[test]
+    fn a_failure_without_a_word_is_not_believed_of_what_was_seen_to_run() {
+        let table = table();
+        let job = went();
+        let told = |status, version| objects(&job.clone().with("p", 0, status), version);
+        let (job, mut pods) = told(running(1), 7);
+        let attempt = table.owner().attempt(&job.metadata).unwrap();
+        table.job(job);
+        table.pod(pods.remove(0));
+        let (_, mut pods) = told(serde_json::json!({"phase": "Failed"}), 8);
+        table.pod(pods.remove(0));
+        assert_eq!(phase::phase(&table.seen(attempt).unwrap(), at(3)), Some(Phase::Running));
+    }
+
+    #[test]
+    fn an_attempt_is_where_it_was_seen_and_else_where_it_is_expected() {
+        let (table, (job, _)) = (table(), objects(&went(), 7));
+        let attempt = table.owner().attempt(&job.metadata).unwrap();
+        assert_eq!(table.place(attempt), None);
+        table.expect(attempt, "other");
+        assert_eq!(table.place(attempt).as_deref(), Some("other"));
+        table.job(job.clone());
+        assert_eq!(table.place(attempt).as_deref(), Some("jobs"));
+        table.job_gone(job);
+        assert_eq!(table.place(attempt).as_deref(), Some("jobs"));
+        table.forget(attempt);
+        assert_eq!(table.place(attempt), None);
     }
 
     /// As a kubelet of 1.20 does it: the pod has failed, and of its container nothing is said any more.

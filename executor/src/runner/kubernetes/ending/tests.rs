@@ -249,3 +249,12 @@ fn a_long_reason_of_the_runtime_keeps_its_beginning_and_its_end() {
     assert!(short.len() < 450 && short.starts_with("exec: xx") && short.ends_with("name too long"));
     assert_eq!(without_middle("short"), "short");
 }
+
+#[test]
+fn a_pod_that_failed_without_a_word_after_a_stop_ended_by_that() {
+    for (why, cause) in [(StopWhy::TimedOut, TimedOut), (StopWhy::Asked, Stopped)] {
+        let seen = went().with("p", 0, json!({"phase": "Failed"})).stopped(why, 2);
+        assert_eq!(exit(&seen).cause, cause);
+    }
+    failed(&went().with("p", 0, json!({"phase": "Failed"})), "pod_failed");
+}
