@@ -23,6 +23,10 @@ const GONE_WITHIN: Duration = Duration::from_secs(45);
 /// After so long without a word of them they are looked for.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// The grace, in seconds, of a pod that runs, and of one that does not run yet.
+const NOW: u32 = 1;
+const LATER: u32 = 2;
+
 /// Deletes that very pod, with so many seconds of grace.
 pub(super) async fn delete_pod(
     tools: &Tools,
@@ -39,17 +43,19 @@ pub(super) async fn delete_pod(
 /// Ends the pods of an attempt, with hardly any grace.
 pub(super) async fn end_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
     let seen = tools.table.seen(attempt).unwrap_or_default();
-    end_pods_of(tools, &seen, &mut BTreeMap::new()).await
+    end_pods_of(tools, &seen, &mut BTreeMap::new(), LATER).await
 }
 
-/// Ends those pods that were not `told` yet, by their UIDs, to end as soon as they can, and adds them there.
+/// Ends those pods that were not `told` yet, by their UIDs, to end within as many seconds as they need and `most`, and
+/// adds them there.
 async fn end_pods_of(
     tools: &Tools,
     seen: &Seen,
     told: &mut BTreeMap<String, u32>,
+    most: u32,
 ) -> Result<(), RunnerError> {
     for (uid, pod) in &seen.pods {
-        let grace = least_grace(pod);
+        let grace = least_grace(pod).min(most);
         if told.get(uid).is_some_and(|told| *told <= grace) {
             continue;
         }
@@ -66,8 +72,8 @@ async fn end_pods_of(
 fn least_grace(pod: &Pod) -> u32 {
     match (is_over(pod), started_at(pod)) {
         (true, _) => 0,
-        (false, Some(_)) => 1,
-        (false, None) => 2,
+        (false, Some(_)) => NOW,
+        (false, None) => LATER,
     }
 }
 
@@ -75,18 +81,19 @@ fn least_grace(pod: &Pod) -> u32 {
 /// for a Job that it does not know to be gone, and what takes such a pod away gives it all its grace.
 async fn until_no_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
     let Some(mut watched) = tools.table.of(attempt) else { return Ok(()) };
-    let mut told = BTreeMap::new();
+    let (mut told, mut most) = (BTreeMap::new(), LATER);
     loop {
         let seen = watched.borrow_and_update().clone();
         if seen.pods.is_empty() {
             return Ok(());
         }
-        end_pods_of(tools, &seen, &mut told).await?;
+        end_pods_of(tools, &seen, &mut told, most).await?;
         match timeout(LOOK, watched.changed()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ok(()),
-            // The watch may be dead, and nobody have noticed yet.
+            // The watch may be dead, and nobody have noticed yet; or the pod's kubelet has not.
             Err(_) => {
+                most = NOW;
                 let namespaces = seen.pods.values().map(|pod| text(&pod.metadata.namespace));
                 for namespace in namespaces.collect::<BTreeSet<_>>() {
                     refresh_pods(tools, namespace, attempt).await?;
