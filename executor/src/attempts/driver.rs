@@ -53,6 +53,8 @@ pub(super) struct Driver {
     /// The controller refused the words of the end.
     end_refused: bool,
     backoff: Backoff,
+    /// Of preparing it and letting it go, between which it is looked at.
+    trying: Backoff,
 }
 
 /// From where an attempt is gone on with.
@@ -118,6 +120,7 @@ impl Driver {
             end_told: false,
             end_refused: false,
             backoff: Backoff::default(),
+            trying: Backoff::default(),
         }
     }
 
@@ -233,18 +236,18 @@ impl Driver {
             Err(Unable::Refused(why)) => self.facts.refused(why),
             Err(Unable::NotYet(why)) => {
                 self.facts.not_made_yet(why);
-                return Some(self.backoff.pause());
+                return Some(self.trying.pause());
             }
             Err(Unable::Later(why)) => {
                 self.facts.not_prepared_yet(why);
-                return Some(self.backoff.pause());
+                return Some(self.trying.pause());
             }
             Err(Unable::Unknown) => {
                 self.facts.unsure();
-                return Some(self.backoff.pause());
+                return Some(self.trying.pause());
             }
         }
-        self.backoff.reset();
+        self.trying.reset();
         None
     }
 
@@ -255,10 +258,10 @@ impl Driver {
             Ok(()) => self.facts.went(),
             Err(_) => {
                 self.facts.unsure();
-                return Some(self.backoff.pause());
+                return Some(self.trying.pause());
             }
         }
-        self.backoff.reset();
+        self.trying.reset();
         None
     }
 

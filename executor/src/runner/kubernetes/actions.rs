@@ -123,7 +123,9 @@ fn not_made(fault: Fault, namespace: &str, doing: &str) -> RunnerError {
              another in the job or the executor's file"
         )),
         // A webhook that was asked and said no will say it again.
-        Fault::Forbidden(said) if !said.contains("denied the request") => {
+        Fault::Forbidden(said)
+            if !said.contains("denied the request") && !said.contains("denied request") =>
+        {
             RunnerError::NotYet(format!("{doing}: {said}{}", super::phase::remedy(&said)))
         }
         Fault::Later(said) => {

@@ -156,6 +156,10 @@ fn container_ended(
     let code = Some(over.exit_code);
     // The kubelet knows of a container only that it is gone.
     if matches!(text(&over.reason), "Unknown" | "ContainerStatusUnknown") && over.exit_code != 0 {
+        // Newer ones say so, too, of one that they had not started when its pod was ended.
+        if let Some(stop) = stop.filter(|_| over.started_at.is_none()) {
+            return never_started(seen, stop);
+        }
         return Phase::Vanished(format!(
             "the node {} lost sight of the program, as after a restart of the node: whether it ended, and how, is not \
              known ({})",
@@ -220,7 +224,11 @@ fn pod_failed(seen: &Seen, pod: &Pod) -> Option<Phase> {
     }
     let (reason, message) = (text(&status.reason), text(&status.message));
     if let Some(stop) = seen.stop().filter(|_| reason.is_empty()) {
-        return Some(pod_gone(seen, text(&pod.metadata.name), Some(&stop)));
+        let waits = own_state(pod).is_some_and(|state| state.waiting.is_some());
+        return Some(match waits {
+            true => never_started(seen, &stop),
+            false => pod_gone(seen, text(&pod.metadata.name), Some(&stop)),
+        });
     }
     let cause = by_cluster(reason, message);
     let log = if started_at(pod).is_some() || reason == "Evicted" {

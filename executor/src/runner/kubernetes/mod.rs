@@ -321,8 +321,12 @@ impl Runner for KubeRunner {
             let over = matches!(phase, Phase::Ended(_) | Phase::Vanished(_));
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(log) = self.logs.of(attempt, &seen, over) else {
-                if over || timeout(left, watched.changed()).await.is_err() {
+                if over {
                     return Ok(None);
+                }
+                match timeout(left, watched.changed()).await {
+                    Ok(changed) => changed.map_err(|_| RunnerError::Unknown(attempt))?,
+                    Err(_) => return Ok(None),
                 }
                 continue;
             };

@@ -300,6 +300,7 @@ async fn watch_on<K: Watched>(
 where
     K::DynamicType: Default,
 {
+    let first = Instant::now();
     loop {
         let began = Instant::now();
         let ended =
@@ -310,7 +311,7 @@ where
             Ok(Err(fault)) => fault,
             Err(_) => Fault::Later("the watch is silent: its connection may be dead".to_owned()),
         };
-        return (began.elapsed(), fault);
+        return (first.elapsed(), fault);
     }
 }
 

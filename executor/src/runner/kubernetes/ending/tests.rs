@@ -258,3 +258,19 @@ fn a_pod_that_failed_without_a_word_after_a_stop_ended_by_that() {
     }
     failed(&went().with("p", 0, json!({"phase": "Failed"})), "pod_failed");
 }
+
+/// Newer kubelets say of a container that they had not started yet when its pod was ended that they lost sight of it.
+#[test]
+fn what_was_stopped_before_it_started_never_started_whatever_the_kubelet_calls_it() {
+    let mut unknown = fixtures::over(137, "ContainerStatusUnknown", 1, 2);
+    unknown["containerStatuses"][0]["state"]["terminated"]["startedAt"].take();
+    let mut waits = fixtures::waits("ContainerCreating", "");
+    waits["phase"] = "Failed".into();
+    for status in [unknown, waits] {
+        let stopped = |why| exit(&went().with("p", 0, status.clone()).stopped(why, 2));
+        assert_eq!(stopped(StopWhy::Asked).cause, Stopped);
+        assert_eq!(stopped(StopWhy::Asked).log, ExitLog::NOTHING);
+        let deleted = stopped(StopWhy::PodDeleted).cause;
+        assert!(matches!(deleted, NotStarted { code: "pod_deleted", .. }), "{deleted:?}");
+    }
+}
