@@ -28,6 +28,8 @@ mod phase;
 mod place;
 mod removal;
 mod seen;
+#[cfg(test)]
+mod stub;
 mod supervise;
 mod table;
 mod watch;
@@ -43,7 +45,7 @@ use client::{Cluster, Fault};
 use logs::Logs;
 use names::Owner;
 use octavius_protocol::{id::AttemptId, secret::SecretValues};
-use seen::{Seen, StopWhy};
+use seen::Seen;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use supervise::Faults;
 use table::Table;
@@ -303,7 +305,7 @@ impl Runner for KubeRunner {
     }
 
     async fn stop(&self, attempt: AttemptId) -> Result<(), RunnerError> {
-        actions::stop(&self.tools, attempt, StopWhy::Asked, "").await
+        actions::stop(&self.tools, attempt).await
     }
 
     async fn follow(
