@@ -59,22 +59,22 @@ impl Stub {
         self.asked.borrow().clone()
     }
 
-    /// A kubeconfig for who this user is.
-    pub(super) fn kubeconfig(&self, user: &Value) -> PathBuf {
+    /// A kubeconfig, of this name, for who this user is.
+    pub(super) fn kubeconfig(&self, name: &str, user: &Value) -> PathBuf {
         let file = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "stub",
             "clusters": [{"name": "stub", "cluster": {"server": self.address}}],
             "users": [{"name": "stub", "user": user}],
             "contexts": [{"name": "stub", "context": {"cluster": "stub", "user": "stub"}}],
         });
-        let path = self.folder.path().join("kubeconfig");
+        let path = self.folder.path().join(name);
         fs::write(&path, file.to_string()).unwrap();
         path
     }
 
     /// What all parts of a runner share, of one in the namespace `jobs`.
     pub(super) async fn tools(&self) -> Tools {
-        let kubeconfig = Some(self.kubeconfig(&json!({})));
+        let kubeconfig = Some(self.kubeconfig("nobody", &json!({})));
         let options = Options { kubeconfig, ..Options::example("jobs") };
         let owner = Owner { executor: options.executor.clone(), installation: String::new() };
         let cluster = Cluster::connect(&options).await.unwrap();
