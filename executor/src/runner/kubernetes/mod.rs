@@ -171,6 +171,16 @@ impl KubeRunner {
     pub async fn open(options: Options) -> Result<Self, RunnerError> {
         options.check_id()?;
         let cluster = Cluster::connect(&options).await?;
+        Self::open_in(cluster, options).await
+    }
+
+    /// The same, for the executor whose place that is, through the connection that it has there: the one of a place that was
+    /// opened with the same kubeconfig.
+    pub async fn open_at(place: &ClusterPlace, options: Options) -> Result<Self, RunnerError> {
+        Self::open_in(place.cluster(), options).await
+    }
+
+    async fn open_in(cluster: Cluster, options: Options) -> Result<Self, RunnerError> {
         if let Err(fault) = cluster.ask_clock().await {
             return Err(fault.during("asking the cluster's API server"));
         }
