@@ -286,7 +286,9 @@ async fn login(options: &Options) -> Result<Made, String> {
     // Each call is tried again by who made it, who knows what for.
     config.default_retry = false;
     let login = &mut config.auth_info;
-    let other = login.token.is_some() || login.username.is_some() || login.auth_provider.is_some();
+    // A name without its password is nobody's.
+    let basic = login.username.is_some() && login.password.is_some();
+    let other = login.token.is_some() || basic || login.auth_provider.is_some();
     let token = match login.token_file.take_if(|_| !other) {
         Some(path) => Some(TokenFile::open(Path::new(&path)).await?),
         None => None,
@@ -395,7 +397,7 @@ mod tests {
             "cd {folder}; echo >> starts; while [ -e wait ]; do sleep 0.02; done; echo '{said}' | sed s/TOKEN/$(cat token)/"
         );
         fs::write(stub.folder.path().join("token"), "known").unwrap();
-        let kubeconfig = stub.kubeconfig("program", &json!({"exec": {
+        let kubeconfig = stub.kubeconfig("program", &json!({"username": "ada", "exec": {
             "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
             "interactiveMode": "Never",
         }}));
