@@ -6,7 +6,11 @@
 
 pub(super) mod rules;
 
-use super::{Tools, actions, supervise};
+use super::{
+    Tools,
+    actions::{self, Outcome},
+    supervise,
+};
 use crate::link::backoff::growing;
 use jiff::Timestamp;
 use octavius_protocol::id::AttemptId;
@@ -73,28 +77,44 @@ async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
     let (mut done, mut failures) = (Done::default(), 0u32);
     while let Some(mut seen) = tools.table.of(attempt) {
         let now = tools.cluster.now();
-        let duty = rules::next(&seen.borrow_and_update(), &done, now);
-        let pause = match duty {
-            Duty::Rest(until) => left(until, now).min(LONGEST),
-            duty => match actions::fulfil(&tools, attempt, &duty).await {
-                Ok(()) => {
-                    failures = 0;
-                    done.fulfilled(duty);
-                    continue;
+        let due = rules::due(&seen.borrow_and_update(), &done, now);
+        let (mut pause, mut failed) = (None, false);
+        for duty in due {
+            if let Duty::Rest(until) = duty {
+                pause = (!failed).then(|| left(until, now).min(LONGEST));
+                break;
+            }
+            match actions::fulfil(&tools, attempt, &duty).await {
+                Ok(outcome) => {
+                    if outcome == Outcome::Done {
+                        done.fulfilled(duty);
+                    }
+                    if !failed {
+                        failures = 0;
+                    }
+                    // What is due by now is another thing.
+                    pause = Some(Duration::ZERO);
+                    break;
                 }
                 Err(error) => {
-                    failures = failures.saturating_add(1);
-                    if failures == 1 {
+                    if failures == 0 {
                         tracing::warn!(%attempt, ?duty, %error, "tried again until it works");
                     }
-                    let pause = growing(PAUSES, failures, rand::random());
-                    // What fails now does not make a limit late.
-                    let limit = rules::limit(&seen.borrow(), &done, now);
-                    tokio::time::sleep(pause.min(left(limit, now))).await;
-                    continue;
+                    failed = true;
                 }
-            },
+            }
+        }
+        let Some(pause) = pause else {
+            failures = failures.saturating_add(1);
+            let pause = growing(PAUSES, failures, rand::random());
+            // What fails now does not make a limit late.
+            let limit = rules::limit(&seen.borrow(), &done, now);
+            tokio::time::sleep(pause.min(left(limit, now))).await;
+            continue;
         };
+        if pause.is_zero() {
+            continue;
+        }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             changed = seen.changed() => if changed.is_err() { return },
