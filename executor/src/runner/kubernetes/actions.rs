@@ -284,7 +284,7 @@ pub(super) async fn stop(
     for _ in 0..TRIES {
         let Some(job) = refresh(tools, attempt).await? else {
             of_gone(tools, attempt)?;
-            return end_pods(tools, attempt).await;
+            return end_pods(tools, attempt).await.map(drop);
         };
         let seen = tools.table.seen(attempt).unwrap_or_default();
         let now = tools.cluster.now();

@@ -119,14 +119,11 @@ fn completed(seen: &Seen, stop: Option<&Stop>) -> Phase {
         Some(StopWhy::PodDeleted) | None => ExitCause::Exited,
     };
     let mut phase = end(seen, cause, Some(0), ExitLog::Followed);
-    if let Phase::Ended(exit) = &mut phase {
-        let gap = if exit.note.is_empty() { "" } else { "; " };
-        exit.note.push_str(gap);
-        exit.note.push_str(
-            "that its program ended with 0 is what its Job says: its pod was gone before anybody here looked, and with \
-             it what was not read of its log",
-        );
-    }
+    note(
+        &mut phase,
+        "that its program ended with 0 is what its Job says: its pod was gone before anybody here looked, and with it what \
+         was not read of its log",
+    );
     phase
 }
 
@@ -193,12 +190,8 @@ fn container_ended(
     };
     let mut phase = end(seen, cause, code, ExitLog::Followed);
     // The runtime says that there was a kill, not whose.
-    if text(&over.reason) == "OOMKilled"
-        && over.exit_code != KILLED
-        && let Phase::Ended(exit) = &mut phase
-    {
-        let gap = if exit.note.is_empty() { "" } else { "; " };
-        exit.note = format!("{}{gap}{}", exit.note, child_out_of_memory(pod));
+    if text(&over.reason) == "OOMKilled" && over.exit_code != KILLED {
+        note(&mut phase, &child_out_of_memory(pod));
     }
     phase
 }
@@ -213,6 +206,14 @@ fn end(seen: &Seen, cause: ExitCause, code: Option<i32>, log: ExitLog) -> Phase 
         ),
     };
     Phase::Ended(Exit { cause, code, signal: None, log, note })
+}
+
+/// Adds words to what is said beside an end.
+fn note(phase: &mut Phase, words: &str) {
+    if let Phase::Ended(exit) = phase {
+        let gap = if exit.note.is_empty() { "" } else { "; " };
+        exit.note = format!("{}{gap}{words}", exit.note);
+    }
 }
 
 /// The pod has failed, and of its program there is no exit code.
@@ -395,13 +396,10 @@ fn pod_gone(seen: &Seen, name: &str, stop: Option<&Stop>) -> Phase {
         Some(StopWhy::PodDeleted) | None => return Phase::Vanished(unknown_end(seen, name)),
     };
     let mut phase = end(seen, cause, None, ExitLog::Followed);
-    if let Phase::Ended(exit) = &mut phase
-        && let Some(silent) = seen.main_pod().and_then(|pod| silent(pod))
-    {
-        let gap = if exit.note.is_empty() { "" } else { "; " };
+    if let Some(silent) = seen.main_pod().and_then(|pod| silent(pod)) {
         let (node, since) = (silent.node, silent.since());
         let words = "whether its program has ended there is not known";
-        exit.note = format!("{}{gap}its node {node} was not ready{since}: {words}", exit.note);
+        note(&mut phase, &format!("its node {node} was not ready{since}: {words}"));
     }
     phase
 }

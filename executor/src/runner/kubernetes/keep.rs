@@ -7,6 +7,7 @@
 pub(super) mod rules;
 
 use super::{Tools, actions, supervise};
+use crate::link::backoff::growing;
 use jiff::Timestamp;
 use octavius_protocol::id::AttemptId;
 use rules::{Done, Duty};
@@ -86,9 +87,7 @@ async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
                     if failures == 1 {
                         tracing::warn!(%attempt, ?duty, %error, "tried again until it works");
                     }
-                    let (first, longest) = PAUSES;
-                    let doubled = first.saturating_mul(2u32.saturating_pow(failures.min(16) - 1));
-                    let pause = doubled.min(longest).mul_f64(0.75 + rand::random::<f64>() / 4.0);
+                    let pause = growing(PAUSES, failures, rand::random());
                     // What fails now does not make a limit late.
                     let limit = rules::limit(&seen.borrow(), &done, now);
                     tokio::time::sleep(pause.min(left(limit, now))).await;

@@ -12,7 +12,7 @@ use super::{
     supervise,
     table::Table,
 };
-use crate::metrics;
+use crate::{link::backoff::growing, metrics};
 use futures::TryStreamExt as _;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -251,15 +251,8 @@ async fn watch_one<K: Watched>(
         if K::NEEDED {
             sight.set(what, Some(why));
         }
-        tokio::time::sleep(pause(failures, rand::random())).await;
+        tokio::time::sleep(growing(PAUSES, failures, rand::random())).await;
     }
-}
-
-/// How long to wait after so many failures in a row; `jitter` is from 0 to 1.
-fn pause(failures: u32, jitter: f64) -> Duration {
-    let (first, longest) = PAUSES;
-    let doubled = first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(31)));
-    doubled.min(longest).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 4.0)
 }
 
 /// Lists all, and says at which version that was.
@@ -368,13 +361,13 @@ mod tests {
     fn watches_that_fail_ask_less_than_twice_a_second() {
         let (mut took, mut asked) = (Duration::ZERO, 0.0);
         for failures in 1.. {
-            took += pause(failures, 0.0);
+            took += growing(PAUSES, failures, 0.0);
             asked += 6.0; // three watches, and of each a list and a watch
             if took > Duration::from_secs(60) {
                 break;
             }
         }
         assert!(asked / took.as_secs_f64() < 2.0, "{asked} in {took:?}");
-        assert!(pause(100, 1.0) <= PAUSES.1);
+        assert!(growing(PAUSES, 100, 1.0) <= PAUSES.1);
     }
 }

@@ -8,7 +8,7 @@
 mod token;
 
 use super::{Options, client};
-use crate::{metrics, runner::RunnerError};
+use crate::{link::backoff::doubled, metrics, runner::RunnerError};
 use futures::{FutureExt as _, future::BoxFuture};
 use jiff::{Timestamp, fmt::rfc2822};
 use kube::{
@@ -209,8 +209,7 @@ impl Login {
 
     /// Asks whoever says who we are again, unless it was asked just now. Whether that worked.
     async fn ask_again(&mut self, options: &Options) -> bool {
-        let (first, longest) = PAUSES;
-        let pause = first.saturating_mul(2u32.saturating_pow(self.vain.min(16))).min(longest);
+        let pause = doubled(PAUSES, self.vain.saturating_add(1));
         if self.made > 0 && self.asked.elapsed() < pause {
             return false;
         }
