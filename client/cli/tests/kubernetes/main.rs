@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test, and its helpers
 
 mod deployment;
+mod sight;
 mod twins;
 mod world;

@@ -1,7 +1,7 @@
 //! A controller and executors as processes beside a cluster, and somebody at the command line.
 
 use octavius_testbed::{
-    cluster::{Failed, Namespace, shared},
+    cluster::{Cluster, Failed, Namespace, shared},
     ports::free_port,
     server::{Server, built_beside},
 };
@@ -31,6 +31,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
 pub(crate) struct World {
     pub(crate) user: User,
     pub(crate) namespace: Namespace,
+    cluster: Cluster,
     controller: Server,
     address: String,
     folder: TempDir,
@@ -40,7 +41,8 @@ impl World {
     /// One whose controller is started, with a job `once` of which each run writes to a file by whom its Job was made, and
     /// ends when it may.
     pub(crate) async fn start(name: &str) -> Result<Self, Failed> {
-        let namespace = shared().await?.namespace(name).await?;
+        let cluster = shared().await?;
+        let namespace = cluster.namespace(name).await?;
         let folder = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let config = json!({
@@ -53,7 +55,7 @@ impl World {
         let mut controller = Server::new(&binary("controller"), folder.path(), &config);
         controller.start();
         let user = User::of(&address);
-        let world = Self { user, namespace, controller, address, folder };
+        let world = Self { user, namespace, cluster, controller, address, folder };
         world.says(&world.controller, "the controller serves").await;
         let shared = world.path("shared");
         fs::create_dir(&shared).unwrap();
@@ -86,6 +88,16 @@ impl World {
 
     /// An executor of this id, which is not started yet. What it makes says that `process` made it.
     pub(crate) fn executor(&self, id: &str, process: &str) -> Server {
+        self.executor_in(&[], id, process)
+    }
+
+    /// Another namespace, in which the executors of this world have no rights yet.
+    pub(crate) async fn other_namespace(&self, name: &str) -> Result<Namespace, Failed> {
+        self.cluster.namespace(name).await
+    }
+
+    /// The same, for jobs that name one of these namespaces, too.
+    pub(crate) fn executor_in(&self, namespaces: &[&str], id: &str, process: &str) -> Server {
         let files = self.path(process);
         fs::create_dir(&files).unwrap();
         let config = json!({
@@ -95,6 +107,7 @@ impl World {
             "runner": "kubernetes",
             "kube_config": "out-of-cluster",
             "default_namespace": self.namespace.name(),
+            "namespaces": namespaces,
             "state_dir": files.join("state"),
             "capacity": PLACES,
             "allowed_template_fields": ["volumes", "volumeMounts"],
