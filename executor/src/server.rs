@@ -312,6 +312,7 @@ impl Running {
             registration,
             belonging,
             attempts: attempts.clone(),
+            sight: sight.clone(),
             ping_interval: configuration.ping_interval,
             no_more_work: no_more_work.clone(),
         });

@@ -1,4 +1,4 @@
-//! The heartbeat: keeps the session open, says what is held here, and brings back orders and grants.
+//! The heartbeat: keeps the session open, says what is held here and what is not seen, and brings back orders and grants.
 //!
 //! Owns the session's life, nothing else: who needs the session reads it from the [`Link`]. One Attend is parked at
 //! any time; one that hangs is given up, so that the next does not wait for it. A controller that is away is asked
@@ -17,7 +17,7 @@ use actix::prelude::*;
 use octavius_protocol::id::Session;
 use rules::{Beat, Came, Pause, Rhythm, Step};
 use std::{sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What the heartbeat needs.
@@ -31,6 +31,8 @@ pub struct Tools {
     pub belonging: Belonging,
     /// Who holds what.
     pub attempts: AttemptsHandle,
+    /// Why the runner does not see all of its attempts, if it does not.
+    pub sight: watch::Receiver<Option<String>>,
     /// `ping_interval`.
     pub ping_interval: Duration,
     /// Once this is cancelled, nothing new is taken.
@@ -166,10 +168,11 @@ pub async fn register_once(
 
 async fn attend(tools: &Tools, session: Session, rhythm: Rhythm, failures: u32) -> Came {
     let held = present(&mut tools.attempts.held(), |_| true).await;
+    let unseen = tools.sight.borrow().clone();
     let began = Instant::now();
     let mut sessions = tools.link.sessions();
     let answer = tokio::select! {
-        answer = tools.link.attend(session, &held, rhythm.wait, rhythm.patience) => answer,
+        answer = tools.link.attend(session, &held, unseen, rhythm.wait, rhythm.patience) => answer,
         // Somebody else learned it first.
         _ = sessions.wait_for(|open| *open != Some(session)) => return Came::SessionGone,
     };

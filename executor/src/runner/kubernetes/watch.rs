@@ -71,11 +71,20 @@ impl Sight {
         if changed {
             let blind = self.blind.borrow();
             metrics::unseen(blind.len());
-            let words =
-                blind.iter().next().map(|(what, why)| format!("{what} cannot be seen: {why}"));
-            self.told.send_replace(words);
+            self.told.send_replace(in_words(&blind));
         }
     }
+}
+
+/// What cannot be seen, and why; what has the same cause together. None: all can be seen.
+fn in_words(blind: &BTreeMap<String, String>) -> Option<String> {
+    let mut causes = BTreeMap::<&str, Vec<&str>>::new();
+    for (what, why) in blind {
+        causes.entry(why).or_default().push(what);
+    }
+    let of = |(why, what): (&str, Vec<&str>)| format!("{} cannot be seen: {why}", what.join(", "));
+    let words: Vec<_> = causes.into_iter().map(of).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// What is watched, and what is done with it.
@@ -355,6 +364,28 @@ mod tests {
     #[test]
     fn a_connection_that_died_is_noticed_in_less_than_five_minutes() {
         assert!(NOTICED < Duration::from_secs(300));
+    }
+
+    #[test]
+    fn all_that_cannot_be_seen_is_told_and_a_cause_once() {
+        let sight = Sight::new();
+        let told = || sight.told().borrow().clone().unwrap_or_default();
+        assert_eq!(*sight.told().borrow(), None);
+        for what in ["Jobs in the namespace `b`", "pods in the namespace `b`"] {
+            sight.set(what, Some("forbidden".to_owned()));
+        }
+        sight.set("Jobs in the namespace `a`", Some("gone".to_owned()));
+        assert_eq!(
+            told(),
+            "Jobs in the namespace `b`, pods in the namespace `b` cannot be seen: forbidden; \
+             Jobs in the namespace `a` cannot be seen: gone"
+        );
+        for what in ["Jobs in the namespace `b`", "Jobs in the namespace `a`"] {
+            sight.set(what, None);
+        }
+        assert_eq!(told(), "pods in the namespace `b` cannot be seen: forbidden");
+        sight.set("pods in the namespace `b`", None);
+        assert_eq!(*sight.told().borrow(), None);
     }
 
     #[test]
