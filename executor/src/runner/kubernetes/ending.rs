@@ -155,7 +155,10 @@ fn container_ended(
     if matches!(text(&over.reason), "Unknown" | "ContainerStatusUnknown") && over.exit_code != 0 {
         // Newer ones say so, too, of one that they had not started when its pod was ended.
         if let Some(stop) = stop.filter(|_| over.started_at.is_none()) {
-            return never_started(seen, stop);
+            return match may_never_have_run(seen, stop) {
+                true => never_started(seen, stop),
+                false => pod_gone(seen, text(&pod.metadata.name), Some(stop)),
+            };
         }
         return Phase::Vanished(format!(
             "the node {} lost sight of the program, as after a restart of the node: whether it ended, and how, is not \
@@ -225,7 +228,9 @@ fn pod_failed(seen: &Seen, pod: &Pod) -> Option<Phase> {
     }
     let (reason, message) = (text(&status.reason), text(&status.message));
     if let Some(stop) = seen.stop().filter(|_| reason.is_empty()) {
-        let waits = own_state(pod).is_some_and(|state| state.waiting.is_some());
+        // A runtime that was killed forgets of a container that it ran.
+        let waits = own_state(pod).is_some_and(|state| state.waiting.is_some())
+            && may_never_have_run(seen, &stop);
         return Some(match waits {
             true => never_started(seen, &stop),
             false => pod_gone(seen, text(&pod.metadata.name), Some(&stop)),
@@ -424,6 +429,11 @@ fn unknown_end(seen: &Seen, name: &str) -> String {
              node ({node}) is deleted, or the pod is by force: how the program ended is not known"
         ),
     }
+}
+
+/// Whether nothing says that the program of what was stopped has run: a time limit is passed only by one that has.
+fn may_never_have_run(seen: &Seen, stop: &Stop) -> bool {
+    stop.why != StopWhy::TimedOut && seen.told_pod().is_none()
 }
 
 /// The end of what was stopped before its program ran.
