@@ -14,7 +14,8 @@ const NAMES: &str = "octavius-test-";
 const LEFT_BEHIND: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The ids of executors of tests.
-const IDS: [&str; 6] = ["tester", "executor", "kubernetes", "one", "two", "three"];
+const IDS: [&str; 8] =
+    ["tester", "executor", "kubernetes", "one", "two", "three", "twin", "watcher"];
 
 /// A namespace, which is deleted with all that is in it when this goes.
 #[derive(Debug)]
