@@ -183,19 +183,13 @@ impl World {
         self.eventually(line).await
     }
 
-    /// Asks again and again until it is so.
+    /// Asks again and again until it is so; what the controller said is told where it never is.
     async fn eventually<T, F: Future<Output = Result<T, String>>>(
         &self,
-        mut look: impl FnMut() -> F,
+        look: impl FnMut() -> F,
     ) -> T {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match look().await {
-                Ok(seen) => return seen,
-                Err(_) if Instant::now() < until => sleep(Duration::from_millis(200)).await,
-                Err(last) => panic!("{last}\ncontroller: {}", self.controller.said()),
-            }
-        }
+        let seen = eventually(look).await;
+        seen.unwrap_or_else(|last| panic!("{last}\ncontroller: {}", self.controller.said()))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -235,14 +229,24 @@ impl User {
 
     /// Waits until a command prints this.
     pub(crate) async fn waits_for(&self, words: &[&str], wanted: &str) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let seen = self.run(words);
-            if seen.as_ref().is_ok_and(|printed| printed.contains(wanted)) {
-                return;
-            }
-            assert!(Instant::now() < until, "{words:?} never shows `{wanted}`: {seen:?}");
-            sleep(Duration::from_millis(200)).await;
+        let shows = || async {
+            let printed = self.run(words)?;
+            if printed.contains(wanted) { Ok(()) } else { Err(printed) }
+        };
+        let seen = eventually(shows).await;
+        seen.unwrap_or_else(|last| panic!("{words:?} never shows `{wanted}`: {last}"));
+    }
+}
+
+/// Asks again and again until it is so: what was seen last, if it never is.
+async fn eventually<T, F: Future<Output = Result<T, String>>>(
+    mut look: impl FnMut() -> F,
+) -> Result<T, String> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match look().await {
+            Err(_) if Instant::now() < until => sleep(Duration::from_millis(200)).await,
+            seen => return seen,
         }
     }
 }

@@ -110,8 +110,8 @@ impl World {
             timeout: PATIENCE,
         };
         Self {
-            controller: Server::new(&binary_path("controller"), folder.path(), &controller),
-            executor: Server::new(&binary_path("executor"), folder.path(), &executor),
+            controller: server("controller", folder.path(), &controller),
+            executor: server("executor", folder.path(), &executor),
             client: Client::new(&settings).unwrap().with_patience(PATIENCE),
             address,
             metrics_address,
@@ -130,8 +130,7 @@ impl World {
     /// Gives a key of the executor's file another value, before it is started.
     pub(crate) fn configure_executor(&mut self, key: &str, value: serde_json::Value) {
         self.executor_config[key] = value;
-        self.executor =
-            Server::new(&binary_path("executor"), self.folder.path(), &self.executor_config);
+        self.executor = server("executor", self.folder.path(), &self.executor_config);
     }
 
     /// Starts what does not run.
@@ -146,8 +145,7 @@ impl World {
     /// Gives a key of the controller's file another value, before it is started.
     pub(crate) fn configure_controller(&mut self, key: &str, value: serde_json::Value) {
         self.controller_config[key] = value;
-        self.controller =
-            Server::new(&binary_path("controller"), self.folder.path(), &self.controller_config);
+        self.controller = server("controller", self.folder.path(), &self.controller_config);
     }
 
     /// A path in the installation's folder.
@@ -171,7 +169,7 @@ impl World {
         config["state_dir"] = self.path(folder).to_str().unwrap().into();
         let files = self.path(&format!("{folder}-files"));
         std::fs::create_dir(&files).unwrap();
-        Server::new(&binary_path("executor"), &files, &config)
+        server("executor", &files, &config)
     }
 
     /// Another controller of the same installation, whose state begins as that of the first, which has to have ended; and
@@ -184,7 +182,7 @@ impl World {
         config["app_port"] = port.into();
         config["metrics_address"] = format!("127.0.0.1:{}", free_port()).into();
         config["data_dir"] = files.join("data").to_str().unwrap().into();
-        (Server::new(&binary_path("controller"), &files, &config), format!("127.0.0.1:{port}"))
+        (server("controller", &files, &config), format!("127.0.0.1:{port}"))
     }
 
     /// An executor of its own, with this id and these labels.
@@ -195,7 +193,7 @@ impl World {
         config["state_dir"] = self.path(&format!("{id}-state")).to_str().unwrap().into();
         let files = self.path(id);
         std::fs::create_dir(&files).unwrap();
-        Server::new(&binary_path("executor"), &files, &config)
+        server("executor", &files, &config)
     }
 
     /// Waits until the controller answers.
@@ -330,6 +328,11 @@ pub(crate) fn lives(pid: &str) -> bool {
     let state =
         stat.ok().and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next()));
     state.flatten().is_some_and(|state| state != 'Z')
+}
+
+/// The `controller` or `executor` that reads `config` in `folder`, and is not started yet.
+pub(crate) fn server(name: &str, folder: &Path, config: &serde_json::Value) -> Server {
+    Server::new(&binary_path(name), folder, config)
 }
 
 /// Where a binary of ours was built; it is built where it is missing.

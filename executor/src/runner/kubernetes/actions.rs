@@ -276,50 +276,43 @@ fn of_gone(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
 
 /// Asks an attempt to end, because somebody wishes it: what was seen to have ended before that stays as it is.
 pub(super) async fn stop(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
-    for _ in 0..TRIES {
-        let Some(job) = refresh(tools, attempt).await? else {
-            return stop_gone(tools, attempt).await;
-        };
-        let seen = tools.table.seen(attempt).unwrap_or_default();
-        if seen.stop().is_some() {
-            return shut_gate(tools, &job).await;
-        }
-        if super::ending::ended(&seen).is_some() {
-            return Ok(());
-        }
-        if begin_stop(tools, &job, StopWhy::Asked, "").await? {
-            return shut_gate(tools, &job).await;
-        }
-    }
-    Err(Fault::Conflict.during(&format!("stopping attempt {attempt}")))
+    let asked = |seen: &Seen, _: &Job| {
+        super::ending::ended(seen).is_none().then(|| (StopWhy::Asked, String::new()))
+    };
+    stop_if(tools, attempt, asked).await.map(|_| ())
 }
 
 /// Ends an attempt for a reason of its own, if that still holds of what there is now: what the watches show may be old, or
 /// not of one moment, and a program that runs is not ended for that.
 async fn stop_if_due(tools: &Tools, attempt: AttemptId) -> Result<Outcome, RunnerError> {
-    for _ in 0..TRIES {
-        let Some(job) = refresh(tools, attempt).await? else {
-            return stop_gone(tools, attempt).await.map(|()| Outcome::Done);
-        };
-        let seen = tools.table.seen(attempt).unwrap_or_default();
-        if seen.stop().is_some() {
-            return shut_gate(tools, &job).await.map(|()| Outcome::Done);
-        }
-        let Duty::Stop { why, waited_for } = rules::to_stop(&seen, &job, tools.cluster.now())
-        else {
-            return Ok(Outcome::NotDue);
-        };
-        if begin_stop(tools, &job, why, &waited_for).await? {
-            return shut_gate(tools, &job).await.map(|()| Outcome::Done);
-        }
-    }
-    Err(Fault::Conflict.during(&format!("stopping attempt {attempt}")))
+    let due = |seen: &Seen, job: &Job| match rules::to_stop(seen, job, tools.cluster.now()) {
+        Duty::Stop { why, waited_for } => Some((why, waited_for)),
+        _ => None,
+    };
+    stop_if(tools, attempt, due).await
 }
 
-/// Of a Job that is gone what is left is ended.
-async fn stop_gone(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
-    of_gone(tools, attempt)?;
-    end_pods(tools, attempt).await.map(drop)
+/// Ends an attempt, if there is a reason for that in what there is of it now; one that is to end already is left to.
+async fn stop_if(
+    tools: &Tools,
+    attempt: AttemptId,
+    reason: impl Fn(&Seen, &Job) -> Option<(StopWhy, String)>,
+) -> Result<Outcome, RunnerError> {
+    for _ in 0..TRIES {
+        let Some(job) = refresh(tools, attempt).await? else {
+            of_gone(tools, attempt)?;
+            return end_pods(tools, attempt).await.map(|_| Outcome::Done);
+        };
+        let seen = tools.table.seen(attempt).unwrap_or_default();
+        if seen.stop().is_none() {
+            let Some((why, waited_for)) = reason(&seen, &job) else { return Ok(Outcome::NotDue) };
+            if !begin_stop(tools, &job, why, waited_for).await? {
+                continue;
+            }
+        }
+        return shut_gate(tools, &job).await.map(|()| Outcome::Done);
+    }
+    Err(Fault::Conflict.during(&format!("stopping attempt {attempt}")))
 }
 
 /// Writes down that a Job is to end, and why. False: it is not as it was seen; look again.
@@ -327,10 +320,10 @@ async fn begin_stop(
     tools: &Tools,
     job: &Job,
     why: StopWhy,
-    waited_for: &str,
+    waited_for: String,
 ) -> Result<bool, RunnerError> {
     let at = tools.cluster.now().as_second();
-    let stop = Stop { why, at, waited_for: waited_for.to_owned() };
+    let stop = Stop { why, at, waited_for };
     let text = serde_json::to_string(&stop).unwrap_or_default();
     let change = json!({
         "metadata": { "annotations": { STOP: text } },

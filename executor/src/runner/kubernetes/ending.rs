@@ -155,10 +155,7 @@ fn container_ended(
     if matches!(text(&over.reason), "Unknown" | "ContainerStatusUnknown") && over.exit_code != 0 {
         // Newer ones say so, too, of one that they had not started when its pod was ended.
         if let Some(stop) = stop.filter(|_| over.started_at.is_none()) {
-            return match may_never_have_run(seen, stop) {
-                true => never_started(seen, stop),
-                false => pod_gone(seen, text(&pod.metadata.name), Some(stop)),
-            };
+            return stopped_unseen(seen, pod, stop, may_never_have_run(seen, stop));
         }
         return Phase::Vanished(format!(
             "the node {} lost sight of the program, as after a restart of the node: whether it ended, and how, is not \
@@ -231,10 +228,7 @@ fn pod_failed(seen: &Seen, pod: &Pod) -> Option<Phase> {
         // A runtime that was killed forgets of a container that it ran.
         let waits = own_state(pod).is_some_and(|state| state.waiting.is_some())
             && may_never_have_run(seen, &stop);
-        return Some(match waits {
-            true => never_started(seen, &stop),
-            false => pod_gone(seen, text(&pod.metadata.name), Some(&stop)),
-        });
+        return Some(stopped_unseen(seen, pod, &stop, waits));
     }
     let cause = by_cluster(reason, message);
     let log = if started_at(pod).is_some() || reason == "Evicted" {
@@ -428,6 +422,14 @@ fn unknown_end(seen: &Seen, name: &str) -> String {
             "its pod {namespace}/{name} was removed while its program ran, and nobody waited for that to end, as where the \
              node ({node}) is deleted, or the pod is by force: how the program ended is not known"
         ),
+    }
+}
+
+/// The end of what was stopped, and of which its kubelet does not say how it ended.
+fn stopped_unseen(seen: &Seen, pod: &Pod, stop: &Stop, never_ran: bool) -> Phase {
+    match never_ran {
+        true => never_started(seen, stop),
+        false => pod_gone(seen, text(&pod.metadata.name), Some(stop)),
     }
 }
 

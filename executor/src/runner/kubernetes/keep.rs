@@ -78,48 +78,54 @@ async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
     while let Some(mut seen) = tools.table.of(attempt) {
         let now = tools.cluster.now();
         let due = rules::due(&seen.borrow_and_update(), &done, now);
-        let (mut pause, mut failed) = (None, false);
-        for duty in due {
-            if let Duty::Rest(until) = duty {
-                pause = (!failed).then(|| left(until, now).min(LONGEST));
-                break;
+        let (fulfilled, failed) = first_that_works(&tools, attempt, due, failures).await;
+        let pause = match fulfilled {
+            Some(Duty::Rest(until)) if !failed => left(until, now).min(LONGEST),
+            Some(Duty::Rest(_)) => {
+                failures = failures.saturating_add(1);
+                let pause = growing(PAUSES, failures, rand::random());
+                // What fails now does not make a limit late.
+                let limit = rules::limit(&seen.borrow(), &done, now);
+                tokio::time::sleep(pause.min(left(limit, now))).await;
+                continue;
             }
-            match actions::fulfil(&tools, attempt, &duty).await {
-                Ok(outcome) => {
-                    if outcome == Outcome::Done {
-                        done.fulfilled(duty);
-                    }
-                    if !failed {
-                        failures = 0;
-                    }
-                    // What is due by now is another thing.
-                    pause = Some(Duration::ZERO);
-                    break;
+            // What is due by now is another thing.
+            fulfilled => {
+                if !failed {
+                    failures = 0;
                 }
-                Err(error) => {
-                    if failures == 0 {
-                        tracing::warn!(%attempt, ?duty, %error, "tried again until it works");
-                    }
-                    failed = true;
-                }
+                fulfilled.into_iter().for_each(|duty| done.fulfilled(duty));
+                continue;
             }
-        }
-        let Some(pause) = pause else {
-            failures = failures.saturating_add(1);
-            let pause = growing(PAUSES, failures, rand::random());
-            // What fails now does not make a limit late.
-            let limit = rules::limit(&seen.borrow(), &done, now);
-            tokio::time::sleep(pause.min(left(limit, now))).await;
-            continue;
         };
-        if pause.is_zero() {
-            continue;
-        }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             changed = seen.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Does the first of what is due that can be done, the rest last of all: that one, or none where it was not due any more;
+/// and whether others failed before it.
+async fn first_that_works(
+    tools: &Tools,
+    attempt: AttemptId,
+    due: Vec<Duty>,
+    failures: u32,
+) -> (Option<Duty>, bool) {
+    let mut failed = false;
+    for duty in due {
+        match actions::fulfil(tools, attempt, &duty).await {
+            Ok(outcome) => return (Some(duty).filter(|_| outcome == Outcome::Done), failed),
+            Err(error) => {
+                if failures == 0 {
+                    tracing::warn!(%attempt, ?duty, %error, "tried again until it works");
+                }
+                failed = true;
+            }
+        }
+    }
+    (None, failed)
 }
 
 /// How long it is until then, by the API server's clock; at least a second.
