@@ -103,6 +103,12 @@ impl Own {
         Ok(())
     }
 
+    /// The folder with all that the cluster keeps.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.state()
+    }
+
     /// The development cluster's commands, about this one.
     #[must_use]
     pub fn script(&self) -> tokio::process::Command {

@@ -1,6 +1,6 @@
 //! The parts of a Kubernetes of the run's own: killed, frozen, and back after moments or seconds.
 
-use super::{Faults, torment::millis};
+use super::{Faults, torment::millis, witness::Witness};
 use anyhow::Result;
 use octavius_testbed::cluster::{self, Namespace, Own};
 use rand::{RngExt as _, rngs::SmallRng};
@@ -51,6 +51,11 @@ impl Cluster {
     /// The variable that names the executors' kubeconfig.
     pub(super) fn variable(&self) -> (&'static str, PathBuf) {
         ("KUBECONFIG", self.namespace.kubeconfig().to_owned())
+    }
+
+    /// Who keeps in the folder `kept` what its programs wrote.
+    pub(super) fn witness(&self, kept: &Path) -> Result<Witness> {
+        Witness::new(self.own.state().join("var-log/pods"), self.namespace.name(), kept)
     }
 
     /// Kills one part after the other, and leaves all of them running.

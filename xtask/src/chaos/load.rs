@@ -3,6 +3,7 @@
 use super::{
     answered, cluster,
     oracle::{Oracle, Wanted, begun},
+    witness::{self, Witness},
     world::World,
 };
 use anyhow::{Context as _, Result};
@@ -54,21 +55,26 @@ pub(super) struct Load {
     address: String,
     folder: PathBuf,
     ran: PathBuf,
-    /// Whether executions are pods.
-    on_cluster: bool,
+    /// Who keeps what pods wrote, if executions are pods.
+    witness: Option<Witness>,
     oracle: Arc<Oracle>,
     over: watch::Receiver<bool>,
     numbers: Arc<AtomicU64>,
 }
 
 impl Load {
-    pub(super) fn new(world: &World, oracle: Arc<Oracle>, over: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        world: &World,
+        witness: Option<Witness>,
+        oracle: Arc<Oracle>,
+        over: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             client: world.client.clone(),
             address: world.address.clone(),
             folder: world.folder().to_owned(),
             ran: world.ran.clone(),
-            on_cluster: world.cluster.is_some(),
+            witness,
             oracle,
             over,
             numbers: Arc::default(),
@@ -99,9 +105,9 @@ impl Load {
                 retry,
                 ..v1::JobDefinition::default()
             };
-            let definition = match self.on_cluster {
-                false => definition,
-                true => v1::JobDefinition {
+            let definition = match self.witness {
+                None => definition,
+                Some(_) => v1::JobDefinition {
                     image_name: cluster::IMAGE.to_owned(),
                     kubernetes: cluster::template(&self.ran),
                     ..definition
@@ -179,9 +185,13 @@ impl Load {
         self.oracle.see(&execution);
         let log = self.log(&id).await.with_context(|| format!("the log of {id}"))?;
         let begun = begun(&self.ran, &id)?;
-        let wrong = match self.oracle.is_excused(&execution) {
-            true => wanted.wrong_though_lost(&execution, &log, &begun),
-            false => wanted.wrong(&execution, &log, &begun),
+        let wrong = match (self.oracle.is_excused(&execution), &self.witness) {
+            (true, _) => wanted.wrong_though_lost(&execution, &log, &begun),
+            (false, None) => wanted.wrong(&execution, &log, &begun),
+            (false, Some(witness)) => {
+                let written = witness.log(&id, execution.attempt)?;
+                self.of_pod(wanted, &written, &execution, &log, &begun)
+            }
         };
         if let Some(wrong) = wrong {
             self.oracle.is_wrong(wrong);
@@ -192,6 +202,33 @@ impl Load {
             self.followed(follower, &id, &log).await?;
         }
         Ok(())
+    }
+
+    /// What is wrong with the end of an execution whose program wrote, as its node knows it, only this.
+    fn of_pod(
+        &self,
+        wanted: Wanted,
+        written: &[u8],
+        execution: &v1::Execution,
+        log: &[u8],
+        begun: &[u32],
+    ) -> Option<String> {
+        let (log, words) = witness::without_words(log);
+        let is_told = if words.is_empty() { "without a word" } else { "and told so" };
+        let whole = wanted.log == written || wanted.cancelled;
+        if whole && !words.is_empty() {
+            self.oracle.count("whole logs with words of ours");
+        }
+        let wanted = match whole {
+            true => wanted,
+            false => {
+                self.oracle.count(&format!("logs that their node lost in part {is_told}"));
+                wanted.of_which_is_left(written)
+            }
+        };
+        let wrong = wanted.of_pod().wrong(execution, &log, begun)?;
+        let written = written.len();
+        Some(format!("{wrong} (its node has {written} bytes; words in it: {words:?})"))
     }
 
     /// A process that follows the log, and is itself killed or stopped now and then.
@@ -283,5 +320,6 @@ fn wanted(job: &str, lines: u32, number: u64, code: u32, cancelled: bool) -> Wan
         (_, code) => (ExecutionState::Failed, i32::try_from(code).ok()),
     };
     let attempts = if job == "again" { TRIES.min(code + 1) } else { 1 };
-    Wanted { end, log: (1..=lines).map(line).collect::<String>().into_bytes(), cancelled, attempts }
+    let log = (1..=lines).map(line).collect::<String>().into_bytes();
+    Wanted { end, log, cancelled, attempts, all_begin: true }
 }

@@ -17,6 +17,7 @@ mod network;
 mod oracle;
 mod processes;
 mod torment;
+mod witness;
 mod world;
 
 use anyhow::{Context as _, Result, ensure};
@@ -29,6 +30,7 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 use world::World;
 
 /// For how long what is under way may take once nothing is broken any more.
@@ -113,9 +115,13 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
     }
     world.start().await?;
     let (over, is_over) = watch::channel(false);
-    let load = load::Load::new(world, oracle.clone(), is_over);
-    load.create_jobs().await?;
     let on_cluster = world.cluster.is_some();
+    let kept = world.folder().join("written");
+    let witness = world.cluster.as_ref().map(|cluster| cluster.witness(&kept)).transpose()?;
+    let witnessing =
+        witness.clone().map(|witness| AbortOnDropHandle::new(tokio::spawn(witness.go_on())));
+    let load = load::Load::new(world, witness, oracle.clone(), is_over);
+    load.create_jobs().await?;
     let clients = if on_cluster { load::CLIENTS_OF_PODS } else { load::CLIENTS };
     let loads: Vec<_> = (0..clients)
         .map(|_| tokio::spawn(load.clone().go_on(SmallRng::seed_from_u64(random.random()))))
@@ -175,6 +181,9 @@ async fn torture(world: &mut World, oracle: &Arc<Oracle>, seed: u64, time: Durat
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+    }
+    if let Some(witnessing) = witnessing.filter(AbortOnDropHandle::is_finished) {
+        witnessing.await.context("the witness broke")??;
     }
     let memory = world.processes.peak_memory();
     for server in &mut world.processes.servers {

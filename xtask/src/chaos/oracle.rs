@@ -202,9 +202,28 @@ pub(super) struct Wanted {
     pub(super) cancelled: bool,
     /// How many attempts its job's `retry` gives it until then.
     pub(super) attempts: u32,
+    /// Whether the program of each attempt begins, and not only that of the last.
+    pub(super) all_begin: bool,
 }
 
 impl Wanted {
+    /// The same where attempts are pods: a cluster whose parts are killed may fail to start one.
+    pub(super) fn of_pod(self) -> Self {
+        Self { all_begin: false, ..self }
+    }
+
+    /// The same, if only these lines of the log are left, and none of them is another one's.
+    pub(super) fn of_which_is_left(self, written: &[u8]) -> Self {
+        let lines = |text: &[u8]| -> Vec<Vec<u8>> {
+            text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+        };
+        let mut all = lines(&self.log).into_iter();
+        match lines(written).iter().all(|line| all.any(|each| each == *line)) {
+            true => Self { log: written.to_vec(), ..self },
+            false => self,
+        }
+    }
+
     /// What is wrong with the end of an execution of which nobody can say how it ended, if something is: what is kept
     /// of its log is its beginning, it says so if that is not all, and it is not tried more often than it may be.
     pub(super) fn wrong_though_lost(
@@ -250,7 +269,13 @@ impl Wanted {
             return Some(format!("{id} has {found} bytes of a log of {wanted}: {same} are right"));
         }
         let attempts: Vec<_> = (1..=self.attempts).collect();
-        let other = !cut && (execution.attempt != self.attempts || begun != attempts);
+        let right = match self.all_begin {
+            true => begun == attempts,
+            false => {
+                begun.last() == attempts.last() && begun.iter().all(|one| attempts.contains(one))
+            }
+        };
+        let other = !cut && (execution.attempt != self.attempts || !right);
         other.then(|| {
             let attempt = execution.attempt;
             format!("{id} is over with attempt {attempt}, and began as {begun:?}, not {attempts:?}")
@@ -293,7 +318,8 @@ mod tests {
     fn an_end_has_its_state_its_code_its_log_and_its_start() {
         use ExecutionState::*;
         let end = (Failed, Some(2));
-        let wanted = Wanted { end, log: b"whole".to_vec(), cancelled: true, attempts: 1 };
+        let wanted =
+            Wanted { end, log: b"whole".to_vec(), cancelled: true, attempts: 1, all_begin: true };
         let wrong = |state, code, log: &[u8], begun: &[u32]| {
             wanted.wrong(&execution(state, code), log, begun).is_some()
         };
@@ -306,18 +332,33 @@ mod tests {
     #[test]
     fn who_is_tried_again_is_tried_as_often_as_the_policy_says() {
         let end = (ExecutionState::Succeeded, Some(0));
-        let wanted = Wanted { end, log: Vec::new(), cancelled: false, attempts: 2 };
+        let wanted =
+            Wanted { end, log: Vec::new(), cancelled: false, attempts: 2, all_begin: true };
         let ended = |attempt| v1::Execution { attempt, ..execution(end.0, end.1) };
         let wrong = |attempt, begun: &[u32]| wanted.wrong(&ended(attempt), b"", begun).is_some();
         assert!(!wrong(2, &[1, 2]));
         assert!(wrong(1, &[1]) && wrong(3, &[1, 2, 3]), "not as often");
         assert!(wrong(2, &[2]) && wrong(2, &[1]), "an attempt that never began");
+        let of_pod = wanted.clone().of_pod();
+        let wrong = |attempt, begun: &[u32]| of_pod.wrong(&ended(attempt), b"", begun).is_some();
+        assert!(!wrong(2, &[1, 2]) && !wrong(2, &[2]));
+        assert!(wrong(2, &[1]) && wrong(1, &[1]) && wrong(2, &[]) && wrong(2, &[3, 2]));
         let lost = |attempt, begun: &[u32]| {
             let lost = v1::Execution { attempt, ..execution(ExecutionState::Lost, None) };
             wanted.wrong_though_lost(&lost, b"", begun).is_some()
         };
         assert!(!lost(1, &[1]) && !lost(2, &[1, 2]) && !lost(2, &[1]));
         assert!(lost(3, &[1, 2, 3]) && lost(1, &[1, 2]));
+    }
+
+    #[test]
+    fn what_is_left_of_a_log_is_lines_of_it_in_their_order() {
+        let end = (ExecutionState::Succeeded, Some(0));
+        let log = b"a\nb\nc\n".to_vec();
+        let wanted = Wanted { end, log, cancelled: false, attempts: 1, all_begin: true };
+        let left = |written: &[u8]| wanted.clone().of_which_is_left(written).log == written;
+        assert!(left(b"") && left(b"a\nc\n") && left(b"a\nb\nc\n"));
+        assert!(!left(b"c\na\n") && !left(b"a\na\n") && !left(b"x\n") && !left(b"a"));
     }
 
     #[test]
@@ -341,7 +382,8 @@ mod tests {
         assert!(oracle.may_be_lost("it"));
         assert!(!oracle.is_excused(&execution(ExecutionState::Failed, None)));
         let end = (ExecutionState::Succeeded, Some(0));
-        let wanted = Wanted { end, log: b"whole".to_vec(), cancelled: false, attempts: 1 };
+        let wanted =
+            Wanted { end, log: b"whole".to_vec(), cancelled: false, attempts: 1, all_begin: true };
         let cut = v1::Execution { log_cut: "its watch was killed".to_owned(), ..lost.clone() };
         let wrong =
             |log: &[u8], begun: &[u32]| wanted.wrong_though_lost(&cut, log, begun).is_some();

@@ -55,6 +55,9 @@ impl Logs {
             });
             log
         });
+        if seen.main_pod().is_some_and(|pod| started_at(pod).is_some()) {
+            log.container_ran();
+        }
         match finished {
             Some(at) => log.container_ended(at),
             None if over => log.container_ended(None),

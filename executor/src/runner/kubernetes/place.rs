@@ -9,17 +9,19 @@ use super::{
     client::{Cluster, Fault},
     names::{EXECUTOR, MANAGED_BY, OCTAVIUS, place_name, text},
 };
-use crate::runner::RunnerError;
+use crate::{link::backoff::Backoff, runner::RunnerError};
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, api::PostParams};
-use std::collections::BTreeMap;
-use tokio::sync::watch;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 /// The key of what it keeps.
 const INSTALLATION: &str = "installation";
 /// How often somebody else may be faster.
 const TRIES: u32 = 10;
+/// So long a right may be missing only because the API server has just started, and has not yet read who may do what.
+const SETTLES: Duration = Duration::from_secs(10);
 
 /// The place of an executor in a cluster.
 #[derive(Debug)]
@@ -46,13 +48,13 @@ impl ClusterPlace {
         let maps: Api<ConfigMap> = cluster.api(namespace);
         let mut map = None;
         for _ in 0..TRIES {
-            let there = cluster.call(maps.get_opt(&name)).await;
+            let there = settled(|| cluster.call(maps.get_opt(&name))).await;
             map = there.map_err(|fault| fault.during(&doing))?;
             if map.is_some() {
                 break;
             }
-            let new = new(executor, &name);
-            match cluster.call(maps.create(&PostParams::default(), &new)).await {
+            let (new, parameters) = (new(executor, &name), PostParams::default());
+            match settled(|| cluster.call(maps.create(&parameters, &new))).await {
                 Ok(made) => {
                     map = Some(made);
                     break;
@@ -122,6 +124,23 @@ impl ClusterPlace {
     }
 }
 
+/// Asks again, for a while, where a right is missing.
+async fn settled<T, F: Future<Output = Result<T, Fault>>>(ask: impl Fn() -> F) -> Result<T, Fault> {
+    let until = Instant::now() + SETTLES;
+    let mut backoff = Backoff::default();
+    loop {
+        match ask().await {
+            Err(Fault::Forbidden(said)) if Instant::now() < until => {
+                if backoff.failures() == 0 {
+                    tracing::warn!(%said, "the cluster refuses: it is asked again for {SETTLES:?}");
+                }
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 fn new(executor: &str, name: &str) -> ConfigMap {
     let labels = [(MANAGED_BY, OCTAVIUS), (EXECUTOR, executor)];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -167,7 +186,10 @@ mod tests {
         stub::{Stub, refusal},
     };
     use serde_json::json;
-    use std::fs;
+    use std::{
+        fs,
+        sync::atomic::{AtomicU32, Ordering::Relaxed},
+    };
 
     const UID: &str = "3f0c7f0e-6a70-4a4f-9b53-0d6c5a4b1c2d";
 
@@ -203,6 +225,23 @@ mod tests {
         }
         let refused = read(&saying("ours"), "berlin-1").unwrap_err();
         assert!(refused.contains("`installation` `ours`"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_has_not_yet_read_who_may_do_what_is_asked_again() {
+        let (map, asked) = (json!(made()), AtomicU32::new(0));
+        let stub = Stub::new(move |_| match asked.fetch_add(1, Relaxed) {
+            0 | 1 => refusal(403, "RBAC: role.rbac.authorization.k8s.io \"executor\" not found"),
+            _ => (200, map.clone()),
+        })
+        .await;
+        let options = Options {
+            kubeconfig: Some(stub.kubeconfig("nobody", &json!({}))),
+            executor: "berlin-1".to_owned(),
+            ..Options::example("jobs")
+        };
+        assert_eq!(ClusterPlace::open(&options).await.unwrap().uid().to_string(), UID);
+        assert_eq!(stub.asked().len(), 3);
     }
 
     #[tokio::test]

@@ -68,7 +68,7 @@ impl PodLog {
     pub fn new(api: Arc<dyn LogApi>, pod: PodName, container: &'static str, held: Held) -> Self {
         let (ended, started) = (watch::Sender::new(None), Arc::new(Notify::new()));
         Self {
-            source: Source { api, pod, container, ended, started },
+            source: Source { api, pod, container, ended, started, has_run: Arc::default() },
             reading: Mutex::new(None),
             held,
             is_over: AtomicBool::new(false),
@@ -118,6 +118,11 @@ impl PodLog {
     /// The container runs, as far as is known: its log is asked for at once.
     pub fn container_started(&self) {
         self.source.started.notify_one();
+    }
+
+    /// The container is known to have run, whatever is said of it later.
+    pub fn container_ran(&self) {
+        self.source.has_run.store(true, Relaxed);
     }
 
     /// The container has ended, at that time of its node's clock, or its pod is gone: its log is read to its end, and

@@ -17,7 +17,14 @@ use super::{
 use crate::link::backoff::Backoff;
 use bytes::Bytes;
 use futures::StreamExt;
-use std::{mem, sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, timeout},
@@ -68,6 +75,8 @@ pub(super) struct Source {
     pub(super) ended: watch::Sender<Option<Ended>>,
     /// There may be a log now.
     pub(super) started: Arc<Notify>,
+    /// The container is known to have run.
+    pub(super) has_run: Arc<AtomicBool>,
 }
 
 pub(super) struct Reader {
@@ -437,7 +446,7 @@ impl Reader {
         if let LogRefusal::Forbidden(_) = refusal {
             pause *= FORBIDDEN;
         }
-        if self.backoff.failures() == 1 && !words::never_started(refusal) {
+        if self.backoff.failures() == 1 && !words::waits(refusal) {
             tracing::warn!(pod = %self.source.pod, %refusal, "a log cannot be read: it is tried again");
         }
         if let Some(ended) = ended {
@@ -457,7 +466,9 @@ impl Reader {
 
     fn give_up(&mut self, refusal: &LogRefusal, ended: Ended) {
         let latest = self.cursor.place.latest();
-        if latest.is_none() && words::never_started(refusal) {
+        // A runtime that was killed forgets of a container that it ran.
+        let has_run = self.source.has_run.load(Relaxed);
+        if latest.is_none() && !has_run && words::waits(refusal) {
             return;
         }
         let text = words::unreadable(latest, &self.source.pod, refusal);

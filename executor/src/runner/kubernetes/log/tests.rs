@@ -395,12 +395,15 @@ fn what_was_not_read_when_its_pod_was_gone_is_said_once() {
     });
 }
 
+fn waits() -> Opening {
+    let why = "container \"job\" in pod \"pod\" is waiting to start: ContainerCreating";
+    Opening::Refused(LogRefusal::NotThere(why.to_owned()))
+}
+
 #[test]
 fn a_container_that_never_started_has_no_log() {
     on_paused_time(async {
-        let why = "container \"job\" in pod \"pod\" is waiting to start: ContainerCreating";
-        let refusal = Opening::Refused(LogRefusal::NotThere(why.to_owned()));
-        let kubelet = kubelet(vec![refusal; 1_000]);
+        let kubelet = kubelet(vec![waits(); 1_000]);
         let (log, mut asker) = (pod_log(&kubelet), Asker::default());
         nothing_for(&log, &asker, Duration::from_mins(10)).await;
         assert!(kubelet.opened() < 200, "{} times in ten minutes", kubelet.opened());
@@ -411,10 +414,38 @@ fn a_container_that_never_started_has_no_log() {
 }
 
 #[test]
+fn a_log_that_a_runtime_has_forgotten_is_said_to_be_missing() {
+    on_paused_time(async {
+        let kubelet = kubelet(vec![waits(); 1_000]);
+        let (log, mut asker) = (pod_log(&kubelet), Asker::default());
+        log.container_ran();
+        log.container_ended(None);
+        asker.until_over(&log).await;
+        assert!(asker.text().starts_with("[octavius: the log from its start on is missing: "));
+    });
+}
+
+/// It says then what it also says of a container that it has removed.
+#[test]
+fn a_runtime_that_is_away_for_long_when_its_container_has_ended_costs_nothing() {
+    on_paused_time(async {
+        let why = "unable to retrieve container logs for containerd://7";
+        let away = Opening::Refused(LogRefusal::NotThere(why.to_owned()));
+        // One every two seconds.
+        let kubelet = kubelet(vec![away; 15]);
+        let (log, mut asker) = (pod_log(&kubelet), Asker::default());
+        kubelet.line(0, "all");
+        kubelet.end();
+        log.container_ended(None);
+        asker.until_over(&log).await;
+        assert_eq!(asker.text(), "all\n");
+    });
+}
+
+#[test]
 fn who_says_that_the_container_started_has_its_log_asked_for_at_once() {
     on_paused_time(async {
-        let why = "container \"job\" in pod \"pod\" is waiting to start: ContainerCreating";
-        let kubelet = kubelet(vec![Opening::Refused(LogRefusal::NotThere(why.to_owned())); 10]);
+        let kubelet = kubelet(vec![waits(); 10]);
         let (log, mut asker) = (pod_log(&kubelet), Asker::default());
         kubelet.line(0, "first");
         // The tenth refusal, and the longest pause begins.

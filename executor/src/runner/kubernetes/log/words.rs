@@ -76,6 +76,8 @@ fn time(stamp: Option<Stamp>, otherwise: &str) -> String {
 pub(super) fn patience(refusal: &LogRefusal) -> Duration {
     match refusal {
         LogRefusal::Gone(_) => Duration::from_secs(2),
+        // A kubelet says so, too, while its runtime is away.
+        LogRefusal::NotThere(why) if is_removed(why) => Duration::from_mins(1),
         LogRefusal::NotThere(_) | LogRefusal::Forbidden(_) => Duration::from_secs(10),
         LogRefusal::Failed { .. } => Duration::from_mins(5),
     }
@@ -86,8 +88,8 @@ pub(super) fn is_removed(words: &str) -> bool {
     words.contains("code = NotFound") || words.starts_with("unable to retrieve container logs")
 }
 
-/// Whether the container never wrote anything, because it never started.
-pub(super) fn never_started(refusal: &LogRefusal) -> bool {
+/// Whether the kubelet says that the container has not started.
+pub(super) fn waits(refusal: &LogRefusal) -> bool {
     matches!(refusal, LogRefusal::NotThere(why) if why.contains("waiting to start"))
 }
 
