@@ -107,6 +107,19 @@ async fn a_grant_becomes_a_job_and_its_end_and_log_reach_the_controller() {
     world.nothing_left().await;
 }
 
+/// What the pod wrote has no size that anybody tells: it is what was sent, and that is not what a restarted controller has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_forgets_a_log_when_it_was_read_to_its_end_gets_it_again() {
+    let world = World::new("forgets").await;
+    world.controller.with(|state| state.faults.forget_logs = 1).await;
+    let _executor = world.executor();
+    let id = world.grant("echo hello").await;
+    let ended = world.controller.over(&id).await;
+    assert_eq!((ended.state(), ended.log_cut.as_str()), (ExecutionState::Succeeded, ""));
+    assert_eq!(world.controller.with(|state| state.faults.forget_logs).await, 0);
+    assert_eq!(world.controller.log(&id).await, "hello\n");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_start_leaves_what_another_installation_has_in_the_namespace() {
     let world = World::new("first").await;

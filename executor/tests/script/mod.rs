@@ -66,6 +66,8 @@ pub struct Faults {
     pub hang_attends: bool,
     /// Answers to Attend carry an old term, and orders to release everything.
     pub old_term: bool,
+    /// Who asks the next so many times how much of a log is there finds that it is forgotten.
+    pub forget_logs: u32,
     /// Logs are not made durable.
     pub nothing_durable: bool,
     /// Polls are answered at once, with what is held already.

@@ -276,9 +276,16 @@ impl Executors for Service {
         state.callers.insert("Append", caller);
         state.admit("Append")?;
         let durable = !state.faults.nothing_durable;
+        let forgets = state.faults.forget_logs > 0 && request.chunks.is_empty();
+        if forgets {
+            state.faults.forget_logs -= 1;
+        }
         let Some(attempt) = state.attempt(request.lease) else {
             return Err(Status::permission_denied("not yours"));
         };
+        if forgets {
+            attempt.log.clear();
+        }
         if request.offset == attempt.log.len() as u64 {
             // The crate begins with the reflected register, which is the complement of what it gave before.
             let (_, before) = attempt.places.get(&attempt.log.len()).cloned().unwrap_or_default();

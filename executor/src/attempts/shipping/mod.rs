@@ -197,7 +197,8 @@ impl Shipper {
                     return Came::Done(Shipped::Whole);
                 }
                 Until::Arrived => {
-                    return self.settle("the log is not whole: the rest of it is gone").await;
+                    self.append(None).await;
+                    return self.settled("the log is not whole: the rest of it is gone");
                 }
                 Until::Whole(_) | Until::Followed | Until::Rest | Until::Stopped => {}
             }
@@ -212,28 +213,37 @@ impl Shipper {
                 () = changed(&mut target) => return Came::Changed,
             };
             let failed = read.is_err();
-            let pause = match (self.piece(read), until) {
+            let cut = match (self.piece(read), until) {
                 (Some(piece), _) => match self.pass_on(piece).await {
                     Passed::Closed => return Came::Done(Shipped::Whole),
                     Passed::On => continue,
-                    Passed::Stuck => self.backoff.pause(),
+                    Passed::Stuck => Err(self.backoff.pause()),
                 },
-                (None, Until::Rest) if failed && self.missing < MISSING_TRIES => self.miss(),
+                (None, Until::Rest) if failed && self.missing < MISSING_TRIES => Err(self.miss()),
                 (None, Until::Rest | Until::Arrived) => {
-                    return self.settle("the log is not whole: its end may be missing").await;
+                    Ok("the log is not whole: its end may be missing".to_owned())
                 }
-                (None, Until::Whole(size)) if self.missing >= MISSING_TRIES => {
-                    let why = format!(
-                        "the log is not whole: it had {size} bytes, and the rest cannot be read any more"
-                    );
-                    return self.settle(&why).await;
-                }
-                (None, Until::Whole(_)) => self.miss(),
+                (None, Until::Whole(size)) if self.missing >= MISSING_TRIES => Ok(format!(
+                    "the log is not whole: it had {size} bytes, and the rest cannot be read any more"
+                )),
+                (None, Until::Whole(_)) => Err(self.miss()),
                 // How long that is tried is the business of who waits for it.
-                (None, Until::Followed | Until::Stopped) if failed => self.backoff.pause(),
-                (None, Until::Followed) => return self.settle("").await,
+                (None, Until::Followed | Until::Stopped) if failed => Err(self.backoff.pause()),
+                (None, Until::Followed) => Ok(String::new()),
                 // A quiet program; but who answers at once that there is nothing is not asked in a circle.
-                (None, Until::Stopped) => QUIET.saturating_sub(began.elapsed()),
+                (None, Until::Stopped) => Err(QUIET.saturating_sub(began.elapsed())),
+            };
+            let pause = match cut {
+                Err(pause) => pause,
+                Ok(cut) => {
+                    let before = self.position.next();
+                    let closed = self.append(None).await.closed;
+                    if closed || self.position.next() >= before {
+                        return self.settled(&cut);
+                    }
+                    // It lost what was not durable: that is read again, and sent.
+                    self.backoff.pause()
+                }
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -296,9 +306,8 @@ impl Shipper {
         }
     }
 
-    /// Says how much the controller has, and what is missing.
-    async fn settle(&mut self, cut: &str) -> Came {
-        self.append(None).await;
+    /// That the controller has this much, and what is missing.
+    fn settled(&self, cut: &str) -> Came {
         let (size, crc) = self.position.arrived();
         Came::Done(Shipped::Short(WholeLog { size, crc, cut: cut.to_owned() }))
     }
