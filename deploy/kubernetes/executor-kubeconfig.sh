@@ -12,7 +12,7 @@ namespace=$1 file=$2
 shift 2; [ $# -gt 0 ] || set -- kubernetes
 places=$(printf ', octavius-%s' "$@")
 scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
-kubectl() { "${KUBECTL:-kubectl}" --cache-dir "$scratch" "$@"; }
+kubectl() { command "${KUBECTL:-kubectl}" --cache-dir "$scratch" "$@"; }
 
 {
   cat <<K

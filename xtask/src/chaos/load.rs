@@ -216,14 +216,19 @@ impl Load {
         let (log, words) = witness::without_words(log);
         let is_told = if words.is_empty() { "without a word" } else { "and told so" };
         let whole = wanted.log == written || wanted.cancelled;
-        if whole && !words.is_empty() {
+        let is_gone = words.iter().any(|words| words.contains(witness::GONE));
+        if whole && !words.is_empty() && !is_gone {
             self.oracle.count("whole logs with words of ours");
         }
-        let wanted = match whole {
-            true => wanted,
-            false => {
+        let wanted = match (whole, is_gone) {
+            (true, false) => wanted,
+            (false, false) => {
                 self.oracle.count(&format!("logs that their node lost in part {is_told}"));
                 wanted.of_which_is_left(written)
+            }
+            (_, true) => {
+                self.oracle.count("logs that went with their pod, and told so");
+                wanted.of_which_is_left(&log)
             }
         };
         let wrong = wanted.of_pod().wrong(execution, &log, begun)?;

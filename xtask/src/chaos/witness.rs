@@ -16,6 +16,9 @@ use tokio::time::sleep;
 /// How often it is looked for new files: each is there for seconds at the least.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What stands in a log whose pod went before it was read, as where the cluster itself ended it at its last deadline.
+pub(super) const GONE: &str = "was gone before it was read to its end";
+
 /// The files, as they are kept.
 #[derive(Clone, Debug)]
 pub(super) struct Witness {
