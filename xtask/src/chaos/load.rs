@@ -214,6 +214,20 @@ impl Load {
         begun: &[u32],
     ) -> Option<String> {
         let (log, words) = witness::without_words(log);
+        let never_began =
+            !begun.contains(&execution.attempt) && written.is_empty() && log.is_empty();
+        match (execution.state(), execution.exit_code) {
+            (ExecutionState::Failed, None) if never_began => {
+                self.oracle.count("attempts that their cluster did not start");
+                return None;
+            }
+            // No API tells how a container ended whose runtime was killed and has forgotten it.
+            (ExecutionState::Lost, None) => {
+                self.oracle.count("ends that their node does not know");
+                return wanted.wrong_though_lost(execution, &log, begun);
+            }
+            _ => {}
+        }
         let is_told = if words.is_empty() { "without a word" } else { "and told so" };
         let whole = wanted.log == written || wanted.cancelled;
         let is_gone = words.iter().any(|words| words.contains(witness::GONE));

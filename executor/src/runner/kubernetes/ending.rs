@@ -135,7 +135,14 @@ fn of_job(seen: &Seen) -> (&str, &str) {
 
 /// Whether nothing was started, though the container has an exit code.
 pub(super) fn never_ran(over: &ContainerStateTerminated) -> bool {
-    START_ERRORS.contains(&text(&over.reason))
+    START_ERRORS.contains(&text(&over.reason)) || was_only_made(over)
+}
+
+/// A kubelet that is killed between a container's making and its start says of it later that it ended, with 0, as all
+/// fields are that nobody set. Its pod has succeeded then, and its Job.
+fn was_only_made(over: &ContainerStateTerminated) -> bool {
+    let started = over.started_at.as_ref().map_or(0, |time| time.0.as_second());
+    over.exit_code == 0 && started <= 0
 }
 
 fn container_ended(
@@ -144,6 +151,9 @@ fn container_ended(
     over: &ContainerStateTerminated,
     stop: Option<&Stop>,
 ) -> Phase {
+    if let Some(stop) = stop.filter(|_| was_only_made(over)) {
+        return never_started(seen, stop);
+    }
     if never_ran(over) {
         return end(seen, not_startable(pod, over), None, ExitLog::NOTHING);
     }
@@ -229,6 +239,17 @@ fn pod_failed(seen: &Seen, pod: &Pod) -> Option<Phase> {
         let waits = own_state(pod).is_some_and(|state| state.waiting.is_some())
             && may_never_have_run(seen, &stop);
         return Some(stopped_unseen(seen, pod, &stop, waits));
+    }
+    if reason.is_empty()
+        && message.is_empty()
+        && (started_at(pod).is_some() || seen.told_pod().is_some())
+    {
+        return Some(Phase::Vanished(format!(
+            "the pod {} failed, and its node {} does not say how its program ended, as where the container runtime was \
+             killed meanwhile: that is not known",
+            text(&pod.metadata.name),
+            node(pod)
+        )));
     }
     let cause = by_cluster(reason, message);
     let log = if started_at(pod).is_some() || reason == "Evicted" {
@@ -326,12 +347,22 @@ fn not_startable(pod: &Pod, over: &ContainerStateTerminated) -> ExitCause {
         || "the image's own program".to_owned(),
         |program| format!("`{}`", octavius_service::text::cut(program, 200)),
     );
+    if was_only_made(over) {
+        let why = format!(
+            "{program} was not started: the node {} made its container, and was interrupted before it started it, as where \
+             its kubelet was killed; run it again",
+            node(pod)
+        );
+        return ExitCause::NotStarted { code: "start_failed", why };
+    }
     let message = text(&over.message);
     let low = message.to_lowercase();
     let remedy = if low.contains("no such file") || low.contains("not found") {
         "is it in the image? install it there, or correct the job's `command`"
     } else if low.contains("permission denied") {
         "it may not be executed: `chmod +x` it in the image, or, if it is a folder, name a program"
+    } else if low.contains("context canceled") || low.contains("transport is closing") {
+        "its node's container runtime was interrupted: run it again"
     } else if low.contains("argument list too long") {
         "give less in arguments and command"
     } else {

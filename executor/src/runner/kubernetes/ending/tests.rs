@@ -202,6 +202,33 @@ fn the_last_deadline_of_the_cluster_is_a_time_limit() {
     assert_eq!(exit(&seen.told("p").without("p")).cause, TimedOut);
 }
 
+/// As a kubelet of 1.20 says that was killed before it started what it had made.
+#[test]
+fn what_was_made_and_not_started_did_not_end_with_0() {
+    let mut status = fixtures::over(0, "", 0, 0);
+    let never = json!({
+        "exitCode": 0, "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "1970-01-01T00:00:00Z",
+        "containerID": "containerd://5f0e",
+    });
+    status["containerStatuses"][0]["state"]["terminated"] = never;
+    let seen = went().with("p", 0, status);
+    let (why, code) = failed(&seen, "start_failed");
+    assert_eq!((code, exit(&seen).log), (None, ExitLog::NOTHING));
+    assert!(why.starts_with("`sh` was not started: ") && why.contains("kubelet"), "{why}");
+    let cancelled = exit(&seen.stopped(StopWhy::Asked, 9));
+    assert_eq!((cancelled.cause, cancelled.code), (Stopped, None));
+}
+
+/// A runtime that was killed gives no exit code, and the program may have ended well.
+#[test]
+fn what_ran_and_failed_without_a_word_of_its_program_is_not_known() {
+    let failed = json!({"phase": "Failed"});
+    let ran = went().with("p", 0, failed.clone()).told("p");
+    assert!(matches!(ended(&ran), Some(Phase::Vanished(why)) if why.contains("does not say how")));
+    let never = went().with("p", 0, failed);
+    assert_eq!(exit(&never).log, ExitLog::NOTHING);
+}
+
 #[test]
 fn what_could_not_be_started_says_what_and_why() {
     let mut status = fixtures::over(128, "StartError", 0, 2);
