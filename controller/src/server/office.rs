@@ -244,7 +244,7 @@ impl Actors {
             registry: registry.clone(),
             secrets: secrets.clone(),
             logs: logs.clone(),
-            limits: QueueLimits::default(),
+            limits: configuration.queue_limits(),
             retention: Retention::of(configuration.keep_executions_for).at_most(
                 configuration.keep_executions,
                 SHORTEST_HISTORY.max(configuration.executor_lost_after),

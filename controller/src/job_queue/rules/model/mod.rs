@@ -23,6 +23,8 @@ const NOW: Moment = Moment { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO 
 /// Every wait is over at once: a tick may come at any time.
 const LIMITS: QueueLimits = QueueLimits {
     pending: 10,
+    pending_of_team: 10,
+    ageing: Duration::from_secs(600),
     grants: 1,
     acknowledge_within: Duration::ZERO,
     log_within: Duration::ZERO,
@@ -157,10 +159,16 @@ impl Model for Bounds {
             Action::Submit => {
                 system.submitted += 1;
                 let id = ExecutionId::from_bytes([system.submitted; 16]);
-                let submission =
-                    Submission { id, spec: spec(), terms: self.terms().into(), request_id: None };
-                let (_, changes) = system.view.submit(submission, NOW).ok()?;
-                system.commit(changes, Then::Nothing);
+                let submission = Submission {
+                    id,
+                    spec: spec(),
+                    terms: self.terms().into(),
+                    concurrency_key: None,
+                    require_executor: false,
+                    request_id: None,
+                };
+                let submitted = system.view.submit(submission, NOW).ok()?;
+                system.commit(submitted.changes, Then::Nothing);
             }
             Action::Poll(executor) => {
                 let held = system.held(executor);
