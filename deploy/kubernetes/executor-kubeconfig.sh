@@ -1,12 +1,16 @@
 #!/bin/bash
-# executor-kubeconfig.sh NAMESPACE FILE: make the namespace, the ServiceAccount
+# executor-kubeconfig.sh NAMESPACE FILE [ID...]: make the namespace, the ServiceAccount
 # octavius-executor with the rights in executor-role.yaml, and a kubeconfig for
-# it: for an executor outside the cluster. May be run again. KUBECONFIG and
+# it: for an executor outside the cluster with this `id` (else `kubernetes`), or several
+# with one each. An ID with capitals, `_` or `.` is given as its ConfigMap is named, without
+# `octavius-`: the executor says it. May be run again. KUBECONFIG and
 # KUBECTL say which cluster and which kubectl; the caller must be an administrator.
 set -euo pipefail
-[ $# = 2 ] || { echo "usage: executor-kubeconfig.sh NAMESPACE FILE" >&2; exit 2; }
+[ $# -ge 2 ] || { echo "usage: executor-kubeconfig.sh NAMESPACE FILE [ID...]" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 namespace=$1 file=$2
+shift 2; [ $# -gt 0 ] || set -- kubernetes
+places=$(printf ', octavius-%s' "$@")
 scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
 kubectl() { "${KUBECTL:-kubectl}" --cache-dir "$scratch" "$@"; }
 
@@ -17,7 +21,8 @@ kind: Namespace
 metadata: {name: "$namespace"}
 ---
 K
-  sed "s/namespace: octavius\$/namespace: $namespace/" "$here/executor-role.yaml"
+  sed "s/namespace: octavius\$/namespace: $namespace/; s/\[octavius-kubernetes\]/[${places:2}]/" \
+    "$here/executor-role.yaml"
   # A token in a Secret of its own: clusters from 1.24 on make none by themselves.
   cat <<K
 ---

@@ -181,7 +181,13 @@ async fn cluster(
     use crate::runner::kubernetes::{KubeRunner, Options};
 
     let options = Options::new(configuration, installation(place).await?);
-    Ok(Arc::new(for_a_while(|| KubeRunner::open(options.clone())).await?))
+    let runner = for_a_while(|| async {
+        match &place.belonging {
+            Belonging::Cluster(at) => KubeRunner::open_at(at, options.clone()).await,
+            Belonging::Folder(_) => KubeRunner::open(options.clone()).await,
+        }
+    });
+    Ok(Arc::new(runner.await?))
 }
 
 /// Who this executor is in its cluster.
@@ -306,6 +312,7 @@ impl Running {
             registration,
             belonging,
             attempts: attempts.clone(),
+            sight: sight.clone(),
             ping_interval: configuration.ping_interval,
             no_more_work: no_more_work.clone(),
         });

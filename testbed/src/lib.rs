@@ -12,3 +12,4 @@ pub mod leaders;
 pub mod ports;
 pub mod proxy;
 pub mod s3;
+pub mod server;

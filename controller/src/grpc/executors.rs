@@ -38,10 +38,10 @@ impl v1::executors_server::Executors for Services {
         // Parked for longer, a living executor would look silent.
         let longest = self.parts.ping_deadline / 3;
         let attend = checked(|check| executors::attend(request, longest, check))?;
-        let executors::Attend { session, held, wait } = attend;
-        self.parts.liveness.heard(session).await?;
+        let executors::Attend { session, held, wait, unseen } = attend;
+        self.parts.liveness.heard(session, Some(unseen)).await?;
         let orders = self.while_serving(self.parts.queue.attend(session, held, wait)).await?;
-        let known = self.parts.liveness.heard(session).await?;
+        let known = self.parts.liveness.heard(session, None).await?;
         let installation = &self.parts.leadership.installation;
         Ok(Response::new(v1::AttendResponse {
             term: self.term(),

@@ -330,6 +330,11 @@ pub(super) fn executors() -> Vec<Limit> {
             "It is cut, with `…` at its end.",
         ),
         instead(
+            "What an executor says that it cannot see of its cluster",
+            Amount::bytes(reports::MOST_UNSEEN_BYTES),
+            "It is cut, with `…` at its end.",
+        ),
+        instead(
             "The code of an end",
             Amount::bytes(reports::MOST_CODE_BYTES),
             "It is cut, with `…` at its end.",

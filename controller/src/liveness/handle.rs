@@ -91,9 +91,14 @@ impl LivenessHandle {
         registered.await.unwrap_or(Err(Unanswered::Restarted { actor: NAME }))?
     }
 
-    /// Takes a sign of life. The answer is how many executors are known.
-    pub async fn heard(&self, session: Session) -> Result<usize, HeardError> {
-        let known = self.actor.query(Priority::Report, Heard(session)).await??;
+    /// Takes a sign of life, which may say what its executor cannot see; empty: it sees all. The answer is how many executors
+    /// are known.
+    pub async fn heard(
+        &self,
+        session: Session,
+        unseen: Option<String>,
+    ) -> Result<usize, HeardError> {
+        let known = self.actor.query(Priority::Report, Heard { session, unseen }).await??;
         self.known.store(known, Relaxed);
         Ok(known)
     }

@@ -4,18 +4,24 @@ use super::{LivenessWatcher, Seen, rules::SessionUnknown};
 use actix::{Context, Handler, Message};
 use octavius_protocol::id::{ExecutorId, Session};
 
-/// A sign of life. The answer is how many executors are known.
+/// A sign of life, and what its executor cannot see if it says so. The answer is how many executors are known.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<usize, SessionUnknown>")]
-pub(super) struct Heard(pub(super) Session);
+pub(super) struct Heard {
+    pub(super) session: Session,
+    pub(super) unseen: Option<String>,
+}
 
 impl Handler<Heard> for LivenessWatcher {
     type Result = Result<usize, SessionUnknown>;
 
-    fn handle(&mut self, Heard(session): Heard, _: &mut Context<Self>) -> Self::Result {
-        let now = self.now();
+    fn handle(&mut self, heard: Heard, _: &mut Context<Self>) -> Self::Result {
+        let (now, Heard { session, unseen }) = (self.now(), heard);
         if let Some(executor) = self.executors.heard(session, now)? {
             tracing::info!(%executor, %session, "an executor is heard again");
+        }
+        if let Some(unseen) = unseen {
+            self.executors.sees(session, unseen);
         }
         Ok(self.executors.known())
     }

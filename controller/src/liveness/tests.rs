@@ -86,7 +86,7 @@ impl World {
     async fn heard(&self, session: Session) -> Result<(), HeardError> {
         let began = Instant::now();
         loop {
-            match self.liveness.heard(session).await {
+            match self.liveness.heard(session, None).await {
                 Err(HeardError::Unanswered(why)) => {
                     assert!(began.elapsed() < SOON, "nobody came back: {why}");
                     let _ = self.liveness.up(SOON).await;

@@ -123,7 +123,7 @@ impl Hostile {
             ),
             Rpc::Attend => (
                 Refused(&["session"]),
-                v1::AttendRequest { session, held: held(), wait: None }.encode_to_vec(),
+                v1::AttendRequest { session, held: held(), ..Default::default() }.encode_to_vec(),
             ),
             Rpc::Poll => (
                 Refused(&["session", "free"]),

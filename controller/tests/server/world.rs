@@ -257,6 +257,7 @@ impl Executor {
             session: self.session,
             held: held.collect(),
             wait: Some(span(wait)),
+            unseen: String::new(),
         };
         Ok(self.client.attend(request).await?.into_inner())
     }

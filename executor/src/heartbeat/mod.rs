@@ -1,4 +1,4 @@
-//! The heartbeat: keeps the session open, says what is held here, and brings back orders and grants.
+//! The heartbeat: keeps the session open, says what is held here and what is not seen, and brings back orders and grants.
 //!
 //! Owns the session's life, nothing else: who needs the session reads it from the [`Link`]. One Attend is parked at
 //! any time; one that hangs is given up, so that the next does not wait for it. A controller that is away is asked
@@ -17,7 +17,7 @@ use actix::prelude::*;
 use octavius_protocol::id::Session;
 use rules::{Beat, Came, Pause, Rhythm, Step};
 use std::{sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What the heartbeat needs.
@@ -31,6 +31,8 @@ pub struct Tools {
     pub belonging: Belonging,
     /// Who holds what.
     pub attempts: AttemptsHandle,
+    /// Why the runner does not see all of its attempts, if it does not.
+    pub sight: watch::Receiver<Option<String>>,
     /// `ping_interval`.
     pub ping_interval: Duration,
     /// Once this is cancelled, nothing new is taken.
@@ -90,29 +92,31 @@ async fn register(tools: &Tools, failures: u32) -> Came {
             tools.link.open(session);
             Came::Registered(session, ping_deadline)
         }
-        Err(RegisterError::Failure(
-            failure @ (Failure::Later { .. } | Failure::SessionGone(_)),
-        )) => {
-            told(failures, &failure, "there is no session yet");
-            Came::Failed
-        }
-        Err(RegisterError::Belonging(error)) if error.is_later() => {
-            tracing::warn!(%error, "there is no session yet: tried again until it works");
-            Came::Failed
-        }
-        Err(error) => {
-            tracing::error!(
-                %error,
-                "the controller refuses this executor, and is asked again every {:?}",
-                rules::REFUSED
-            );
-            Came::Refused
-        }
+        Err(error) => unregistered(&error, failures),
     }
 }
 
+/// What a registration that failed means; `failures` did before it.
+fn unregistered(error: &RegisterError, failures: u32) -> Came {
+    let later = match error {
+        RegisterError::Failure(Failure::Later { .. } | Failure::SessionGone(_)) => true,
+        RegisterError::Belonging(error) => error.is_later(),
+        RegisterError::Failure(_) | RegisterError::OtherInstallation { .. } => false,
+    };
+    if later {
+        told(failures, error, "there is no session yet");
+        return Came::Failed;
+    }
+    tracing::error!(
+        %error,
+        "the controller refuses this executor, and is asked again every {:?}",
+        rules::REFUSED
+    );
+    Came::Refused
+}
+
 /// Tells the log the first failure in a row; the others, which may go on for hours, are for who looks closely.
-fn told(failures: u32, failure: &Failure, what: &str) {
+fn told(failures: u32, failure: &dyn std::error::Error, what: &str) {
     match failures {
         0 => tracing::warn!(%failure, "{what}: tried again until it works"),
         _ => tracing::debug!(%failure, failures, "{what}"),
@@ -164,10 +168,11 @@ pub async fn register_once(
 
 async fn attend(tools: &Tools, session: Session, rhythm: Rhythm, failures: u32) -> Came {
     let held = present(&mut tools.attempts.held(), |_| true).await;
+    let unseen = tools.sight.borrow().clone();
     let began = Instant::now();
     let mut sessions = tools.link.sessions();
     let answer = tokio::select! {
-        answer = tools.link.attend(session, &held, rhythm.wait, rhythm.patience) => answer,
+        answer = tools.link.attend(session, &held, unseen, rhythm.wait, rhythm.patience) => answer,
         // Somebody else learned it first.
         _ = sessions.wait_for(|open| *open != Some(session)) => return Came::SessionGone,
     };
@@ -197,5 +202,51 @@ async fn attend(tools: &Tools, session: Session, rhythm: Rhythm, failures: u32) 
             tracing::warn!(%unanswered, "orders were not taken: they come again");
             Came::Answered { news: false, empty, after }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::RunnerError;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use tracing::{Event, Level, Metadata, Subscriber, span};
+
+    /// Counts what is told to whoever runs this.
+    #[derive(Default)]
+    struct Told(AtomicUsize);
+
+    impl Subscriber for &'static Told {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, event: &Event<'_>) {
+            if *event.metadata().level() <= Level::WARN {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_keep_the_installation_is_told_of_once() {
+        static TOLD: std::sync::LazyLock<Told> = std::sync::LazyLock::new(Told::default);
+        let away = RunnerError::Failed {
+            what: "keeping the installation".to_owned(),
+            source: std::io::Error::other("no answer"),
+        };
+        let away = RegisterError::Belonging(BelongingError::Cluster(away));
+        tracing::subscriber::with_default(&*TOLD, || {
+            for failures in 0..10 {
+                assert_eq!(unregistered(&away, failures), Came::Failed);
+            }
+        });
+        assert_eq!(TOLD.0.load(Relaxed), 1);
     }
 }

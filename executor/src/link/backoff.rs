@@ -11,8 +11,18 @@ pub const LONGEST: Duration = Duration::from_secs(5);
 /// The pause after `failures` in a row, from 1; `jitter` is a random number from 0 to 1, so that a thousand executors
 /// do not come back in the same instant.
 pub fn pause(failures: u32, jitter: f64) -> Duration {
-    let doubled = FIRST.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(31)));
-    doubled.min(LONGEST).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 4.0)
+    growing((FIRST, LONGEST), failures, jitter)
+}
+
+/// The same with other pauses, the first and the longest.
+pub fn growing(pauses: (Duration, Duration), failures: u32, jitter: f64) -> Duration {
+    doubled(pauses, failures).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 4.0)
+}
+
+/// The same without jitter.
+pub fn doubled((first, longest): (Duration, Duration), failures: u32) -> Duration {
+    let times = 2u32.saturating_pow(failures.saturating_sub(1).min(31));
+    first.saturating_mul(times).min(longest)
 }
 
 /// Counts failures in a row, and waits after each.

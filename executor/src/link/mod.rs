@@ -282,11 +282,12 @@ impl Link {
         Ok(Registered { session, installation: answer.installation, ping_deadline })
     }
 
-    /// Says what is held here, and waits for orders: `wait` there, and for `within` here.
+    /// Says what is held here and what is not seen, and waits for orders: `wait` there, and for `within` here.
     pub async fn attend(
         &self,
         session: Session,
         held: &[Held],
+        unseen: Option<String>,
         wait: Duration,
         within: Duration,
     ) -> Result<Attended, Failure> {
@@ -294,6 +295,7 @@ impl Link {
             session: session.0,
             held: translate::named(held),
             wait: prost_types::Duration::try_from(wait).ok(),
+            unseen: unseen.unwrap_or_default(),
         };
         let mut client = self.signs.clone();
         let answer = self.call("Attend", within, client.attend(request)).await;

@@ -1,11 +1,7 @@
 //! What a runner makes of an API server that expires, freezes, refuses and ends what it is asked, and of its own panics.
 
-use crate::place::Cluster;
-use octavius_executor::runner::{
-    Exit, Phase, Runner, Work,
-    kubernetes::{KubeRunner, Options},
-    suite,
-};
+use crate::place::{Cluster, OURS, SOON, sees};
+use octavius_executor::runner::{Exit, Phase, Runner, Work, kubernetes::KubeRunner, suite};
 use octavius_protocol::id::AttemptId;
 use octavius_testbed::cluster::{Fate, Front};
 use serde_json::json;
@@ -15,15 +11,11 @@ use std::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-/// Any wait for what comes soon, also on a machine that has other work.
-const SOON: Duration = Duration::from_secs(60);
-
 /// A runner behind a stand before the API server.
 async fn behind(place: &Cluster) -> (Front, KubeRunner) {
     let front = place.namespace.front().await.unwrap();
     let kubeconfig = front.kubeconfig("behind", &json!({"token": front.token}));
-    let options = Options { kubeconfig: Some(kubeconfig), ..place.options.clone() };
-    let runner = KubeRunner::open(options).await.unwrap();
+    let runner = place.runner_with(kubeconfig).await;
     (front, runner)
 }
 
@@ -60,17 +52,6 @@ async fn its_end_is_seen(runner: &KubeRunner, work: &Work, within: Duration) {
     let ended = |phase: &Phase| matches!(phase, Phase::Ended(_));
     let phase = is_seen(runner, work.attempt, within, ended).await;
     assert!(matches!(phase, Phase::Ended(Exit { code: Some(0), .. })), "{phase:?}");
-}
-
-/// Waits until new work is taken, or is not; why not.
-async fn sees(runner: &KubeRunner, well: bool) -> String {
-    let mut sight = runner.sight();
-    let changed = timeout(SOON, sight.wait_for(|why| why.is_none() == well)).await;
-    changed
-        .unwrap_or_else(|_| panic!("after {SOON:?}: {:?}", runner.sight().borrow()))
-        .unwrap()
-        .clone()
-        .unwrap_or_default()
 }
 
 /// Fewer than two questions a second, of all that came since.
@@ -218,8 +199,7 @@ async fn a_task_of_the_runner_that_panics_is_begun_again() {
     suite::start(&runner, &later).await;
     is_seen(&runner, later.attempt, SOON, |phase| *phase == Phase::Running).await;
     // Which is what keepers do once a program runs.
-    let secrets =
-        ["get", "secrets", "--selector=app.kubernetes.io/managed-by=octavius", "--output=name"];
+    let secrets = ["get", "secrets", OURS, "--output=name"];
     place.namespace.until(&secrets, str::is_empty).await.unwrap();
     let_end(&place);
     its_end_is_seen(&runner, &work, SOON).await;

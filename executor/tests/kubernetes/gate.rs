@@ -1,6 +1,6 @@
 //! No program runs twice in one attempt, though the cluster makes another pod for its Job.
 
-use crate::place::{Cluster, object};
+use crate::place::{Cluster, OURS, object};
 use octavius_executor::runner::{Phase, Runner, Work, suite};
 
 /// Work that leaves a line in the file `ran`, and goes on.
@@ -82,8 +82,7 @@ async fn what_a_template_brings_runs_once_too_though_its_pod_is_deleted() {
     template["spec"]["containers"].as_array_mut().unwrap().push(container("beside", "sleep 300"));
     work.template = template.to_string();
     suite::start(&runner, &work).await;
-    let secrets =
-        ["get", "secrets", "--selector=app.kubernetes.io/managed-by=octavius", "--output=name"];
+    let secrets = ["get", "secrets", OURS, "--output=name"];
     let running = ["get", "pods", "--output=jsonpath={.items[*].status.phase}"];
     place.namespace.until(&running, |phase| phase == "Running").await.unwrap();
     place.namespace.until(&secrets, str::is_empty).await.unwrap();

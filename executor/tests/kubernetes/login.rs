@@ -1,7 +1,7 @@
 //! As whom a runner calls the API server: tokens that are renewed, programs, certificates, contexts, and ways through
 //! proxies.
 
-use crate::place::Cluster;
+use crate::place::{Cluster, sees};
 use octavius_executor::runner::{
     Runner, RunnerError,
     kubernetes::{KubeRunner, Options},
@@ -12,17 +12,13 @@ use serde_json::{Value, json};
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream},
-    time::timeout,
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// Another token of the executor's account.
 async fn another_token(place: &Cluster, folder: &Path) -> String {
@@ -56,11 +52,6 @@ fn unauthorized() -> Fate {
     Fate::Say(401, vec![("content-type", "application/json".to_owned())], status.to_string())
 }
 
-async fn opened(place: &Cluster, kubeconfig: PathBuf) -> KubeRunner {
-    let options = Options { kubeconfig: Some(kubeconfig), ..place.options.clone() };
-    KubeRunner::open(options).await.unwrap()
-}
-
 /// It does what a runner does.
 async fn works(place: &Cluster, runner: &KubeRunner) {
     let work = place.work("echo done");
@@ -69,20 +60,13 @@ async fn works(place: &Cluster, runner: &KubeRunner) {
     runner.remove(work.attempt).await.unwrap();
 }
 
-/// Waits until new work is taken, or is not; why not.
-async fn sees(runner: &KubeRunner, well: bool) -> String {
-    let mut sight = runner.sight();
-    let changed = timeout(SOON, sight.wait_for(|why| why.is_none() == well)).await;
-    changed.unwrap().unwrap().clone().unwrap_or_default()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_is_renewed_in_its_file_is_taken_up_without_anybody_noticing() {
     let place = Cluster::new("renewed").await;
     let front = place.namespace.front().await.unwrap();
     let file = front.folder().join("token");
     fs::write(&file, &front.token).unwrap();
-    let runner = opened(&place, front.kubeconfig("file", &json!({"tokenFile": file}))).await;
+    let runner = place.runner_with(front.kubeconfig("file", &json!({"tokenFile": file}))).await;
     let sight = runner.sight();
     let (end, second) = (place.path("end"), another_token(&place, front.folder()).await);
     let script =
@@ -116,7 +100,7 @@ async fn who_is_not_known_any_more_takes_no_work_and_goes_on_once_he_is() {
     let front = place.namespace.front().await.unwrap();
     let file = front.folder().join("token");
     fs::write(&file, &front.token).unwrap();
-    let runner = opened(&place, front.kubeconfig("file", &json!({"tokenFile": file}))).await;
+    let runner = place.runner_with(front.kubeconfig("file", &json!({"tokenFile": file}))).await;
     let work = place.work("sleep 300");
     suite::start(&runner, &work).await;
     only(&front, "");
@@ -153,7 +137,7 @@ async fn a_program_that_says_who_we_are_is_asked_again_where_that_is_not_known_a
             "apiVersion": "client.authentication.k8s.io/v1beta1", "command": command, "interactiveMode": "Never",
         }})
     };
-    let runner = opened(&place, front.kubeconfig("exec", &user(&program))).await;
+    let runner = place.runner_with(front.kubeconfig("exec", &user(&program))).await;
     works(&place, &runner).await;
     let second = another_token(&place, front.folder()).await;
     fs::write(&token, &second).unwrap();
@@ -234,7 +218,7 @@ async fn an_api_server_behind_a_proxy_is_reached() {
     file["clusters"][0]["cluster"]["proxy-url"] = json!(proxy(&WAYS).await);
     let path = place.path("kubeconfig");
     fs::write(&path, file.to_string()).unwrap();
-    let runner = opened(&place, path.clone()).await;
+    let runner = place.runner_with(path.clone()).await;
     works(&place, &runner).await;
     assert!(WAYS.load(Relaxed) > 0, "nothing went through the proxy");
 

@@ -18,7 +18,7 @@ mod service;
 mod starts;
 
 use octavius_executor::runner::{ExitCause, ExitLog, Runner as _, suite};
-use place::Cluster;
+use place::{Cluster, OURS};
 
 mod conformance {
     use super::place::Cluster;
@@ -38,8 +38,7 @@ async fn an_attempt_goes_writes_and_ends() {
     );
     assert_eq!(String::from_utf8_lossy(&log), "hello\n");
     runner.remove(work.attempt).await.unwrap();
-    let ours = "--selector=app.kubernetes.io/managed-by=octavius";
-    let left = place.namespace.kubectl(&["get", "jobs,pods,secrets", ours, "--output=name"]).await;
+    let left = place.namespace.kubectl(&["get", "jobs,pods,secrets", OURS, "--output=name"]).await;
     assert_eq!(left.unwrap(), "");
     assert_eq!(runner.find().await.unwrap(), []);
 }

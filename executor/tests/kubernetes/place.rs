@@ -14,10 +14,16 @@ use octavius_testbed::{
 };
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Nothing in a cluster takes as long.
 const LONG: Duration = Duration::from_secs(240);
+
+/// Any wait for what comes soon, also on a machine that has other work.
+pub(super) const SOON: Duration = Duration::from_secs(60);
+
+/// Selects what executors made.
+pub(super) const OURS: &str = "--selector=app.kubernetes.io/managed-by=octavius";
 
 /// The image that the cluster has.
 const IMAGE: &str = "busybox:dev";
@@ -65,6 +71,12 @@ impl Cluster {
         KubeRunner::open(self.options.clone()).await.unwrap()
     }
 
+    /// A fresh runner that reaches the cluster as another kubeconfig says.
+    pub(super) async fn runner_with(&self, kubeconfig: PathBuf) -> KubeRunner {
+        let options = Options { kubeconfig: Some(kubeconfig), ..self.options.clone() };
+        KubeRunner::open(options).await.unwrap()
+    }
+
     /// Work for a shell script in an image that the cluster has, which sees the shared folder.
     pub(super) fn work(&self, script: &str) -> Work {
         self.here(&suite::script(script))
@@ -89,6 +101,17 @@ impl Cluster {
     pub(super) fn runs(&self, file: &str) -> usize {
         fs::read_to_string(self.path(file)).map_or(0, |text| text.lines().count())
     }
+}
+
+/// Waits until new work is taken, or is not; why not.
+pub(super) async fn sees(runner: &KubeRunner, well: bool) -> String {
+    let mut sight = runner.sight();
+    let changed = timeout(SOON, sight.wait_for(|why| why.is_none() == well)).await;
+    changed
+        .unwrap_or_else(|_| panic!("after {SOON:?}: {:?}", runner.sight().borrow()))
+        .unwrap()
+        .clone()
+        .unwrap_or_default()
 }
 
 /// The name of an attempt's Job and Secret.

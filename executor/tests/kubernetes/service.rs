@@ -1,7 +1,7 @@
 //! The executor's binary with a cluster: from a grant to an end that a controller has, killed at every step.
 
 use crate::{
-    place::Cluster,
+    place::{Cluster, OURS},
     script::{Controller, lease},
 };
 use octavius_executor::runner::{
@@ -9,7 +9,7 @@ use octavius_executor::runner::{
     kubernetes::{KubeRunner, Options},
 };
 use octavius_protocol::v1::{self, ExecutionState};
-use std::{io::Write as _, process::Stdio};
+use std::{io::Write as _, path::PathBuf, process::Stdio};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -65,9 +65,19 @@ impl World {
         self.controller.grant(lease).await
     }
 
+    /// Grants what writes a line to the file `ran` each time that it runs, and ends when there is the file that is answered.
+    async fn grant_gated(&self) -> (String, PathBuf) {
+        let (ran, gate) = (self.place.path("ran"), self.place.path("gate"));
+        let script = format!(
+            "echo ran >> {}; echo begun; while [ ! -e {} ]; do sleep 0.1; done; echo done",
+            ran.display(),
+            gate.display()
+        );
+        (self.grant(&script).await, gate)
+    }
+
     async fn nothing_left(&self) {
-        let ours = "--selector=app.kubernetes.io/managed-by=octavius";
-        let left = ["get", "jobs,pods,secrets", ours, "--output=name"];
+        let left = ["get", "jobs,pods,secrets", OURS, "--output=name"];
         self.place.namespace.until(&left, str::is_empty).await.unwrap();
     }
 }
@@ -122,13 +132,7 @@ async fn a_first_start_leaves_what_another_installation_has_in_the_namespace() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_executor_that_is_killed_at_any_step_runs_it_once_and_tells_its_end() {
     let world = World::new("killed").await;
-    let (ran, gate) = (world.place.path("ran"), world.place.path("gate"));
-    let script = format!(
-        "echo ran >> {}; echo begun; while [ ! -e {} ]; do sleep 0.1; done; echo done",
-        ran.display(),
-        gate.display()
-    );
-    let id = world.grant(&script).await;
+    let (id, gate) = world.grant_gated().await;
     for (step, report) in [("prepared", "Prepared"), ("running", "Running")] {
         let mut executor = world.executor();
         let seen = |state: &crate::script::State| state.attempts[&id].reports.contains(&report);
@@ -164,8 +168,7 @@ async fn an_executor_that_is_killed_in_the_middle_of_a_fast_log_changes_no_byte_
         move |state: &crate::script::State| state.attempts[&id].log.len() >= bytes
     };
     world.controller.until("all but the end", many(12_000 * 985)).await;
-    let ours = "--selector=app.kubernetes.io/managed-by=octavius";
-    let newest = ["logs", ours, "--container=job", "--tail=-1", "--limit-bytes=100"];
+    let newest = ["logs", OURS, "--container=job", "--tail=-1", "--limit-bytes=100"];
     world.place.namespace.until(&newest, |log| !log.starts_with("1 x")).await.unwrap();
     std::fs::write(&gate, "").unwrap();
     let mut executors = vec![executor];
@@ -190,13 +193,7 @@ async fn an_executor_that_is_killed_in_the_middle_of_a_fast_log_changes_no_byte_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_executor_that_lost_its_folder_is_the_same_one_and_goes_on_with_its_work() {
     let world = World::new("same").await;
-    let (ran, gate) = (world.place.path("ran"), world.place.path("gate"));
-    let script = format!(
-        "echo ran >> {}; echo begun; while [ ! -e {} ]; do sleep 0.1; done; echo done",
-        ran.display(),
-        gate.display()
-    );
-    let id = world.grant(&script).await;
+    let (id, gate) = world.grant_gated().await;
     let mut first = world.executor();
     let running = |state: &crate::script::State| state.attempts[&id].reports.contains(&"Running");
     world.controller.until("running", running).await;

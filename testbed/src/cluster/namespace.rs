@@ -13,6 +13,10 @@ const NAMES: &str = "octavius-test-";
 /// No test takes as long: what is older was left behind by a run that was killed.
 const LEFT_BEHIND: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// The ids of executors of tests.
+const IDS: [&str; 8] =
+    ["tester", "executor", "kubernetes", "one", "two", "three", "twin", "watcher"];
+
 /// A namespace, which is deleted with all that is in it when this goes.
 #[derive(Debug)]
 pub struct Namespace {
@@ -43,7 +47,8 @@ impl Cluster {
         let namespace = Namespace { cluster: self.clone(), name, kubeconfig, _folder: folder };
         let mut make = Command::new(format!("{DEPLOY}/kubernetes/executor-kubeconfig.sh"));
         make.env("KUBECONFIG", &self.admin).env("KUBECTL", &self.kubectl);
-        run(make.arg(&namespace.name).arg(&namespace.kubeconfig), DONE).await?;
+        make.arg(&namespace.name).arg(&namespace.kubeconfig).args(IDS);
+        run(&mut make, DONE).await?;
         Ok(namespace)
     }
 

@@ -32,7 +32,9 @@ async fn an_executor_may_do_what_it_needs_in_its_own_namespace_and_nothing_else(
         &["create", "secrets"],
         &["list", "events"],
         &["get", "serviceaccounts"],
-        &["update", "configmaps"],
+        &["create", "configmaps"],
+        &["get", "configmaps/octavius-tester"],
+        &["update", "configmaps/octavius-tester"],
     ] {
         assert!(may(words).await, "an executor may not {words:?}");
     }
@@ -42,6 +44,9 @@ async fn an_executor_may_do_what_it_needs_in_its_own_namespace_and_nothing_else(
         &["list", "secrets"],
         &["update", "secrets"],
         &["list", "configmaps"],
+        &["get", "configmaps/executor-config"],
+        &["update", "configmaps/kube-root-ca.crt"],
+        &["delete", "configmaps/octavius-tester"],
         &["list", "serviceaccounts"],
         &["create", "serviceaccounts", "--subresource=token"],
         &["list", "nodes"],

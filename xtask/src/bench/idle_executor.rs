@@ -94,7 +94,9 @@ async fn attend(
 ) -> Result<()> {
     loop {
         let held = named(&held.borrow());
-        client.attend(v1::AttendRequest { session, held, wait: Some(WAIT) }).await?;
+        client
+            .attend(v1::AttendRequest { session, held, wait: Some(WAIT), ..Default::default() })
+            .await?;
     }
 }
 

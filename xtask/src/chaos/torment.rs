@@ -210,6 +210,7 @@ mod tests {
     use octavius_client::v1;
     use rand::SeedableRng as _;
     use std::{
+        io::Read as _,
         os::unix::{fs::symlink, process::ExitStatusExt as _},
         process::{Child, Command, Stdio},
     };
@@ -217,8 +218,11 @@ mod tests {
     /// A program with this folder on its command line, until its input ends.
     fn watches(folder: &Path) -> Child {
         let mut command = Command::new("sh");
-        command.args(["-c", "read line"]).arg(fs::canonicalize(folder).unwrap());
-        command.stdin(Stdio::piped()).spawn().unwrap()
+        command.args(["-c", "echo; read line"]).arg(fs::canonicalize(folder).unwrap());
+        let mut watching = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // A kernel shows no command line for a moment of what has just begun.
+        watching.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        watching
     }
 
     fn is_excused(oracle: &Oracle, id: &str) -> bool {

@@ -15,7 +15,13 @@ impl Shown for Vec<Executor> {
         if style.wide {
             header.extend(["VERSION", "LABELS"]);
         }
-        table(style, &header, self.iter().map(|executor| row(style, executor)).collect())
+        let mut text =
+            table(style, &header, self.iter().map(|executor| row(style, executor)).collect());
+        for Executor { id, unseen, .. } in self.iter().filter(|executor| is_blind(executor)) {
+            let (id, unseen) = (one_line(id), one_line(unseen));
+            text.push_str(&format!("{id} takes no new work: {unseen}\n"));
+        }
+        text
     }
 
     fn names(&self) -> Vec<String> {
@@ -45,16 +51,25 @@ fn document(executor: &Executor) -> Value {
         "labels": executor.labels,
         "silent_for_seconds": silence(executor).map(|silent| silent.as_secs_f64()),
         "registered_at": registered.map(|at| at.to_string()),
+        "unseen": executor.unseen,
     })
 }
 
+/// Whether it would get work, if it saw what it runs.
+fn is_blind(executor: &Executor) -> bool {
+    executor.state() == ExecutorState::Ready && !executor.unseen.is_empty()
+}
+
 fn row(style: &Style, executor: &Executor) -> Vec<Cell> {
-    let state = Cell::new(executor_word(executor.state()));
+    let state = executor_word(executor.state());
+    let blind = is_blind(executor);
+    let state = Cell::new(if blind { format!("{state} (blind)") } else { state.to_owned() });
     let registered = executor.registered_at.as_ref();
     let registered = registered.and_then(|at| time::timestamp(at.seconds, at.nanos));
     let mut row = vec![
         Cell::new(one_line(&executor.id)),
         match executor.state() {
+            ExecutorState::Ready if blind => state.fg(Color::Yellow),
             ExecutorState::Ready => state.fg(Color::Green),
             ExecutorState::Lost => state.fg(Color::Red),
             ExecutorState::Expired => state.fg(Color::Yellow),

@@ -331,6 +331,7 @@ fn executors_say_when_they_were_heard() {
         labels: [("zone".to_owned(), "eu".to_owned())].into(),
         silent_for: Some(prost_types::Duration { seconds: 2, nanos: 0 }),
         registered_at: ago(HOUR),
+        ..Executor::default()
     };
     let silent = Executor {
         id: "red".to_owned(),
@@ -344,4 +345,29 @@ fn executors_say_when_they_were_heard() {
     blue  ready    process  1 of 4  2s ago   2026-11-25 13:00:00 +02:00  0.1.0    zone=eu
     red   unknown  process  1 of 4  not yet  2026-11-25 13:00:00 +02:00  0.1.0    zone=eu
     ");
+}
+
+#[test]
+fn executors_say_what_they_cannot_see_as_long_as_they_are_heard() {
+    let blind = Executor {
+        id: "blue".to_owned(),
+        state: ExecutorState::Ready.into(),
+        runner: "kubernetes".to_owned(),
+        capacity: 4,
+        silent_for: Some(prost_types::Duration { seconds: 2, nanos: 0 }),
+        registered_at: ago(HOUR),
+        unseen: "pods in the namespace `jobs` cannot be seen: forbidden".to_owned(),
+        ..Executor::default()
+    };
+    let gone =
+        Executor { id: "red".to_owned(), state: ExecutorState::Lost.into(), ..blind.clone() };
+    let both = vec![blind, gone];
+    insta::assert_snapshot!(both.text(&Style::fixed()), @r"
+    ID    STATE          RUNS        HELD    HEARD   SINCE
+    blue  ready (blind)  kubernetes  0 of 4  2s ago  2026-11-25 13:00:00 +02:00
+    red   lost           kubernetes  0 of 4  2s ago  2026-11-25 13:00:00 +02:00
+    blue takes no new work: pods in the namespace `jobs` cannot be seen: forbidden
+    ");
+    let unseen = &both.document()["executors"][0]["unseen"];
+    assert_eq!(unseen, "pods in the namespace `jobs` cannot be seen: forbidden");
 }

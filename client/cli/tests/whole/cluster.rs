@@ -2,7 +2,7 @@
 
 use crate::{
     user::User,
-    world::{PATIENCE, Server, eventually, ready},
+    world::{PATIENCE, Server, eventually, ready, server},
 };
 use octavius_client::{Client, LogItem, Settings, v1};
 use octavius_testbed::{
@@ -78,7 +78,7 @@ impl Cluster {
             "cp_host": both, "id": "test-executor", "ping_interval": 1, "conn_time_out": 4,
             "runner": "process", "state_dir": folder.path().join("state"), "capacity": 8,
         });
-        let executor = Server::new("executor", folder.path(), &executor_config);
+        let executor = server("executor", folder.path(), &executor_config);
         let settings = Settings {
             ca_file: None,
             address: both.clone(),
@@ -163,7 +163,7 @@ impl Cluster {
         config["id"] = id.into();
         config["capacity"] = capacity.into();
         config["state_dir"] = files.join("state").to_str().into();
-        Server::new("executor", &files, &config)
+        server("executor", &files, &config)
     }
 
     /// Gives a key of both controllers' files another value, for their next start.
@@ -225,6 +225,6 @@ fn member(folder: &Path, name: &str, etcd: &Etcd, more: Value) -> Member {
     for (key, value) in more.as_object().unwrap() {
         config[key] = value.clone();
     }
-    let server = Server::new("controller", &files, &config);
+    let server = server("controller", &files, &config);
     Member { server, address: format!("127.0.0.1:{port}"), metrics_address }
 }

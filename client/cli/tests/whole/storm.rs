@@ -147,17 +147,18 @@ fn executor(system: &mut ActorSystem, controller: &str, id: &str, folder: &Path)
     let actor = system.supervise("attempts", limits, policy, build).unwrap();
     let attempts = AttemptsHandle::new(actor, seen);
     let no_more_work = CancellationToken::new();
+    let sight = watch::Sender::new(None).subscribe(); // nothing is ever in the way
     let tools = Arc::new(heartbeat::Tools {
         link: link.clone(),
         registration,
         belonging: Belonging::Folder(state_dir),
         attempts: attempts.clone(),
+        sight: sight.clone(),
         ping_interval: Duration::from_secs(2),
         no_more_work: no_more_work.clone(),
     });
     let build = move || std::future::ready(Ok(Heartbeat::new(tools.clone())));
     system.supervise("heartbeat", limits, policy, build).unwrap();
-    let sight = watch::Sender::new(None).subscribe(); // nothing is ever in the way
     let tools = Arc::new(poller::Tools { link, attempts, sight, capacity: 3, no_more_work });
     let build = move || std::future::ready(Ok(Poller::new(tools.clone())));
     system.supervise("poller", limits, policy, build).unwrap();

@@ -1,16 +1,16 @@
 //! An installation of its own for each test: a controller and an executor on free ports, in a temporary folder.
 
 use octavius_client::{Client, LogItem, Settings, is_final, v1};
+pub(crate) use octavius_testbed::server::Server;
 use octavius_testbed::{
     etcd::{Etcd, EtcdOptions},
     ports::free_port,
+    server::built_beside,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
     future::Future,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 use tokio::{
@@ -31,88 +31,6 @@ fn etcd_of_this_run() -> Option<Etcd> {
         Err(_) | Ok("embedded") => None,
         Ok("etcd") => Some(Etcd::start_here(EtcdOptions::default())),
         Ok(other) => panic!("{STORE} is `{other}`: `embedded` or `etcd`"),
-    }
-}
-
-/// One of our servers, which is started again and again.
-#[derive(Debug)]
-pub(crate) struct Server {
-    command: Command,
-    output: PathBuf,
-    running: Option<Child>,
-}
-
-impl Server {
-    /// One that reads `config` in `folder`, and is not started yet.
-    pub(crate) fn new(binary: &str, folder: &Path, config: &serde_json::Value) -> Self {
-        let file = folder.join(format!("{binary}_config.json"));
-        std::fs::write(&file, config.to_string()).unwrap();
-        let mut command = Command::new(binary_path(binary));
-        command.args(["start".as_ref(), "--config".as_ref(), file.as_os_str()]);
-        command.current_dir(folder).env("RUST_BACKTRACE", "0");
-        Self::of(command, folder.join(format!("{binary}.out")))
-    }
-
-    /// One that `command` starts. What it says goes to the file `output`.
-    pub(crate) fn of(mut command: Command, output: PathBuf) -> Self {
-        let file = std::fs::File::options().append(true).create(true).open(&output).unwrap();
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        Self { command, output, running: None }
-    }
-
-    /// Starts it, if it does not run.
-    pub(crate) fn start(&mut self) {
-        let child = self.command.spawn().unwrap();
-        assert!(self.running.replace(child).is_none(), "it runs already");
-    }
-
-    /// SIGKILL to the process that was started: no goodbye.
-    pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.running.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    /// A signal, and nothing is waited for.
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(self.running.as_ref().unwrap()), signal).unwrap();
-    }
-
-    /// SIGTERM, and its exit status.
-    pub(crate) async fn end(&mut self) -> Option<i32> {
-        self.end_by(Signal::TERM).await
-    }
-
-    /// A signal that asks it to end, and its exit status.
-    pub(crate) async fn end_by(&mut self, signal: Signal) -> Option<i32> {
-        let mut child = self.running.take().unwrap();
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        let ended = async {
-            loop {
-                if let Some(status) = child.try_wait().unwrap() {
-                    return status.code();
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ended).await.expect("it did not end")
-    }
-
-    /// The id of its process, which runs.
-    pub(crate) fn id(&self) -> u32 {
-        self.running.as_ref().unwrap().id()
-    }
-
-    /// What it has said so far.
-    pub(crate) fn said(&self) -> String {
-        std::fs::read_to_string(&self.output).unwrap_or_default()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -192,8 +110,8 @@ impl World {
             timeout: PATIENCE,
         };
         Self {
-            controller: Server::new("controller", folder.path(), &controller),
-            executor: Server::new("executor", folder.path(), &executor),
+            controller: server("controller", folder.path(), &controller),
+            executor: server("executor", folder.path(), &executor),
             client: Client::new(&settings).unwrap().with_patience(PATIENCE),
             address,
             metrics_address,
@@ -212,13 +130,13 @@ impl World {
     /// Gives a key of the executor's file another value, before it is started.
     pub(crate) fn configure_executor(&mut self, key: &str, value: serde_json::Value) {
         self.executor_config[key] = value;
-        self.executor = Server::new("executor", self.folder.path(), &self.executor_config);
+        self.executor = server("executor", self.folder.path(), &self.executor_config);
     }
 
     /// Starts what does not run.
     pub(crate) fn start_all(&mut self) {
         for server in [&mut self.controller, &mut self.executor] {
-            if server.running.is_none() {
+            if !server.runs() {
                 server.start();
             }
         }
@@ -227,7 +145,7 @@ impl World {
     /// Gives a key of the controller's file another value, before it is started.
     pub(crate) fn configure_controller(&mut self, key: &str, value: serde_json::Value) {
         self.controller_config[key] = value;
-        self.controller = Server::new("controller", self.folder.path(), &self.controller_config);
+        self.controller = server("controller", self.folder.path(), &self.controller_config);
     }
 
     /// A path in the installation's folder.
@@ -251,7 +169,7 @@ impl World {
         config["state_dir"] = self.path(folder).to_str().unwrap().into();
         let files = self.path(&format!("{folder}-files"));
         std::fs::create_dir(&files).unwrap();
-        Server::new("executor", &files, &config)
+        server("executor", &files, &config)
     }
 
     /// Another controller of the same installation, whose state begins as that of the first, which has to have ended; and
@@ -264,7 +182,7 @@ impl World {
         config["app_port"] = port.into();
         config["metrics_address"] = format!("127.0.0.1:{}", free_port()).into();
         config["data_dir"] = files.join("data").to_str().unwrap().into();
-        (Server::new("controller", &files, &config), format!("127.0.0.1:{port}"))
+        (server("controller", &files, &config), format!("127.0.0.1:{port}"))
     }
 
     /// An executor of its own, with this id and these labels.
@@ -275,7 +193,7 @@ impl World {
         config["state_dir"] = self.path(&format!("{id}-state")).to_str().unwrap().into();
         let files = self.path(id);
         std::fs::create_dir(&files).unwrap();
-        Server::new("executor", &files, &config)
+        server("executor", &files, &config)
     }
 
     /// Waits until the controller answers.
@@ -412,15 +330,12 @@ pub(crate) fn lives(pid: &str) -> bool {
     state.flatten().is_some_and(|state| state != 'Z')
 }
 
+/// The `controller` or `executor` that reads `config` in `folder`, and is not started yet.
+pub(crate) fn server(name: &str, folder: &Path, config: &serde_json::Value) -> Server {
+    Server::new(&binary_path(name), folder, config)
+}
+
 /// Where a binary of ours was built; it is built where it is missing.
 pub(crate) fn binary_path(name: &str) -> PathBuf {
-    let octavius = PathBuf::from(env!("CARGO_BIN_EXE_octavius"));
-    let path = octavius.with_file_name(name);
-    if !path.exists() {
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--package", &format!("octavius-{name}")])
-            .status();
-        assert!(build.unwrap().success(), "{name} could not be built");
-    }
-    path
+    built_beside(env!("CARGO_BIN_EXE_octavius").as_ref(), name)
 }

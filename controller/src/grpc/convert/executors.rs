@@ -38,6 +38,7 @@ pub(crate) const MOST_IDENTITY_BYTES: usize = 256;
 pub(crate) const MOST_CODE_BYTES: usize = 64;
 pub(crate) const MOST_REASON_BYTES: usize = 4_096;
 pub(crate) const MOST_WAITS_FOR_BYTES: usize = 1_024;
+pub(crate) const MOST_UNSEEN_BYTES: usize = 1_024;
 /// The most bytes of grants in an answer. Those that are left out are repeated in the next one.
 pub(crate) const MOST_GRANT_BYTES: usize = 3 << 20;
 /// How long after a terminate a kill follows.
@@ -116,6 +117,7 @@ pub(in crate::grpc) struct Attend {
     pub(in crate::grpc) session: Session,
     pub(in crate::grpc) held: Vec<LeaseName>,
     pub(in crate::grpc) wait: Duration,
+    pub(in crate::grpc) unseen: String,
 }
 
 /// Reads a sign of life; it waits `longest` at the most.
@@ -127,7 +129,8 @@ pub(in crate::grpc) fn attend(
     let session = session(given.session, check);
     let held = held(given.held, check);
     let wait = wait("wait", given.wait, longest, check);
-    Some(Attend { session: session?, held: held?, wait: wait? })
+    let unseen = cut(given.unseen, MOST_UNSEEN_BYTES);
+    Some(Attend { session: session?, held: held?, wait: wait?, unseen })
 }
 
 /// A wish for work.
@@ -373,7 +376,7 @@ pub(in crate::grpc) fn no_longer_held(
 
 /// An executor as it is shown.
 pub(in crate::grpc) fn executor(seen: Seen, held: usize) -> v1::Executor {
-    let Seen { record, state, silent_for } = seen;
+    let Seen { record, state, silent_for, unseen } = seen;
     let state = match state {
         ExecutorState::Ready => v1::ExecutorState::Ready,
         ExecutorState::Expired => v1::ExecutorState::Expired,
@@ -391,6 +394,7 @@ pub(in crate::grpc) fn executor(seen: Seen, held: usize) -> v1::Executor {
         labels: record.labels,
         silent_for: silent_for.map(duration),
         registered_at: Some(time::from_timestamp(record.registered_at)),
+        unseen,
     }
 }
 

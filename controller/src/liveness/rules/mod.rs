@@ -73,6 +73,8 @@ pub struct Seen {
     pub state: ExecutorState,
     /// How long ago it was heard; none: not since this controller started.
     pub silent_for: Option<Duration>,
+    /// What it could not see when it was heard, in words; empty: it saw all.
+    pub unseen: String,
 }
 
 /// One executor, and what is known of it only here.
@@ -81,6 +83,8 @@ struct Known {
     record: ExecutorRecord,
     /// When it was last heard; none: not since the start.
     heard: Option<Duration>,
+    /// What it said then that it cannot see.
+    unseen: String,
     /// What the queue was told of its silence.
     told: Option<Silence>,
 }
@@ -107,9 +111,9 @@ impl Executors {
     ) -> Self {
         let newest = records.iter().map(|record| record.session).max().unwrap_or_default();
         let sessions = records.iter().map(|record| (record.session, record.id.clone())).collect();
-        let known = records
-            .into_iter()
-            .map(|record| (record.id.clone(), Known { record, heard: None, told: None }));
+        let known = records.into_iter().map(|record| {
+            (record.id.clone(), Known { record, heard: None, unseen: String::new(), told: None })
+        });
         Self {
             limits,
             installation,
@@ -135,6 +139,14 @@ impl Executors {
         let known = self.known.get_mut(executor).ok_or(SessionUnknown(session))?;
         known.heard = Some(now);
         Ok(known.told.take().map(|_| &known.record.id))
+    }
+
+    /// The executor of a session said what it cannot see; empty: it sees all.
+    pub fn sees(&mut self, session: Session, unseen: String) {
+        let executor = self.sessions.get(&session);
+        if let Some(known) = executor.and_then(|executor| self.known.get_mut(executor)) {
+            known.unseen = unseen;
+        }
     }
 
     /// Up to `most` executors behind `after`, in the order of their ids, and whether there are more.
@@ -178,6 +190,7 @@ impl Executors {
             record: known.record.clone(),
             state: self.state(known, now),
             silent_for: known.heard.map(|heard| now.saturating_sub(heard)),
+            unseen: known.unseen.clone(),
         }
     }
 

@@ -228,7 +228,7 @@ impl Executors {
 
     fn keep(&mut self, record: ExecutorRecord, now: Duration) {
         let (id, session) = (record.id.clone(), record.session);
-        let known = Known { record, heard: Some(now), told: None };
+        let known = Known { record, heard: Some(now), unseen: String::new(), told: None };
         if let Some(before) = self.known.insert(id.clone(), known) {
             self.sessions.remove(&before.record.session);
         }

@@ -55,6 +55,25 @@ fn the_same_process_gets_its_session_again() {
 }
 
 #[test]
+fn what_an_executor_does_not_see_is_shown_until_it_sees_or_opens_another_session() {
+    let mut all = executors(Vec::new());
+    let unseen = |all: &Executors| all.page(None, 10, SECOND).0[0].unseen.clone();
+    let older = register(&mut all, registration("a", 1, 1), 0, SECOND).unwrap();
+    assert_eq!(unseen(&all), "");
+    all.sees(older, "pods cannot be seen".to_owned());
+    assert_eq!(unseen(&all), "pods cannot be seen");
+    assert!(all.heard(older, SECOND).is_ok());
+    assert_eq!(unseen(&all), "pods cannot be seen", "a sign of life alone says nothing of it");
+    all.sees(older, String::new());
+    assert_eq!(unseen(&all), "");
+
+    all.sees(older, "pods cannot be seen".to_owned());
+    register(&mut all, registration("a", 1, 2), 0, SECOND).unwrap();
+    all.sees(older, "Jobs cannot be seen".to_owned());
+    assert_eq!(unseen(&all), "", "the word of an older session is shown");
+}
+
+#[test]
 fn while_nobody_could_be_heard_nobody_was_silent() {
     let mut all = executors(Vec::new());
     let session = register(&mut all, registration("a", 1, 1), 0, SECOND).unwrap();

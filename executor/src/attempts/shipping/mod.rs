@@ -1,7 +1,7 @@
 //! Sends the log of one attempt, as it is written, until the controller has it.
 //!
-//! One append is in flight at a time; what is written meanwhile goes with the next, and there is at least
-//! `COALESCE` between two while there is little, so that a program that writes line by line does not cost a call for each. Nothing is
+//! One append is in flight at a time; what is written meanwhile goes with the next, and there is at least `COALESCE`
+//! between two while there is little, so that a program that writes line by line does not cost a call for each. Nothing is
 //! kept here: the runner has the bytes until they are acknowledged, and each restart asks the controller where it is.
 //! Of a log that is new nothing is there, and nothing is asked.
 

@@ -3,11 +3,11 @@
 use super::{
     Tools,
     client::Fault,
-    keep::rules::Duty,
+    keep::rules::{self, Duty},
     names::{ENDED, POD, STOP, WENT, is_made_for, object_name, text},
     object,
     removal::{delete_pod, end_pods},
-    seen::{Seen, Stop, StopWhy, has_ended},
+    seen::{Seen, Stop, StopWhy},
 };
 use crate::runner::{Identity, RunnerError, Work};
 use k8s_openapi::api::batch::v1::Job;
@@ -274,40 +274,62 @@ fn of_gone(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
     }
 }
 
-/// Asks an attempt to end: what was seen to have ended before that stays as it is.
-pub(super) async fn stop(
+/// Asks an attempt to end, because somebody wishes it: what was seen to have ended before that stays as it is.
+pub(super) async fn stop(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
+    let asked = |seen: &Seen, _: &Job| {
+        super::ending::ended(seen).is_none().then(|| (StopWhy::Asked, String::new()))
+    };
+    stop_if(tools, attempt, asked).await.map(|_| ())
+}
+
+/// Ends an attempt for a reason of its own, if that still holds of what there is now: what the watches show may be old, or
+/// not of one moment, and a program that runs is not ended for that.
+async fn stop_if_due(tools: &Tools, attempt: AttemptId) -> Result<Outcome, RunnerError> {
+    let due = |seen: &Seen, job: &Job| match rules::to_stop(seen, job, tools.cluster.now()) {
+        Duty::Stop { why, waited_for } => Some((why, waited_for)),
+        _ => None,
+    };
+    stop_if(tools, attempt, due).await
+}
+
+/// Ends an attempt, if there is a reason for that in what there is of it now; one that is to end already is left to.
+async fn stop_if(
     tools: &Tools,
     attempt: AttemptId,
-    why: StopWhy,
-    waited_for: &str,
-) -> Result<(), RunnerError> {
+    reason: impl Fn(&Seen, &Job) -> Option<(StopWhy, String)>,
+) -> Result<Outcome, RunnerError> {
     for _ in 0..TRIES {
         let Some(job) = refresh(tools, attempt).await? else {
             of_gone(tools, attempt)?;
-            return end_pods(tools, attempt).await;
+            return end_pods(tools, attempt).await.map(|_| Outcome::Done);
         };
         let seen = tools.table.seen(attempt).unwrap_or_default();
-        let now = tools.cluster.now();
-        if seen.stop().is_none() && super::ending::ended(&seen).is_some() && why == StopWhy::Asked {
-            return Ok(());
+        if seen.stop().is_none() {
+            let Some((why, waited_for)) = reason(&seen, &job) else { return Ok(Outcome::NotDue) };
+            if !begin_stop(tools, &job, why, waited_for).await? {
+                continue;
+            }
         }
-        if seen.stop().is_some() {
-            return shut_gate(tools, &job).await;
-        }
-        if why == StopWhy::TimedOut && seen.main_pod().is_some_and(|pod| has_ended(pod)) {
-            return Ok(());
-        }
-        let stop = Stop { why, at: now.as_second(), waited_for: waited_for.to_owned() };
-        let text = serde_json::to_string(&stop).unwrap_or_default();
-        let change = json!({
-            "metadata": { "annotations": { STOP: text } },
-            "spec": { "parallelism": 0 },
-        });
-        if patch(tools, &job, change).await? {
-            return shut_gate(tools, &job).await;
-        }
+        return shut_gate(tools, &job).await.map(|()| Outcome::Done);
     }
     Err(Fault::Conflict.during(&format!("stopping attempt {attempt}")))
+}
+
+/// Writes down that a Job is to end, and why. False: it is not as it was seen; look again.
+async fn begin_stop(
+    tools: &Tools,
+    job: &Job,
+    why: StopWhy,
+    waited_for: String,
+) -> Result<bool, RunnerError> {
+    let at = tools.cluster.now().as_second();
+    let stop = Stop { why, at, waited_for };
+    let text = serde_json::to_string(&stop).unwrap_or_default();
+    let change = json!({
+        "metadata": { "annotations": { STOP: text } },
+        "spec": { "parallelism": 0 },
+    });
+    patch(tools, job, change).await
 }
 
 /// Takes the Secret away, without which no container of the Job starts any more. One of its name that was not made for the
@@ -325,38 +347,52 @@ pub(super) async fn shut_gate(tools: &Tools, job: &Job) -> Result<(), RunnerErro
     is_deleted(tools.cluster.call(secrets.delete(name, &ours)).await, &doing)
 }
 
+/// What came of a duty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is done with.
+    Done,
+    /// It is not due, now that it was looked at once more.
+    NotDue,
+}
+
 /// Does what is due for an attempt.
 pub(super) async fn fulfil(
     tools: &Tools,
     attempt: AttemptId,
     duty: &Duty,
-) -> Result<(), RunnerError> {
-    match duty {
+) -> Result<Outcome, RunnerError> {
+    let done = match duty {
         Duty::ShutGate { pod, uid } => {
             for _ in 0..TRIES {
                 let Some(job) = tools.table.seen(attempt).and_then(|seen| seen.job) else {
-                    return Ok(());
+                    return Ok(Outcome::Done);
                 };
                 let told = super::names::annotation(&job.metadata, POD).is_some();
                 let ran = json!({ "metadata": { "annotations": { POD: format!("{pod}/{uid}") } } });
                 if told || patch(tools, &job, ran).await? {
-                    return shut_gate(tools, &job).await;
+                    return shut_gate(tools, &job).await.map(|()| Outcome::Done);
                 }
                 refresh(tools, attempt).await?;
             }
             Err(Fault::Conflict.during(&format!("saying which pod of attempt {attempt} ran")))
         }
-        Duty::Stop { why, waited_for } => stop(tools, attempt, *why, waited_for).await,
+        Duty::KeepOut => match tools.table.seen(attempt).and_then(|seen| seen.job) {
+            Some(job) => shut_gate(tools, &job).await,
+            None => Ok(()),
+        },
+        Duty::Stop { .. } => return stop_if_due(tools, attempt).await,
         Duty::Kill { pod, uid } => {
             tracing::warn!(%attempt, %pod, "it did not end in its grace: deleted");
             let Some(job) = tools.table.seen(attempt).and_then(|seen| seen.job) else {
-                return Ok(());
+                return Ok(Outcome::Done);
             };
             delete_pod(tools, text(&job.metadata.namespace), pod, uid, 0).await
         }
         Duty::Tell => tell(tools, attempt).await,
         Duty::Rest(_) => Ok(()),
-    }
+    };
+    done.map(|()| Outcome::Done)
 }
 
 /// Writes down how an attempt ended, as its objects say now.
@@ -376,6 +412,72 @@ async fn tell(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::kubernetes::{
+        keep::rules::Done,
+        seen::fixtures::{running, went},
+        stub::{Stub, refusal},
+    };
+
+    /// What is due first of what the table shows, at an hour when nothing has run out.
+    fn due(tools: &Tools, attempt: AttemptId, done: &Done, after: i64) -> Duty {
+        let seen = tools.table.seen(attempt).unwrap();
+        rules::due(&seen, done, crate::runner::kubernetes::seen::fixtures::at(after)).swap_remove(0)
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_not_ended_because_one_watch_was_later_than_another() {
+        let there = went().with("p", 0, running(0)).told("p");
+        let job = there.job.clone().unwrap();
+        let pods = json!({
+            "apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "9"},
+            "items": [*there.pods["p-uid"]],
+        });
+        let answer = job.clone();
+        let stub = Stub::new(move |asked| match asked.what.split_once(' ') {
+            Some(("GET", path)) if path.ends_with("/pods") => (200, pods.clone()),
+            _ => (200, json!(*answer)),
+        })
+        .await;
+        let tools = stub.tools().await;
+        // The Job says which pod ran, and that one was not seen here yet: it looks as if it were gone.
+        tools.table.job(Job::clone(&job));
+        let attempt = tools.table.owner().attempt(&job.metadata).unwrap();
+        let stop = due(&tools, attempt, &Done::default(), 1);
+        assert!(matches!(stop, Duty::Stop { why: StopWhy::PodDeleted, .. }), "{stop:?}");
+        assert_eq!(fulfil(&tools, attempt, &stop).await.unwrap(), Outcome::NotDue);
+        let changed = stub.asked().into_iter().find(|asked| !asked.what.starts_with("GET"));
+        assert_eq!(changed, None);
+        assert!(!matches!(due(&tools, attempt, &Done::default(), 1), Duty::Stop { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_a_stop_left_open_is_shut_once_that_works() {
+        let stopped = went().stopped(StopWhy::NotStarted, 60);
+        let job = stopped.job.clone().unwrap();
+        let secret = object::secret(&job, &SecretValues::default());
+        let tries = std::sync::atomic::AtomicU32::new(0);
+        let stub = Stub::new(move |asked| match asked.what.split_once(' ') {
+            Some(("GET", _)) => (200, json!(secret)),
+            _ if tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => {
+                refusal(500, "no")
+            }
+            _ => (200, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
+        })
+        .await;
+        let tools = stub.tools().await;
+        tools.table.job(Job::clone(&job));
+        let attempt = tools.table.owner().attempt(&job.metadata).unwrap();
+        let mut done = Done::default();
+        let duty = due(&tools, attempt, &done, 61);
+        fulfil(&tools, attempt, &duty).await.unwrap_err();
+        let again = due(&tools, attempt, &done, 61);
+        assert_eq!((&again, &duty), (&Duty::KeepOut, &Duty::KeepOut));
+        assert_eq!(fulfil(&tools, attempt, &again).await.unwrap(), Outcome::Done);
+        done.fulfilled(again);
+        assert_eq!(due(&tools, attempt, &done, 61), Duty::Rest(None));
+        let deleted = stub.asked().iter().filter(|asked| asked.what.starts_with("DELETE")).count();
+        assert_eq!(deleted, 2);
+    }
 
     #[test]
     fn a_job_that_is_not_made_says_why_and_what_to_do_and_is_tried_again_where_that_helps() {

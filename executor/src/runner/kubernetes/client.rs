@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Config, Resource,
-    client::{AuthError, Body},
+    client::Body,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -28,7 +28,8 @@ const RETURN: Duration = Duration::from_millis(500);
 /// How often the API server's clock is asked for.
 pub(super) const CLOCK: Duration = Duration::from_secs(300);
 
-/// One cluster, as all who call it share it.
+/// One cluster, as all who call it share it. Clones are one.
+#[derive(Clone)]
 pub(super) struct Cluster {
     client: Client,
     way: Arc<Way>,
@@ -87,6 +88,11 @@ impl Cluster {
         let way = Way::new(options).await?;
         let clock = watch::Sender::new((Timestamp::now(), Instant::now()));
         Ok(Self { client: way.client(), way, clock })
+    }
+
+    #[cfg(test)]
+    pub(super) fn way_of_tests(&self) -> &Way {
+        &self.way
     }
 
     /// The client itself.
@@ -208,7 +214,9 @@ fn meaning(code: u16, reason: &str, message: &str) -> Fault {
 
 /// What to do about a missing right; empty where it is something else that forbids.
 fn granting(said: &str) -> &'static str {
-    if said.contains(" cannot ") {
+    if said.contains(" cannot ") && said.contains("\"configmaps\"") {
+        ": bind the role of `deploy/kubernetes/` to the executor's service account, with this name under its `resourceNames`"
+    } else if said.contains(" cannot ") {
         ": bind the role of `deploy/kubernetes/` to the executor's service account"
     } else {
         ""
@@ -228,20 +236,6 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Why there is no client. What a program printed that was to say who we are may be a token: it is left out.
-pub(super) fn said(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Auth(AuthError::AuthExecRun { cmd, out }) => {
-            let said = String::from_utf8_lossy(&out.stderr);
-            format!("the program of its `exec`, {cmd}, ended with {}: {}", out.status, said.trim())
-        }
-        kube::Error::Auth(AuthError::AuthExecParse(_)) => {
-            "what the program of its `exec` printed is no `ExecCredential`".to_owned()
-        }
-        error => chain(error),
-    }
 }
 
 /// That a kubeconfig cannot be used.

@@ -119,14 +119,11 @@ fn completed(seen: &Seen, stop: Option<&Stop>) -> Phase {
         Some(StopWhy::PodDeleted) | None => ExitCause::Exited,
     };
     let mut phase = end(seen, cause, Some(0), ExitLog::Followed);
-    if let Phase::Ended(exit) = &mut phase {
-        let gap = if exit.note.is_empty() { "" } else { "; " };
-        exit.note.push_str(gap);
-        exit.note.push_str(
-            "that its program ended with 0 is what its Job says: its pod was gone before anybody here looked, and with \
-             it what was not read of its log",
-        );
-    }
+    note(
+        &mut phase,
+        "that its program ended with 0 is what its Job says: its pod was gone before anybody here looked, and with it what \
+         was not read of its log",
+    );
     phase
 }
 
@@ -158,7 +155,7 @@ fn container_ended(
     if matches!(text(&over.reason), "Unknown" | "ContainerStatusUnknown") && over.exit_code != 0 {
         // Newer ones say so, too, of one that they had not started when its pod was ended.
         if let Some(stop) = stop.filter(|_| over.started_at.is_none()) {
-            return never_started(seen, stop);
+            return stopped_unseen(seen, pod, stop, may_never_have_run(seen, stop));
         }
         return Phase::Vanished(format!(
             "the node {} lost sight of the program, as after a restart of the node: whether it ended, and how, is not \
@@ -193,12 +190,8 @@ fn container_ended(
     };
     let mut phase = end(seen, cause, code, ExitLog::Followed);
     // The runtime says that there was a kill, not whose.
-    if text(&over.reason) == "OOMKilled"
-        && over.exit_code != KILLED
-        && let Phase::Ended(exit) = &mut phase
-    {
-        let gap = if exit.note.is_empty() { "" } else { "; " };
-        exit.note = format!("{}{gap}{}", exit.note, child_out_of_memory(pod));
+    if text(&over.reason) == "OOMKilled" && over.exit_code != KILLED {
+        note(&mut phase, &child_out_of_memory(pod));
     }
     phase
 }
@@ -215,6 +208,14 @@ fn end(seen: &Seen, cause: ExitCause, code: Option<i32>, log: ExitLog) -> Phase 
     Phase::Ended(Exit { cause, code, signal: None, log, note })
 }
 
+/// Adds words to what is said beside an end.
+fn note(phase: &mut Phase, words: &str) {
+    if let Phase::Ended(exit) = phase {
+        let gap = if exit.note.is_empty() { "" } else { "; " };
+        exit.note = format!("{}{gap}{words}", exit.note);
+    }
+}
+
 /// The pod has failed, and of its program there is no exit code.
 fn pod_failed(seen: &Seen, pod: &Pod) -> Option<Phase> {
     let status = pod.status.as_ref().filter(|status| text(&status.phase) == "Failed")?;
@@ -224,11 +225,10 @@ fn pod_failed(seen: &Seen, pod: &Pod) -> Option<Phase> {
     }
     let (reason, message) = (text(&status.reason), text(&status.message));
     if let Some(stop) = seen.stop().filter(|_| reason.is_empty()) {
-        let waits = own_state(pod).is_some_and(|state| state.waiting.is_some());
-        return Some(match waits {
-            true => never_started(seen, &stop),
-            false => pod_gone(seen, text(&pod.metadata.name), Some(&stop)),
-        });
+        // A runtime that was killed forgets of a container that it ran.
+        let waits = own_state(pod).is_some_and(|state| state.waiting.is_some())
+            && may_never_have_run(seen, &stop);
+        return Some(stopped_unseen(seen, pod, &stop, waits));
     }
     let cause = by_cluster(reason, message);
     let log = if started_at(pod).is_some() || reason == "Evicted" {
@@ -395,13 +395,10 @@ fn pod_gone(seen: &Seen, name: &str, stop: Option<&Stop>) -> Phase {
         Some(StopWhy::PodDeleted) | None => return Phase::Vanished(unknown_end(seen, name)),
     };
     let mut phase = end(seen, cause, None, ExitLog::Followed);
-    if let Phase::Ended(exit) = &mut phase
-        && let Some(silent) = seen.main_pod().and_then(|pod| silent(pod))
-    {
-        let gap = if exit.note.is_empty() { "" } else { "; " };
+    if let Some(silent) = seen.main_pod().and_then(|pod| silent(pod)) {
         let (node, since) = (silent.node, silent.since());
         let words = "whether its program has ended there is not known";
-        exit.note = format!("{}{gap}its node {node} was not ready{since}: {words}", exit.note);
+        note(&mut phase, &format!("its node {node} was not ready{since}: {words}"));
     }
     phase
 }
@@ -426,6 +423,19 @@ fn unknown_end(seen: &Seen, name: &str) -> String {
              node ({node}) is deleted, or the pod is by force: how the program ended is not known"
         ),
     }
+}
+
+/// The end of what was stopped, and of which its kubelet does not say how it ended.
+fn stopped_unseen(seen: &Seen, pod: &Pod, stop: &Stop, never_ran: bool) -> Phase {
+    match never_ran {
+        true => never_started(seen, stop),
+        false => pod_gone(seen, text(&pod.metadata.name), Some(stop)),
+    }
+}
+
+/// Whether nothing says that the program of what was stopped has run: a time limit is passed only by one that has.
+fn may_never_have_run(seen: &Seen, stop: &Stop) -> bool {
+    stop.why != StopWhy::TimedOut && seen.told_pod().is_none()
 }
 
 /// The end of what was stopped before its program ran.

@@ -6,7 +6,12 @@
 
 pub(super) mod rules;
 
-use super::{Tools, actions, supervise};
+use super::{
+    Tools,
+    actions::{self, Outcome},
+    supervise,
+};
+use crate::link::backoff::growing;
 use jiff::Timestamp;
 use octavius_protocol::id::AttemptId;
 use rules::{Done, Duty};
@@ -72,35 +77,55 @@ async fn keep(tools: Arc<Tools>, attempt: AttemptId) {
     let (mut done, mut failures) = (Done::default(), 0u32);
     while let Some(mut seen) = tools.table.of(attempt) {
         let now = tools.cluster.now();
-        let duty = rules::next(&seen.borrow_and_update(), &done, now);
-        let pause = match duty {
-            Duty::Rest(until) => left(until, now).min(LONGEST),
-            duty => match actions::fulfil(&tools, attempt, &duty).await {
-                Ok(()) => {
+        let due = rules::due(&seen.borrow_and_update(), &done, now);
+        let (fulfilled, failed) = first_that_works(&tools, attempt, due, failures).await;
+        let pause = match fulfilled {
+            Some(Duty::Rest(until)) if !failed => left(until, now).min(LONGEST),
+            Some(Duty::Rest(_)) => {
+                failures = failures.saturating_add(1);
+                let pause = growing(PAUSES, failures, rand::random());
+                // What fails now does not make a limit late.
+                let limit = rules::limit(&seen.borrow(), &done, now);
+                tokio::time::sleep(pause.min(left(limit, now))).await;
+                continue;
+            }
+            // What is due by now is another thing.
+            fulfilled => {
+                if !failed {
                     failures = 0;
-                    done.fulfilled(duty);
-                    continue;
                 }
-                Err(error) => {
-                    failures = failures.saturating_add(1);
-                    if failures == 1 {
-                        tracing::warn!(%attempt, ?duty, %error, "tried again until it works");
-                    }
-                    let (first, longest) = PAUSES;
-                    let doubled = first.saturating_mul(2u32.saturating_pow(failures.min(16) - 1));
-                    let pause = doubled.min(longest).mul_f64(0.75 + rand::random::<f64>() / 4.0);
-                    // What fails now does not make a limit late.
-                    let limit = rules::limit(&seen.borrow(), &done, now);
-                    tokio::time::sleep(pause.min(left(limit, now))).await;
-                    continue;
-                }
-            },
+                fulfilled.into_iter().for_each(|duty| done.fulfilled(duty));
+                continue;
+            }
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             changed = seen.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Does the first of what is due that can be done, the rest last of all: that one, or none where it was not due any more;
+/// and whether others failed before it.
+async fn first_that_works(
+    tools: &Tools,
+    attempt: AttemptId,
+    due: Vec<Duty>,
+    failures: u32,
+) -> (Option<Duty>, bool) {
+    let mut failed = false;
+    for duty in due {
+        match actions::fulfil(tools, attempt, &duty).await {
+            Ok(outcome) => return (Some(duty).filter(|_| outcome == Outcome::Done), failed),
+            Err(error) => {
+                if failures == 0 {
+                    tracing::warn!(%attempt, ?duty, %error, "tried again until it works");
+                }
+                failed = true;
+            }
+        }
+    }
+    (None, failed)
 }
 
 /// How long it is until then, by the API server's clock; at least a second.

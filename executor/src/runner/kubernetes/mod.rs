@@ -28,6 +28,8 @@ mod phase;
 mod place;
 mod removal;
 mod seen;
+#[cfg(test)]
+mod stub;
 mod supervise;
 mod table;
 mod watch;
@@ -43,7 +45,7 @@ use client::{Cluster, Fault};
 use logs::Logs;
 use names::Owner;
 use octavius_protocol::{id::AttemptId, secret::SecretValues};
-use seen::{Seen, StopWhy};
+use seen::Seen;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use supervise::Faults;
 use table::Table;
@@ -169,6 +171,16 @@ impl KubeRunner {
     pub async fn open(options: Options) -> Result<Self, RunnerError> {
         options.check_id()?;
         let cluster = Cluster::connect(&options).await?;
+        Self::open_in(cluster, options).await
+    }
+
+    /// The same, for the executor whose place that is, through the connection that it has there: the one of a place that was
+    /// opened with the same kubeconfig.
+    pub async fn open_at(place: &ClusterPlace, options: Options) -> Result<Self, RunnerError> {
+        Self::open_in(place.cluster(), options).await
+    }
+
+    async fn open_in(cluster: Cluster, options: Options) -> Result<Self, RunnerError> {
         if let Err(fault) = cluster.ask_clock().await {
             return Err(fault.during("asking the cluster's API server"));
         }
@@ -303,7 +315,7 @@ impl Runner for KubeRunner {
     }
 
     async fn stop(&self, attempt: AttemptId) -> Result<(), RunnerError> {
-        actions::stop(&self.tools, attempt, StopWhy::Asked, "").await
+        actions::stop(&self.tools, attempt).await
     }
 
     async fn follow(

@@ -148,6 +148,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shipped_has_no_name_that_the_place_of_an_executor_may_have() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes");
+        let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+        let (controller, executor) = (read("controller.yaml"), read("executor.yaml"));
+        let maps = [&controller, &executor].map(|file| {
+            let map = file.split("kind: ConfigMap\nmetadata:\n  name: ").nth(1).unwrap();
+            map.split_whitespace().next().unwrap().to_owned()
+        });
+        assert_eq!(maps, ["controller-config", "executor-config"]);
+        for (map, file) in maps.iter().zip([&controller, &executor]) {
+            assert!(!map.starts_with("octavius-"), "{map}");
+            assert!(file.contains(&format!("configMap:\n            name: {map}\n")), "{map}");
+        }
+        for id in ["executor", "controller", "executor.config", "executor-config"] {
+            assert!(place_name(id).starts_with("octavius-"), "{id}");
+        }
+        // The role that is shipped beside it gives what that executor needs.
+        let id = executor.split("\"id\": \"").nth(1).unwrap().split('"').next().unwrap();
+        let names = format!("resourceNames: [{}]\n", place_name(id));
+        assert!(read("executor-role.yaml").contains(&names), "{names}");
+    }
+
+    #[test]
     fn an_object_is_made_for_the_job_that_owns_it_and_for_no_other_of_its_name() {
         let mut job = crate::runner::kubernetes::seen::fixtures::job();
         let secret = super::super::object::secret(&job, &Default::default());

@@ -1,6 +1,6 @@
 //! What the executor may do in the cluster, asked before it takes any work.
 
-use super::{Tools, client::Fault};
+use super::{Tools, client::Fault, names::place_name};
 use crate::runner::RunnerError;
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
@@ -20,9 +20,10 @@ const NEEDED: [(&str, &str, &str, &[&str]); 6] = [
     ("", "serviceaccounts", "", &["get"]),
 ];
 
-/// What is needed besides in the default namespace, where the executor keeps who it is.
-const NEEDED_AT_HOME: (&str, &str, &str, &[&str]) =
-    ("", "configmaps", "", &["get", "create", "update"]);
+/// What is needed besides in the default namespace, where the executor keeps who it is: of one object alone, except that
+/// nobody can be allowed to make only that.
+const NEEDED_AT_HOME: (&str, &str, &str, &[&str]) = ("", "configmaps", "", &["create"]);
+const NEEDED_OF_PLACE: (&str, &str, &str, &[&str]) = ("", "configmaps", "", &["get", "update"]);
 
 /// A right that the executor lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,18 +32,24 @@ pub(super) struct Missing {
     pub(super) namespace: String,
     /// On what: `jobs.batch`, `pods/log`.
     pub(super) resource: String,
+    /// On which of them alone; empty: on all.
+    pub(super) name: String,
     /// To do what.
     pub(super) verb: &'static str,
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, resource, verb } = self;
+        let Self { namespace, resource, name, verb } = self;
+        let (named, only) = match &name[..] {
+            "" => (String::new(), String::new()),
+            name => (format!(" `{name}`"), format!(" --resource-name={name}")),
+        };
         write!(
             f,
-            "this executor may not {verb} {resource} in the namespace `{namespace}`: apply the role of \
+            "this executor may not {verb} {resource}{named} in the namespace `{namespace}`: apply the role of \
              `deploy/kubernetes/` there, or `kubectl -n {namespace} create role octavius-{verb} --verb={verb} \
-             --resource={resource}` and bind it to the executor's service account"
+             --resource={resource}{only}` and bind it to the executor's service account"
         )
     }
 }
@@ -50,18 +57,23 @@ impl fmt::Display for Missing {
 /// What this executor may not do, and needs to.
 pub(super) async fn missing(tools: &Tools) -> Result<Vec<Missing>, RunnerError> {
     let mut missing = Vec::new();
+    let place = place_name(&tools.options.executor);
     for namespace in &tools.options.namespaces {
-        let home = (*namespace == tools.options.default_namespace).then_some(NEEDED_AT_HOME);
-        for (group, resource, part, verbs) in NEEDED.into_iter().chain(home) {
+        let mut needed: Vec<_> = NEEDED.into_iter().map(|needed| (needed, "")).collect();
+        if *namespace == tools.options.default_namespace {
+            needed.extend([(NEEDED_AT_HOME, ""), (NEEDED_OF_PLACE, &place)]);
+        }
+        for ((group, resource, part, verbs), name) in needed {
             for &verb in verbs {
-                let may = may(tools, namespace, group, resource, part, verb).await;
+                let may = may(tools, namespace, (group, resource, part), name, verb).await;
                 if !may.map_err(|fault| fault.during("asking what this executor may do"))? {
                     let resource = match (group, part) {
                         ("", "") => resource.to_owned(),
                         ("", part) => format!("{resource}/{part}"),
                         (group, _) => format!("{resource}.{group}"),
                     };
-                    missing.push(Missing { namespace: namespace.clone(), resource, verb });
+                    let (namespace, name) = (namespace.clone(), name.to_owned());
+                    missing.push(Missing { namespace, resource, name, verb });
                 }
             }
         }
@@ -72,9 +84,8 @@ pub(super) async fn missing(tools: &Tools) -> Result<Vec<Missing>, RunnerError> 
 async fn may(
     tools: &Tools,
     namespace: &str,
-    group: &str,
-    resource: &str,
-    part: &str,
+    (group, resource, part): (&str, &str, &str),
+    name: &str,
     verb: &str,
 ) -> Result<bool, Fault> {
     let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -85,6 +96,7 @@ async fn may(
                 group: said(group),
                 resource: said(resource),
                 subresource: said(part),
+                name: said(name),
                 verb: said(verb),
                 ..ResourceAttributes::default()
             }),
@@ -108,4 +120,41 @@ pub(super) async fn without_account(tools: &Tools) -> Vec<String> {
         }
     }
     without
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::kubernetes::stub::Stub;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_says_who_the_executor_is_is_asked_for_by_its_name_and_nothing_more() {
+        let place = "octavius-executor";
+        let stub = Stub::new(move |asked| {
+            let asked = &asked.body["spec"]["resourceAttributes"];
+            let named = asked["name"] == json!(place) || asked["verb"] == json!("create");
+            let allowed = asked["resource"] != json!("configmaps") || named;
+            (201, json!({"metadata": {}, "spec": {}, "status": {"allowed": allowed}}))
+        })
+        .await;
+        let tools = stub.tools().await;
+        assert_eq!(missing(&tools).await.unwrap(), []);
+        let named = stub
+            .asked()
+            .into_iter()
+            .filter(|asked| asked.body["spec"]["resourceAttributes"]["name"] == json!(place));
+        assert_eq!(named.count(), 2);
+        let missing = Missing {
+            namespace: "jobs".to_owned(),
+            resource: "configmaps".to_owned(),
+            name: place.to_owned(),
+            verb: "get",
+        };
+        let said = missing.to_string();
+        assert!(
+            said.contains("--resource=configmaps --resource-name=octavius-executor`"),
+            "{said}"
+        );
+    }
 }

@@ -68,6 +68,11 @@ impl ClusterPlace {
         Ok(Self { cluster, namespace, name, executor, uid, installation })
     }
 
+    /// The cluster that it is in.
+    pub(super) fn cluster(&self) -> Cluster {
+        self.cluster.clone()
+    }
+
     /// Names this place for ever.
     pub fn uid(&self) -> Uuid {
         self.uid
@@ -157,6 +162,12 @@ fn read(map: &ConfigMap, executor: &str) -> Result<(Uuid, Option<String>), Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::kubernetes::{
+        KubeRunner,
+        stub::{Stub, refusal},
+    };
+    use serde_json::json;
+    use std::fs;
 
     const UID: &str = "3f0c7f0e-6a70-4a4f-9b53-0d6c5a4b1c2d";
 
@@ -192,5 +203,32 @@ mod tests {
         }
         let refused = read(&saying("ours"), "berlin-1").unwrap_err();
         assert!(refused.contains("`installation` `ours`"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_start_asks_once_who_the_executor_is() {
+        let map = json!(made());
+        let stub = Stub::new(move |asked| match asked.what.split_once(' ') {
+            Some(("GET", "/version")) => (200, json!({})),
+            Some(("GET", path)) if path.contains("/configmaps/") => (200, map.clone()),
+            Some(("GET", path)) if path.contains("/serviceaccounts/") => refusal(404, "NotFound"),
+            Some(("GET", _)) => (200, json!({"metadata": {"resourceVersion": "1"}, "items": []})),
+            _ => (200, json!({"metadata": {}, "spec": {}, "status": {"allowed": true}})),
+        })
+        .await;
+        let starts = stub.folder.path().join("starts");
+        let script = format!("echo >> {}; echo 'status: {{token: ours}}'", starts.display());
+        let exec = json!({"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
+        }});
+        let options = Options {
+            kubeconfig: Some(stub.kubeconfig("program", &exec)),
+            executor: "berlin-1".to_owned(),
+            ..Options::example("jobs")
+        };
+        let place = ClusterPlace::open(&options).await.unwrap();
+        let _runner = KubeRunner::open_at(&place, options).await.unwrap();
+        assert_eq!(fs::read_to_string(starts).unwrap().lines().count(), 1);
+        assert!(stub.asked().iter().all(|asked| asked.token == "ours"), "{:?}", stub.asked());
     }
 }

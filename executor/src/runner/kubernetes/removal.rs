@@ -40,10 +40,14 @@ pub(super) async fn delete_pod(
     is_deleted(outcome, &format!("deleting the pod {namespace}/{name}"))
 }
 
-/// Ends the pods of an attempt, with hardly any grace.
-pub(super) async fn end_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
-    let seen = tools.table.seen(attempt).unwrap_or_default();
-    end_pods_of(tools, &seen, &mut BTreeMap::new(), LATER).await
+/// Ends the pods of an attempt, with hardly any grace: which, by their UIDs, and with how many seconds of it.
+pub(super) async fn end_pods(
+    tools: &Tools,
+    attempt: AttemptId,
+) -> Result<BTreeMap<String, u32>, RunnerError> {
+    let (seen, mut told) = (tools.table.seen(attempt).unwrap_or_default(), BTreeMap::new());
+    end_pods_of(tools, &seen, &mut told, LATER).await?;
+    Ok(told)
 }
 
 /// Ends those pods that were not `told` yet, by their UIDs, to end within as many seconds as they need and `most`, and
@@ -77,11 +81,15 @@ fn least_grace(pod: &Pod) -> u32 {
     }
 }
 
-/// Waits until an attempt has no pods, and ends those that appear meanwhile: for a moment the Job controller may make one
+/// Waits until an attempt has no pods, and ends those that are not among `told`: for a moment the Job controller may make one
 /// for a Job that it does not know to be gone, and what takes such a pod away gives it all its grace.
-async fn until_no_pods(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
+async fn until_no_pods(
+    tools: &Tools,
+    attempt: AttemptId,
+    mut told: BTreeMap<String, u32>,
+) -> Result<(), RunnerError> {
     let Some(mut watched) = tools.table.of(attempt) else { return Ok(()) };
-    let (mut told, mut most) = (BTreeMap::new(), LATER);
+    let mut most = LATER;
     loop {
         let seen = watched.borrow_and_update().clone();
         if seen.pods.is_empty() {
@@ -113,12 +121,12 @@ pub(super) async fn remove(tools: &Tools, attempt: AttemptId) -> Result<(), Runn
         is_deleted(outcome, &format!("deleting the Job {namespace}/{name}"))?;
     }
     // At once: a pod that the end of its Job takes away has all its grace.
-    end_pods(tools, attempt).await?;
+    let told = end_pods(tools, attempt).await?;
     if let Some(job) = &job {
         // Which its Job's end would take away as well, only later.
         shut_gate(tools, job).await?;
     }
-    match timeout(GONE_WITHIN, until_no_pods(tools, attempt)).await {
+    match timeout(GONE_WITHIN, until_no_pods(tools, attempt, told)).await {
         Ok(outcome) => outcome?,
         Err(_) => {
             return Err(Fault::Later(format!("its pods were not gone within {GONE_WITHIN:?}"))

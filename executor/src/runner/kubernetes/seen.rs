@@ -81,7 +81,7 @@ impl Seen {
     }
 
     /// The uid of the pod that is known to have run, as the Job says.
-    fn told_pod(&self) -> Option<&str> {
+    pub(super) fn told_pod(&self) -> Option<&str> {
         Some(annotation(&self.any_job()?.metadata, POD)?.rsplit_once('/')?.1)
     }
 

@@ -1,7 +1,7 @@
 //! Tasks of a runner that panic are begun again, after a growing pause: without them it would see and do nothing, and
 //! nobody would know.
 
-use crate::metrics;
+use crate::{link::backoff::growing, metrics};
 use futures::FutureExt as _;
 use std::{panic::AssertUnwindSafe, time::Duration};
 use tokio::time::Instant;
@@ -29,19 +29,12 @@ pub(super) async fn until_done<F: Future<Output = ()>>(
             panics = 0;
         }
         panics = panics.saturating_add(1);
-        let pause = pause(panics, rand::random());
+        let pause = growing(PAUSES, panics, rand::random());
         tracing::error!(%task, panics, ?pause, "a task of the runner panicked and is begun again");
         metrics::task_panicked();
         fallen();
         tokio::time::sleep(pause).await;
     }
-}
-
-/// How long to wait after so many panics in a row; `jitter` is from 0 to 1.
-fn pause(panics: u32, jitter: f64) -> Duration {
-    let (first, longest) = PAUSES;
-    let doubled = first.saturating_mul(2u32.saturating_pow(panics.saturating_sub(1).min(31)));
-    doubled.min(longest).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 4.0)
 }
 
 /// Panics that tests ask for.
@@ -99,6 +92,6 @@ mod tests {
         assert_eq!((begun.get(), fallen.get()), (4, 3));
         let (least, most) = (PAUSES.0.mul_f64(0.75 * 7.0), PAUSES.0 * 8);
         assert!((least..most).contains(&began.elapsed()), "{:?}", began.elapsed());
-        assert!(pause(u32::MAX, 1.0) <= PAUSES.1);
+        assert!(growing(PAUSES, u32::MAX, 1.0) <= PAUSES.1);
     }
 }

@@ -399,38 +399,35 @@ mod tests {
         assert_eq!((seen.pods.len(), seen.gone_pods.len()), (0, 1));
     }
 
-    #[test]
-    fn a_kubelet_that_forgets_how_a_container_ended_is_not_believed() {
-        let table = table();
-        let job = went();
+    /// A table that has seen a pod with one status and then with another; and the pod as it is by then.
+    fn told(first: serde_json::Value, then: serde_json::Value) -> (Table, AttemptId, Pod) {
+        let (table, job) = (table(), went());
         let told = |status, version| objects(&job.clone().with("p", 0, status), version);
-        let (job, mut pods) = told(over(143, "Error", 1, 2), 7);
+        let (job, mut pods) = told(first, 7);
         let attempt = table.owner().attempt(&job.metadata).unwrap();
         table.job(job);
         table.pod(pods.remove(0));
-        let (_, mut pods) = told(waits("ContainerCreating", ""), 8);
-        table.pod(pods[0].clone());
+        let pod = told(then, 8).1.remove(0);
+        table.pod(pod.clone());
+        (table, attempt, pod)
+    }
+
+    #[test]
+    fn a_kubelet_that_forgets_how_a_container_ended_is_not_believed() {
+        let (table, attempt, pod) = told(over(143, "Error", 1, 2), waits("ContainerCreating", ""));
         let code = |seen: &Seen| match phase::phase(seen, at(3)) {
             Some(Phase::Ended(exit)) => exit.code,
             other => panic!("{other:?}"),
         };
         assert_eq!(code(&table.seen(attempt).unwrap()), Some(143));
-        table.pod_gone(pods.remove(0));
+        table.pod_gone(pod);
         assert_eq!(code(&table.seen(attempt).unwrap()), Some(143));
     }
 
     /// A kubelet that ends a pod may say that it failed, a moment before it says how.
     #[test]
     fn a_failure_without_a_word_is_not_believed_of_what_was_seen_to_run() {
-        let table = table();
-        let job = went();
-        let told = |status, version| objects(&job.clone().with("p", 0, status), version);
-        let (job, mut pods) = told(running(1), 7);
-        let attempt = table.owner().attempt(&job.metadata).unwrap();
-        table.job(job);
-        table.pod(pods.remove(0));
-        let (_, mut pods) = told(serde_json::json!({"phase": "Failed"}), 8);
-        table.pod(pods.remove(0));
+        let (table, attempt, _) = told(running(1), serde_json::json!({"phase": "Failed"}));
         assert_eq!(phase::phase(&table.seen(attempt).unwrap(), at(3)), Some(Phase::Running));
     }
 
@@ -452,16 +449,8 @@ mod tests {
     /// As a kubelet of 1.20 does it: the pod has failed, and of its container nothing is said any more.
     #[test]
     fn an_eviction_is_believed_though_the_kubelet_says_nothing_of_the_container() {
-        let table = table();
-        let job = went();
-        let told = |status, version| objects(&job.clone().with("p", 0, status), version);
-        let (job, mut pods) = told(running(1), 7);
-        let attempt = table.owner().attempt(&job.metadata).unwrap();
-        table.job(job);
-        table.pod(pods.remove(0));
         let status = serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "full"});
-        let (_, mut pods) = told(status, 8);
-        table.pod(pods.remove(0));
+        let (table, attempt, _) = told(running(1), status);
         let Some(Phase::Ended(exit)) = phase::phase(&table.seen(attempt).unwrap(), at(3)) else {
             panic!("{:?}", table.seen(attempt))
         };

@@ -12,7 +12,7 @@ use super::{
     supervise,
     table::Table,
 };
-use crate::metrics;
+use crate::{link::backoff::growing, metrics};
 use futures::TryStreamExt as _;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -71,11 +71,20 @@ impl Sight {
         if changed {
             let blind = self.blind.borrow();
             metrics::unseen(blind.len());
-            let words =
-                blind.iter().next().map(|(what, why)| format!("{what} cannot be seen: {why}"));
-            self.told.send_replace(words);
+            self.told.send_replace(in_words(&blind));
         }
     }
+}
+
+/// What cannot be seen, and why; what has the same cause together. None: all can be seen.
+fn in_words(blind: &BTreeMap<String, String>) -> Option<String> {
+    let mut causes = BTreeMap::<&str, Vec<&str>>::new();
+    for (what, why) in blind {
+        causes.entry(why).or_default().push(what);
+    }
+    let of = |(why, what): (&str, Vec<&str>)| format!("{} cannot be seen: {why}", what.join(", "));
+    let words: Vec<_> = causes.into_iter().map(of).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// What is watched, and what is done with it.
@@ -251,15 +260,8 @@ async fn watch_one<K: Watched>(
         if K::NEEDED {
             sight.set(what, Some(why));
         }
-        tokio::time::sleep(pause(failures, rand::random())).await;
+        tokio::time::sleep(growing(PAUSES, failures, rand::random())).await;
     }
-}
-
-/// How long to wait after so many failures in a row; `jitter` is from 0 to 1.
-fn pause(failures: u32, jitter: f64) -> Duration {
-    let (first, longest) = PAUSES;
-    let doubled = first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(31)));
-    doubled.min(longest).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 4.0)
 }
 
 /// Lists all, and says at which version that was.
@@ -365,16 +367,38 @@ mod tests {
     }
 
     #[test]
+    fn all_that_cannot_be_seen_is_told_and_a_cause_once() {
+        let sight = Sight::new();
+        let told = || sight.told().borrow().clone().unwrap_or_default();
+        assert_eq!(*sight.told().borrow(), None);
+        for what in ["Jobs in the namespace `b`", "pods in the namespace `b`"] {
+            sight.set(what, Some("forbidden".to_owned()));
+        }
+        sight.set("Jobs in the namespace `a`", Some("gone".to_owned()));
+        assert_eq!(
+            told(),
+            "Jobs in the namespace `b`, pods in the namespace `b` cannot be seen: forbidden; \
+             Jobs in the namespace `a` cannot be seen: gone"
+        );
+        for what in ["Jobs in the namespace `b`", "Jobs in the namespace `a`"] {
+            sight.set(what, None);
+        }
+        assert_eq!(told(), "pods in the namespace `b` cannot be seen: forbidden");
+        sight.set("pods in the namespace `b`", None);
+        assert_eq!(*sight.told().borrow(), None);
+    }
+
+    #[test]
     fn watches_that_fail_ask_less_than_twice_a_second() {
         let (mut took, mut asked) = (Duration::ZERO, 0.0);
         for failures in 1.. {
-            took += pause(failures, 0.0);
+            took += growing(PAUSES, failures, 0.0);
             asked += 6.0; // three watches, and of each a list and a watch
             if took > Duration::from_secs(60) {
                 break;
             }
         }
         assert!(asked / took.as_secs_f64() < 2.0, "{asked} in {took:?}");
-        assert!(pause(100, 1.0) <= PAUSES.1);
+        assert!(growing(PAUSES, 100, 1.0) <= PAUSES.1);
     }
 }

@@ -4,11 +4,15 @@
 //! empty or no token is not believed, and where a new one is not known, the last that was known is used on: it may be
 //! half written. Whatever else names this executor (a program, a certificate, a kubeconfig that is written anew) is
 //! asked for again when it has run out or is not known any more. A call that was not known is repeated once.
+//!
+//! Whoever says who we are is asked by one task at a time, however many calls wait for that, and goes on where they give
+//! up. A call waits for it for a part of its own time, and not at all while what is known still holds.
 
+mod program;
 mod token;
 
 use super::{Options, client};
-use crate::{metrics, runner::RunnerError};
+use crate::{link::backoff::doubled, metrics, runner::RunnerError};
 use futures::{FutureExt as _, future::BoxFuture};
 use jiff::{Timestamp, fmt::rfc2822};
 use kube::{
@@ -25,7 +29,7 @@ use std::{
 use token::{READ, TokenFile, bearer, same};
 use tokio::{
     sync::{Mutex, watch},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tonic::codegen::{
     Service,
@@ -36,8 +40,10 @@ use tonic::codegen::{
     },
 };
 
-/// How long it may take to make a client: a program may be asked who we are.
+/// How long it may take to make a client, and before that a program to say who we are.
 const MADE_WITHIN: Duration = Duration::from_secs(30);
+/// How long a call waits for that: less than it may take in all.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// The pauses between two tries to get another name: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
 /// The longest pause that an API server is obeyed in.
@@ -63,10 +69,15 @@ pub(super) struct Way {
 struct Login {
     client: Client,
     token: Option<TokenFile>,
-    /// How often that was asked for, and in vain in a row.
+    /// When that runs out, if that is known.
+    until: Option<Timestamp>,
+    /// How often another one was had.
     made: u64,
+    /// How often that was asked for since it was last known, when that last began or ended, and the end of it, if it is
+    /// asked for now.
     vain: u32,
-    asked: Instant,
+    asked: Option<Instant>,
+    asking: Option<watch::Receiver<()>>,
 }
 
 /// As whom one call is made.
@@ -80,8 +91,8 @@ struct Name {
 impl Way {
     /// Makes ready to call. Calls nobody but a program that the kubeconfig names.
     pub(super) async fn new(options: &Options) -> Result<Arc<Self>, RunnerError> {
-        let (client, token) = login(options).await.map_err(RunnerError::Refused)?;
-        let login = Login { client, token, made: 0, vain: 0, asked: Instant::now() };
+        let (client, token, until) = login(options).await.map_err(RunnerError::Refused)?;
+        let login = Login { client, token, until, made: 0, vain: 0, asked: None, asking: None };
         Ok(Arc::new(Self {
             options: options.clone(),
             login: Mutex::new(login),
@@ -118,46 +129,79 @@ impl Way {
         });
     }
 
-    async fn send(&self, request: Request<Body>) -> kube::Result<Response<Body>> {
+    async fn send(self: &Arc<Self>, request: Request<Body>) -> kube::Result<Response<Body>> {
         let (parts, body) = request.into_parts();
         let again = body.try_clone();
-        let name = self.name().await;
+        let patience = Instant::now() + PATIENCE;
+        let name = self.name(patience).await;
         let answer = self.ask(&name, parts.clone(), body).await?;
         let Some(body) = again.filter(|_| answer.status() == StatusCode::UNAUTHORIZED) else {
             return Ok(answer);
         };
-        match self.other_name(&name).await {
+        match self.other_name(&name, patience).await {
             Some(name) => self.ask(&name, parts, body).await,
             None => Ok(answer),
         }
     }
 
     /// As whom a call is made now.
-    async fn name(&self) -> Name {
+    async fn name(self: &Arc<Self>, patience: Instant) -> Name {
         let mut login = self.login.lock().await;
         if let Some(file) = login.token.as_mut().filter(|file| file.read.elapsed() >= READ) {
             file.read().await;
         }
-        let until = login.client.valid_until().and_then(|until| until.checked_sub(EARLIER).ok());
-        if until.is_some_and(|until| until <= Timestamp::now()) {
-            login.ask_again(&self.options).await;
-        }
-        login.name()
+        let now = Timestamp::now();
+        let is_due = |until: &Timestamp| until.checked_sub(EARLIER).is_ok_and(|at| at <= now);
+        let Some(until) = login.until.filter(is_due) else { return login.name() };
+        let asking = self.begin_to_ask(&mut login);
+        let Some(asking) = asking.filter(|_| until <= now) else { return login.name() };
+        drop(login);
+        is_over(asking, patience).await;
+        self.login.lock().await.name()
     }
 
     /// Another name than one that is not known; none: there is none at present.
-    async fn other_name(&self, unknown: &Name) -> Option<Name> {
+    async fn other_name(self: &Arc<Self>, unknown: &Name, patience: Instant) -> Option<Name> {
         let mut login = self.login.lock().await;
         if login.made == unknown.made {
             let other = match (&mut login.token, &unknown.token) {
                 (Some(file), Some(token)) => file.other_than(token).await,
                 _ => false,
             };
-            if !other && !login.ask_again(&self.options).await {
-                return None;
+            if !other {
+                let asking = self.begin_to_ask(&mut login)?;
+                drop(login);
+                is_over(asking, patience).await;
+                login = self.login.lock().await;
+                if login.made == unknown.made {
+                    return None;
+                }
             }
         }
         Some(login.name())
+    }
+
+    /// Has whoever says who we are asked again, unless that was just now. The end of it.
+    fn begin_to_ask(self: &Arc<Self>, login: &mut Login) -> Option<watch::Receiver<()>> {
+        if let Some(asking) = login.asking.as_ref().filter(|asking| asking.has_changed().is_ok()) {
+            return Some(asking.clone());
+        }
+        let pause = doubled(PAUSES, login.vain.saturating_add(1));
+        if login.asked.is_some_and(|asked| asked.elapsed() < pause) {
+            return None;
+        }
+        login.asked = Some(Instant::now());
+        login.vain = login.vain.saturating_add(1);
+        let (over, asking) = watch::channel(());
+        login.asking = Some(asking.clone());
+        let way = self.clone();
+        // A task of its own: who calls may give up, and would only have the next one begin anew.
+        tokio::spawn(async move {
+            let made = self::login(&way.options).await;
+            way.login.lock().await.made(made);
+            drop(over);
+        });
+        Some(asking)
     }
 
     async fn ask(&self, name: &Name, parts: Parts, body: Body) -> kube::Result<Response<Body>> {
@@ -207,57 +251,67 @@ impl Login {
         Name { client: self.client.clone(), token, made: self.made }
     }
 
-    /// Asks whoever says who we are again, unless it was asked just now. Whether that worked.
-    async fn ask_again(&mut self, options: &Options) -> bool {
-        let (first, longest) = PAUSES;
-        let pause = first.saturating_mul(2u32.saturating_pow(self.vain.min(16))).min(longest);
-        if self.made > 0 && self.asked.elapsed() < pause {
-            return false;
-        }
-        (self.asked, self.made) = (Instant::now(), self.made + 1);
-        self.vain = self.vain.saturating_add(1);
-        match login(options).await {
-            Ok((client, token)) => {
+    /// Whoever says who we are was asked.
+    fn made(&mut self, made: Result<Made, String>) {
+        self.asked = Some(Instant::now());
+        match made {
+            Ok((client, token, until)) => {
                 let known = self.token.take().and_then(|file| file.known);
-                self.client = client;
-                self.token = token;
+                (self.client, self.token, self.until) = (client, token, until);
+                self.made += 1;
                 if let Some(file) = &mut self.token {
                     file.known = known;
                 }
-                true
             }
             Err(error) => {
                 tracing::warn!(%error, "who this executor is for the API server cannot be asked for again");
-                false
             }
         }
     }
 }
 
-/// A client without the token that is in a file, and that file.
-async fn login(options: &Options) -> Result<(Client, Option<TokenFile>), String> {
+/// Waits until something is over, but not for longer than until then.
+async fn is_over(mut asking: watch::Receiver<()>, patience: Instant) {
+    // Who asks says nothing, and closes it at the end. What comes of it is seen where it is kept.
+    let _ = timeout_at(patience, asking.changed()).await;
+}
+
+/// A client, the file of its token, and when it runs out.
+type Made = (Client, Option<TokenFile>, Option<Timestamp>);
+
+/// A client without the token that is in a file, that file, and when that client runs out.
+async fn login(options: &Options) -> Result<Made, String> {
     let mut config = client::config(options).await?;
     config.connect_timeout = Some(client::CONNECT);
     // Each call is tried again by who made it, who knows what for.
     config.default_retry = false;
     let login = &mut config.auth_info;
-    let other = login.token.is_some() || login.username.is_some() || login.auth_provider.is_some();
+    // A name without its password is nobody's.
+    let basic = login.username.is_some() && login.password.is_some();
+    let other = login.token.is_some() || basic || login.auth_provider.is_some();
     let token = match login.token_file.take_if(|_| !other) {
         Some(path) => Some(TokenFile::open(Path::new(&path)).await?),
         None => None,
     };
-    // A program may be run for that, which blocks.
+    let exec = login.exec.take().filter(|_| !other && token.is_none());
+    let until = match exec {
+        Some(exec) => {
+            let until = program::ask(login, &exec, MADE_WITHIN).await;
+            until.map_err(|why| client::unusable(&why))?
+        }
+        None => None,
+    };
+    // For a few kinds of kubeconfig a program is run here, too, which blocks.
     let made = tokio::task::spawn_blocking(move || made(config));
     let client = match timeout(MADE_WITHIN, made).await {
-        Ok(Ok(client)) => client.map_err(|error| client::unusable(&client::said(&error)))?,
+        Ok(Ok(client)) => client.map_err(|error| client::unusable(&client::chain(&error)))?,
         Ok(Err(error)) => return Err(format!("the cluster's client cannot be made: {error}")),
         Err(_) => {
-            return Err(client::unusable(&format!(
-                "the program of its `exec` did not say within {MADE_WITHIN:?} who this executor is"
-            )));
+            return Err(client::unusable(&format!("no client was made within {MADE_WITHIN:?}")));
         }
     };
-    Ok((client, token))
+    let until = until.or(*client.valid_until());
+    Ok((client, token, until))
 }
 
 fn made(config: Config) -> kube::Result<Client> {
@@ -298,6 +352,13 @@ impl Service<Request<Body>> for Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::kubernetes::{
+        client::Cluster,
+        stub::{Asked, Stub, refusal},
+    };
+    use serde_json::{Value, json};
+    use std::fs;
+    use tokio::time::sleep;
     use tonic::codegen::http::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -319,5 +380,81 @@ mod tests {
             assert_eq!(asked_pause(&headers(&[("retry-after", nonsense)])), None, "{nonsense}");
         }
         assert_eq!(asked_pause(&headers(&[date])), None);
+    }
+
+    /// An API server that knows only the token in this file, and a cluster behind it whose program says what is in another
+    /// file, notes that it was started, and waits while there is a file `wait`.
+    async fn with_program(until: Option<Timestamp>) -> (Stub, Cluster) {
+        let knows = |asked: &Asked| match &asked.token[..] {
+            "known" => (200, json!({})),
+            _ => refusal(401, "Unauthorized"),
+        };
+        let stub = Stub::new(knows).await;
+        let folder = stub.folder.path().display();
+        let until = until.map_or(Value::Null, |until| json!(until.to_string()));
+        let said = json!({"status": {"token": "TOKEN", "expirationTimestamp": until}}).to_string();
+        let script = format!(
+            "cd {folder}; echo >> starts; while [ -e wait ]; do sleep 0.02; done; echo '{said}' | sed s/TOKEN/$(cat token)/"
+        );
+        fs::write(stub.folder.path().join("token"), "known").unwrap();
+        let kubeconfig = stub.kubeconfig("program", &json!({"username": "ada", "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
+            "interactiveMode": "Never",
+        }}));
+        let options = Options { kubeconfig: Some(kubeconfig), ..Options::example("jobs") };
+        let cluster = Cluster::connect(&options).await.unwrap();
+        (stub, cluster)
+    }
+
+    fn starts(stub: &Stub) -> usize {
+        let starts = fs::read_to_string(stub.folder.path().join("starts")).unwrap_or_default();
+        starts.lines().count()
+    }
+
+    async fn until(met: impl Fn() -> bool) {
+        let met = async {
+            while !met() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), met).await.expect("it never comes");
+    }
+
+    #[tokio::test]
+    async fn a_program_is_asked_once_at_a_time_though_those_who_wait_for_it_give_up() {
+        let (stub, cluster) = with_program(None).await;
+        assert_eq!(starts(&stub), 1, "a client needs one answer");
+        let wait = stub.folder.path().join("wait");
+        fs::write(&wait, "").unwrap();
+        // What was known is not known any more.
+        let way = cluster.way_of_tests();
+        way.login.lock().await.client = refused(&stub).await;
+        for _ in 0..5 {
+            let asked = timeout(Duration::from_millis(200), cluster.ask_clock()).await;
+            assert!(asked.is_err(), "it did not wait for the program");
+        }
+        until(|| starts(&stub) > 1).await;
+        fs::remove_file(&wait).unwrap();
+        cluster.ask_clock().await.unwrap();
+        assert_eq!(starts(&stub), 2);
+        assert_eq!(stub.asked().last().unwrap().token, "known");
+    }
+
+    /// A client whose token is not known.
+    async fn refused(stub: &Stub) -> Client {
+        let kubeconfig = Some(stub.kubeconfig("refused", &json!({"token": "refused"})));
+        login(&Options { kubeconfig, ..Options::example("jobs") }).await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn what_still_holds_is_used_while_the_next_is_asked_for() {
+        let soon = Timestamp::now().checked_add(Duration::from_secs(45)).unwrap();
+        let (stub, cluster) = with_program(Some(soon)).await;
+        fs::write(stub.folder.path().join("wait"), "").unwrap();
+        // Long before it could have answered.
+        timeout(PATIENCE, cluster.ask_clock()).await.unwrap().unwrap();
+        until(|| starts(&stub) == 2).await;
+        cluster.ask_clock().await.unwrap();
+        assert_eq!(starts(&stub), 2);
     }
 }

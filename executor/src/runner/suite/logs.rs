@@ -58,13 +58,14 @@ pub async fn both_outputs_in_their_order(place: &dyn Place) {
     assert_eq!(String::from_utf8_lossy(&log), expected);
 }
 
-const HOSTILE: [&str; 10] = [
+const HOSTILE: [&str; 11] = [
     "",
     " ",
     "-n",
     "--help",
     "two words",
     "$(HOME) $HOME `id`",
+    "$(v0) $$(v1) pa$$w0rd $(nosuch) $(date +%Y)",
     "line\nbreak\n",
     "'\"\\'\"",
     "a=1,b=2;*?",
@@ -76,7 +77,10 @@ pub async fn arguments_arrive_byte_for_byte(place: &dyn Place) {
     let runner = place.open().await;
     let mut words = vec!["sh", "-c", "printf '%s\\0' \"$@\"", "sh"];
     words.extend(HOSTILE);
-    let (_, log) = run(&*runner, &command(&words)).await;
+    // Also where a variable has the name that stands in brackets.
+    let taken = ["v0", "v1", "date"].map(|name| (name.to_owned(), "taken".to_owned()));
+    let work = super::Work { arguments: taken.into(), ..command(&words) };
+    let (_, log) = run(&*runner, &work).await;
     let expected: String = HOSTILE.iter().flat_map(|word| [word, "\0"]).collect();
     assert_eq!(String::from_utf8_lossy(&log), expected);
 

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Any wait for something that should happen soon.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(90);
 
 /// Where a runner is tried.
 #[async_trait]

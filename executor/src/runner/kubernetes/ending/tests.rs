@@ -274,3 +274,19 @@ fn what_was_stopped_before_it_started_never_started_whatever_the_kubelet_calls_i
         assert!(matches!(deleted, NotStarted { code: "pod_deleted", .. }), "{deleted:?}");
     }
 }
+
+/// A runtime that was killed may forget of a container that it ran: what it wrote is not nothing.
+#[test]
+fn what_ran_before_it_was_stopped_has_a_log_though_the_kubelet_forgets_it() {
+    let mut unknown = fixtures::over(137, "ContainerStatusUnknown", 1, 2);
+    unknown["containerStatuses"][0]["state"]["terminated"]["startedAt"].take();
+    let mut waits = fixtures::waits("ContainerCreating", "");
+    waits["phase"] = "Failed".into();
+    for status in [unknown, waits] {
+        let late = exit(&went().with("p", 0, status.clone()).stopped(StopWhy::TimedOut, 2));
+        assert_eq!((late.cause, late.log), (TimedOut, ExitLog::Followed));
+        let told = went().with("p", 0, status).told("p").stopped(StopWhy::Asked, 2);
+        let told = exit(&told);
+        assert_eq!((told.cause, told.log), (Stopped, ExitLog::Followed));
+    }
+}

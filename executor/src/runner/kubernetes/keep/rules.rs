@@ -28,6 +28,8 @@ pub(in super::super) enum Duty {
         /// Its uid.
         uid: String,
     },
+    /// See to it that no pod of what was asked to end starts after all.
+    KeepOut,
     /// End it.
     Stop {
         /// Why.
@@ -52,6 +54,7 @@ pub(in super::super) enum Duty {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct Done {
     gate_shut: bool,
+    kept_out: bool,
     stopped: bool,
     told: bool,
     killed: BTreeSet<String>,
@@ -62,7 +65,9 @@ impl Done {
     pub(in super::super) fn fulfilled(&mut self, duty: Duty) {
         match duty {
             Duty::ShutGate { .. } => self.gate_shut = true,
-            Duty::Stop { .. } => self.stopped = true,
+            Duty::KeepOut => self.kept_out = true,
+            // Which comes with it.
+            Duty::Stop { .. } => (self.stopped, self.kept_out) = (true, true),
             Duty::Tell => self.told = true,
             Duty::Kill { uid, .. } => {
                 self.killed.insert(uid);
@@ -72,19 +77,36 @@ impl Done {
     }
 }
 
-/// What is due now.
-pub(in super::super) fn next(seen: &Seen, done: &Done, now: Timestamp) -> Duty {
-    let Some(job) = seen.job.as_deref().filter(|_| seen.went()) else { return Duty::Rest(None) };
-    let duty = in_time(seen, job, done, now);
-    if !matches!(duty, Duty::Rest(_)) {
-        return duty;
+/// What is due now, the most urgent first: one that fails does not keep the others from being done. The last is to rest.
+pub(in super::super) fn due(seen: &Seen, done: &Done, now: Timestamp) -> Vec<Duty> {
+    let Some(job) = seen.job.as_deref().filter(|_| seen.went()) else {
+        return vec![Duty::Rest(None)];
+    };
+    let (mut due, mut rest) = (Vec::new(), Duty::Rest(None));
+    match in_time(seen, job, done, now) {
+        until @ Duty::Rest(_) => rest = until,
+        duty => due.push(duty),
     }
-    let main = seen.main_pod();
-    if let Some(pod) = main.filter(|pod| started_at(pod).is_some() && !done.gate_shut) {
-        let (pod, uid) = (text(&pod.metadata.name).to_owned(), text(&pod.metadata.uid).to_owned());
-        return Duty::ShutGate { pod, uid };
+    due.extend(gate(seen, done));
+    if !done.told && ending::to_tell(seen).is_some() {
+        due.push(Duty::Tell);
     }
-    if !done.told && ending::to_tell(seen).is_some() { Duty::Tell } else { duty }
+    due.push(rest);
+    due
+}
+
+/// Of a program that runs or ran, and of what was asked to end: no other pod may start.
+fn gate(seen: &Seen, done: &Done) -> Option<Duty> {
+    if done.gate_shut {
+        return None;
+    }
+    match seen.main_pod().filter(|pod| started_at(pod).is_some()) {
+        Some(pod) => {
+            let (pod, uid) = (text(&pod.metadata.name), text(&pod.metadata.uid));
+            Some(Duty::ShutGate { pod: pod.to_owned(), uid: uid.to_owned() })
+        }
+        None => seen.stop().filter(|_| !done.kept_out).map(|_| Duty::KeepOut),
+    }
 }
 
 /// When something is due because of the time, in seconds since 1970 by the API server's clock, whatever else is due now.
@@ -98,11 +120,17 @@ pub(in super::super) fn limit(seen: &Seen, done: &Done, now: Timestamp) -> Optio
 
 /// What is due of what depends on the time, or lets no second pod run.
 fn in_time(seen: &Seen, job: &Job, done: &Done, now: Timestamp) -> Duty {
-    let main = seen.main_pod();
     if let Some(stop) = seen.stop() {
         return kill(seen, job, stop.at, done, now);
     }
-    if done.stopped || ending::by_job(seen).is_some() {
+    if done.stopped { Duty::Rest(None) } else { to_stop(seen, job, now) }
+}
+
+/// Whether it is to be ended now, or when, as far as nobody asked for it yet: whoever is about to end it asks that of what
+/// there is at that moment.
+pub(in super::super) fn to_stop(seen: &Seen, job: &Job, now: Timestamp) -> Duty {
+    let main = seen.main_pod();
+    if ending::by_job(seen).is_some() {
         return Duty::Rest(None);
     }
     if ending::ended(seen).is_some_and(|_| main.is_some_and(|pod| has_ended(pod))) {

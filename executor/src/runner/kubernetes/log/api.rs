@@ -1,6 +1,6 @@
 //! What is asked of the API about a pod's log.
 
-use crate::runner::kubernetes::client::left_alone;
+use crate::runner::kubernetes::client::{chain, left_alone};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, StreamExt, stream, stream::BoxStream};
@@ -160,16 +160,7 @@ impl LogApi for KubeLogs {
 
 fn refusal(error: kube::Error) -> LogRefusal {
     let kube::Error::Api(status) = error else {
-        let mut why = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !why.contains(&text) {
-                why = format!("{why}: {text}");
-            }
-            source = cause.source();
-        }
-        return LogRefusal::Failed { why, after: None };
+        return LogRefusal::Failed { why: chain(&error), after: None };
     };
     let after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     let why = status.message;

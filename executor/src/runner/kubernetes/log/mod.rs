@@ -48,8 +48,8 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// The log of one attempt's container, read ahead of whoever asks, at most 1 MiB, and less where many logs are read. Nothing is read before the first
-/// [`Self::follow`]; reading ends with this.
+/// The log of one attempt's container, read ahead of whoever asks, at most 1 MiB, and less where many logs are read.
+/// Nothing is read before the first [`Self::follow`]; reading ends with this.
 pub struct PodLog {
     source: Source,
     reading: Mutex<Option<Reading>>,

@@ -3,14 +3,21 @@
 //! A kubelet that notices the rotation while its reader waits for more (always from Kubernetes 1.29 on, before that only
 //! if it is late) opens the next file at once, and passes over what came into the old one meanwhile. The read shows
 //! nothing of that, and nobody can have those bytes any more. So it is looked now and then with which stamp the newest
-//! file begins: a read that has pieces from before that stamp, and from behind it, went through a change of files.
+//! file begins: a read that has pieces from before that stamp, and from behind it, went through a change of files. A look is
+//! a call for each log, so it is taken where much came, or after a while.
 
 use super::{seam::ROTATIONS_APART, stamp::Stamp};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often it is looked while the log grows: between two looks there is at most one rotation.
+/// How often it is looked while the log grows fast: between two such looks there is at most one rotation.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// How often it is looked while it grows slowly.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// So many bytes between two looks are fast: a tenth of what is rotated at by default.
+const MUCH: usize = 1 << 20;
 
 /// A file of less is not rotated, in bytes.
 const SMALL: usize = 64 << 10;
@@ -54,7 +61,7 @@ impl Passed {
         self.marks.clear();
     }
 
-    /// Pieces came, of so many bytes, the first and the last with these stamps.
+    /// Pieces came, with so many bytes if there were new ones, the first and the last with these stamps.
     pub(super) fn saw(&mut self, first: Stamp, last: Stamp, bytes: usize) {
         self.first.get_or_insert(first);
         self.latest = self.latest.max(Some(last));
@@ -78,7 +85,8 @@ impl Passed {
 
     /// Whether it is time to look.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        let late = self.tried.is_none_or(|tried| now.duration_since(tried) >= EVERY);
+        let every = if self.unlooked >= MUCH { EVERY } else { SELDOM };
+        let late = self.tried.is_none_or(|tried| now.duration_since(tried) >= every);
         self.is_unlooked() && late
     }
 
@@ -92,14 +100,15 @@ impl Passed {
         self.tried = Some(now);
         let newest = newest?;
         let before = self.looked.replace(now);
-        self.unlooked = 0;
+        let came = std::mem::take(&mut self.unlooked);
         let passed = self.first.is_some_and(|first| first < newest)
             && self.latest.is_some_and(|latest| latest >= newest)
             && self.told != Some(newest);
         let last_before = self.marks.iter().rev().find(|mark| **mark < newest).copied();
-        // With time for two rotations, what went before the first is not known.
+        // With time and bytes for two rotations, when the first was is not known, but that it was behind the last look.
         let at_once = before.is_some_and(|before| now.duration_since(before) < ROTATIONS_APART);
-        let from = if at_once { last_before.or(self.first) } else { self.first };
+        let once = at_once || (before.is_some() && came < SMALL);
+        let from = if once { last_before } else { self.marks.first().copied() }.or(self.first);
         if let Some(last) = self.marks.last().copied() {
             self.marks = vec![last];
             self.sparse = 0;
@@ -161,9 +170,48 @@ mod tests {
         passed.saw(Stamp(1), Stamp(1), 1);
         assert!(passed.is_due(now));
         passed.looked(Some(Stamp(1)), now);
-        assert!(!passed.is_due(now + EVERY) && !passed.is_unlooked());
+        assert!(!passed.is_due(now + SELDOM) && !passed.is_unlooked());
+        passed.saw(Stamp(1), Stamp(1), 0);
+        assert!(!passed.is_unlooked(), "what was sent again is looked for");
         passed.saw(Stamp(2), Stamp(2), 1);
+        assert!(!passed.is_due(now + EVERY) && passed.is_due(now + SELDOM));
+        passed.saw(Stamp(3), Stamp(3), MUCH);
         assert!(!passed.is_due(now) && passed.is_due(now + EVERY));
+    }
+
+    /// How often it is looked in an hour, at so many bytes each second.
+    fn looks(rate: usize) -> usize {
+        let (mut passed, mut now, mut looks) = (Passed::default(), Instant::now(), 0);
+        for second in 0..3_600 {
+            passed.saw(Stamp(second), Stamp(second), rate);
+            now += Duration::from_secs(1);
+            if passed.is_due(now) {
+                passed.looked(Some(Stamp(0)), now);
+                looks += 1;
+            }
+        }
+        looks
+    }
+
+    #[test]
+    fn a_log_costs_looks_only_where_files_may_be_changed() {
+        assert_eq!(looks(10), 0, "36 KB");
+        assert!((45..=60).contains(&looks(100)), "{}", looks(100));
+        assert!((50..=60).contains(&looks(10_000)), "{}", looks(10_000));
+        assert!((700..=720).contains(&looks(1_000_000)), "{}", looks(1_000_000));
+    }
+
+    #[test]
+    fn what_was_lost_is_behind_the_last_look_however_long_that_is_ago() {
+        for (bytes, from) in [(1, 30), (SMALL, 20)] {
+            let (mut passed, now) = (passed(&[10, 20]), Instant::now());
+            assert_eq!(passed.looked(Some(Stamp(5)), now), None);
+            for stamp in [25, 30, 40] {
+                passed.saw(Stamp(stamp), Stamp(stamp), bytes);
+            }
+            let passage = passed.looked(Some(Stamp(35)), now + SELDOM);
+            assert_eq!(passage, Some(Passage { from: Stamp(from), to: Stamp(35) }), "{bytes}");
+        }
     }
 
     #[test]

@@ -207,7 +207,8 @@ impl Reader {
                         seam.pass(item, |each| seen.push(each));
                     }
                     if let Some((first, last)) = stamps {
-                        self.passed.saw(first, last, length);
+                        // What was sent again tells of no other file.
+                        self.passed.saw(first, last, if seen.is_empty() { 0 } else { length });
                     }
                     if !seen.is_empty() {
                         took = true;

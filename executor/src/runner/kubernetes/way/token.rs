@@ -54,11 +54,13 @@ impl TokenFile {
 
     /// Goes over to another token than one that is not known. Whether there is one.
     pub(super) async fn other_than(&mut self, unknown: &SecretString) -> bool {
+        // Else it and the file's would be tried by turns for ever.
+        self.known.take_if(|known| same(known, unknown));
         self.read().await;
         if !same(&self.token, unknown) {
             return true;
         }
-        match self.known.clone().filter(|known| !same(known, unknown)) {
+        match self.known.clone() {
             Some(known) => {
                 self.token = known;
                 true
@@ -100,6 +102,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn two_tokens_that_are_both_refused_are_not_tried_by_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "file").unwrap();
+        let mut file = TokenFile::open(&path).await.unwrap();
+        file.known = Some("known".into());
+        let mut tried = Vec::new();
+        loop {
+            let token = file.token.clone();
+            tried.push(token.expose_secret().to_owned());
+            assert!(tried.len() < 10, "{tried:?}");
+            if !file.other_than(&token).await {
+                break;
+            }
+        }
+        assert_eq!(tried, ["file", "known", "file"]);
+        // A refusal of another one says nothing of what is known.
+        file.known = Some("known".into());
+        assert!(file.other_than(&"other".into()).await);
+        assert!(file.known.is_some());
+    }
+
+    #[tokio::test]
     async fn a_token_that_is_not_known_gives_way_to_the_files_and_else_to_the_last_that_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
@@ -109,7 +134,7 @@ mod tests {
         assert!(!file.other_than(&first).await, "there is no other");
         file.known = Some(first.clone());
         std::fs::write(&path, "seco").unwrap();
-        assert!(file.other_than(&first).await);
+        file.read().await;
         let half = file.token.clone();
         assert_eq!(half.expose_secret(), "seco");
         assert!(file.other_than(&half).await);

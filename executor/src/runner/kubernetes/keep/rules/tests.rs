@@ -5,6 +5,10 @@ use super::{
     *,
 };
 
+fn next(seen: &Seen, done: &Done, now: Timestamp) -> Duty {
+    super::due(seen, done, now).swap_remove(0)
+}
+
 fn due(seen: &Seen, now: i64) -> Duty {
     next(seen, &Done::default(), at(now))
 }
@@ -119,6 +123,39 @@ fn a_pod_of_a_silent_node_is_given_up_when_it_tolerates_that_no_longer() {
 }
 
 #[test]
+fn what_was_asked_to_end_is_kept_out_beside_all_else_until_that_works() {
+    let mut seen = went().with("p", 0, waits("ErrImagePull", ""));
+    assert_eq!(due(&seen, 12), Duty::Rest(Some(MADE + 60)), "it may start");
+    seen = seen.stopped(StopWhy::NotStarted, 60);
+    let (mut done, kill) =
+        (Done::default(), Duty::Kill { pod: "p".to_owned(), uid: "p-uid".to_owned() });
+    let all = |done: &Done, now| super::due(&seen, done, at(now));
+    assert_eq!(all(&done, 61), [Duty::KeepOut, Duty::Rest(Some(MADE + 65))]);
+    assert_eq!(
+        limit(&seen, &done, at(61)),
+        Some(MADE + 65),
+        "a gate that stays open is waited for"
+    );
+    // Neither is in the way of the other.
+    assert_eq!(all(&done, 65), [kill.clone(), Duty::KeepOut, Duty::Rest(None)]);
+    done.fulfilled(kill.clone());
+    assert_eq!(all(&done, 66), [Duty::KeepOut, Duty::Rest(None)]);
+    done.fulfilled(Duty::KeepOut);
+    assert_eq!(all(&done, 66), [Duty::Rest(None)]);
+    // Who stopped it has shut the gate.
+    let mut done = Done::default();
+    done.fulfilled(Duty::Stop { why: StopWhy::NotStarted, waited_for: String::new() });
+    assert_eq!(all(&done, 65), [kill, Duty::Rest(None)]);
+}
+
+#[test]
+fn an_end_is_written_down_though_the_gate_cannot_be_shut() {
+    let over = went().with("p", 0, over(3, "Error", 1, 2));
+    let due = super::due(&over, &Done::default(), at(5));
+    assert!(matches!(&due[..], [Duty::ShutGate { .. }, Duty::Tell, Duty::Rest(None)]), "{due:?}");
+}
+
+#[test]
 fn what_does_not_end_in_its_grace_is_killed_once() {
     let mut done = Done::default();
     done.fulfilled(Duty::ShutGate { pod: String::new(), uid: String::new() });
@@ -129,6 +166,8 @@ fn what_does_not_end_in_its_grace_is_killed_once() {
     done.fulfilled(kill);
     assert_eq!(next(&seen, &done, at(46)), Duty::Rest(None));
     let pulling = went().with("p", 0, waits("ErrImagePull", "")).stopped(StopWhy::NotStarted, 10);
-    assert_eq!(due(&pulling, 12), Duty::Rest(Some(MADE + 15)));
-    assert!(matches!(due(&pulling, 15), Duty::Kill { .. }));
+    let mut done = Done::default();
+    done.fulfilled(Duty::KeepOut);
+    assert_eq!(next(&pulling, &done, at(12)), Duty::Rest(Some(MADE + 15)));
+    assert!(matches!(next(&pulling, &done, at(15)), Duty::Kill { .. }));
 }
