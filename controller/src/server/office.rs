@@ -4,7 +4,7 @@ use super::{MOST_EXECUTORS, StartError, vault};
 use crate::{
     configuration::{Configuration, SHORTEST_HISTORY, StoreKind},
     grpc::{self, door},
-    job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
+    job_queue::{self, QueueHandle, Retention},
     liveness::{self, LivenessHandle, LivenessLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
     registry::RegistryHandle,

@@ -217,6 +217,7 @@ async fn who_waits_for_an_end_is_answered_with_it_or_when_the_time_is_over() {
     let backwards = v1::GetExecutionRequest {
         id: execution.id,
         wait: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+        explain: false,
     };
     let (code, _, faults) = refusal(world.executions().await.get_execution(backwards).await);
     assert_eq!(code, Code::InvalidArgument);
