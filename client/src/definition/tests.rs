@@ -165,9 +165,9 @@ fn all_faults_are_told_at_once() {
         }
     }"#;
     insta::assert_snapshot!(faults(wrong), @r#"
-    metadata.json: 23 things are wrong
+    metadata.json: 26 things are wrong
+      `allowed_for` is a key that this version does not know yet: leave it out
       `descripton` is not known: the nearest known key is `description`
-      `priority` is a key that this version does not know yet: leave it out
       `command` is the text "echo hello": write a list, here `["sh","-c","echo hello"]` if a shell should read it
       `env_vars.secrets[1]` is "TOKEN": write the keys `name`, `description` with their values
       `env_vars.args[0].name` is wrong: `a-b` is not a name for an environment variable: `[A-Za-z_][A-Za-z0-9_]*`, at most 255 characters, neither `OCTAVIUS_…` nor `LD_…`
@@ -184,6 +184,9 @@ fn all_faults_are_told_at_once() {
       `retry.factor` is 0: write by how much each pause is longer than the one before, for example `2` or `1.5`
       `retry.pause` is "long": write a length of time, for example `"10s"` or `"5m"`, or a number of seconds
       `concurrency` is 0: write how many executions of the job run at once, a whole number from 1
+      `concurrency_key` is {}: write the name of an argument, or a list of some, for example `["host"]`
+      `team` is 7: write a text, in quotes
+      `priority` is "high": write a whole number from 0, served last, to 9
       `executor_selector.zone` is ["eu"]: write one value, in quotes
       `resources` is []: write the keys `requests`, `limits` with their values
       `kubernetes` is "spec": write a partial pod template, as keys with values

@@ -35,7 +35,7 @@ impl Shown for Execution {
             ("next try", terms::retry_at(style, self)),
             ("timeout", terms::timeout(self)),
             ("to start", terms::start_timeout(self)),
-            ("priority", usual(self.priority)),
+            ("priority", unusual(self.priority)),
             ("team", one_line(&self.team)),
             ("only on", terms::on(self)),
             ("arguments", arguments.join("\n")),
@@ -89,8 +89,8 @@ impl Shown for Execution {
 }
 
 /// A priority, where it is not that of most.
-fn usual(priority: u32) -> String {
-    if priority == 5 { String::new() } else { priority.to_string() }
+fn unusual(priority: Option<u32>) -> String {
+    priority.filter(|priority| *priority != 5).map(|it| it.to_string()).unwrap_or_default()
 }
 
 /// Steps of a life, for programs.

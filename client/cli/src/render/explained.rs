@@ -13,7 +13,7 @@ impl Shown for GetExecutionResponse {
             ("execution", one_line(&execution.id)),
             ("job", format!("{}, version {}", one_line(&execution.job), execution.job_version)),
             ("state", state_and_reason(style, execution)),
-            ("priority", execution.priority.to_string()),
+            ("priority", execution.priority.map(|it| it.to_string()).unwrap_or_default()),
             ("team", one_line(&execution.team)),
             ("one at a time", one_line(&execution.concurrency_key)),
             ("only on", terms::on(execution)),

@@ -119,7 +119,7 @@ fn terms(record: &Record) -> v1::Execution {
         start_timeout_from: start_timeout_key(start.from, executor),
         retry_at: record.retry_at.map(time::from_timestamp),
         on: record.terms.own.on.clone(),
-        priority: record.terms.priority().into(),
+        priority: Some(record.terms.priority().into()),
         team: record.terms.team.to_string(),
         concurrency_key: record.concurrency_key.as_deref().unwrap_or_default().to_owned(),
         ..v1::Execution::default()

@@ -213,7 +213,9 @@ impl Lines {
         self.running.show(line, bound, Some(key));
         // Nothing is kept for those who have left.
         let Some(of_job) = line.jobs.get_mut(bound) else { return };
-        of_job.keys.retain(|other, of_key| other != key || !of_key.waiting.is_empty());
+        if of_job.keys.get(key).is_some_and(|of_key| of_key.waiting.is_empty()) {
+            of_job.keys.remove(key);
+        }
         if !of_job.keys.is_empty() {
             return;
         }
@@ -243,7 +245,9 @@ impl Lines {
             (true, false) => self.running.less(job, key, &record.terms.team),
             (true, true) | (false, false) => return,
         }
-        for (demand, team, most) in self.places.get(job).into_iter().flatten() {
+        let places = self.places.get(job).into_iter().flatten();
+        // What has no limit is held up by nothing that runs.
+        for (demand, team, most) in places.filter(|(_, _, most)| *most > 0 || key.is_some()) {
             let demands = self.lines.get_mut(&demand.pinned().map(str::to_owned));
             let teams = demands.and_then(|demands| demands.get_mut(demand));
             if let Some(line) = teams.and_then(|teams| teams.get_mut(team)) {
@@ -280,48 +284,59 @@ impl Lines {
         job.or_else(|| self.running.is_taken(&spot.bound.job, key).then(|| spot.one_at_a_time()))
     }
 
-    /// The limit of its job that those that run and those that wait reach together.
-    pub(super) fn reached(&self, spot: &Spot) -> Option<Reached> {
+    /// The limit of its job that those that run and those that wait, here or `pausing`, reach together.
+    pub(super) fn reached(&self, spot: &Spot, pausing: &[&Record]) -> Option<Reached> {
         let Spot { bound: Bound { job, most }, key, .. } = spot;
-        let of_job = || self.running.of_job(job) + self.waiting_of(job, None).count();
-        if *most > 0 && of_job() >= *most {
+        let waiting = || self.waiting_of(job, None).count() + pausing.len();
+        if *most > 0 && self.running.of_job(job) + waiting() >= *most {
             return Some(Reached { job: job.clone(), key: None, most: *most });
         }
-        let of_key =
-            || self.running.is_taken(job, key) || self.waiting_of(job, Some(key)).next().is_some();
+        let of_key = || {
+            self.running.is_taken(job, key)
+                || self.waiting_of(job, Some(key)).next().is_some()
+                || pausing.iter().any(|record| record.concurrency_key == *key)
+        };
         (key.is_some() && of_key()).then(|| spot.one_at_a_time())
     }
 
-    /// Those that wait beyond the limits of their job with this one: the oldest first, by their orders.
-    pub(super) fn beyond(&self, spot: &Spot) -> impl Iterator<Item = (u64, ExecutionId)> {
+    /// Those that wait, here or `pausing`, and are beyond the limits of their job with this one: the oldest, by their
+    /// orders.
+    pub(super) fn beyond(&self, spot: &Spot, pausing: &[&Record]) -> BTreeSet<(u64, ExecutionId)> {
         let Spot { bound: Bound { job, most }, key, .. } = spot;
         let oldest = |of: Option<&Key>, running: usize, most: usize| {
-            let waiting: BTreeSet<_> = self.waiting_of(job, of).collect();
+            let waiting = self.waiting_of(job, of).map(|(_, turn, id)| (turn.order, id));
+            let pausing =
+                pausing.iter().filter(|record| of.is_none_or(|key| record.concurrency_key == *key));
+            let pausing = pausing.map(|record| (record.order, record.id));
+            let waiting: BTreeSet<_> = waiting.chain(pausing).collect();
             let more = (running + waiting.len() + 1).saturating_sub(most);
             waiting.into_iter().take(more).collect::<Vec<_>>()
         };
         let of_job = (*most > 0).then(|| oldest(None, self.running.of_job(job), *most));
         let taken = usize::from(self.running.is_taken(job, key));
         let of_key = key.is_some().then(|| oldest(Some(key), taken, 1));
-        of_job.into_iter().chain(of_key).flatten()
+        of_job.into_iter().chain(of_key).flatten().collect()
     }
 
-    /// What waits of a job, by the order in which it came: all of it, or what has this key.
+    /// What waits of a job, with how many of it may run at once: all of it, or what has this key.
     fn waiting_of(
         &self,
         job: &JobName,
         key: Option<&Key>,
-    ) -> impl Iterator<Item = (u64, ExecutionId)> {
+    ) -> impl Iterator<Item = (usize, Turn, ExecutionId)> {
         let places = self.places.get(job).into_iter().flatten();
         let of_job = places.filter_map(move |(demand, team, most)| {
-            self.line(demand, team)?.jobs.get(&Bound { job: job.clone(), most: *most })
+            let bound = Bound { job: job.clone(), most: *most };
+            Some((*most, self.line(demand, team)?.jobs.get(&bound)?))
         });
         let keys = match key {
             Some(key) => (Included(key), Included(key)),
             None => (Unbounded, Unbounded),
         };
-        let of_keys = of_job.flat_map(move |of_job| of_job.keys.range(keys));
-        of_keys.flat_map(|(_, of_key)| of_key.waiting.iter().map(|(turn, id)| (turn.order, *id)))
+        of_job.flat_map(move |(most, of_job)| {
+            let waiting = of_job.keys.range(keys).flat_map(|(_, of_key)| &of_key.waiting);
+            waiting.map(move |(turn, id)| (most, *turn, *id))
+        })
     }
 
     /// The first of each team that this executor could run and nothing holds up.
@@ -400,9 +415,10 @@ impl Lines {
 
     /// How many wait before this one for the same limit of its job, counted up to `most`.
     pub(super) fn before_of(&self, spot: &Spot, limit: &Reached, most: usize) -> usize {
-        let Bound { job, .. } = &spot.bound;
         let key = limit.key.is_some().then_some(&spot.key);
-        let before = self.waiting_of(job, key).filter(|(order, _)| *order < spot.turn.order);
+        let waiting = self.waiting_of(&limit.job, key);
+        let before =
+            waiting.filter(|(bound, turn, _)| (key.is_some() || *bound > 0) && *turn < spot.turn);
         before.take(most).count()
     }
 

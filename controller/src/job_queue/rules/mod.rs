@@ -40,7 +40,7 @@ use super::{
 use due::Phase;
 use jiff::Timestamp;
 use lines::{Lines, Spot, Team};
-use octavius_protocol::id::{AttemptId, Epoch, ExecutionId, ExecutorId, Session};
+use octavius_protocol::id::{AttemptId, Epoch, ExecutionId, ExecutorId, JobName, Session};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -189,8 +189,8 @@ pub struct View {
     live: BTreeMap<ExecutionId, Box<Live>>,
     /// What waits for an executor, and what holds it up.
     lines: Lines,
-    /// What waits until it is tried again.
-    pausing: BTreeSet<ExecutionId>,
+    /// What waits until it is tried again, by job.
+    pausing: BTreeSet<(JobName, ExecutionId)>,
     /// What passes a limit, and when.
     timers: BTreeSet<(Duration, ExecutionId)>,
     /// Of which executions it is known what they wait for, and not written yet.
@@ -281,7 +281,7 @@ impl View {
         for (id, live) in &self.live {
             let record = &live.record;
             let queued = self.lines.has(&self.spot(record), *id);
-            let pausing = self.pausing.contains(id);
+            let pausing = self.is_pausing(record);
             let timed = live.due.is_none_or(|due| self.timers.contains(&(due, *id)));
             let newer = live.waits.as_ref().is_some_and(|waits| waits.newer.is_some());
             let held = record.attempt.held().is_some();
@@ -330,7 +330,7 @@ impl View {
                 seat.holds.insert(id);
             }
         } else if record.retry_at.is_some() {
-            self.pausing.insert(id);
+            self.pausing.insert((record.job.clone(), id));
         } else {
             self.enter_queue(&record);
         }
@@ -375,7 +375,7 @@ impl View {
         self.lines.count(&record, was.occupies(), attempt.occupies());
         if let Some(outcome) = attempt.outcome() {
             self.leave_queue(&record);
-            self.pausing.remove(&id);
+            self.pausing.remove(&(record.job.clone(), id));
             self.set_due(id, None);
             self.live.remove(&id);
             if !record.is_tried_again(was) {
@@ -396,6 +396,10 @@ impl View {
     /// Where an execution stands, or would.
     fn spot(&self, record: &Record) -> Spot {
         Spot::of(record, self.limits.ageing)
+    }
+
+    fn is_pausing(&self, record: &Record) -> bool {
+        self.pausing.contains(&(record.job.clone(), record.id))
     }
 
     fn enter_queue(&mut self, record: &Record) {

@@ -129,11 +129,11 @@ impl View {
         let spot = self.spot(record);
         let over: BTreeSet<(u64, ExecutionId)> = match record.terms.on_limit {
             OnLimit::Queue => BTreeSet::new(),
-            OnLimit::Refuse => match self.lines.reached(&spot) {
+            OnLimit::Refuse => match self.lines.reached(&spot, &self.pausing_of(record)) {
                 Some(limit) => return Err(SubmitRefused::AtLimit(limit)),
                 None => BTreeSet::new(),
             },
-            OnLimit::Replace => self.lines.beyond(&spot).collect(),
+            OnLimit::Replace => self.lines.beyond(&spot, &self.pausing_of(record)),
         };
         let waiting = self.waiting() + self.pausing();
         if waiting.saturating_sub(over.len()) >= self.limits.pending {
@@ -146,6 +146,13 @@ impl View {
         }
         let over = over.into_iter().filter_map(|(_, id)| self.replace(id, record.id, now));
         Ok(over.collect())
+    }
+
+    /// What waits until it is tried again, of the same job.
+    fn pausing_of(&self, record: &Record) -> Vec<&Record> {
+        let first = (record.job.clone(), ExecutionId::from_bytes([0; 16]));
+        let same = self.pausing.range(first..).take_while(|(job, _)| *job == record.job);
+        same.filter_map(|(_, id)| self.live(*id)).collect()
     }
 
     /// Ends what waits, for a newer one takes its place.

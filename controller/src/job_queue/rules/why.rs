@@ -53,7 +53,7 @@ impl View {
     }
 
     fn why_pending(&self, record: &Record) -> String {
-        if let Some(at) = record.retry_at.filter(|_| self.pausing.contains(&record.id)) {
+        if let Some(at) = record.retry_at.filter(|_| self.is_pausing(record)) {
             let last = record.earlier.last().map_or("", |earlier| earlier.reason.as_str());
             let (number, most) = (record.number, record.max_attempts());
             return format!(
@@ -71,7 +71,8 @@ impl View {
         }
         if let Some(limit) = self.lines.held_up(&spot) {
             let before = before(self.lines.before_of(&spot, &limit, COUNTED + 1), "");
-            return format!("waits for a place of its job: {limit}, and so many run; {before}");
+            let taken = if limit.key.is_some() { "one does" } else { "so many run" };
+            return format!("waits for a place of its job: {limit}, and {taken}; {before}");
         }
         // Who waits for executors of another kind is not in the way.
         let rival = |other: &Demand| fit().any(|seat| seat.serves(other));

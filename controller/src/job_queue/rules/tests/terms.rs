@@ -263,7 +263,7 @@ fn pending_says_which_labels_nobody_has_and_whose_bound_it_waits_for() {
         submit_under(&mut view, number, Terms { concurrency: 1, ..Terms::default() });
     }
     assert_eq!(poll(&mut view, &[], at(0)).len(), 1, "two places, and a bound of one");
-    let bound = "waits for a place of its job: `concurrency` of `greet` is 1, and so many run";
+    let bound = "waits for a place of its job: `concurrency` of job `greet` is 1, and so many run";
     assert_eq!(why(&view, 3), format!("{bound}; it is the next"));
     assert_eq!(why(&view, 4), format!("{bound}; one execution is before it"));
     let on = Own { on: labels(&[("executor", "executor-0")]), ..Own::default() };
