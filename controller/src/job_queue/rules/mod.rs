@@ -3,6 +3,8 @@
 //! A decision changes the view at once and returns the changes that the store has to make. The view can be made
 //! from the store's records at any time, and then decides as before: nothing that matters is only here.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod due;
 mod explain;
 mod lines;
