@@ -193,6 +193,14 @@ pub enum RetryOn {
     Lost,
     /// The program did not run in time.
     StartTimeout,
+    /// Its image could not be had.
+    Image,
+    /// Its pod was evicted.
+    Evicted,
+    /// Its pod had to make room for one of a higher priority.
+    Preempted,
+    /// Somebody deleted its pod.
+    PodDeleted,
     /// The program exited with this code.
     ExitCode(u8),
 }
@@ -200,7 +208,7 @@ pub enum RetryOn {
 /// A word that names no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "none of `failed`, `timed_out`, `lost`, `start_timeout` and `exit_code:N` with N from 1 to 255"
+    "none of `failed`, `timed_out`, `lost`, `start_timeout`, `image`, `evicted`, `preempted`, `pod_deleted` and `exit_code:N` with N from 1 to 255"
 )]
 pub struct NoSuchEnd;
 
@@ -213,6 +221,10 @@ impl FromStr for RetryOn {
             "timed_out" => Ok(Self::TimedOut),
             "lost" => Ok(Self::Lost),
             "start_timeout" => Ok(Self::StartTimeout),
+            "image" => Ok(Self::Image),
+            "evicted" => Ok(Self::Evicted),
+            "preempted" => Ok(Self::Preempted),
+            "pod_deleted" => Ok(Self::PodDeleted),
             _ => match word.strip_prefix("exit_code:").map(str::parse) {
                 // 0 is a success, which nobody tries again.
                 Some(Ok(code @ 1..)) => Ok(Self::ExitCode(code)),
@@ -229,6 +241,10 @@ impl fmt::Display for RetryOn {
             Self::TimedOut => f.write_str("timed_out"),
             Self::Lost => f.write_str("lost"),
             Self::StartTimeout => f.write_str("start_timeout"),
+            Self::Image => f.write_str("image"),
+            Self::Evicted => f.write_str("evicted"),
+            Self::Preempted => f.write_str("preempted"),
+            Self::PodDeleted => f.write_str("pod_deleted"),
             Self::ExitCode(code) => write!(f, "exit_code:{code}"),
         }
     }
