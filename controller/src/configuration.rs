@@ -1,6 +1,6 @@
 //! `controller_config.json`, or the same in YAML: what the controller is told.
 
-use crate::log_store::LogStoreUrl;
+use crate::{job_queue::rules::QueueLimits, log_store::LogStoreUrl};
 use octavius_protocol::MAX_TIME;
 use octavius_service::{
     choice,
@@ -30,6 +30,8 @@ const LEAST_REQUEST: Bytes = Bytes(1536 << 10);
 const LONGEST_DIAL: Duration = Duration::from_secs(60);
 /// etcd 3.4 silently raises what is shorter, to one and a half of its election timeout.
 const LEADER_TTLS: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
+/// Each takes a kilobyte or two of memory.
+const MOST_PENDING: u64 = 10_000_000;
 /// A segment of a log is about that large.
 pub(crate) const LEAST_LOG_LIMIT: Bytes = Bytes(1 << 20);
 
@@ -169,6 +171,14 @@ section! {
     executor_ping_deadline: Duration = Duration::from_secs(9);
     /// How long an executor may be silent until its executions end as lost.
     executor_lost_after: Duration = Duration::from_secs(15 * 60);
+    /// How many executions may wait for an executor; more are refused.
+    max_pending: u64 = 100_000;
+    /// How many of them may be of one team, so that it does not fill the queue for others; those of all jobs without a
+    /// team count as one. Without it: as many as `max_pending`.
+    max_pending_of_team: Option<u64>;
+    /// In what time an execution that waits gains a step of priority, so that none waits for ever behind those of a higher
+    /// one. Between teams a team that waits gains a place in it.
+    priority_ageing: Duration = Duration::from_secs(10 * 60);
     /// How much of one log is kept, counted before it is compressed: the first half and the last half; of a longer one
     /// the middle is left out while it grows, in whole segments of 1 to 2 MiB. Followers see all of it.
     log_limit: Bytes = Bytes(64 << 20);
@@ -251,6 +261,21 @@ impl Bounds for Configuration {
                 faults.push(Fault::new(key, format!("give `{other}`, too, or neither of them")));
             }
         }
+        let of_team = ("max_pending_of_team", self.max_pending_of_team.unwrap_or(1));
+        for (key, count) in [("max_pending", self.max_pending), of_team] {
+            if !(1..=MOST_PENDING).contains(&count) {
+                let remedy =
+                    format!("give a number from 1 to {MOST_PENDING}, for example `100000`");
+                faults.push(Fault::new(key, remedy));
+            }
+        }
+        if self.priority_ageing.is_zero() || self.priority_ageing > MAX_TIME {
+            let remedy = format!(
+                "give a time above zero of at most `{}`, for example `10m`",
+                MAX_TIME.shown()
+            );
+            faults.push(Fault::new("priority_ageing", remedy));
+        }
         if self.keep_executions == 0 {
             faults.push(Fault::new("keep_executions", "give at least 1, for example `1000000`"));
         }
@@ -278,6 +303,17 @@ impl Configuration {
             Some(store) => store,
             None if self.names_etcd() => StoreKind::Etcd,
             None => StoreKind::Embedded,
+        }
+    }
+
+    /// The bounds of the queue, and how those that wait gain priority.
+    pub(crate) fn queue_limits(&self) -> QueueLimits {
+        let bound = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        QueueLimits {
+            pending: bound(self.max_pending),
+            pending_of_team: bound(self.max_pending_of_team.unwrap_or(self.max_pending)),
+            ageing: self.priority_ageing,
+            ..QueueLimits::default()
         }
     }
 

@@ -182,6 +182,13 @@ text_id!(
 );
 
 text_id!(
+    /// Names those who share the places of executors with one another.
+    TeamName,
+    "a team: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last",
+    is_dns_label
+);
+
+text_id!(
     /// Names a namespace of a Kubernetes cluster.
     Namespace,
     "a namespace: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last",

@@ -174,6 +174,19 @@ impl Client {
         self.parked_execution(id, Duration::ZERO).await
     }
 
+    /// One execution as it stands, and why each executor could take it or not.
+    ///
+    /// # Errors
+    /// Where the controller refuses or does not answer.
+    pub async fn explain(&self, id: &str) -> Result<v1::GetExecutionResponse, Error> {
+        let message = v1::GetExecutionRequest { id: id.to_owned(), wait: None, explain: true };
+        self.call(message, Repeat::IfBroken, |request| {
+            let mut executions = self.executions_service();
+            async move { executions.get_execution(request).await }
+        })
+        .await
+    }
+
     /// Executions, the newest first: of one job or of all, all or the first `limit`.
     ///
     /// # Errors
@@ -374,7 +387,7 @@ impl Client {
     /// One execution when it is final, or as it stands after `wait`.
     async fn parked_execution(&self, id: &str, wait: Duration) -> Result<v1::Execution, Error> {
         let span = prost_types::Duration::try_from(wait).ok().filter(|_| !wait.is_zero());
-        let message = v1::GetExecutionRequest { id: id.to_owned(), wait: span };
+        let message = v1::GetExecutionRequest { id: id.to_owned(), wait: span, explain: false };
         let within = self.timeout + wait;
         let found = self.call_within(within, message, Repeat::IfBroken, |request| {
             let mut executions = self.executions_service();

@@ -61,6 +61,17 @@ pub(super) fn job(collector: &mut Collector, level: &Level<'_>) -> JobDefinition
             "concurrency",
             "how many executions of the job run at once",
         ),
+        concurrency_key: one_or_more(
+            collector,
+            level,
+            "concurrency_key",
+            "the name of an argument, or a list of some, for example `[\"host\"]`",
+        ),
+        on_limit: collector.text(level, "on_limit"),
+        team: collector.text(level, "team"),
+        priority: priority(collector, level, "priority"),
+        max_priority: priority(collector, level, "max_priority"),
+        on_lost: collector.text(level, "on_lost"),
         executor_selector: collector.pairs(level, "executor_selector"),
         resources: resources(collector, level),
         kubernetes: template(collector, level),
@@ -170,10 +181,8 @@ fn retry(collector: &mut Collector, level: &Level<'_>) -> Option<Retry> {
             }
         },
     };
-    let on = match level.map.get("on") {
-        Some(Value::String(one)) => vec![one.clone()],
-        _ => collector.texts(&level, "on", "a list of ends, for example `[\"failed\", \"lost\"]`"),
-    };
+    let wanted = "a list of ends, for example `[\"failed\", \"lost\"]`";
+    let on = one_or_more(collector, &level, "on", wanted);
     Some(Retry {
         attempts: collector.count(&level, "attempts", "how many attempts there are in all"),
         pause: pause(collector, &level, "pause").and_then(wire),
@@ -181,6 +190,30 @@ fn retry(collector: &mut Collector, level: &Level<'_>) -> Option<Retry> {
         max_pause: pause(collector, &level, "max_pause").and_then(wire),
         on,
     })
+}
+
+/// A list of texts, or one of them alone.
+fn one_or_more(
+    collector: &mut Collector,
+    level: &Level<'_>,
+    key: &str,
+    wanted: &str,
+) -> Vec<String> {
+    match level.map.get(key) {
+        Some(Value::String(one)) => vec![one.clone()],
+        _ => collector.texts(level, key, wanted),
+    }
+}
+
+fn priority(collector: &mut Collector, level: &Level<'_>, key: &str) -> Option<u32> {
+    let value = level.map.get(key).filter(|value| !value.is_null())?;
+    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    if number.is_none() {
+        let problem =
+            format!("is {}: write a whole number from 0, served last, to 9", shown(value));
+        collector.fault(level.at(key), problem);
+    }
+    number
 }
 
 fn resources(collector: &mut Collector, level: &Level<'_>) -> Option<Resources> {

@@ -32,6 +32,12 @@ const JOB: Keys = Keys {
         "queue_timeout",
         "retry",
         "concurrency",
+        "concurrency_key",
+        "on_limit",
+        "team",
+        "priority",
+        "max_priority",
+        "on_lost",
         "executor_selector",
         "resources",
         "kubernetes",
@@ -42,7 +48,7 @@ const JOB: Keys = Keys {
         "contributors",
         "organization",
     ],
-    later: &["priority", "on_lost", "concurrency_key", "allowed_for"],
+    later: &["allowed_for"],
 };
 const RETRY: Keys = Keys { known: &["attempts", "pause", "factor", "max_pause", "on"], later: &[] };
 const RESOURCES: Keys = Keys { known: &["requests", "limits"], later: &[] };

@@ -60,6 +60,17 @@ pub fn to_document(definition: &JobDefinition) -> Value {
     let retry = definition.retry.as_ref();
     put("retry", retry.map(retry_document).unwrap_or_default(), retry.is_some());
     put("concurrency", json!(definition.concurrency), definition.concurrency > 0);
+    let key = &definition.concurrency_key;
+    put("concurrency_key", json!(key), !key.is_empty());
+    for (key, text) in [
+        ("on_limit", &definition.on_limit),
+        ("team", &definition.team),
+        ("on_lost", &definition.on_lost),
+    ] {
+        put(key, json!(text), !text.is_empty());
+    }
+    put("priority", json!(definition.priority), definition.priority.is_some());
+    put("max_priority", json!(definition.max_priority), definition.max_priority.is_some());
     let selector = &definition.executor_selector;
     put("executor_selector", json!(selector), !selector.is_empty());
     let resources = definition.resources.as_ref();

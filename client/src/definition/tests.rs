@@ -64,6 +64,12 @@ start_timeout: 90
 queue_timeout: 2h
 retry: { attempts: 3, pause: 500ms, factor: 1.5, max_pause: 1m, on: [failed, "exit_code:75"] }
 concurrency: 2
+concurrency_key: place
+on_limit: replace
+team: data
+priority: 0
+max_priority: 7
+on_lost: rerun
 executor_selector: { zone: eu, gpu: 'true' }
 resources: { requests: { cpu: 2, memory: 1Gi }, limits: { memory: 2Gi } }
 kubernetes: { spec: { nodeSelector: { disk: ssd } } }
@@ -85,6 +91,9 @@ env_vars:
     assert_eq!((retry.attempts, retry.pause.unwrap().nanos, retry.factor), (3, 500_000_000, 1.5));
     assert_eq!(retry.on, ["failed", "exit_code:75"]);
     assert_eq!((all.concurrency, all.executor_selector["gpu"].as_str()), (2, "true"));
+    assert_eq!((all.concurrency_key, &*all.on_limit), (vec!["place".to_owned()], "replace"));
+    assert_eq!((all.priority, all.max_priority), (Some(0), Some(7)));
+    assert_eq!((&*all.team, &*all.on_lost), ("data", "rerun"));
     assert_eq!(all.resources.unwrap().requests["cpu"], "2");
     assert_eq!(all.namespace, "reports");
     assert_eq!(all.kubernetes, r#"{"spec":{"nodeSelector":{"disk":"ssd"}}}"#);
@@ -144,7 +153,7 @@ fn every_key_is_in_the_page_for_users_and_no_other() {
 fn all_faults_are_told_at_once() {
     let wrong = r#"{
         "name": "Hello World", "descripton": "x", "command": "echo hello", "timeout": "soon",
-        "priority": 3, "author": 5, "concurrency": 0, "kubernetes": "spec", "namespace": "Team_A", "executor_selector": {"zone": ["eu"]},
+        "allowed_for": 3, "priority": "high", "team": 7, "concurrency_key": {}, "author": 5, "concurrency": 0, "kubernetes": "spec", "namespace": "Team_A", "executor_selector": {"zone": ["eu"]},
         "retry": {"attemps": 3, "pause": "long", "factor": 0}, "resources": [],
         "env_vars": {
             "args": [
@@ -156,9 +165,9 @@ fn all_faults_are_told_at_once() {
         }
     }"#;
     insta::assert_snapshot!(faults(wrong), @r#"
-    metadata.json: 23 things are wrong
+    metadata.json: 26 things are wrong
+      `allowed_for` is a key that this version does not know yet: leave it out
       `descripton` is not known: the nearest known key is `description`
-      `priority` is a key that this version does not know yet: leave it out
       `command` is the text "echo hello": write a list, here `["sh","-c","echo hello"]` if a shell should read it
       `env_vars.secrets[1]` is "TOKEN": write the keys `name`, `description` with their values
       `env_vars.args[0].name` is wrong: `a-b` is not a name for an environment variable: `[A-Za-z_][A-Za-z0-9_]*`, at most 255 characters, neither `OCTAVIUS_…` nor `LD_…`
@@ -175,6 +184,9 @@ fn all_faults_are_told_at_once() {
       `retry.factor` is 0: write by how much each pause is longer than the one before, for example `2` or `1.5`
       `retry.pause` is "long": write a length of time, for example `"10s"` or `"5m"`, or a number of seconds
       `concurrency` is 0: write how many executions of the job run at once, a whole number from 1
+      `concurrency_key` is {}: write the name of an argument, or a list of some, for example `["host"]`
+      `team` is 7: write a text, in quotes
+      `priority` is "high": write a whole number from 0, served last, to 9
       `executor_selector.zone` is ["eu"]: write one value, in quotes
       `resources` is []: write the keys `requests`, `limits` with their values
       `kubernetes` is "spec": write a partial pod template, as keys with values
@@ -191,8 +203,8 @@ fn one_fault_is_one_line() {
     insta::assert_snapshot!(faults(r#"{"image_name": "b"}"#), @"metadata.json: `name` is missing: write what the job is called, for example `hello-friend`");
     insta::assert_snapshot!(faults(r#"{"name": "a", "image_name": "b", "namespace": ""}"#), @"metadata.json: `namespace` is wrong: `` is not a namespace: 1 to 63 characters of `a-z`, `0-9` and `-`, with `-` neither first nor last; or leave it out for the executor's");
     insta::assert_snapshot!(faults(r#"{"name": "a", "image_name": "b", "namepsace": "c"}"#), @"metadata.json: `namepsace` is not known: the nearest known key is `namespace`");
-    insta::assert_snapshot!(faults(r#"["name"]"#), @r#"metadata.json: holds ["name"] and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `executor_selector`, `resources`, `kubernetes`, `namespace`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values"#);
-    insta::assert_snapshot!(faults(""), @"metadata.json: holds null and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `executor_selector`, `resources`, `kubernetes`, `namespace`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values");
+    insta::assert_snapshot!(faults(r#"["name"]"#), @r#"metadata.json: holds ["name"] and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `concurrency_key`, `on_limit`, `team`, `priority`, `max_priority`, `on_lost`, `executor_selector`, `resources`, `kubernetes`, `namespace`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values"#);
+    insta::assert_snapshot!(faults(""), @"metadata.json: holds null and no job: write the keys `name`, `description`, `image_name`, `command`, `timeout`, `start_timeout`, `queue_timeout`, `retry`, `concurrency`, `concurrency_key`, `on_limit`, `team`, `priority`, `max_priority`, `on_lost`, `executor_selector`, `resources`, `kubernetes`, `namespace`, `env_vars`, `authorized_groups`, `author`, `contributors`, `organization` with their values");
 }
 
 #[test]
@@ -278,6 +290,12 @@ prop_compose! {
                 on: (0..count).map(|_| word.clone()).collect(),
             }),
             concurrency: count,
+            concurrency_key: (0..count).map(|_| word.clone()).collect(),
+            on_limit: word.clone(),
+            team: texts[3].clone(),
+            priority: has_retry.then_some(count),
+            max_priority: value.is_some().then_some(factor),
+            on_lost: word.clone(),
             executor_selector: pairs.clone(),
             resources: (count > 0).then(|| Resources { requests: pairs.clone(), limits: pairs }),
             kubernetes: if has_retry { json!({"spec": {"a": word}}).to_string() } else { String::new() },

@@ -119,9 +119,10 @@ impl v1::executions_server::Executions for Service {
     ) -> Result<Response<v1::GetExecutionResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         match self.say(Asked::Get(message.id), &metadata).await? {
-            Say::Execution(execution) => {
-                Ok(Response::new(v1::GetExecutionResponse { execution: Some(*execution) }))
-            }
+            Say::Execution(execution) => Ok(Response::new(v1::GetExecutionResponse {
+                execution: Some(*execution),
+                ..Default::default()
+            })),
             _ => off_script(),
         }
     }

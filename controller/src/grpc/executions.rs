@@ -18,17 +18,27 @@ impl v1::executions_server::Executions for Services {
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
         let (caller, request) = self.parts.door.enter(Rpc::Execute, request)?;
-        let v1::ExecuteRequest { job, arguments, request_id, timeout, start_within, on, .. } =
-            request;
+        let v1::ExecuteRequest {
+            job,
+            arguments,
+            request_id,
+            timeout,
+            start_within,
+            on,
+            priority,
+            require_executor,
+            ..
+        } = request;
         let own = checked(|check| {
             let right = check.named("job", &job);
             let right = executions::arguments_of_some_job(&arguments, check).and(right);
             let right = executions::request_id(&request_id, check).and(right);
-            let own = executions::own(timeout, start_within, on, check);
+            let own = executions::own(timeout, start_within, on, priority, check);
             right.and(own)
         })?;
         let user = caller.name().to_owned();
-        let submit = SubmitRequest { job, arguments, request_id, user, own, rerun: None };
+        let submit =
+            SubmitRequest { job, arguments, request_id, user, own, require_executor, rerun: None };
         let accepted = self.parts.queue.submit(submit).await?;
         let execution = Some(self.execution(accepted.execution).await);
         Ok(Response::new(v1::ExecuteResponse { execution, created: accepted.created }))
@@ -65,7 +75,13 @@ impl v1::executions_server::Executions for Services {
             self.while_serving(self.parts.queue.wait(id, wait)).await?
         };
         let execution = Some(self.execution(shown).await);
-        Ok(Response::new(v1::GetExecutionResponse { execution }))
+        let (candidates, more) = match request.explain {
+            true => self.parts.queue.explain(id).await?,
+            false => Default::default(),
+        };
+        let candidates = candidates.into_iter().map(executions::candidate).collect();
+        let more_candidates = u32::try_from(more).unwrap_or(u32::MAX);
+        Ok(Response::new(v1::GetExecutionResponse { execution, candidates, more_candidates }))
     }
 
     async fn list_executions(

@@ -366,6 +366,13 @@ statuses! {
         SubmitError::Full { .. } => {
             Meaning::full("QUEUE_FULL", LATER, "`octavius executors` shows who takes work.")
         }
+        SubmitError::TeamFull { .. } => {
+            Meaning::full("TEAM_FULL", LATER, "`octavius executions` shows what waits.")
+        }
+        SubmitError::AtLimit(_) => {
+            Meaning::full("JOB_LIMIT", LATER, "`octavius executions` shows what runs.")
+        }
+        SubmitError::NoExecutor(_) => Meaning::new(Code::FailedPrecondition, "NO_EXECUTOR"),
         SubmitError::TooMuch { .. } => {
             Meaning::full("TOO_MANY_BYTES", SOON, "Large arguments wait for others of their size.")
         }

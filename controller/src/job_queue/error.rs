@@ -1,5 +1,6 @@
 //! Why the queue did not do what it was asked. The texts are for the caller: what is wrong, where, and what to do.
 
+use super::rules::{Reached, SubmitRefused};
 use crate::{
     registry::{DeleteError, PinError, Violation},
     secrets::{SecretError, UnsetSecrets},
@@ -7,7 +8,7 @@ use crate::{
 };
 use octavius_protocol::id::{ExecutionId, JobName, Session};
 use octavius_service::{actor::Unanswered, configuration::Setting};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Why a request to run a job was not accepted.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -37,6 +38,9 @@ pub enum SubmitError {
     /// The secrets could not be looked at; nothing is on disk.
     #[error("the job's secrets could not be looked at: {0}: try again in a moment")]
     Secrets(#[source] SecretError),
+    /// No executor could ever run it, and the caller wants one.
+    #[error("nothing was accepted: {0}")]
+    NoExecutor(String),
     /// Too many executions wait.
     #[error(
         "{limit} executions wait for an executor, the most that the queue takes: try again later"
@@ -45,6 +49,22 @@ pub enum SubmitError {
         /// The bound.
         limit: usize,
     },
+    /// Too many executions of a team wait.
+    #[error(
+        "{limit} executions of {} wait for an executor, the most of one team that the queue takes: try again later",
+        team_in_words(team)
+    )]
+    TeamFull {
+        /// The team; empty: of all jobs without one.
+        team: Arc<str>,
+        /// The bound.
+        limit: usize,
+    },
+    /// The job says that nothing waits for its limits.
+    #[error(
+        "{0}, and so many run or wait to: `on_limit` of the job is `refuse`: try again when one has ended"
+    )]
+    AtLimit(Reached),
     /// Too many bytes of arguments are being accepted.
     #[error(
         "{limit} KiB of arguments are being accepted, the most at a time: try again in a moment"
@@ -171,6 +191,21 @@ pub enum QueueError {
     /// The store could not be read, or did not confirm.
     #[error("the store did not confirm: {0}")]
     Store(String),
+}
+
+impl From<SubmitRefused> for SubmitError {
+    fn from(refused: SubmitRefused) -> Self {
+        match refused {
+            SubmitRefused::Full { limit } => Self::Full { limit },
+            SubmitRefused::TeamFull { team, limit } => Self::TeamFull { team, limit },
+            SubmitRefused::NoExecutor(why) => Self::NoExecutor(why),
+            SubmitRefused::AtLimit(reached) => Self::AtLimit(reached),
+        }
+    }
+}
+
+fn team_in_words(team: &str) -> String {
+    if team.is_empty() { "jobs without a team".to_owned() } else { format!("team `{team}`") }
 }
 
 impl From<ReadError> for QueueError {

@@ -105,19 +105,22 @@ impl Handler<Poll> for JobQueue {
     type Result = ResponseActFuture<Self, Result<Parked<Vec<Leased>>, QueueError>>;
 
     fn handle(&mut self, poll: Poll, _: &mut Self::Context) -> Self::Result {
+        self.parked.came(&self.view, poll.session);
         let polled = match self.view.poll(poll.session, poll.free, &poll.held, self.now()) {
             Ok(polled) => polled,
             Err(unknown) => return Box::pin(fut::err(unknown.into())),
         };
         if polled.grants.is_empty() {
             let limit = POLLS_OF_ONE;
-            if self.polls_of.get(&poll.session).is_some_and(|parked| *parked >= limit) {
+            if self.parked.of(&self.view, poll.session) >= limit {
                 return Box::pin(fut::err(QueueError::ParkedOfOne { limit }));
             }
-            let (waiter, wait) = oneshot::channel();
-            self.park(poll.session, waiter);
-            return Box::pin(fut::ok(Parked::Later(wait)));
+            let unknown = QueueError::Session(poll.session);
+            let wait = self.park(poll.session).ok_or(unknown);
+            self.wake_polls(); // what it was called for may be others'
+            return Box::pin(fut::ready(wait.map(Parked::Later)));
         }
+        self.wake_polls(); // what it leaves is others'
         let commit = self.commit(&polled.changes);
         Box::pin(commit.then(move |committed, queue, _| {
             let (store, secrets) = (queue.parts.store.clone(), queue.parts.secrets.clone());

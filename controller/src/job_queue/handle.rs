@@ -9,8 +9,8 @@ use super::{
     report::TakeReport,
     rerun::Rerun,
     retention::Retention,
-    rules::{Grant, Join, LeaseName, Order, Report, Verdict, retain::may_be_removed},
-    show::{Look, newest_removed, stored, stored_spec},
+    rules::{Candidate, Grant, Join, LeaseName, Order, Report, Verdict, retain::may_be_removed},
+    show::{Explain, Look, newest_removed, stored, stored_spec},
     submit::{Cancel, Submit, Submitted},
     terms::Own,
     waiting::AwaitEnd,
@@ -37,6 +37,8 @@ pub struct SubmitRequest {
     pub user: String,
     /// What is asked besides.
     pub own: Own,
+    /// Whether it is refused where no executor that has registered could ever run it.
+    pub require_executor: bool,
     /// What it knows of the execution that it runs again, if it does.
     pub rerun: Option<Rerun>,
 }
@@ -166,6 +168,12 @@ impl QueueHandle {
             },
         };
         Ok(Shown { spec, ..shown })
+    }
+
+    /// What stands between each executor and an execution, the nearest first, and how many are not told of; nothing where
+    /// it is final.
+    pub async fn explain(&self, id: ExecutionId) -> Result<(Vec<Candidate>, usize), QueueError> {
+        Ok(self.actor.query(Priority::Read, Explain(id)).await?.unwrap_or_default())
     }
 
     /// Says of an execution that is not known that it may have been removed, where that is so.

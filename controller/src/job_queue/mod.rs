@@ -51,9 +51,9 @@ use futures::{FutureExt, future};
 use jiff::Timestamp;
 use octavius_protocol::id::{AttemptId, ExecutionId, Session};
 use record::{Change, Record};
-use rules::{LeaseName, Moment, QueueLimits, View};
+use rules::{LeaseName, Moment, Parked, QueueLimits, Ticket, View};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -93,10 +93,9 @@ pub(crate) struct JobQueue {
     parts: Parts,
     last_id: ExecutionId,
     began: Instant,
-    /// Who polls and got nothing, in the order in which they came.
-    polls: VecDeque<(Session, oneshot::Sender<()>)>,
-    /// How many of them are of which session.
-    polls_of: HashMap<Session, usize>,
+    /// Who polls and got nothing, and what wakes them.
+    parked: Parked,
+    polls: BTreeMap<Ticket, oneshot::Sender<()>>,
     /// Who waits for orders: one call of each session.
     attends: BTreeMap<Session, oneshot::Sender<Wake>>,
     /// Logs that are being closed as they are, and those that could not be: how often, and when to try again.
@@ -164,8 +163,8 @@ impl JobQueue {
             parts,
             last_id,
             began,
-            polls: VecDeque::new(),
-            polls_of: HashMap::new(),
+            parked: Parked::default(),
+            polls: BTreeMap::new(),
             attends: BTreeMap::new(),
             cuts: BTreeMap::new(),
             strangers: BTreeSet::new(),
@@ -233,11 +232,7 @@ impl JobQueue {
         }
         let ticked = self.view.tick(self.now());
         let woken = ticked.wake.clone();
-        let over = ticked.changes.iter().filter_map(|change| match change {
-            Change::Done(record) => Some(record.attempt_id()),
-            Change::Live(_) | Change::Submitted(..) => None,
-        });
-        let over: Vec<AttemptId> = over.collect();
+        let over = waiting::over(&ticked.changes);
         if !ticked.changes.is_empty() {
             let commit = self.commit_each(&ticked.changes);
             context.spawn(commit.map(move |committed, queue, context| {
@@ -251,7 +246,8 @@ impl JobQueue {
             }));
         }
         self.cut_due(ticked.cuts, context);
-        self.wake_polls(); // forgets those who have left
+        self.forget_polls_that_left();
+        self.wake_polls();
         self.ends.forget_who_left();
         self.measure();
     }
@@ -276,22 +272,36 @@ impl JobQueue {
 
     /// Wakes those who polled for what there is now: not more of them than there is work.
     fn wake_polls(&mut self) {
-        let mut work = self.view.waiting();
-        let waiting = std::mem::take(&mut self.polls);
-        self.polls_of.clear();
-        for (session, waiter) in waiting {
-            if work > 0 && self.view.has_work_for(session) {
-                // Who has left is passed over, so that the next one gets the work.
-                work -= usize::from(waiter.send(()).is_ok());
-            } else if !waiter.is_closed() {
-                self.park(session, waiter);
+        loop {
+            let mut all_come = true;
+            for (ticket, executor) in self.parked.call(&self.view, self.began.elapsed()) {
+                let waiter = self.polls.remove(&ticket);
+                if waiter.is_none_or(|waiter| waiter.send(()).is_err()) {
+                    self.parked.has_left(&executor); // the next one gets the work
+                    all_come = false;
+                }
+            }
+            if all_come {
+                return;
             }
         }
     }
 
-    fn park(&mut self, session: Session, waiter: oneshot::Sender<()>) {
-        *self.polls_of.entry(session).or_default() += 1;
-        self.polls.push_back((session, waiter));
+    fn park(&mut self, session: Session) -> Option<oneshot::Receiver<()>> {
+        let (waiter, wait) = oneshot::channel();
+        self.polls.insert(self.parked.park(&self.view, session)?, waiter);
+        Some(wait)
+    }
+
+    fn forget_polls_that_left(&mut self) {
+        let parked = &mut self.parked;
+        self.polls.retain(|ticket, waiter| {
+            let left = waiter.is_closed();
+            if left {
+                parked.leave(*ticket);
+            }
+            !left
+        });
     }
 
     /// Wakes an executor that waits for orders.

@@ -276,6 +276,9 @@ pub struct Record {
     pub log_cut: String,
     /// What the user should know besides.
     pub notes: Vec<String>,
+    /// What runs one at a time of its job: a value of the job's `concurrency_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<Arc<str>>,
     /// By which name its caller called the wish, if by one. Earlier versions did not store it here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,

@@ -85,14 +85,30 @@ fn of(request: RerunRequest, first: Option<Spec>) -> SubmitRequest {
     let Some(first) = first else {
         let rerun = Some(Rerun { again, anew, first: None });
         let (job, own) = Default::default();
-        return SubmitRequest { job, arguments: BTreeMap::new(), request_id, user, own, rerun };
+        return SubmitRequest {
+            job,
+            arguments: BTreeMap::new(),
+            request_id,
+            user,
+            own,
+            require_executor: false,
+            rerun,
+        };
     };
     let kept = first.given().map(|(name, value)| (name.to_string(), value.clone()));
     let arguments = kept.chain(anew.clone()).collect();
     let not_kept = first.hidden.arguments.difference(&first.defaulted).cloned().collect();
     let known = First { version: first.job_version, not_kept };
     let rerun = Some(Rerun { again, anew, first: Some(known) });
-    SubmitRequest { job: first.job.into(), arguments, request_id, user, own: first.own, rerun }
+    SubmitRequest {
+        job: first.job.into(),
+        arguments,
+        request_id,
+        user,
+        own: first.own,
+        require_executor: false,
+        rerun,
+    }
 }
 
 impl Rerun {

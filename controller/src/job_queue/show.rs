@@ -3,7 +3,7 @@
 use super::{
     JobQueue, QueueError, Shown,
     record::{Record, Spec},
-    rules::View,
+    rules::{Candidate, View},
     storage,
 };
 use crate::{
@@ -19,10 +19,26 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
+/// The word for what waits and no executor that has registered could ever run.
+const NO_EXECUTOR: &str = "no_executor";
+
 /// A live execution, shown once what is shown is on disk. None: it is not live.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Option<Shown>, QueueError>")]
 pub(super) struct Look(pub(super) ExecutionId);
+
+/// What stands between each executor and a live execution, and how many are not told of. None: it is not live.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<(Vec<Candidate>, usize)>")]
+pub(super) struct Explain(pub(super) ExecutionId);
+
+impl Handler<Explain> for JobQueue {
+    type Result = MessageResult<Explain>;
+
+    fn handle(&mut self, Explain(id): Explain, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.view.explain(id))
+    }
+}
 
 impl Handler<Look> for JobQueue {
     type Result = ResponseActFuture<Self, Result<Option<Shown>, QueueError>>;
@@ -35,7 +51,11 @@ impl Handler<Look> for JobQueue {
 
 /// A live execution as it is shown.
 pub(super) fn shown(view: &View, record: &Record) -> Shown {
-    let (reason_code, _) = record.why_ended();
+    let (mut reason_code, _) = record.why_ended();
+    let waits = record.attempt.held().is_none() && record.retry_at.is_none();
+    if waits && view.nobody_could(record).is_some() {
+        NO_EXECUTOR.clone_into(&mut reason_code);
+    }
     let reason = view.why(record);
     let record = Record { waits_for: view.waits_for(record).to_owned(), ..record.clone() };
     Shown { record, spec: None, reason_code, reason }

@@ -3,13 +3,14 @@
 use super::{
     Accepted, JobQueue, QueueError, Shown, SubmitError, SubmitRequest,
     record::{Change, Hidden, Record, Spec},
-    rules::{CutWanted, Submission, SubmitRefused},
+    rules::{CutWanted, Submission},
     show::{shown, stored_spec},
     storage,
     terms::Terms,
+    waiting::over,
 };
 use crate::{
-    registry::{Pinned, RegistryHandle, Violation, quoted},
+    registry::{OnLost, Pinned, RegistryHandle, Violation, quoted},
     secrets::SecretsHandle,
     store::{StoreHandle, keys},
     vault::Vault,
@@ -132,7 +133,8 @@ impl JobQueue {
             Ok(Prepared::Found(first, request)) => return self.found(*first, *request),
             Ok(Prepared::New(pinned, request, secrets)) => (*pinned, *request, secrets),
         };
-        let other = other_labels(&pinned, &request);
+        let mut other = other_labels(&pinned, &request);
+        other.extend(priority_too_high(&pinned, &request));
         if !other.is_empty() {
             return Box::pin(fut::err(SubmitError::Invalid(other)));
         }
@@ -141,15 +143,20 @@ impl JobQueue {
         if let Some(violation) = too_large(&spec) {
             return Box::pin(fut::err(SubmitError::Invalid(vec![violation])));
         }
-        let (record, changes) = match self.view.submit(submission, self.now()) {
-            Ok(decided) => decided,
-            Err(SubmitRefused::Full { limit }) => {
-                return Box::pin(fut::err(SubmitError::Full { limit }));
-            }
+        let submitted = match self.view.submit(submission, self.now()) {
+            Ok(submitted) => submitted,
+            Err(refused) => return Box::pin(fut::err(refused.into())),
         };
-        let commit = self.commit(&changes);
-        Box::pin(commit.map(move |committed, queue, _| {
+        let record = submitted.record;
+        let commit = self.commit(&submitted.changes);
+        let replaced = self.commit_each(&submitted.replaced);
+        let over = over(&submitted.replaced);
+        let both = commit.then(|stored, _, _| replaced.map(|replaced, _, _| stored.and(replaced)));
+        Box::pin(both.map(move |committed, queue, context| {
             committed?;
+            for attempt in over {
+                queue.close_log(attempt, context);
+            }
             queue.wake_polls();
             let execution = Shown { spec: Some(spec), ..shown(&queue.view, &record) };
             Ok(Submitted::Accepted(Box::new(Accepted { execution, created: true })))
@@ -169,6 +176,10 @@ impl JobQueue {
             start_timeout_ms: pinned.start_timeout.map(ms),
             queue_timeout_ms: pinned.queue_timeout.map(ms),
             concurrency: pinned.concurrency,
+            on_limit: pinned.on_limit,
+            rerun_lost: pinned.on_lost == OnLost::Rerun,
+            team: pinned.team,
+            priority: pinned.priority,
             selector: pinned.executor_selector,
             own: request.own.clone(),
         };
@@ -196,6 +207,8 @@ impl JobQueue {
                 again: request.rerun.map(|rerun| rerun.again),
             },
             terms: self.terms.share(terms),
+            concurrency_key: pinned.concurrency_key,
+            require_executor: request.require_executor,
             request_id: Some(request.request_id).filter(|id| !id.is_empty()),
         }
     }
@@ -254,6 +267,16 @@ fn other_labels(pinned: &Pinned, request: &SubmitRequest) -> Vec<Violation> {
         Some(Violation { field: "on".to_owned(), description })
     });
     others.collect()
+}
+
+/// What is wrong with the priority that a request wants.
+fn priority_too_high(pinned: &Pinned, request: &SubmitRequest) -> Option<Violation> {
+    let (wanted, most) = (request.own.priority?, pinned.max_priority);
+    let description = format!(
+        "is {wanted}, and executions of job `{}` have {most} at the most: give less, or raise `max_priority` in the job",
+        pinned.job
+    );
+    (wanted > most).then(|| Violation { field: "priority".to_owned(), description })
 }
 
 /// The most bytes of what was submitted, as it is stored: a transaction of the store takes 1 MiB.

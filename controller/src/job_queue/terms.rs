@@ -3,7 +3,7 @@
 //! Its own terms are pinned when it is submitted, and those of its executor with each grant: what a file says later
 //! changes nothing of what runs.
 
-use crate::registry::RetryPolicy;
+use crate::registry::{OnLimit, RetryOn, RetryPolicy, USUAL_PRIORITY};
 use octavius_protocol::id::ExecutorId;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -34,6 +34,18 @@ pub struct Terms {
     /// How many executions of the job run at once; 0: no limit.
     #[serde(skip_serializing_if = "is_zero")]
     pub concurrency: u32,
+    /// What becomes of one that is submitted while a limit of its job is reached.
+    #[serde(skip_serializing_if = "OnLimit::is_usual")]
+    pub on_limit: OnLimit,
+    /// Whether an attempt that is lost is followed by another, whatever `retry` says.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rerun_lost: bool,
+    /// With whom it shares places; empty: with all that have no team.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub team: Arc<str>,
+    /// The job's priority; none: the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
     /// The labels of an executor that the job asks for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub selector: BTreeMap<String, String>,
@@ -55,6 +67,9 @@ pub struct Own {
     /// The labels that an executor must have, besides those that the job asks for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub on: BTreeMap<String, String>,
+    /// Its priority; none: the job's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
 }
 
 impl Own {
@@ -171,11 +186,25 @@ impl Terms {
 
     /// Which ends are tried again, and who says so.
     pub fn retry(&self, offer: &ExecutorTerms) -> (RetryPolicy, Source) {
-        match (&self.retry, offer.job_retries) {
+        let (mut policy, from) = match (&self.retry, offer.job_retries) {
             (Some(policy), _) => (policy.clone(), Source::Job),
             (None, 0) => (RetryPolicy::of(1), Source::Default),
             (None, retries) => (RetryPolicy::of(retries.saturating_add(1)), Source::Executor),
+        };
+        if !self.rerun_lost {
+            return (policy, from);
         }
+        if policy.attempts == 1 {
+            policy.on.clear(); // nothing else is tried again
+            policy.attempts = 2;
+        }
+        policy.on.insert(RetryOn::Lost);
+        (policy, Source::Job)
+    }
+
+    /// From 0 to 9: more is served sooner.
+    pub fn priority(&self) -> u8 {
+        self.own.priority.or(self.priority).unwrap_or(USUAL_PRIORITY)
     }
 
     /// All labels that an executor must have. What the job asks for, the request cannot change.

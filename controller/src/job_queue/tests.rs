@@ -155,6 +155,7 @@ fn wish(job: &str, request_id: &str) -> SubmitRequest {
         request_id: request_id.to_owned(),
         user: "ada".to_owned(),
         own: Default::default(),
+        require_executor: false,
         rerun: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{JobQueue, QueueError, record::Change};
 use actix::prelude::*;
-use octavius_protocol::id::ExecutionId;
+use octavius_protocol::id::{AttemptId, ExecutionId};
 use std::collections::HashMap;
 use tokio::sync::watch;
 
@@ -33,9 +33,9 @@ impl Ends {
     }
 
     /// These are over, on disk.
-    pub(super) fn tell(&mut self, over: &[ExecutionId]) {
-        for id in over {
-            self.0.remove(id);
+    pub(super) fn tell(&mut self, over: &[AttemptId]) {
+        for attempt in over {
+            self.0.remove(&attempt.execution);
         }
     }
 
@@ -50,10 +50,10 @@ impl Ends {
     }
 }
 
-/// The executions that end with these changes.
-pub(super) fn over(changes: &[Change]) -> Vec<ExecutionId> {
+/// The executions that end with these changes, by their last attempts.
+pub(super) fn over(changes: &[Change]) -> Vec<AttemptId> {
     let over = changes.iter().filter_map(|change| match change {
-        Change::Done(record) => Some(record.id),
+        Change::Done(record) => Some(record.attempt_id()),
         Change::Submitted(..) | Change::Live(_) => None,
     });
     over.collect()

@@ -195,10 +195,23 @@ pub(super) fn executions() -> Vec<Limit> {
             Amount::bytes((SUBMITTED_KIB as usize) << 10),
             "KiB of arguments are being accepted, the most at a time",
         ),
-        full(
+        Limit::key(
             "Executions that wait for an executor",
-            Amount::count(numbers.pending),
-            "{} executions wait for an executor, the most that the queue takes",
+            Amount::Key,
+            "max_pending",
+            Refused(
+                "RESOURCE_EXHAUSTED",
+                "executions wait for an executor, the most that the queue takes",
+            ),
+        ),
+        Limit::key(
+            "Those of one team; those of jobs without a team are one, too",
+            Amount::Key,
+            "max_pending_of_team",
+            Refused(
+                "RESOURCE_EXHAUSTED",
+                "wait for an executor, the most of one team that the queue takes",
+            ),
         ),
         wrong(
             "The time limits of a request: `execute --timeout`, `--start-within`",

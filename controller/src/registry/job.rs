@@ -45,6 +45,24 @@ pub struct JobDefinition {
     /// How many executions run at once; 0: no limit.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub concurrency: u32,
+    /// The arguments whose values name what runs one at a time; empty: nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub concurrency_key: Vec<String>,
+    /// What becomes of an execution that is submitted while a limit is reached, in a word; empty: it waits.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub on_limit: String,
+    /// With whom its executions share places; empty: with those of all jobs without a team.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub team: String,
+    /// From 0 to 9: more is served sooner; none: the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u32>,
+    /// The most that a request may ask for; none: its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_priority: Option<u32>,
+    /// What becomes of an execution whose attempt is lost, in a word; empty: what `retry` says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub on_lost: String,
     /// Labels that an executor must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub executor_selector: BTreeMap<String, String>,

@@ -1,6 +1,6 @@
 //! A job's version as one execution takes it: everything that is needed to run it, read and with its defaults.
 
-use super::{ArgumentType, Job, Resources, Retry};
+use super::{ArgumentType, Job, OnLimit, OnLost, Resources, Retry, USUAL_PRIORITY, order};
 use jiff::SignedDuration;
 use octavius_protocol::id::{JobName, Namespace, VariableName};
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -37,6 +38,18 @@ pub struct Pinned {
     pub retry: Option<RetryPolicy>,
     /// How many executions of the job run at once; 0: no limit.
     pub concurrency: u32,
+    /// What runs one at a time of the job; none: nothing does.
+    pub concurrency_key: Option<Arc<str>>,
+    /// What becomes of an execution that is submitted while a limit is reached.
+    pub on_limit: OnLimit,
+    /// With whom it shares places; empty: with those of all jobs without a team.
+    pub team: Arc<str>,
+    /// From 0 to 9; none: the usual one.
+    pub priority: Option<u8>,
+    /// The most that a request may ask for.
+    pub max_priority: u8,
+    /// What becomes of it where an attempt is lost.
+    pub on_lost: OnLost,
     /// Labels that an executor must have.
     pub executor_selector: BTreeMap<String, String>,
     /// What the program needs.
@@ -82,6 +95,10 @@ impl Pinned {
         let defaulted = defaulted.filter_map(|argument| named(&argument.name)).collect();
         let given = arguments.into_iter().filter_map(|(name, value)| Some((named(&name)?, value)));
         let secret = definition.arguments.iter().filter(|one| one.kind == ArgumentType::Secret);
+        let arguments: BTreeMap<_, _> = defaults.chain(given).collect();
+        // Checked when the job was stored, and the words, too.
+        let priority = |number: u32| u8::try_from(number).ok();
+        let own_priority = definition.priority.and_then(priority);
         Self {
             job: job.name.clone(),
             uid: job.uid.clone(),
@@ -93,12 +110,21 @@ impl Pinned {
             queue_timeout: definition.queue_timeout.map(|span| span.unsigned_abs()),
             retry: definition.retry.as_ref().map(RetryPolicy::from),
             concurrency: definition.concurrency,
+            concurrency_key: order::key(definition, &arguments),
+            on_limit: OnLimit::read(&definition.on_limit).unwrap_or_default(),
+            team: definition.team.as_str().into(),
+            priority: own_priority,
+            max_priority: definition
+                .max_priority
+                .and_then(priority)
+                .unwrap_or(own_priority.unwrap_or(USUAL_PRIORITY)),
+            on_lost: OnLost::read(&definition.on_lost).unwrap_or_default(),
             executor_selector: definition.executor_selector.clone(),
             resources: definition.resources.clone(),
             kubernetes: definition.kubernetes.clone(),
             namespace: definition.namespace.parse().ok(), // checked when the job was stored; empty: none
             secrets: definition.secrets.iter().filter_map(|secret| named(&secret.name)).collect(),
-            arguments: defaults.chain(given).collect(),
+            arguments,
             defaulted,
             secret_arguments: secret.filter_map(|argument| named(&argument.name)).collect(),
         }
@@ -167,6 +193,14 @@ pub enum RetryOn {
     Lost,
     /// The program did not run in time.
     StartTimeout,
+    /// Its image could not be had.
+    Image,
+    /// Its pod was evicted.
+    Evicted,
+    /// Its pod had to make room for one of a higher priority.
+    Preempted,
+    /// Somebody deleted its pod.
+    PodDeleted,
     /// The program exited with this code.
     ExitCode(u8),
 }
@@ -174,7 +208,7 @@ pub enum RetryOn {
 /// A word that names no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "none of `failed`, `timed_out`, `lost`, `start_timeout` and `exit_code:N` with N from 1 to 255"
+    "none of `failed`, `timed_out`, `lost`, `start_timeout`, `image`, `evicted`, `preempted`, `pod_deleted` and `exit_code:N` with N from 1 to 255"
 )]
 pub struct NoSuchEnd;
 
@@ -187,6 +221,10 @@ impl FromStr for RetryOn {
             "timed_out" => Ok(Self::TimedOut),
             "lost" => Ok(Self::Lost),
             "start_timeout" => Ok(Self::StartTimeout),
+            "image" => Ok(Self::Image),
+            "evicted" => Ok(Self::Evicted),
+            "preempted" => Ok(Self::Preempted),
+            "pod_deleted" => Ok(Self::PodDeleted),
             _ => match word.strip_prefix("exit_code:").map(str::parse) {
                 // 0 is a success, which nobody tries again.
                 Some(Ok(code @ 1..)) => Ok(Self::ExitCode(code)),
@@ -203,6 +241,10 @@ impl fmt::Display for RetryOn {
             Self::TimedOut => f.write_str("timed_out"),
             Self::Lost => f.write_str("lost"),
             Self::StartTimeout => f.write_str("start_timeout"),
+            Self::Image => f.write_str("image"),
+            Self::Evicted => f.write_str("evicted"),
+            Self::Preempted => f.write_str("preempted"),
+            Self::PodDeleted => f.write_str("pod_deleted"),
             Self::ExitCode(code) => write!(f, "exit_code:{code}"),
         }
     }

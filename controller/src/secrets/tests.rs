@@ -89,6 +89,7 @@ impl World {
             request_id: String::new(),
             user: "ada".to_owned(),
             own: Default::default(),
+            require_executor: false,
             rerun: None,
         };
         self.queue.submit(request).await.unwrap().execution.record.id

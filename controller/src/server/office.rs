@@ -4,7 +4,7 @@ use super::{MOST_EXECUTORS, StartError, vault};
 use crate::{
     configuration::{Configuration, SHORTEST_HISTORY, StoreKind},
     grpc::{self, door},
-    job_queue::{self, QueueHandle, Retention, rules::QueueLimits},
+    job_queue::{self, QueueHandle, Retention},
     liveness::{self, LivenessHandle, LivenessLimits},
     log_store::{LogFolder, LogHandle, LogLimits},
     registry::RegistryHandle,
@@ -244,7 +244,7 @@ impl Actors {
             registry: registry.clone(),
             secrets: secrets.clone(),
             logs: logs.clone(),
-            limits: QueueLimits::default(),
+            limits: configuration.queue_limits(),
             retention: Retention::of(configuration.keep_executions_for).at_most(
                 configuration.keep_executions,
                 SHORTEST_HISTORY.max(configuration.executor_lost_after),

@@ -36,7 +36,7 @@ async fn execute(running: &Running) -> String {
 }
 
 async fn state(running: &Running, id: &str) -> v1::ExecutionState {
-    let request = v1::GetExecutionRequest { id: id.to_owned(), wait: None };
+    let request = v1::GetExecutionRequest { id: id.to_owned(), wait: None, explain: false };
     let answer = ExecutionsClient::new(channel(running)).get_execution(request).await;
     answer.unwrap().into_inner().execution.unwrap().state()
 }

@@ -81,7 +81,7 @@ impl Real {
     }
 
     async fn get(&self, id: &str) -> v1::Execution {
-        let request = v1::GetExecutionRequest { id: id.to_owned(), wait: None };
+        let request = v1::GetExecutionRequest { id: id.to_owned(), wait: None, explain: false };
         self.executions().get_execution(request).await.unwrap().into_inner().execution.unwrap()
     }
 

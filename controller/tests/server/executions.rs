@@ -192,7 +192,11 @@ async fn who_waits_for_an_end_is_answered_with_it_or_when_the_time_is_over() {
     let mut executor = world.executor("e", 1).await;
     let execution = world.execute("hello").await;
     let wait = |wait: Duration| {
-        let request = v1::GetExecutionRequest { id: execution.id.clone(), wait: Some(span(wait)) };
+        let request = v1::GetExecutionRequest {
+            id: execution.id.clone(),
+            wait: Some(span(wait)),
+            explain: false,
+        };
         let executions = world.executions();
         async move {
             let answer = executions.await.get_execution(request).await.unwrap();
@@ -213,6 +217,7 @@ async fn who_waits_for_an_end_is_answered_with_it_or_when_the_time_is_over() {
     let backwards = v1::GetExecutionRequest {
         id: execution.id,
         wait: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+        explain: false,
     };
     let (code, _, faults) = refusal(world.executions().await.get_execution(backwards).await);
     assert_eq!(code, Code::InvalidArgument);
@@ -225,8 +230,11 @@ async fn who_waits_for_an_end_is_told_when_the_controller_ends() {
     let world = World::start().await;
     world.create(job("hello")).await;
     let execution = world.execute("hello").await;
-    let request =
-        v1::GetExecutionRequest { id: execution.id, wait: Some(span(Duration::from_secs(60))) };
+    let request = v1::GetExecutionRequest {
+        id: execution.id,
+        wait: Some(span(Duration::from_secs(60))),
+        explain: false,
+    };
     let mut executions = world.executions().await;
     let waiting = tokio::spawn(async move { executions.get_execution(request).await });
     until(

@@ -30,7 +30,8 @@ async fn a_panic_of_any_actor_costs_time_and_nothing_else() {
         let found = until("described", || described(&world, "hello"), Result::is_ok).await.unwrap();
         assert_eq!(found, kept, "after a panic of {actor}");
         let request = || {
-            let request = v1::GetExecutionRequest { id: execution.id.clone(), wait: None };
+            let request =
+                v1::GetExecutionRequest { id: execution.id.clone(), wait: None, explain: false };
             async { world.executions().await.get_execution(request).await }
         };
         let shown = until("shown", request, Result::is_ok).await.unwrap().into_inner();

@@ -101,7 +101,8 @@ impl Hostile {
             ),
             Rpc::GetExecution => (
                 Refused(&["id"]),
-                v1::GetExecutionRequest { id: self.waits.clone(), wait: None }.encode_to_vec(),
+                v1::GetExecutionRequest { id: self.waits.clone(), wait: None, explain: false }
+                    .encode_to_vec(),
             ),
             Rpc::ListExecutions => (Answered, v1::ListExecutionsRequest::default().encode_to_vec()),
             Rpc::Cancel => (

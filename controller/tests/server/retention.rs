@@ -26,7 +26,7 @@ async fn who_asks_for_an_execution_that_was_kept_long_enough_is_told_the_key() {
     let waits = world.execute("hello").await.id;
 
     let get = || async {
-        let request = v1::GetExecutionRequest { id: id.clone(), wait: None };
+        let request = v1::GetExecutionRequest { id: id.clone(), wait: None, explain: false };
         world.executions().await.get_execution(request).await
     };
     let gone = until("gone", get, Result::is_err).await;

@@ -258,7 +258,11 @@ async fn who_reads_at_a_leader_that_is_cut_off_is_told_when_another_one_may_lead
     let made = execute(first.address, "hello").await.unwrap();
     let second = Controller::start(&on(&etcd, &folder)).await.unwrap();
     stands_by(&second).await;
-    let wait = v1::GetExecutionRequest { id: made.id, wait: Some(span(Duration::from_secs(60))) };
+    let wait = v1::GetExecutionRequest {
+        id: made.id,
+        wait: Some(span(Duration::from_secs(60))),
+        explain: false,
+    };
     let mut asking = ExecutionsClient::new(channel(first.address));
     let parked = tokio::spawn(async move { asking.get_execution(wait).await });
     way.cut();

@@ -96,7 +96,7 @@ impl World {
     }
 
     pub(crate) async fn get(&self, id: &str) -> v1::Execution {
-        let request = v1::GetExecutionRequest { id: id.to_owned(), wait: None };
+        let request = v1::GetExecutionRequest { id: id.to_owned(), wait: None, explain: false };
         let answer = self.executions().await.get_execution(request).await;
         answer.unwrap().into_inner().execution.unwrap()
     }

@@ -22,6 +22,10 @@ use tonic::transport::{Channel, Endpoint};
 /// How long a call is parked.
 const WAIT: prost_types::Duration = prost_types::Duration { seconds: 2, nanos: 0 };
 
+/// How long each of very many has its calls parked: as long as the real one.
+const LONG_POLL: prost_types::Duration = prost_types::Duration { seconds: 30, nanos: 0 };
+const LONG_ATTEND: prost_types::Duration = prost_types::Duration { seconds: 10, nanos: 0 };
+
 /// What it did.
 #[derive(Debug)]
 pub(super) enum Done {
@@ -46,9 +50,29 @@ impl IdleExecutor {
         capacity: u32,
         told: mpsc::UnboundedSender<Done>,
     ) -> Result<Self> {
+        Self::join(address, "idle", capacity, [WAIT, WAIT], told).await
+    }
+
+    /// One of very many, each with a name of its own and one place.
+    pub(super) async fn one_of_many(
+        address: &str,
+        name: &str,
+        told: mpsc::UnboundedSender<Done>,
+    ) -> Result<Self> {
+        Self::join(address, name, 1, [LONG_POLL, LONG_ATTEND], told).await
+    }
+
+    /// Its calls for work and for orders are parked for that long.
+    async fn join(
+        address: &str,
+        name: &str,
+        capacity: u32,
+        [poll, attends]: [prost_types::Duration; 2],
+        told: mpsc::UnboundedSender<Done>,
+    ) -> Result<Self> {
         let mut client = connected(address).await?;
         let request = v1::RegisterRequest {
-            executor: "idle".to_owned(),
+            executor: name.to_owned(),
             place: uuid::Uuid::new_v4().to_string(),
             instance: uuid::Uuid::new_v4().to_string(),
             version: "bench".to_owned(),
@@ -63,8 +87,8 @@ impl IdleExecutor {
         let mut tasks = JoinSet::new();
         let failed = told.clone();
         tasks.spawn(async move {
-            let work = Work { client, session, capacity, told, held };
-            let attends = attend(beats, session, named);
+            let work = Work { client, session, capacity, wait: poll, told, held };
+            let attends = attend(beats, session, attends, named);
             let ended = tokio::select! { ended = work.go() => ended, ended = attends => ended };
             if let Err(error) = ended {
                 let _ = failed.send(Done::Failed(error)); // nobody may care any more
@@ -90,12 +114,13 @@ fn named(held: &Held) -> Vec<v1::HeldAttempt> {
 async fn attend(
     mut client: ExecutorsClient<Channel>,
     session: u64,
+    wait: prost_types::Duration,
     held: watch::Receiver<Held>,
 ) -> Result<()> {
     loop {
         let held = named(&held.borrow());
         client
-            .attend(v1::AttendRequest { session, held, wait: Some(WAIT), ..Default::default() })
+            .attend(v1::AttendRequest { session, held, wait: Some(wait), ..Default::default() })
             .await?;
     }
 }
@@ -104,6 +129,7 @@ struct Work {
     client: ExecutorsClient<Channel>,
     session: u64,
     capacity: u32,
+    wait: prost_types::Duration,
     told: mpsc::UnboundedSender<Done>,
     held: watch::Sender<Held>,
 }
@@ -124,7 +150,7 @@ impl Work {
                 continue;
             }
             let held = named(&self.held.borrow());
-            let (session, wait) = (self.session, Some(WAIT));
+            let (session, wait) = (self.session, Some(self.wait));
             let poll = v1::PollRequest { session, free, wait, held };
             let grants = self.client.poll(poll).await?.into_inner().grants;
             let now = Instant::now();

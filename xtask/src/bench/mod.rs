@@ -8,6 +8,7 @@
 mod commands;
 mod failover;
 mod figures;
+mod fleet;
 mod idle_executor;
 mod installation;
 mod kubernetes;
@@ -87,6 +88,8 @@ enum Group {
     Failover,
     /// Very many finished executions in an etcd: start-up, memory, pages, bytes, and the way there by a backup
     Million,
+    /// Many executors, and very much that waits: decisions a second, memory, and how soon a cancel ends a program
+    Fleet,
     /// Executions on a real cluster of the bench's own, beside the same done with the API alone; only if it is named
     Kubernetes,
 }
@@ -166,6 +169,7 @@ impl Bench {
                 Group::History => state::history(binaries, plan, place).await,
                 Group::Failover => failover::failover(binaries, plan, place).await,
                 Group::Million => million::million(binaries, plan).await,
+                Group::Fleet => fleet::fleet(binaries, plan, place).await,
                 Group::Kubernetes => kubernetes::kubernetes(binaries, plan, place).await,
             };
             let measured = measured.with_context(|| name.to_owned())?;

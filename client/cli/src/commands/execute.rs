@@ -28,7 +28,7 @@ use std::{
 Examples:
   octavius execute hello-friend name=Ada surname=Lovelace --follow
   octavius execute backup 'paths=/etc, /var' note=\"it's = fine\" --wait
-  octavius execute backup --timeout 10m --start-within 1h --on zone=eu
+  octavius execute backup --timeout 10m --start-within 1h --on zone=eu --priority 7
   octavius execute backup -f values.yaml --exit-code --wait-timeout 10m
   id=$(octavius execute hello-friend name=Ada surname=Lovelace)")]
 pub(crate) struct Execute {
@@ -56,6 +56,12 @@ pub(crate) struct Execute {
     /// A label that its executor must have, besides those that the job asks for; `executor` is the executor's id
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     on: Vec<(String, String)>,
+    /// From 0 to 9, at most the job's `max_priority`: more is served sooner [default: the job's]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=9))]
+    priority: Option<u32>,
+    /// Refuse it where no executor that has registered could ever run it
+    #[arg(long)]
+    require_executor: bool,
     #[command(flatten)]
     pub(crate) watch: Watch,
 }
@@ -99,6 +105,8 @@ impl Execute {
             timeout: self.timeout.and_then(|time| time.try_into().ok()),
             start_within: self.start_within.and_then(|time| time.try_into().ok()),
             on: self.on.into_iter().collect(),
+            priority: self.priority,
+            require_executor: self.require_executor,
             ..ExecuteRequest::default()
         };
         let execution = client.execute_with(request).await?;

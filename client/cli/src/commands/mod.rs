@@ -11,6 +11,7 @@ pub(crate) mod dev;
 pub(crate) mod execute;
 pub(crate) mod executions;
 pub(crate) mod executors;
+pub(crate) mod explain;
 pub(crate) mod getlogs;
 pub(crate) mod list;
 pub(crate) mod man;

@@ -35,6 +35,8 @@ impl Shown for Execution {
             ("next try", terms::retry_at(style, self)),
             ("timeout", terms::timeout(self)),
             ("to start", terms::start_timeout(self)),
+            ("priority", unusual(self.priority)),
+            ("team", one_line(&self.team)),
             ("only on", terms::on(self)),
             ("arguments", arguments.join("\n")),
             ("history", history.join("\n")),
@@ -74,6 +76,9 @@ impl Shown for Execution {
             "start_timeout_seconds": terms::seconds(self.start_timeout.as_ref()),
             "start_timeout_from": self.start_timeout_from,
             "on": self.on,
+            "priority": self.priority,
+            "team": self.team,
+            "concurrency_key": self.concurrency_key,
             "arguments": self.arguments,
             "history": history,
             "notes": self.notes,
@@ -81,6 +86,11 @@ impl Shown for Execution {
             "log_cut": self.log_cut,
         })
     }
+}
+
+/// A priority, where it is not that of most.
+fn unusual(priority: Option<u32>) -> String {
+    priority.filter(|priority| *priority != 5).map(|it| it.to_string()).unwrap_or_default()
 }
 
 /// Steps of a life, for programs.

@@ -61,7 +61,10 @@ impl Shown for DescribeJobResponse {
             ("start limit", length(job.start_timeout)),
             ("queue limit", length(job.queue_timeout)),
             ("retry", job.retry.as_ref().map(retry).unwrap_or_default()),
-            ("concurrency", at_once(job.concurrency)),
+            ("concurrency", at_once(job)),
+            ("team", one_line(&job.team)),
+            ("priority", priority(job)),
+            ("if lost", one_line(&job.on_lost)),
             ("executors", pairs(&job.executor_selector)),
             ("requests", job.resources.as_ref().map(|of| pairs(&of.requests)).unwrap_or_default()),
             ("limits", job.resources.as_ref().map(|of| pairs(&of.limits)).unwrap_or_default()),
@@ -100,11 +103,32 @@ fn length<T: TryInto<Duration>>(length: Option<T>) -> String {
     length.map(duration::text).unwrap_or_default()
 }
 
-fn at_once(concurrency: u32) -> String {
-    match concurrency {
-        0 => String::new(),
-        1 => "one execution at a time".to_owned(),
-        count => format!("{count} executions at a time"),
+fn at_once(job: &JobDefinition) -> String {
+    let of_job = match job.concurrency {
+        0 => None,
+        1 => Some("one execution at a time".to_owned()),
+        count => Some(format!("{count} executions at a time")),
+    };
+    let keys: Vec<_> = job.concurrency_key.iter().map(|name| one_line(name)).collect();
+    let of_key = (!keys.is_empty()).then(|| format!("one for each {}", keys.join(" and ")));
+    let limit = of_job.into_iter().chain(of_key).collect::<Vec<_>>().join(", ");
+    match job.on_limit.as_str() {
+        "" | "queue" => limit,
+        "refuse" => format!("{limit}; what goes beyond is refused"),
+        "replace" => format!("{limit}; what waits is replaced"),
+        other => format!("{limit}; {}", one_line(other)),
+    }
+}
+
+fn priority(job: &JobDefinition) -> String {
+    let own = job.priority.map(|own| own.to_string());
+    match (own, job.max_priority) {
+        (None, None) => String::new(),
+        (own, most) => {
+            let own = own.unwrap_or_else(|| "as usual".to_owned());
+            let most = most.map(|most| format!(", at the most {most}"));
+            own + &most.unwrap_or_default()
+        }
     }
 }
 

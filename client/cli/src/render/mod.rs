@@ -2,6 +2,7 @@
 
 pub(crate) mod execution;
 pub(crate) mod executor;
+mod explained;
 pub(crate) mod job;
 pub(crate) mod secret;
 pub(crate) mod stored;

@@ -141,6 +141,7 @@ fn programs_get_all_of_an_execution() {
       "attempts": [],
       "attempts_from": "",
       "cancelling": false,
+      "concurrency_key": "",
       "executor": "blue",
       "exit_code": 3,
       "final": true,
@@ -168,6 +169,7 @@ fn programs_get_all_of_an_execution() {
         "the secret TOKEN is not set"
       ],
       "on": {},
+      "priority": null,
       "reason": "exited with 3",
       "reason_code": "exit_code",
       "rerun_of": "",
@@ -177,6 +179,7 @@ fn programs_get_all_of_an_execution() {
       "start_timeout_seconds": null,
       "state": "failed",
       "submitted_by": "ada@example.com",
+      "team": "",
       "timeout_from": "",
       "timeout_seconds": null,
       "waits_for": ""

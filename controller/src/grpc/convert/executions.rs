@@ -10,10 +10,11 @@ use crate::{
         MOST_REQUEST_ID_BYTES, Shown,
         attempt::Outcome,
         record::{Earlier, Record, Spec, Step},
+        rules::{Candidate, Nearness},
         terms::{Own, attempts_key, start_timeout_key, timeout_key},
     },
     log_store::{Chunk, LogInfo, Wanted},
-    registry::rules::MOST_ARGUMENTS,
+    registry::{HIGHEST_PRIORITY, rules::MOST_ARGUMENTS},
 };
 use octavius_protocol::{
     MAX_TIME,
@@ -52,6 +53,22 @@ pub(in crate::grpc) fn awaited(
     let id = check.id("id", &request.id);
     let wait = wait("wait", request.wait, LONGEST_WAIT, check);
     id.zip(wait)
+}
+
+/// An executor, and what stands between it and an execution.
+pub(in crate::grpc) fn candidate(candidate: Candidate) -> v1::Candidate {
+    let nearness = match candidate.nearness {
+        Nearness::Holds => v1::Nearness::Holds,
+        Nearness::Free => v1::Nearness::Free,
+        Nearness::Full => v1::Nearness::Full,
+        Nearness::Away => v1::Nearness::Away,
+        Nearness::Unfit => v1::Nearness::Unfit,
+    };
+    v1::Candidate {
+        executor: candidate.executor.into(),
+        nearness: nearness.into(),
+        words: candidate.words,
+    }
 }
 
 /// An execution as it stands.
@@ -102,6 +119,9 @@ fn terms(record: &Record) -> v1::Execution {
         start_timeout_from: start_timeout_key(start.from, executor),
         retry_at: record.retry_at.map(time::from_timestamp),
         on: record.terms.own.on.clone(),
+        priority: Some(record.terms.priority().into()),
+        team: record.terms.team.to_string(),
+        concurrency_key: record.concurrency_key.as_deref().unwrap_or_default().to_owned(),
         ..v1::Execution::default()
     }
 }
@@ -126,12 +146,24 @@ pub(in crate::grpc) fn own(
     timeout: Option<prost_types::Duration>,
     start_within: Option<prost_types::Duration>,
     on: BTreeMap<String, String>,
+    priority: Option<u32>,
     check: &mut Check,
 ) -> Option<Own> {
     let timeout_ms = limit("timeout", timeout, check);
     let start_within_ms = limit("start_within", start_within, check);
     labels("on", &on, check)?;
-    Some(Own { timeout_ms: timeout_ms?, start_within_ms: start_within_ms?, on })
+    let priority = match priority {
+        None => None,
+        Some(number) => Some(priority_of(number, check)?),
+    };
+    Some(Own { timeout_ms: timeout_ms?, start_within_ms: start_within_ms?, on, priority })
+}
+
+fn priority_of(number: u32, check: &mut Check) -> Option<u8> {
+    let priority = u8::try_from(number).ok().filter(|number| *number <= HIGHEST_PRIORITY);
+    let wanted =
+        || format!("is {number}: give a whole number from 0, served last, to {HIGHEST_PRIORITY}");
+    priority.or_else(|| check.wrong("priority", wanted))
 }
 
 /// A limit of time in milliseconds, if there is one.

@@ -142,7 +142,7 @@ impl World {
     /// A call that is parked at the leader until the execution ends, on a task of its own.
     async fn parked(&self, id: &str) -> tokio::task::JoinHandle<Result<(), Status>> {
         let wait = Some(prost_types::Duration { seconds: 30, nanos: 0 });
-        let request = v1::GetExecutionRequest { id: id.to_owned(), wait };
+        let request = v1::GetExecutionRequest { id: id.to_owned(), wait, explain: false };
         let mut executions = ExecutionsClient::new(self.channel.clone());
         let waiting =
             tokio::spawn(async move { executions.get_execution(request).await.map(drop) });

@@ -213,7 +213,7 @@ impl View {
     /// Its pause is over: it waits for an executor, where its age puts it.
     fn try_now(&mut self, id: ExecutionId, now: Moment) {
         let Some(live) = self.live.get_mut(&id) else { return };
-        self.pausing.remove(&id);
+        self.pausing.remove(&(live.record.job.clone(), id));
         live.phase = Phase::Queued;
         live.queue_due =
             live.record.terms.queue_timeout().map(|limit| now.elapsed.saturating_add(limit.time));

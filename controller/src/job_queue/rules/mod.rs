@@ -3,8 +3,13 @@
 //! A decision changes the view at once and returns the changes that the store has to make. The view can be made
 //! from the store's records at any time, and then decides as before: nothing that matters is only here.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod due;
+mod explain;
+mod lines;
 mod of_job;
+mod parked;
 mod place;
 mod report;
 pub mod retain;
@@ -12,7 +17,6 @@ mod retry;
 mod submit;
 mod waits;
 mod wanted;
-mod wants;
 mod watch;
 mod why;
 
@@ -21,9 +25,12 @@ mod model;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub use explain::{Candidate, Nearness};
+pub use lines::Reached;
+pub use parked::{Parked, Ticket};
 pub use place::{Attended, Grant, Join, Order, OrderKind, Polled, SessionUnknown};
 pub use report::{Report, Reported, Verdict};
-pub use submit::{Cancelled, Submission, SubmitRefused};
+pub use submit::{Cancelled, Submission, SubmitRefused, Submitted};
 pub use wanted::{Place, Search, Span, Wanted};
 pub use watch::{CutWanted, Ticked};
 
@@ -34,13 +41,13 @@ use super::{
 };
 use due::Phase;
 use jiff::Timestamp;
+use lines::{Lines, Spot, Team};
 use octavius_protocol::id::{AttemptId, Epoch, ExecutionId, ExecutorId, JobName, Session};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 use waits::Waits;
-use wants::Wants;
 
 /// Now, twice: what people are shown, and what limits are measured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +63,10 @@ pub struct Moment {
 pub struct QueueLimits {
     /// The most executions that wait for an executor.
     pub pending: usize,
+    /// The most of them of one team; those of jobs without a team are one, too.
+    pub pending_of_team: usize,
+    /// In what time whoever waits gains a step of priority.
+    pub ageing: Duration,
     /// The most grants in one answer.
     pub grants: usize,
     /// For how long a holder may take no notice of a grant before it goes to another.
@@ -72,6 +83,8 @@ impl Default for QueueLimits {
     fn default() -> Self {
         Self {
             pending: 100_000,
+            pending_of_team: 100_000,
+            ageing: Duration::from_mins(10),
             grants: 64,
             acknowledge_within: Duration::from_secs(30),
             log_within: Duration::from_secs(300),
@@ -137,6 +150,8 @@ struct Seat {
     holds: BTreeSet<ExecutionId>,
     /// What it was told to forget, so that it is told once at once and later only with other news.
     told: BTreeSet<LeaseName>,
+    /// When each team that was not alone got a place here, in milliseconds since 1970.
+    served: BTreeMap<Team, i64>,
 }
 
 /// A live execution: its record, and what is known of it only here.
@@ -174,12 +189,10 @@ pub struct View {
     limits: QueueLimits,
     /// Boxed: the map keeps room for nearly twice what it holds.
     live: BTreeMap<ExecutionId, Box<Live>>,
-    /// What waits for an executor, by what it asks for, first come first served.
-    pending: BTreeMap<Wants, BTreeMap<u64, ExecutionId>>,
-    /// What waits until it is tried again.
-    pausing: BTreeSet<ExecutionId>,
-    /// How many places the executions of each job take.
-    running: BTreeMap<JobName, usize>,
+    /// What waits for an executor, and what holds it up.
+    lines: Lines,
+    /// What waits until it is tried again, by job.
+    pausing: BTreeSet<(JobName, ExecutionId)>,
     /// What passes a limit, and when.
     timers: BTreeSet<(Duration, ExecutionId)>,
     /// Of which executions it is known what they wait for, and not written yet.
@@ -201,9 +214,8 @@ impl View {
         let mut view = Self {
             limits,
             live: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            lines: Lines::default(),
             pausing: BTreeSet::new(),
-            running: BTreeMap::new(),
             timers: BTreeSet::new(),
             unwritten: BTreeSet::new(),
             seats: BTreeMap::new(),
@@ -246,13 +258,13 @@ impl View {
 
     /// How many executions wait for an executor.
     pub fn waiting(&self) -> usize {
-        self.pending.values().map(BTreeMap::len).sum()
+        self.lines.len()
     }
 
     /// Since when the first of the queue has waited, by the wall clock.
     pub fn oldest_waiting(&self) -> Option<Timestamp> {
-        let first = self.pending.values().filter_map(|queue| queue.values().next());
-        first.filter_map(|id| self.live.get(id)?.record.history.last().map(|(_, at)| *at)).min()
+        let first = self.lines.oldest().and_then(|id| self.live(id));
+        first.and_then(|record| record.history.last().map(|(_, at)| *at))
     }
 
     /// How many attempts are held by somebody.
@@ -270,9 +282,8 @@ impl View {
     pub(crate) fn check(&self) -> Result<(), String> {
         for (id, live) in &self.live {
             let record = &live.record;
-            let queues = self.pending.iter().filter(|(_, queue)| queue.values().any(|at| at == id));
-            let queued: Vec<_> = queues.map(|(wants, _)| wants.clone()).collect();
-            let pausing = self.pausing.contains(id);
+            let queued = self.lines.has(&self.spot(record), *id);
+            let pausing = self.is_pausing(record);
             let timed = live.due.is_none_or(|due| self.timers.contains(&(due, *id)));
             let newer = live.waits.as_ref().is_some_and(|waits| waits.newer.is_some());
             let held = record.attempt.held().is_some();
@@ -283,30 +294,30 @@ impl View {
             let seats = self.seats.iter().filter(|(_, seat)| seat.holds.contains(id));
             let seated: Vec<_> = seats.map(|(executor, _)| executor).collect();
             let right = match record.attempt.held() {
-                Some(_) => {
-                    queued.is_empty() && seated == record.executor.iter().collect::<Vec<_>>()
-                }
-                None if pausing => queued.is_empty() && seated.is_empty(),
-                None => queued == [Wants::of(record)] && seated.is_empty(),
+                Some(_) => !queued && seated == record.executor.iter().collect::<Vec<_>>(),
+                None => queued != pausing && seated.is_empty(),
             };
             if !(right && timed) {
-                return Err(format!("{record:?} is queued in {queued:?} and seated at {seated:?}"));
+                return Err(format!("{record:?} is queued: {queued}, and seated at {seated:?}"));
             }
         }
         let kept = self.waiting() + self.leases() + self.pausing();
         let due = self.live.values().filter(|live| live.due.is_some()).count();
-        let mut running = BTreeMap::new();
-        for record in self.newest_first(Span::default()).filter(|record| record.attempt.occupies())
-        {
-            *running.entry(record.job.clone()).or_insert(0) += 1;
+        let records = || self.newest_first(Span::default());
+        let mut lines = Lines::default();
+        for record in records().filter(|record| record.attempt.occupies()) {
+            lines.count(record, false, true);
         }
-        if kept == self.live.len() && due == self.timers.len() && running == self.running {
+        for record in records().filter(|record| self.lines.has(&self.spot(record), record.id)) {
+            lines.enter(self.spot(record), record.id);
+        }
+        if kept == self.live.len() && due == self.timers.len() && lines == self.lines {
             Ok(())
         } else {
             Err(format!(
-                "{kept} are queued or seated and {due} are timed of {}, running: {:?}",
+                "{kept} are queued or seated and {due} are timed of {}, lines: {:?}",
                 self.live.len(),
-                self.running
+                self.lines
             ))
         }
     }
@@ -321,11 +332,11 @@ impl View {
                 seat.holds.insert(id);
             }
         } else if record.retry_at.is_some() {
-            self.pausing.insert(id);
+            self.pausing.insert((record.job.clone(), id));
         } else {
             self.enter_queue(&record);
         }
-        self.count(&record.job, false, record.attempt.occupies());
+        self.lines.count(&record, false, record.attempt.occupies());
         let since = now.elapsed;
         let live = Live {
             record,
@@ -363,10 +374,10 @@ impl View {
             (None, Some(_)) => self.take_seat(&record),
             (Some(_), Some(_)) | (None, None) => {}
         }
-        self.count(&record.job, was.occupies(), attempt.occupies());
+        self.lines.count(&record, was.occupies(), attempt.occupies());
         if let Some(outcome) = attempt.outcome() {
             self.leave_queue(&record);
-            self.pausing.remove(&id);
+            self.pausing.remove(&(record.job.clone(), id));
             self.set_due(id, None);
             self.live.remove(&id);
             if !record.is_tried_again(was) {
@@ -382,6 +393,23 @@ impl View {
         }
         self.arm(id, now);
         Ok(Change::Live(Box::new(record)))
+    }
+
+    /// Where an execution stands, or would.
+    fn spot(&self, record: &Record) -> Spot {
+        Spot::of(record, self.limits.ageing)
+    }
+
+    fn is_pausing(&self, record: &Record) -> bool {
+        self.pausing.contains(&(record.job.clone(), record.id))
+    }
+
+    fn enter_queue(&mut self, record: &Record) {
+        self.lines.enter(self.spot(record), record.id);
+    }
+
+    fn leave_queue(&mut self, record: &Record) {
+        self.lines.leave(&self.spot(record));
     }
 
     fn take_seat(&mut self, record: &Record) {

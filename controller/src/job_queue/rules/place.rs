@@ -7,7 +7,7 @@ use super::{
         terms::ExecutorTerms,
     },
     LeaseName, Moment, RunnerKind, Seat, View,
-    wants::EXECUTOR,
+    lines::{Demand, EXECUTOR, First, came_at},
 };
 use jiff::Timestamp;
 use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
@@ -115,8 +115,29 @@ impl Seat {
             ready: false,
             holds: BTreeSet::new(),
             told: BTreeSet::new(),
+            served: BTreeMap::new(),
         }
     }
+
+    /// Its id; empty before it joined.
+    pub(super) fn id(&self) -> &str {
+        self.labels.get(EXECUTOR).map_or("", String::as_str)
+    }
+
+    /// Whether it could run what asks for this.
+    pub(super) fn serves(&self, demand: &Demand) -> bool {
+        serves(self.runner, &self.labels, demand)
+    }
+}
+
+/// Whether an executor with these labels could run what asks for this.
+pub(super) fn serves(
+    runner: RunnerKind,
+    labels: &BTreeMap<String, String>,
+    demand: &Demand,
+) -> bool {
+    let has = |(name, value): (&String, &String)| labels.get(name) == Some(value);
+    runner.serves(demand.needs) && demand.labels.iter().all(has)
 }
 
 impl View {
@@ -162,15 +183,6 @@ impl View {
         }
     }
 
-    /// Whether a poll of this session would get something new.
-    pub fn has_work_for(&self, session: Session) -> bool {
-        let seat = self.executor_of(session).and_then(|executor| self.seats.get(executor));
-        seat.is_some_and(|seat| {
-            let fits = |wants| seat.serves(wants) && self.bound_room(wants) > 0;
-            seat.ready && self.room(seat) > 0 && self.pending.keys().any(fits)
-        })
-    }
-
     /// Whether the executor of this session gets work.
     pub fn is_ready(&self, session: Session) -> bool {
         let seat = self.executor_of(session).and_then(|executor| self.seats.get(executor));
@@ -182,7 +194,7 @@ impl View {
         self.seats.get(executor).map(|seat| seat.session)
     }
 
-    /// Grants work for up to `free` places, first come first served, and repeats what was not taken notice of. Who
+    /// Grants work for up to `free` places, in its order, and repeats what was not taken notice of. Who
     /// only polls gives no sign of life: an executor that is held to be silent gets nothing new.
     pub fn poll(
         &mut self,
@@ -197,7 +209,8 @@ impl View {
         let room = if seat.ready { self.room(seat) } else { 0 };
         let most = free.saturating_sub(polled.grants.len()).min(room);
         let (offer, runner) = (seat.offer.clone(), seat.runner);
-        for id in self.first_for(seat, most.min(self.limits.grants)) {
+        for _ in 0..most.min(self.limits.grants) {
+            let Some(id) = self.take_next(&executor, now) else { break };
             if let Some(live) = self.live.get_mut(&id) {
                 live.record.executor = Some(executor.clone());
                 live.record.runner = Some(runner);
@@ -290,6 +303,29 @@ impl View {
         Ok(executor)
     }
 
+    /// The next for an executor. Of several teams that is of the one that has the fewest places; but each `ageing` for
+    /// which a team waited since it was served here counts as one place less, so that none waits for ever. What a team
+    /// waits for is what came first, each step of priority counted as one `ageing`.
+    fn take_next(&mut self, executor: &ExecutorId, now: Moment) -> Option<ExecutionId> {
+        let seat = self.seats.get(executor)?;
+        let firsts = self.lines.firsts(seat);
+        let contended = firsts.len() > 1;
+        let next =
+            firsts.into_iter().min_by_key(|first| (self.standing(seat, first), first.turn))?;
+        if contended && let Some(seat) = self.seats.get_mut(executor) {
+            seat.served.insert(next.team, now.at.as_millisecond());
+        }
+        Some(next.id)
+    }
+
+    /// How far a team is behind the others at an executor: the lower is served first, in milliseconds.
+    fn standing(&self, seat: &Seat, first: &First) -> i64 {
+        let places = i64::try_from(self.lines.places_of(&first.team)).unwrap_or(i64::MAX);
+        let ageing = i64::try_from(self.limits.ageing.as_millis()).unwrap_or(i64::MAX);
+        let since = seat.served.get(&first.team).copied().unwrap_or(i64::MIN);
+        places.saturating_mul(ageing).saturating_add(since.max(came_at(first.id)))
+    }
+
     pub(super) fn executor_of(&self, session: Session) -> Option<&ExecutorId> {
         self.sessions.get(&session)
     }
@@ -298,7 +334,7 @@ impl View {
         self.seats.get_mut(executor).is_some_and(|seat| seat.told.insert(lease))
     }
 
-    fn room(&self, seat: &Seat) -> usize {
+    pub(super) fn room(&self, seat: &Seat) -> usize {
         let occupies = |id: &&ExecutionId| {
             self.live.get(id).is_some_and(|live| live.record.attempt.occupies())
         };

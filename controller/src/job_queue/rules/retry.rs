@@ -35,11 +35,18 @@ impl Record {
 
     fn ends_as_asked(&self, outcome: Outcome) -> bool {
         let ending = self.ending.as_ref();
-        let late_start = ending.is_some_and(|ending| ending.code == START_TIMEOUT);
+        let failed_as =
+            |code| outcome == Outcome::Failed && ending.is_some_and(|ending| ending.code == code);
+        let late_start = failed_as(START_TIMEOUT);
         let exit_code = ending.and_then(|ending| ending.exit_code);
         self.terms.retry(&self.offer).0.on.iter().any(|on| match on {
             RetryOn::Failed => outcome == Outcome::Failed && !late_start,
-            RetryOn::StartTimeout => outcome == Outcome::Failed && late_start,
+            RetryOn::StartTimeout => late_start,
+            // As executors call them.
+            RetryOn::Image => failed_as("image"),
+            RetryOn::Evicted => failed_as("evicted"),
+            RetryOn::Preempted => failed_as("preempted"),
+            RetryOn::PodDeleted => failed_as("pod_deleted"),
             RetryOn::TimedOut => outcome == Outcome::TimedOut,
             RetryOn::Lost => outcome == Outcome::Lost,
             RetryOn::ExitCode(code) => {

@@ -2,14 +2,16 @@
 
 use super::{
     super::{
-        attempt::{Attempt, Event},
-        record::{Change, Needs, Record, Spec, Step},
+        attempt::{Attempt, Event, Outcome},
+        record::{Change, Ending, Needs, Record, Spec, Step},
         terms::{ExecutorTerms, Terms},
     },
     CutWanted, Moment, View,
+    lines::Reached,
 };
+use crate::registry::OnLimit;
 use octavius_protocol::id::{AttemptNumber, ExecutionId, Session};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// One request to run a job, after it was found to be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,18 +22,44 @@ pub struct Submission {
     pub spec: Spec,
     /// What it runs under.
     pub terms: Arc<Terms>,
+    /// What runs one at a time of its job.
+    pub concurrency_key: Option<Arc<str>>,
+    /// Whether it is refused where no executor that has registered could ever run it.
+    pub require_executor: bool,
     /// The caller's name for this wish, if it has one.
     pub request_id: Option<String>,
 }
 
 /// Why nothing was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubmitRefused {
+    /// No executor that has registered could ever run it, and that was asked for; in words.
+    NoExecutor(String),
     /// So many executions wait already.
     Full {
         /// The bound.
         limit: usize,
     },
+    /// So many executions of its team wait already.
+    TeamFull {
+        /// The team; empty: of all jobs without one.
+        team: Arc<str>,
+        /// The bound.
+        limit: usize,
+    },
+    /// A limit of its job is reached, and it says that nothing waits for that.
+    AtLimit(Reached),
+}
+
+/// What a request came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// The new execution.
+    pub record: Record,
+    /// What the store has to make of it.
+    pub changes: Vec<Change>,
+    /// What ends because the new one takes its place: to be stored behind it, each by itself.
+    pub replaced: Vec<Change>,
 }
 
 /// What a cancel came to.
@@ -53,11 +81,9 @@ impl View {
         &mut self,
         submission: Submission,
         now: Moment,
-    ) -> Result<(Record, Vec<Change>), SubmitRefused> {
-        if self.waiting() + self.pausing() >= self.limits.pending {
-            return Err(SubmitRefused::Full { limit: self.limits.pending });
-        }
-        let Submission { id, spec, terms, request_id } = submission;
+    ) -> Result<Submitted, SubmitRefused> {
+        let Submission { id, spec, terms, concurrency_key, require_executor, request_id } =
+            submission;
         let record = Record {
             id,
             order: self.next_order,
@@ -81,15 +107,70 @@ impl View {
             log_size: 0,
             log_cut: String::new(),
             notes: Vec::new(),
+            concurrency_key,
             request_id: request_id.clone(),
             rerun_of: spec.again.as_ref().map(|again| again.of),
             has_secret_arguments: !spec.hidden.arguments.is_empty(),
             history: vec![(Step::Pending, now.at)],
         };
+        if let Some(why) = self.nobody_could(&record).filter(|_| require_executor) {
+            return Err(SubmitRefused::NoExecutor(why));
+        }
+        let replaced = self.make_room(&record, now)?;
         self.next_order += 1;
         self.keep(record.clone(), now);
         let submitted = Change::Submitted(id, Box::new(spec), request_id);
-        Ok((record.clone(), vec![submitted, Change::Live(Box::new(record))]))
+        let changes = vec![submitted, Change::Live(Box::new(record.clone()))];
+        Ok(Submitted { record, changes, replaced })
+    }
+
+    /// Refuses what goes beyond a bound, and ends what a new execution takes the place of.
+    fn make_room(&mut self, record: &Record, now: Moment) -> Result<Vec<Change>, SubmitRefused> {
+        let spot = self.spot(record);
+        let over: BTreeSet<(u64, ExecutionId)> = match record.terms.on_limit {
+            OnLimit::Queue => BTreeSet::new(),
+            OnLimit::Refuse => match self.lines.reached(&spot, &self.pausing_of(record)) {
+                Some(limit) => return Err(SubmitRefused::AtLimit(limit)),
+                None => BTreeSet::new(),
+            },
+            OnLimit::Replace => self.lines.beyond(&spot, &self.pausing_of(record)),
+        };
+        let waiting = self.waiting() + self.pausing();
+        if waiting.saturating_sub(over.len()) >= self.limits.pending {
+            return Err(SubmitRefused::Full { limit: self.limits.pending });
+        }
+        let of_team = self.lines.len_of(&spot.team);
+        if of_team.saturating_sub(over.len()) >= self.limits.pending_of_team {
+            let limit = self.limits.pending_of_team;
+            return Err(SubmitRefused::TeamFull { team: spot.team, limit });
+        }
+        let over = over.into_iter().filter_map(|(_, id)| self.replace(id, record.id, now));
+        Ok(over.collect())
+    }
+
+    /// What waits until it is tried again, of the same job.
+    fn pausing_of(&self, record: &Record) -> Vec<&Record> {
+        let first = (record.job.clone(), ExecutionId::from_bytes([0; 16]));
+        let same = self.pausing.range(first..).take_while(|(job, _)| *job == record.job);
+        same.filter_map(|(_, id)| self.live(*id)).collect()
+    }
+
+    /// Ends what waits, for a newer one takes its place.
+    fn replace(&mut self, id: ExecutionId, by: ExecutionId, now: Moment) -> Option<Change> {
+        let live = self.live.get_mut(&id)?;
+        live.record.ending = Some(Box::new(Ending {
+            outcome: Outcome::Cancelled,
+            code: "replaced".to_owned(),
+            reason: format!(
+                "execution {by} took its place: `on_limit` of job `{}` is `replace`",
+                live.record.job
+            ),
+            exit_code: None,
+            log: None,
+            log_cut: String::new(),
+            note: String::new(),
+        }));
+        self.apply(id, Event::Cancel, now).ok()
     }
 
     /// Takes the wish of `user` that an execution end. None: it is not live.

@@ -5,8 +5,8 @@ use super::{
         attempt::{Outcome, State},
         record::Record,
     },
-    RunnerKind, Seat, View,
-    wants::Wants,
+    View,
+    lines::Demand,
 };
 
 /// The most executions that are counted before one: who waits behind so many does not want the number.
@@ -53,75 +53,49 @@ impl View {
     }
 
     fn why_pending(&self, record: &Record) -> String {
-        if let Some(at) = record.retry_at.filter(|_| self.pausing.contains(&record.id)) {
+        if let Some(at) = record.retry_at.filter(|_| self.is_pausing(record)) {
             let last = record.earlier.last().map_or("", |earlier| earlier.reason.as_str());
             let (number, most) = (record.number, record.max_attempts());
             return format!(
                 "attempt {number} of {most} is made at {at:.0}; the one before: {last}"
             );
         }
-        if self.seats.values().all(|seat| seat.capacity == 0) {
-            return "no executor has registered: start one with `executor start`".to_owned();
+        if let Some(why) = self.nobody_could(record) {
+            return why;
         }
-        let wants = Wants::of(record);
-        let runs = |seat: &&Seat| seat.runner.serves(record.needs);
-        if !self.seats.values().any(|seat| runs(&seat)) {
-            return format!(
-                "no executor runs images: the job has no `command`, so that it needs one with `runner` `{}`",
-                RunnerKind::Kubernetes.as_str()
-            );
-        }
-        let fit = || self.seats.values().filter(|seat| seat.serves(&wants));
-        if fit().next().is_none() {
-            return self.labels_missing(&wants);
-        }
+        let spot = self.spot(record);
+        let fit = || self.seats.values().filter(|seat| seat.serves(&spot.demand));
         if fit().all(|seat| !seat.ready) {
             return "every executor that could run it is silent: see `octavius executors`"
                 .to_owned();
         }
-        if let Some((job, most)) = wants.bound.as_ref().filter(|_| self.bound_room(&wants) == 0) {
-            let mine = |other: &&Wants| other.bound.as_ref().is_some_and(|(of, _)| of == job);
-            let before = self.before(record, |other| mine(&other));
-            return format!(
-                "waits for a place of its job: `concurrency` of `{job}` is {most}, and so many run; {before}"
-            );
+        if let Some(limit) = self.lines.held_up(&spot) {
+            let before = before(self.lines.before_of(&spot, &limit, COUNTED + 1), "");
+            let taken = if limit.key.is_some() { "one does" } else { "so many run" };
+            return format!("waits for a place of its job: {limit}, and {taken}; {before}");
         }
         // Who waits for executors of another kind is not in the way.
-        let before = self.before(record, |other| fit().any(|seat| seat.serves(other)));
+        let rival = |other: &Demand| fit().any(|seat| seat.serves(other));
+        let (own, others) = self.lines.before(&spot, rival, COUNTED + 1);
         let places: usize = fit().filter(|seat| seat.ready).map(|seat| seat.capacity).sum();
-        format!("waits for a free place of {places}; {before}")
+        let of_team = if spot.team.is_empty() { "" } else { " of its team" };
+        let before = before(own, of_team);
+        let shared = match others {
+            0 => String::new(),
+            1..=COUNTED => format!("; it shares the places with {others} of other teams"),
+            _ => format!("; it shares the places with more than {COUNTED} of other teams"),
+        };
+        format!("waits for a free place of {places}; {before}{shared}")
     }
+}
 
-    /// How many wait before it, of those that are in its way.
-    fn before(&self, record: &Record, in_its_way: impl Fn(&Wants) -> bool) -> String {
-        let rivals = self.pending.iter().filter(|(wants, _)| in_its_way(wants));
-        let before = rivals.flat_map(|(_, queue)| queue.range(..record.order));
-        match before.take(COUNTED + 1).count() {
-            0 => "it is the next".to_owned(),
-            1 => "one execution is before it".to_owned(),
-            few @ ..=COUNTED => format!("{few} executions are before it"),
-            _ => format!("more than {COUNTED} executions are before it"),
-        }
-    }
-
-    /// Which labels nobody has; or that nobody has all of them.
-    fn labels_missing(&self, wants: &Wants) -> String {
-        let runs = || self.seats.values().filter(|seat| seat.runner.serves(wants.needs));
-        let nobody = wants
-            .labels
-            .iter()
-            .filter(|(name, value)| !runs().any(|seat| seat.labels.get(*name) == Some(*value)));
-        let text = |(name, value): (&String, &String)| format!("`{name}={value}`");
-        let nobody: Vec<String> = nobody.map(text).collect();
-        if nobody.is_empty() {
-            let all: Vec<String> = wants.labels.iter().map(text).collect();
-            return format!("no executor has all of these labels: {}", all.join(", "));
-        }
-        let labels = if nobody.len() == 1 { "label" } else { "labels" };
-        format!(
-            "no executor has the {labels} {}: see `octavius executors -o wide`",
-            nobody.join(", ")
-        )
+/// How many are before one, in words.
+fn before(count: usize, of: &str) -> String {
+    match count {
+        0 => "it is the next".to_owned() + of,
+        1 => format!("one execution{of} is before it"),
+        few @ ..=COUNTED => format!("{few} executions{of} are before it"),
+        _ => format!("more than {COUNTED} executions{of} are before it"),
     }
 }
 

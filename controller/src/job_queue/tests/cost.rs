@@ -4,7 +4,7 @@ use crate::job_queue::{
     record::Needs,
     rules::{
         QueueLimits, Submission, View,
-        tests::{LIMITS, at, id, join, poll, submission},
+        tests::{LIMITS, at, id, is_called, join, poll, submission},
     },
 };
 use octavius_protocol::id::{ExecutionId, Session};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 fn fastest_poll(view: &mut View) -> Duration {
     let mut one = || {
         let began = Instant::now();
-        assert!(!view.has_work_for(Session(1)));
+        assert!(!is_called(view, Session(1)));
         assert_eq!(poll(view, &[], at(1)), []);
         began.elapsed()
     };
@@ -25,7 +25,8 @@ fn fastest_poll(view: &mut View) -> Duration {
 #[test]
 fn a_poll_does_not_look_at_all_that_waits() {
     const WAITING: u32 = 100_000;
-    let limits = QueueLimits { pending: 2 * WAITING as usize, ..LIMITS };
+    let most = 2 * WAITING as usize;
+    let limits = QueueLimits { pending: most, pending_of_team: most, ..LIMITS };
     let mut view = View::load(limits, Vec::new(), Vec::new(), at(0));
     view.join(join(0, 1, 2), at(0));
     let idle = fastest_poll(&mut view);
@@ -42,6 +43,6 @@ fn a_poll_does_not_look_at_all_that_waits() {
     assert!(crowded < 20 * idle + Duration::from_micros(20), "{crowded:?}, and {idle:?} before");
     // What it can run is found behind all of them.
     view.submit(submission(255, Needs::Any), at(0)).unwrap();
-    assert!(view.has_work_for(Session(1)));
+    assert!(is_called(&view, Session(1)));
     assert_eq!(poll(&mut view, &[], at(1))[0].attempt.execution, id(255));
 }

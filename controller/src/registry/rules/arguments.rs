@@ -1,7 +1,7 @@
 //! Whether the values of an execution are what its job wants.
 
 use super::{
-    super::{Argument, JobDefinition, Violation, Violations, quoted},
+    super::{Argument, JobDefinition, Violation, Violations, order::MOST_KEY_BYTES, quoted},
     nearest,
     value::Rules,
 };
@@ -47,6 +47,17 @@ pub fn check_arguments(
         } else if let Err(why) = Rules::of(argument).and_then(|rules| rules.check(value)) {
             violations.add(field(name), || why);
         }
+    }
+    for name in &definition.concurrency_key {
+        let Some(value) = arguments.get(name).filter(|value| value.len() > MOST_KEY_BYTES) else {
+            continue;
+        };
+        violations.add(field(name), || {
+            format!(
+                "has {} bytes, and is in the job's `concurrency_key`, which takes at most {MOST_KEY_BYTES} of each: shorten it",
+                value.len()
+            )
+        });
     }
     let given = arguments.iter().map(|(name, value)| name.len() + value.len());
     let defaults = definition.arguments.iter().filter(|one| !arguments.contains_key(&one.name));

@@ -1,8 +1,14 @@
 //! Whether what a definition says of how the job is run makes sense: times, tries, places.
 
-use super::super::{JobDefinition, MOST_ATTEMPTS, Resources, Retry, RetryOn, Violations, quoted};
+use super::super::{
+    ArgumentType, HIGHEST_PRIORITY, JobDefinition, MOST_ATTEMPTS, OnLimit, OnLost, Resources,
+    Retry, RetryOn, USUAL_PRIORITY, Violations, no_id, quoted,
+};
 use jiff::SignedDuration;
-use octavius_protocol::{MAX_TIME, id::Namespace};
+use octavius_protocol::{
+    MAX_TIME,
+    id::{Namespace, TeamName},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A limit is counted in milliseconds.
@@ -34,6 +40,7 @@ pub(super) fn check_running(definition: &JobDefinition, violations: &mut Violati
     if let Some(retry) = &definition.retry {
         check_retry(retry, violations);
     }
+    check_order(definition, violations);
     check_selector(&definition.executor_selector, violations);
     if let Some(Resources { requests, limits }) = &definition.resources {
         check_quantities("resources.requests", requests, violations);
@@ -102,6 +109,81 @@ fn check_retry(retry: &Retry, violations: &mut Violations) {
                 .add(format!("retry.on[{index}]"), || format!("is {}, {wanted}", quoted(word))),
         }
     }
+}
+
+/// Notes what is wrong with the limits of a job, and with the order in which its executions are served.
+fn check_order(definition: &JobDefinition, violations: &mut Violations) {
+    let JobDefinition { concurrency_key, on_limit, team, priority, max_priority, on_lost, .. } =
+        definition;
+    let mut seen = BTreeSet::new();
+    for (index, name) in concurrency_key.iter().enumerate() {
+        let field = format!("concurrency_key[{index}]");
+        let Some(argument) = definition.arguments.iter().find(|one| one.name == *name) else {
+            violations.add(field, || {
+                format!("is {}, which is no argument of the job: name one", quoted(name))
+            });
+            continue;
+        };
+        if argument.kind == ArgumentType::Secret {
+            violations.add(field, || {
+                format!("is `{name}`, whose values are secret, and a key is shown: name another argument")
+            });
+        } else if !argument.required && argument.default.is_none() {
+            violations.add(field, || {
+                format!(
+                    "is `{name}`, which may be left out: make it required, or give it a default"
+                )
+            });
+        } else if !seen.insert(name) {
+            violations
+                .add(field, || format!("is `{name}`, which stands there already: give it once"));
+        }
+    }
+    if OnLimit::read(on_limit).is_none() {
+        violations.add("on_limit", || no_word(on_limit, &OnLimit::WORDS.map(|(word, _)| word)));
+    }
+    let limited = definition.concurrency > 0 || !concurrency_key.is_empty();
+    violations.add_if(!on_limit.is_empty() && !limited, "on_limit", || {
+        "is given, but the job has no limit: give `concurrency` or `concurrency_key`, or leave it out"
+            .to_owned()
+    });
+    if let Some(invalid) = team.parse::<TeamName>().err().filter(|_| !team.is_empty()) {
+        violations.add("team", || no_id(team, &invalid));
+    }
+    for (field, number) in [("priority", priority), ("max_priority", max_priority)] {
+        let Some(number) = number.filter(|number| *number > u32::from(HIGHEST_PRIORITY)) else {
+            continue;
+        };
+        violations.add(field, || {
+            format!("is {number}: give a whole number from 0, served last, to {HIGHEST_PRIORITY}")
+        });
+    }
+    let own = priority.unwrap_or(u32::from(USUAL_PRIORITY));
+    if let Some(most) = max_priority.filter(|most| *most < own) {
+        violations.add("max_priority", || {
+            format!(
+                "is {most}, less than the job's own priority of {own}: raise it, or leave it out"
+            )
+        });
+    }
+    match OnLost::read(on_lost) {
+        None => {
+            violations.add("on_lost", || no_word(on_lost, &OnLost::WORDS.map(|(word, _)| word)));
+        }
+        Some(OnLost::Fail) => {
+            let lost = |word: &String| word.parse() == Ok(RetryOn::Lost);
+            let crossed = definition.retry.iter().flat_map(|retry| &retry.on).any(lost);
+            violations.add_if(crossed, "on_lost", || {
+                "is `fail`, and `retry.on` has `lost`: leave one of them out".to_owned()
+            });
+        }
+        Some(OnLost::AsRetrySays | OnLost::Rerun) => {}
+    }
+}
+
+fn no_word(word: &str, known: &[&str]) -> String {
+    let known: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
+    format!("is {}: give {}, or leave it out", quoted(word), known.join(" or "))
 }
 
 fn check_selector(selector: &BTreeMap<String, String>, violations: &mut Violations) {

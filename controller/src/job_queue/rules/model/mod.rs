@@ -14,7 +14,7 @@ use crate::job_queue::{
     rules::{Grant, Join, OrderKind, Report, Reported, Submission, Verdict},
     terms::Terms,
 };
-use crate::registry::{RetryOn, RetryPolicy};
+use crate::registry::{OnLimit, RetryOn, RetryPolicy};
 use stateright::{Checker, Model, Property};
 use std::collections::VecDeque;
 use system::{Executor, Found, Message, Phase, System, Then, join, name, spec};
@@ -23,6 +23,8 @@ const NOW: Moment = Moment { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO 
 /// Every wait is over at once: a tick may come at any time.
 const LIMITS: QueueLimits = QueueLimits {
     pending: 10,
+    pending_of_team: 10,
+    ageing: Duration::from_secs(600),
     grants: 1,
     acknowledge_within: Duration::ZERO,
     log_within: Duration::ZERO,
@@ -46,6 +48,8 @@ struct Bounds {
     late: bool,
     /// Whether a log arrives later than its end, and may be cut, and its holder find more of it. Else it is there.
     cut_logs: bool,
+    /// What becomes of an execution that comes while another of the same key is there; none: there are no keys.
+    on_limit: Option<OnLimit>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,10 +161,32 @@ impl Model for Bounds {
             Action::Submit => {
                 system.submitted += 1;
                 let id = ExecutionId::from_bytes([system.submitted; 16]);
-                let submission =
-                    Submission { id, spec: spec(), terms: self.terms().into(), request_id: None };
-                let (_, changes) = system.view.submit(submission, NOW).ok()?;
-                system.commit(changes, Then::Nothing);
+                let submission = Submission {
+                    id,
+                    spec: spec(),
+                    terms: self.terms().into(),
+                    concurrency_key: self.on_limit.map(|_| "`host=a`".into()),
+                    require_executor: false,
+                    request_id: None,
+                };
+                let submitted = system.view.submit(submission, NOW).ok()?;
+                system.commit(submitted.changes, Then::Nothing);
+                for replaced in submitted.replaced {
+                    system.commit(vec![replaced], Then::Nothing);
+                }
+                let others =
+                    || system.view.newest_first(Span::default()).filter(|record| record.id != id);
+                let waits = |record: &Record| record.attempt.held().is_none();
+                let is_there = |record: &Record| waits(record) || record.attempt.occupies();
+                match self.on_limit {
+                    Some(OnLimit::Replace) if others().any(waits) => {
+                        system.broken = Some("one was left that another took the place of");
+                    }
+                    Some(OnLimit::Refuse) if others().any(is_there) => {
+                        system.broken = Some("one was taken beyond a limit that refuses");
+                    }
+                    Some(_) | None => {}
+                }
             }
             Action::Poll(executor) => {
                 let held = system.held(executor);
@@ -289,15 +315,21 @@ impl Model for Bounds {
             Property::<Self>::always("P2: no attempt is started twice", |_, system| {
                 system.starts.values().all(|starts| *starts <= 1)
             }),
+            Property::<Self>::always("of one key one takes a place", |bounds, system| {
+                let places = |record: &&Record| record.attempt.occupies();
+                bounds.on_limit.is_none()
+                    || system.to_come().into_values().filter(places).count() <= 1
+            }),
             Property::<Self>::always("P3: nothing that matters is only in memory", |_, system| {
                 let to_come = system.to_come();
                 let live =
                     to_come.into_values().filter(|record| record.attempt.outcome().is_none());
                 system.view.newest_first(Span::default()).eq(live.rev())
             }),
-            Property::<Self>::always("P3: a final state never changes", |_, system| {
-                system.broken.is_none()
-            }),
+            Property::<Self>::always(
+                "P3: a final state never changes, and no rule breaks",
+                |_, system| system.broken.is_none(),
+            ),
             Property::<Self>::always("the view is in order", |_, system| {
                 system.view.check().is_ok()
             }),
@@ -320,6 +352,20 @@ impl Model for Bounds {
                 };
                 system.disk.values().any(second)
             }),
+            Property::<Self>::sometimes("one is replaced", |_, system| {
+                let replaced = |record: &Record| {
+                    record.ending.as_ref().is_some_and(|ending| ending.code == "replaced")
+                };
+                system.disk.values().any(replaced)
+            }),
+            Property::<Self>::sometimes(
+                "one of a key succeeds behind another",
+                |bounds, system| {
+                    let succeeded = |outcome: &&Outcome| **outcome == Outcome::Succeeded;
+                    bounds.on_limit.is_some()
+                        && system.finals.values().filter(succeeded).count() > 1
+                },
+            ),
             Property::<Self>::sometimes("one fails because it is late", |_, system| {
                 let late = |record: &Record| {
                     record.ending.as_ref().is_some_and(|ending| ending.code == "start_timeout")
@@ -341,12 +387,18 @@ impl Bounds {
             on: [RetryOn::Failed, RetryOn::Lost].into(),
             ..RetryPolicy::of(self.tries)
         };
-        Terms { retry: Some(policy), start_timeout_ms: self.late.then_some(0), ..Terms::default() }
+        Terms {
+            retry: Some(policy),
+            start_timeout_ms: self.late.then_some(0),
+            on_limit: self.on_limit.unwrap_or_default(),
+            ..Terms::default()
+        }
     }
 }
 
-/// Looks at every state within the bounds, or at the nearest `most`. What is `reached` is, if all are looked at.
-fn check(bounds: Bounds, most: usize, reached: &[&'static str]) {
+/// Looks at every state within the bounds, or at the nearest `most`. What is `reached` is, if all are looked at. Answers
+/// all that was.
+fn check(bounds: Bounds, most: usize, reached: &[&'static str]) -> BTreeSet<&'static str> {
     let checker = bounds.checker().threads(2).target_state_count(most).spawn_bfs().join();
     println!("{bounds:?}: {} states, depth {}", checker.unique_state_count(), checker.max_depth());
     for (name, path) in checker.discoveries() {
@@ -356,6 +408,7 @@ fn check(bounds: Bounds, most: usize, reached: &[&'static str]) {
     for reached in reached {
         assert!(!all || checker.discovery(reached).is_some(), "in no order of events {reached}");
     }
+    checker.discoveries().into_keys().collect()
 }
 
 /// What an order of events leads to in each system of one attempt that is searched to its end.
@@ -378,6 +431,7 @@ const ONE: Bounds = Bounds {
     tries: 1,
     late: false,
     cut_logs: false,
+    on_limit: None,
 };
 
 #[test]
@@ -436,6 +490,40 @@ fn two_executors_in_every_order() {
     let bounds =
         Bounds { executors: 2, controller_crashes: 0, executor_crashes: 0, flying: 0, ..ONE };
     check(bounds, usize::MAX, &USUAL);
+}
+
+#[test]
+fn two_of_one_key_over_two_executors_in_every_order_of_the_nearest_states() {
+    let calm = Bounds { controller_crashes: 0, executor_crashes: 0, flying: 0, ..ONE };
+    let bounds =
+        Bounds { executors: 2, executions: 2, epochs: 1, on_limit: Some(OnLimit::Queue), ..calm };
+    let reached = check(bounds, states(15_000), &["one of a key succeeds behind another"]);
+    assert!(reached.contains("one succeeds"), "{reached:?}");
+}
+
+#[test]
+fn one_that_takes_the_place_of_another_in_every_order_of_the_nearest_states() {
+    let bounds = Bounds {
+        executions: 2,
+        executor_crashes: 0,
+        epochs: 1,
+        flying: 2, // the new one, and the end of the other
+        on_limit: Some(OnLimit::Replace),
+        ..ONE
+    };
+    let reached = check(bounds, states(30_000), &["one of a key succeeds behind another"]);
+    for name in ["one succeeds", "one is replaced"] {
+        assert!(reached.contains(name), "{reached:?}");
+    }
+}
+
+#[test]
+fn one_that_is_refused_while_another_is_there_in_every_order_of_the_nearest_states() {
+    let calm = Bounds { controller_crashes: 0, executor_crashes: 0, flying: 0, ..ONE };
+    let bounds =
+        Bounds { executions: 2, epochs: 1, tries: 2, on_limit: Some(OnLimit::Refuse), ..calm };
+    let reached = check(bounds, states(30_000), &["one of a key succeeds behind another"]);
+    assert!(reached.contains("one succeeds"), "{reached:?}");
 }
 
 /// All of it is for a night: `OCTAVIUS_MODEL_STATES` says how far to go, and here it is the nearest states.

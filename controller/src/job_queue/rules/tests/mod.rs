@@ -1,5 +1,6 @@
 //! Single stories of the queue that are worth telling; what it promises over any story is in `properties`.
 
+mod order;
 mod properties;
 mod retain;
 mod terms;
@@ -14,6 +15,8 @@ use crate::job_queue::{
 
 pub(in crate::job_queue) const LIMITS: QueueLimits = QueueLimits {
     pending: 6,
+    pending_of_team: 5,
+    ageing: Duration::from_secs(600),
     grants: 3,
     acknowledge_within: Duration::from_secs(30),
     log_within: Duration::from_secs(300),
@@ -24,6 +27,13 @@ pub(in crate::job_queue) const LIMITS: QueueLimits = QueueLimits {
 pub(in crate::job_queue) fn at(seconds: u64) -> Moment {
     let elapsed = Duration::from_secs(seconds);
     Moment { at: Timestamp::UNIX_EPOCH + elapsed, elapsed }
+}
+
+/// Whether a parked call of this session would be called.
+pub(in crate::job_queue) fn is_called(view: &View, session: Session) -> bool {
+    let mut parked = Parked::default();
+    parked.park(view, session).unwrap();
+    !parked.call(view, Duration::ZERO).is_empty()
 }
 
 fn name(executor: u8) -> ExecutorId {
@@ -57,7 +67,14 @@ pub(in crate::job_queue) fn submission(number: u8, needs: Needs) -> Submission {
         own: Default::default(),
     };
     let terms = Default::default();
-    Submission { id: id(number), spec, terms, request_id: None }
+    Submission {
+        id: id(number),
+        spec,
+        terms,
+        concurrency_key: None,
+        require_executor: false,
+        request_id: None,
+    }
 }
 
 pub(in crate::job_queue) fn join(executor: u8, session: u64, capacity: usize) -> Join {
@@ -154,10 +171,10 @@ fn an_end_frees_its_place_before_its_log_is_here() {
     assert_eq!(held.len(), 2, "two places");
     report(&mut view, held[0], Report::Prepared("thing".to_owned()));
     report(&mut view, held[0], Report::Running);
-    assert!(!view.has_work_for(Session(1)));
+    assert!(!is_called(&view, Session(1)));
     let sealing = report(&mut view, held[0], Report::Ended(ending(Outcome::Succeeded)));
     assert!(matches!(sealing, Reported::Seal(_, _)));
-    assert!(view.has_work_for(Session(1)));
+    assert!(is_called(&view, Session(1)));
     assert_eq!(view.live(id(1)).unwrap().attempt.outcome(), None, "final only with its log");
     let done = view.sealed(held[0], 3, "", at(2));
     assert!(matches!(done, Some(Change::Done(record)) if record.log_size == 3));
@@ -248,7 +265,7 @@ fn silence_ends_new_work_at_once_and_attempts_only_when_the_executor_is_lost() {
     let held = poll(&mut view, &[], at(0));
     report(&mut view, held[0], Report::Prepared("thing".to_owned()));
     view.expire(&name(0), Session(1));
-    assert!(!view.has_work_for(Session(1)));
+    assert!(!is_called(&view, Session(1)));
     assert!(view.why(view.live(id(1)).unwrap()).contains("silent"));
     view.lose(&name(0), Session(1), at(900));
     let cuts = view.tick(at(900)).cuts;

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::{
-    job_queue::{record::Step, rules::wants::Wants},
+    job_queue::{record::Step, rules::lines::Demand},
     registry::{RetryOn, RetryPolicy},
 };
+use octavius_protocol::id::JobName;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug, proptest_derive::Arbitrary)]
@@ -101,7 +102,7 @@ struct Story {
     submitted: u8,
     seconds: u64,
     /// In the order in which they were granted for the first time.
-    first_grants: Vec<(Wants, ExecutionId)>,
+    first_grants: Vec<((Demand, JobName), ExecutionId)>,
     /// Whose end somebody was promised.
     promised: BTreeSet<ExecutionId>,
     /// How often each attempt began to run.
@@ -132,7 +133,7 @@ impl Story {
             let was = &self.disk[&record.id];
             let first = record.attempt.state == State::Leased(Epoch(1)) && record.number.0 == 1;
             if first && was.attempt.held().is_none() {
-                self.first_grants.push((Wants::of(&record), record.id));
+                self.first_grants.push(((Demand::of(&record), record.job.clone()), record.id));
             }
             let runs = |record: &Record| matches!(record.attempt.state, State::Running(_));
             if runs(&record) && !(runs(was) && was.number == record.number) {
@@ -168,8 +169,8 @@ impl Story {
             Happening::Submit(images, asked) => {
                 let needs = if images { Needs::Images } else { Needs::Any };
                 let submission = asking(self.submitted, needs, asked);
-                if let Ok((record, _)) = self.view.submit(submission, now) {
-                    self.disk.insert(record.id, record);
+                if let Ok(submitted) = self.view.submit(submission, now) {
+                    self.disk.insert(submitted.record.id, submitted.record);
                     self.submitted += 1;
                 }
             }

@@ -19,7 +19,7 @@ fn first_at_0() -> ExecutionId {
 fn only_what_is_final_for_so_long_is_over() {
     let mut view = queue();
     let moment = |seconds| Moment { at: time(seconds), elapsed: Duration::ZERO };
-    let (pending, _) = view.submit(submission(1, Needs::Any), moment(0)).unwrap();
+    let pending = view.submit(submission(1, Needs::Any), moment(0)).unwrap().record;
     assert!(!is_over(&pending, Duration::ZERO, time(1_000_000)), "it is not final");
     let ended = view.cancel(id(1), "ada", moment(100)).unwrap().record;
     assert!(ended.attempt.outcome().is_some());

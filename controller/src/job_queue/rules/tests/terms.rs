@@ -60,6 +60,52 @@ fn a_failed_attempt_is_followed_by_another_with_an_epoch_of_its_own() {
 }
 
 #[test]
+fn what_became_of_a_pod_is_tried_again_where_its_word_is_asked_for() {
+    for (word, code, again) in [
+        ("image", "image", true),
+        ("evicted", "evicted", true),
+        ("preempted", "preempted", true),
+        ("pod_deleted", "pod_deleted", true),
+        ("evicted", "oom_killed", false),
+        ("failed", "evicted", true),
+    ] {
+        let mut view = queue();
+        let policy = RetryPolicy { on: [word.parse().unwrap()].into(), ..RetryPolicy::of(2) };
+        submit_under(&mut view, 1, Terms { retry: Some(policy), ..Terms::default() });
+        let lease = running(&mut view, 0);
+        let ended = Ending { code: code.to_owned(), exit_code: None, ..ending(Outcome::Failed) };
+        view.report(Session(1), lease, Report::Ended(ended), at(1)).unwrap();
+        view.sealed(lease, 3, "", at(1)).unwrap();
+        assert_eq!(view.pausing() == 1, again, "{code} where {word} is asked for");
+    }
+}
+
+/// `on_lost: rerun` is of what is lost alone: of what failed `retry` says what becomes.
+#[test]
+fn what_is_lost_is_run_again_where_the_job_says_so_and_what_failed_is_not() {
+    let terms = Terms { rerun_lost: true, ..Terms::default() };
+    for (lost, again) in [(true, 1), (false, 0)] {
+        let mut view = queue();
+        submit_under(&mut view, 1, terms.clone());
+        let lease = running(&mut view, 0);
+        if lost {
+            view.lose(&name(0), Session(1), at(700));
+            let cut = view.tick(at(1_100)).cuts.remove(0);
+            view.sealed(cut.lease, 0, &cut.why, at(1_100)).unwrap();
+        } else {
+            end(&mut view, lease, Outcome::Failed, 1);
+        }
+        assert_eq!(view.pausing(), again, "lost: {lost}");
+        // Whoever comes back with the attempt that was given up is told to leave it, before anything else.
+        let attended = view.attend(Session(1), &[lease]).unwrap();
+        let orders: Vec<_> =
+            attended.orders.iter().map(|order| (order.lease, order.kind)).collect();
+        let released = vec![(lease, OrderKind::Release); again];
+        assert_eq!(orders, released, "lost: {lost}");
+    }
+}
+
+#[test]
 fn a_restart_neither_forgets_a_pause_nor_begins_it_again() {
     let mut view = queue();
     submit_under(&mut view, 1, three_tries());
@@ -263,7 +309,7 @@ fn pending_says_which_labels_nobody_has_and_whose_bound_it_waits_for() {
         submit_under(&mut view, number, Terms { concurrency: 1, ..Terms::default() });
     }
     assert_eq!(poll(&mut view, &[], at(0)).len(), 1, "two places, and a bound of one");
-    let bound = "waits for a place of its job: `concurrency` of `greet` is 1, and so many run";
+    let bound = "waits for a place of its job: `concurrency` of job `greet` is 1, and so many run";
     assert_eq!(why(&view, 3), format!("{bound}; it is the next"));
     assert_eq!(why(&view, 4), format!("{bound}; one execution is before it"));
     let on = Own { on: labels(&[("executor", "executor-0")]), ..Own::default() };

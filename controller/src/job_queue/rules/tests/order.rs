@@ -1,0 +1,453 @@
+//! In which order executions are served, and what their jobs' limits do to them.
+
+use super::{super::lines::came_at, *};
+use crate::registry::{OnLimit, RetryPolicy};
+use octavius_protocol::id::JobName;
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner},
+};
+use std::sync::Arc;
+
+const AGEING: Duration = Duration::from_secs(600);
+const LIMITS: QueueLimits =
+    QueueLimits { pending: 200, pending_of_team: 100, grants: 1, ageing: AGEING, ..super::LIMITS };
+
+/// What an execution of these stories is: which job, of which team, and how urgent.
+#[derive(Clone, Debug)]
+struct Kind {
+    job: &'static str,
+    team: &'static str,
+    priority: u8,
+    concurrency: u32,
+    key: Option<&'static str>,
+    on_limit: OnLimit,
+    tries: u32,
+    on: Option<(&'static str, &'static str)>,
+}
+
+const PLAIN: Kind = Kind {
+    job: "plain",
+    team: "",
+    priority: 5,
+    concurrency: 0,
+    key: None,
+    on_limit: OnLimit::Queue,
+    tries: 1,
+    on: None,
+};
+
+/// A queue and a clock. Executors have places of their own, and labels.
+struct Fleet {
+    view: View,
+    seconds: u64,
+    submitted: u8,
+}
+
+impl Fleet {
+    fn of(executors: &[(u8, usize, &'static str)]) -> Self {
+        let mut view = View::load(LIMITS, Vec::new(), Vec::new(), at(0));
+        for (number, capacity, zone) in executors {
+            let labels = [("zone".to_owned(), (*zone).to_owned())].into();
+            let session = u64::from(*number) + 1;
+            view.join(Join { labels, ..join(*number, session, *capacity) }, at(0));
+        }
+        Self { view, seconds: 0, submitted: 0 }
+    }
+
+    fn submit(&mut self, kind: &Kind) -> Result<Submitted, SubmitRefused> {
+        self.submitted = self.submitted.wrapping_add(1);
+        let milliseconds = at(self.seconds).at.as_millisecond().unsigned_abs();
+        let mut id = *ExecutionId::first_at(milliseconds).as_bytes();
+        id[15] = self.submitted;
+        id[8..12].copy_from_slice(&(self.view.next_order as u32).to_be_bytes());
+        let terms = Terms {
+            concurrency: kind.concurrency,
+            on_limit: kind.on_limit,
+            retry: Some(RetryPolicy::of(kind.tries)),
+            team: kind.team.into(),
+            priority: Some(kind.priority),
+            selector: kind.on.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
+            ..Terms::default()
+        };
+        let plain = submission(0, Needs::Any);
+        let job: JobName = kind.job.parse().unwrap();
+        let submission = Submission {
+            id: ExecutionId::from_bytes(id),
+            spec: Spec { job, ..plain.spec },
+            terms: terms.into(),
+            concurrency_key: kind.key.map(Arc::from),
+            ..plain
+        };
+        self.view.submit(submission, at(self.seconds))
+    }
+
+    fn add(&mut self, kind: &Kind) -> ExecutionId {
+        self.submit(kind).unwrap().record.id
+    }
+
+    /// What an executor gets, if it gets anything.
+    fn next(&mut self, executor: u8) -> Option<LeaseName> {
+        let session = Session(u64::from(executor) + 1);
+        let held = self.view.seats[&name(executor)].holds.iter();
+        let held = held.map(|id| {
+            let record = self.view.live(*id).unwrap();
+            LeaseName { attempt: record.attempt_id(), epoch: record.attempt.held().unwrap() }
+        });
+        let held: Vec<_> = held.collect();
+        let polled = self.view.poll(session, 1, &held, at(self.seconds)).unwrap();
+        assert!(polled.grants.len() <= 1);
+        polled.grants.first().map(|grant| grant.lease)
+    }
+
+    fn ends(&mut self, executor: u8, lease: LeaseName) {
+        self.ends_as(Outcome::Succeeded, executor, lease);
+    }
+
+    fn ends_as(&mut self, outcome: Outcome, executor: u8, lease: LeaseName) {
+        let session = Session(u64::from(executor) + 1);
+        let now = at(self.seconds);
+        let prepared = Report::Prepared("made".to_owned());
+        let ended = Report::Ended(ending(outcome));
+        for report in [prepared, Report::Running, ended] {
+            self.view.report(session, lease, report, now).unwrap();
+        }
+        self.view.sealed(lease, 3, "", now).unwrap();
+    }
+}
+
+#[test]
+fn who_has_the_higher_priority_is_served_first_and_who_waits_gains_some() {
+    let mut fleet = Fleet::of(&[(0, 9, "a")]);
+    let usual = fleet.add(&PLAIN);
+    let low = fleet.add(&Kind { priority: 4, ..PLAIN });
+    let high = fleet.add(&Kind { priority: 6, ..PLAIN });
+    let order = |fleet: &mut Fleet, count| -> Vec<_> {
+        (0..count).map(|_| fleet.next(0).unwrap().attempt.execution).collect()
+    };
+    assert_eq!(order(&mut fleet, 2), [high, usual]);
+    // A little before its time is up the newer one is served first, and after that the older.
+    fleet.seconds = AGEING.as_secs() - 1;
+    let next = fleet.add(&PLAIN);
+    assert_eq!(order(&mut fleet, 1), [next]);
+    fleet.seconds = AGEING.as_secs() + 1;
+    let later = fleet.add(&PLAIN);
+    assert_eq!(order(&mut fleet, 2), [low, later]);
+}
+
+#[test]
+fn teams_that_want_more_than_there_is_get_the_same() {
+    let mut fleet = Fleet::of(&[(0, 8, "a")]);
+    let (first, second) = (Kind { team: "a", ..PLAIN }, Kind { team: "b", ..PLAIN });
+    for _ in 0..20 {
+        fleet.add(&first);
+    }
+    let leases: Vec<_> = (0..8).map(|_| fleet.next(0).unwrap()).collect();
+    fleet.seconds = 60;
+    for _ in 0..20 {
+        fleet.add(&second);
+    }
+    let places = |fleet: &Fleet, team: &str| fleet.view.lines.places_of(&team.into());
+    assert_eq!((places(&fleet, "a"), places(&fleet, "b")), (8, 0), "there was nobody else");
+    // What ends makes room for those that have less, until they have as much.
+    for (lease, shares) in leases.iter().zip([(7, 1), (6, 2), (5, 3), (4, 4), (4, 4)]) {
+        fleet.ends(0, *lease);
+        fleet.next(0).unwrap();
+        assert_eq!((places(&fleet, "a"), places(&fleet, "b")), shares);
+    }
+    // Of a third one that is alone with its wish nobody takes a place.
+    let third = fleet.add(&Kind { team: "c", priority: 0, ..PLAIN });
+    fleet.ends(0, leases[5]);
+    assert_eq!(fleet.next(0).unwrap().attempt.execution, third);
+}
+
+/// A team whose work elsewhere takes many places gets its turn here, too.
+#[test]
+fn no_team_waits_for_ever_because_it_has_much_elsewhere() {
+    let mut fleet = Fleet::of(&[(0, 5, "a"), (1, 1, "b")]);
+    let busy = Kind { team: "busy", on: Some(("zone", "a")), ..PLAIN };
+    for _ in 0..5 {
+        fleet.add(&busy);
+        fleet.next(0).unwrap();
+    }
+    let waiting = fleet.add(&Kind { on: Some(("zone", "b")), ..busy });
+    let small = Kind { team: "small", on: Some(("zone", "b")), ..PLAIN };
+    for _ in 0..50 {
+        fleet.add(&small);
+    }
+    let mut served = 0;
+    loop {
+        let lease = fleet.next(1).unwrap();
+        if lease.attempt.execution == waiting {
+            break;
+        }
+        fleet.seconds += 120;
+        fleet.ends(1, lease);
+        served += 1;
+    }
+    // It has five places more, each of which is worth ten minutes: others come at once, and every two minutes until then.
+    assert_eq!(served, 1 + 5 * 10 / 2, "others came before it");
+}
+
+#[test]
+fn what_a_job_limits_waits_and_lets_others_pass() {
+    let mut fleet = Fleet::of(&[(0, 9, "a")]);
+    let one = Kind { job: "one", concurrency: 1, ..PLAIN };
+    let (first, second) = (fleet.add(&one), fleet.add(&one));
+    let other = fleet.add(&PLAIN);
+    let lease = fleet.next(0).unwrap();
+    assert_eq!(lease.attempt.execution, first);
+    assert_eq!(fleet.next(0).unwrap().attempt.execution, other);
+    assert_eq!(fleet.next(0), None);
+    let why = fleet.view.why(fleet.view.live(second).unwrap());
+    assert_eq!(
+        why,
+        "waits for a place of its job: `concurrency` of job `one` is 1, and so many run; it is the next"
+    );
+    fleet.ends(0, lease);
+    assert_eq!(fleet.next(0).unwrap().attempt.execution, second);
+}
+
+#[test]
+fn of_one_key_one_runs_at_a_time_and_of_others_others() {
+    let mut fleet = Fleet::of(&[(0, 9, "a")]);
+    let on = |key| Kind { job: "deploy", key: Some(key), ..PLAIN };
+    let (first, second) = (fleet.add(&on("`host=a`")), fleet.add(&on("`host=a`")));
+    let other = fleet.add(&on("`host=b`"));
+    let lease = fleet.next(0).unwrap();
+    assert_eq!(lease.attempt.execution, first);
+    assert_eq!(fleet.next(0).unwrap().attempt.execution, other);
+    assert_eq!(fleet.next(0), None);
+    let why = fleet.view.why(fleet.view.live(second).unwrap());
+    assert_eq!(
+        why,
+        "waits for a place of its job: `concurrency_key` of job `deploy` lets one at a time run with `host=a`, and one does; it is the next"
+    );
+    fleet.ends(0, lease);
+    assert_eq!(fleet.next(0).unwrap().attempt.execution, second);
+}
+
+#[test]
+fn beyond_a_limit_a_job_may_refuse() {
+    let mut fleet = Fleet::of(&[(0, 9, "a")]);
+    let refusing = Kind { job: "one", concurrency: 1, on_limit: OnLimit::Refuse, ..PLAIN };
+    fleet.add(&refusing);
+    let refused = fleet.submit(&refusing).unwrap_err();
+    let SubmitRefused::AtLimit(limit) = refused else { panic!("{refused:?}") };
+    assert_eq!(limit.to_string(), "`concurrency` of job `one` is 1");
+    let lease = fleet.next(0).unwrap();
+    assert!(fleet.submit(&refusing).is_err());
+    fleet.ends(0, lease);
+    fleet.add(&refusing);
+    let keyed = Kind { job: "two", key: Some("`a=1`"), on_limit: OnLimit::Refuse, ..PLAIN };
+    fleet.add(&keyed);
+    assert!(fleet.submit(&keyed).is_err());
+    fleet.add(&Kind { key: Some("`a=2`"), ..keyed });
+}
+
+#[test]
+fn beyond_a_limit_a_newer_one_may_take_the_place_of_those_that_wait() {
+    let mut fleet = Fleet::of(&[(0, 9, "a")]);
+    let replacing = Kind { job: "one", concurrency: 1, on_limit: OnLimit::Replace, ..PLAIN };
+    let runs = fleet.add(&replacing);
+    fleet.next(0).unwrap();
+    let waits = fleet.add(&replacing);
+    let submitted = fleet.submit(&replacing).unwrap();
+    let [Change::Done(replaced)] = &submitted.replaced[..] else { panic!("{submitted:?}") };
+    assert_eq!((replaced.id, replaced.attempt.outcome()), (waits, Some(Outcome::Cancelled)));
+    let (code, why) = replaced.why_ended();
+    assert_eq!(code, "replaced");
+    let by = submitted.record.id;
+    assert_eq!(why, format!("execution {by} took its place: `on_limit` of job `one` is `replace`"));
+    assert!(fleet.view.live(runs).is_some(), "what runs goes on");
+    assert_eq!(fleet.view.waiting(), 1);
+    assert_eq!(fleet.view.check(), Ok(()));
+}
+
+/// Who waits to be tried again is older than what comes now, and would run behind it.
+#[test]
+fn what_waits_to_be_tried_again_is_at_the_limit_too() {
+    let mut fleet = Fleet::of(&[(0, 9, "a")]);
+    let replacing = Kind { tries: 2, key: Some("`a=1`"), on_limit: OnLimit::Replace, ..PLAIN };
+    let failed = fleet.add(&replacing);
+    let lease = fleet.next(0).unwrap();
+    fleet.ends_as(Outcome::Failed, 0, lease);
+    assert_eq!((fleet.view.pausing(), fleet.view.waiting()), (1, 0));
+    let refusing = Kind { on_limit: OnLimit::Refuse, ..replacing };
+    assert!(matches!(fleet.submit(&refusing), Err(SubmitRefused::AtLimit(_))));
+    let submitted = fleet.submit(&replacing).unwrap();
+    let [Change::Done(replaced)] = &submitted.replaced[..] else { panic!("{submitted:?}") };
+    assert_eq!((replaced.id, replaced.why_ended().0.as_str()), (failed, "replaced"));
+    assert_eq!((fleet.view.pausing(), fleet.view.waiting()), (0, 1));
+    assert_eq!(fleet.view.check(), Ok(()));
+}
+
+#[test]
+fn a_team_fills_no_more_of_the_queue_than_its_part() {
+    let mut fleet = Fleet::of(&[(0, 1, "a")]);
+    let team = Kind { team: "a", ..PLAIN };
+    for _ in 0..LIMITS.pending_of_team {
+        fleet.add(&team);
+    }
+    let refused = fleet.submit(&team).unwrap_err();
+    assert_eq!(refused, SubmitRefused::TeamFull { team: "a".into(), limit: 100 });
+    fleet.add(&Kind { team: "b", ..PLAIN });
+}
+
+/// Who would be next for an executor, found by looking at all that waits: what the rules say, in other words.
+fn by_the_book(fleet: &Fleet, executor: u8) -> Option<ExecutionId> {
+    let view = &fleet.view;
+    let records = || view.newest_first(Span::default());
+    let runs = |wanted: &dyn Fn(&Record) -> bool| {
+        records().filter(|record| record.attempt.occupies() && wanted(record)).count()
+    };
+    let seat = &view.seats[&name(executor)];
+    if runs(&|record| record.executor == Some(name(executor))) >= seat.capacity {
+        return None;
+    }
+    let may_run = |record: &&Record| {
+        let waits = record.attempt.held().is_none() && record.retry_at.is_none();
+        let fits =
+            record.terms.labels().iter().all(|(key, value)| seat.labels.get(key) == Some(value));
+        let most = record.terms.concurrency as usize;
+        let of_job = runs(&|other| other.job == record.job);
+        let of_key = record.concurrency_key.is_some()
+            && runs(&|other| {
+                other.job == record.job && other.concurrency_key == record.concurrency_key
+            }) > 0;
+        waits && fits && (most == 0 || of_job < most) && !of_key
+    };
+    let ageing = AGEING.as_millis() as i64;
+    let turn = |record: &Record| {
+        (came_at(record.id) - ageing * i64::from(record.terms.priority()), record.order)
+    };
+    let mut firsts: BTreeMap<Arc<str>, &Record> = BTreeMap::new();
+    for record in records().filter(may_run) {
+        let first = firsts.entry(record.terms.team.clone()).or_insert(record);
+        if turn(record) < turn(first) {
+            *first = record;
+        }
+    }
+    let standing = |record: &Record| {
+        let places = runs(&|other| other.terms.team == record.terms.team) as i64;
+        let served = seat.served.get(&record.terms.team).copied().unwrap_or(i64::MIN);
+        (places * ageing + served.max(came_at(record.id)), turn(record))
+    };
+    firsts.into_values().min_by_key(|record| standing(record)).map(|record| record.id)
+}
+
+#[derive(Clone, Debug, proptest_derive::Arbitrary)]
+enum Event {
+    #[proptest(weight = 10)]
+    Submit(#[proptest(strategy = "0..KINDS.len()")] usize),
+    #[proptest(weight = 12)]
+    Poll(#[proptest(strategy = "0..3u8")] u8),
+    #[proptest(weight = 10)]
+    End(#[proptest(strategy = "0..6usize")] usize),
+    #[proptest(weight = 3)]
+    Pass(#[proptest(strategy = "0..300u64")] u64),
+    Cancel(#[proptest(strategy = "0..32usize")] usize),
+    Reload,
+}
+
+const KINDS: [Kind; 10] = [
+    PLAIN,
+    Kind { team: "a", ..PLAIN },
+    Kind { team: "a", priority: 9, job: "urgent", ..PLAIN },
+    Kind { team: "b", priority: 0, job: "idle", ..PLAIN },
+    Kind { team: "b", concurrency: 2, job: "two", ..PLAIN },
+    Kind { team: "c", key: Some("`host=a`"), job: "deploy", ..PLAIN },
+    Kind { team: "c", key: Some("`host=b`"), job: "deploy", concurrency: 1, ..PLAIN },
+    Kind { on: Some(("zone", "b")), priority: 3, ..PLAIN },
+    Kind { job: "alone", concurrency: 2, on_limit: OnLimit::Refuse, ..PLAIN },
+    Kind { job: "newest", key: Some("`host=a`"), on_limit: OnLimit::Replace, ..PLAIN },
+];
+
+/// Histories of 10,000 events each: whoever is served is who should be, limits hold at each step, and nobody waits for
+/// ever.
+#[test]
+fn whoever_is_served_is_who_should_be() {
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let config = Config { cases: 4, max_shrink_iters: 64, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let histories = prop::collection::vec(any::<Event>(), 10_000);
+    let outcome = runner.run(&histories, |events| {
+        let mut fleet = Fleet::of(&[(0, 3, "a"), (1, 2, "b"), (2, 1, "b")]);
+        let mut held: Vec<(u8, LeaseName)> = Vec::new();
+        let (mut served, mut refused, mut replaced) = (0, 0, 0);
+        for event in events {
+            match event {
+                Event::Submit(kind) if fleet.view.waiting() < 40 => {
+                    let kind = &KINDS[kind];
+                    let records = fleet.view.newest_first(Span::default());
+                    let same = records.filter(|record| record.job.as_str() == kind.job).count();
+                    match (fleet.submit(kind), kind.on_limit) {
+                        (Err(_), OnLimit::Refuse) => {
+                            prop_assert!(same >= 2, "refused with {same}");
+                            refused += 1;
+                        }
+                        (Ok(_), OnLimit::Refuse) => prop_assert!(same < 2, "taken with {same}"),
+                        (submitted, _) => replaced += submitted.unwrap().replaced.len(),
+                    }
+                }
+                Event::Submit(_) => {}
+                Event::Poll(executor) => {
+                    let expected = by_the_book(&fleet, executor);
+                    let next = fleet.next(executor);
+                    prop_assert_eq!(next.map(|lease| lease.attempt.execution), expected);
+                    served += usize::from(next.is_some());
+                    held.extend(next.map(|lease| (executor, lease)));
+                }
+                Event::End(index) if !held.is_empty() => {
+                    let (executor, lease) = held.swap_remove(index % held.len());
+                    fleet.ends(executor, lease);
+                }
+                Event::End(_) => {}
+                Event::Pass(seconds) => fleet.seconds += seconds,
+                Event::Cancel(index) => {
+                    let waiting: Vec<_> = fleet.view.lines.all().collect();
+                    if let Some(id) = waiting.get(index) {
+                        fleet.view.cancel(*id, "ada", at(fleet.seconds)).unwrap();
+                    }
+                }
+                Event::Reload => {
+                    let records = fleet.view.newest_first(Span::default()).cloned().collect();
+                    let mut view = View::load(LIMITS, records, Vec::new(), at(fleet.seconds));
+                    view.next_order = fleet.view.next_order;
+                    for (executor, seat) in &fleet.view.seats {
+                        let labels = seat.labels.clone();
+                        let capacity = seat.capacity;
+                        let number = executor.as_str().strip_prefix("executor-").unwrap();
+                        let number: u8 = number.parse().unwrap();
+                        let again = join(number, seat.session.0, capacity);
+                        view.join(Join { labels, ..again }, at(fleet.seconds));
+                    }
+                    fleet.view = view;
+                }
+            }
+            if let Err(why) = fleet.view.check() {
+                return Err(TestCaseError::fail(why));
+            }
+            let occupied =
+                || fleet.view.newest_first(Span::default()).filter(|one| one.attempt.occupies());
+            prop_assert!(occupied().filter(|one| one.job.as_str() == "two").count() <= 2);
+            let keyed = || occupied().filter(|one| one.concurrency_key.is_some());
+            let keys: BTreeSet<_> = keyed().map(|one| (&one.job, &one.concurrency_key)).collect();
+            prop_assert_eq!(keys.len(), keyed().count(), "two of one key run");
+            let records = fleet.view.newest_first(Span::default());
+            let newest = records.filter(|one| one.job.as_str() == "newest").count();
+            prop_assert!(newest <= 2, "{newest} are there, of which one may run and one wait");
+            let waits = |id| at(fleet.seconds).at.as_millisecond() - came_at(id);
+            let longest = fleet.view.lines.all().map(waits).max().unwrap_or(0);
+            // Forty wait at the most, in front of whom nobody comes for longer than nine steps of priority.
+            prop_assert!(longest < 24 * 3_600_000, "one has waited for {longest} ms");
+        }
+        prop_assert!(served > 1_000, "{served} were served");
+        prop_assert!(refused > 50 && replaced > 50, "{refused} refused, {replaced} replaced");
+        Ok(())
+    });
+    // Nobody reads ten thousand events: they are the same in each run.
+    if let Err(TestError::Fail(why, events)) = outcome {
+        panic!("{why}, in a history of {} events", events.len());
+    }
+}
