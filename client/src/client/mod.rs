@@ -278,6 +278,19 @@ impl Client {
         }
     }
 
+    /// Ends new work for the executor `id`, or begins it again; what it holds goes on. The executor as it is then.
+    ///
+    /// # Errors
+    /// Where there is no such executor, or the controller refuses or does not answer.
+    pub async fn drain_executor(&self, id: &str, undrain: bool) -> Result<v1::Executor, Error> {
+        let message = v1::DrainExecutorRequest { executor: id.to_owned(), undrain };
+        let drained = self.call(message, Repeat::IfBroken, |request| {
+            let mut executors = self.executors_service();
+            async move { executors.drain_executor(request).await }
+        });
+        self.whole(drained.await?.executor)
+    }
+
     /// What the controller is.
     ///
     /// # Errors

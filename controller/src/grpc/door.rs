@@ -80,6 +80,7 @@ rpcs! {
     Report = "Executors",
     Append = "Executors",
     ListExecutors = "Executors",
+    DrainExecutor = "Executors",
     SetSecret = "Secrets",
     ListSecrets = "Secrets",
     UnsetSecret = "Secrets",
@@ -109,6 +110,7 @@ impl Rpc {
             Self::SetSecret | Self::UnsetSecret => &[Administrator],
             Self::ListSecrets => &[User, Administrator],
             Self::ListExecutors => &[User, Administrator],
+            Self::DrainExecutor => &[Administrator],
             Self::GetVersion => &[User, Administrator, Executor],
             Self::Backup => &[Administrator],
         }
@@ -212,8 +214,13 @@ mod tests {
             assert!(rpc == "System/GetVersion" || executor.iter().any(|name| name == rpc), "{rpc}");
         }
         for rpc in may(&[Role::User]) {
-            let administrators =
-                ["Jobs/CreateJob", "Secrets/SetSecret", "Secrets/UnsetSecret", "System/Backup"];
+            let administrators = [
+                "Jobs/CreateJob",
+                "Secrets/SetSecret",
+                "Secrets/UnsetSecret",
+                "Executors/DrainExecutor",
+                "System/Backup",
+            ];
             assert!(
                 !administrators.contains(&rpc) && !executor.iter().any(|name| name == rpc),
                 "{rpc}"

@@ -6,7 +6,9 @@ use super::{
     door::Rpc,
     spread,
 };
-use octavius_protocol::v1;
+use crate::liveness::record::Drained;
+use jiff::Timestamp;
+use octavius_protocol::{id::ExecutorId, v1};
 use std::time::Duration;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -106,5 +108,21 @@ impl v1::executors_server::Executors for Services {
         let (executors, next_page_token) =
             fitting(executors, page.next_page_token, |last: &v1::Executor| last.id.clone());
         Ok(Response::new(v1::ListExecutorsResponse { executors, next_page_token }))
+    }
+
+    async fn drain_executor(
+        &self,
+        request: Request<v1::DrainExecutorRequest>,
+    ) -> Result<Response<v1::DrainExecutorResponse>, Status> {
+        let (caller, request) = self.parts.door.enter(Rpc::DrainExecutor, request)?;
+        let v1::DrainExecutorRequest { executor, undrain } = request;
+        let executor: ExecutorId = checked(|check| check.id("executor", &executor))?;
+        let by = caller.name().to_owned();
+        let drained = (!undrain).then(|| Drained { by, at: Timestamp::now() });
+        let seen = self.parts.liveness.drain(executor.clone(), drained).await?;
+        let held = self.parts.queue.held_by(vec![executor]).await?;
+        let held = held.first().copied().unwrap_or_default();
+        let executor = Some(executors::executor(seen, held));
+        Ok(Response::new(v1::DrainExecutorResponse { executor }))
     }
 }

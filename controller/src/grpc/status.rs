@@ -6,7 +6,7 @@
 use super::{door::DoorError, forward::ForwardError};
 use crate::{
     job_queue::{DeleteJobError, QueueError, SubmitError},
-    liveness::{HeardError, ListExecutorsError, RegisterError, rules::RegisterRefused},
+    liveness::{DrainError, HeardError, ListExecutorsError, RegisterError, rules::RegisterRefused},
     log_store::LogError,
     registry::{ChangeError, DeleteError, LookUpError, PinError, Violation},
     secrets::SecretError,
@@ -404,6 +404,11 @@ statuses! {
     HeardError => |error| match error {
         HeardError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
         HeardError::Unanswered(error) => unanswered(&error),
+    };
+    DrainError => |error| match error {
+        DrainError::NotFound(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTOR"),
+        DrainError::Store { .. } | DrainError::Queue { .. } => Meaning::unavailable("STORE"),
+        DrainError::Unanswered(error) => unanswered(&error),
     };
     ListExecutorsError => |error| match error {
         ListExecutorsError::PageToken(_) => Meaning::page_token(&error),

@@ -55,6 +55,23 @@ impl Handler<Expire> for JobQueue {
     }
 }
 
+/// Ends new work for an executor because somebody said so, or begins it again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Drain {
+    pub(super) executor: ExecutorId,
+    pub(super) drained: bool,
+}
+
+impl Handler<Drain> for JobQueue {
+    type Result = ();
+
+    fn handle(&mut self, Drain { executor, drained }: Drain, _: &mut Self::Context) {
+        self.view.drain(&executor, drained);
+        self.wake_polls();
+    }
+}
+
 /// Gives up an executor that was silent for too long.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), QueueError>")]

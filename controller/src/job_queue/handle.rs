@@ -4,7 +4,7 @@ use super::{
     DeleteJobError, JobQueue, Parts, QueueError, SubmitError, Wake,
     attempt::Outcome,
     delete::DeleteJob,
-    executors::{Attend, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn},
+    executors::{Attend, Drain, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn},
     record::{Record, Spec},
     report::TakeReport,
     rerun::Rerun,
@@ -250,6 +250,11 @@ impl QueueHandle {
     /// Ends new work for a silent executor.
     pub async fn expire(&self, executor: ExecutorId, session: Session) -> Result<(), QueueError> {
         Ok(self.actor.mutate(Priority::Report, Expire(executor, session)).await?)
+    }
+
+    /// Ends new work for an executor because somebody said so, or begins it again.
+    pub async fn drain(&self, executor: ExecutorId, drained: bool) -> Result<(), QueueError> {
+        Ok(self.actor.mutate(Priority::Report, Drain { executor, drained }).await?)
     }
 
     /// Gives up an executor that was silent for too long.

@@ -122,6 +122,7 @@ impl World {
             capacity: 4,
             labels: BTreeMap::new(),
             offer: Default::default(),
+            drained: false,
         };
         self.queue.join(join).await.unwrap();
     }
@@ -403,7 +404,15 @@ async fn more_grants_than_a_transaction_takes_go_back_at_once_without_harm() {
     let runner = RunnerKind::Process;
     let executor: ExecutorId = "here".parse().unwrap();
     let (labels, offer) = (BTreeMap::new(), Default::default());
-    let join = Join { executor, session: Session(1), runner, capacity: 300, labels, offer };
+    let join = Join {
+        executor,
+        session: Session(1),
+        runner,
+        capacity: 300,
+        labels,
+        offer,
+        drained: false,
+    };
     world.queue.join(join).await.unwrap();
     future::join_all((0..200).map(|_| world.queue.submit(wish("greet", "")))).await;
     let mut granted = 0;

@@ -31,6 +31,33 @@ pub enum RegisterError {
     Unanswered(#[from] Unanswered),
 }
 
+/// Why an executor was not drained. Doing it again is always safe.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DrainError {
+    /// There is none of that id.
+    #[error("there is no executor {0}: `octavius executors` shows all")]
+    NotFound(ExecutorId),
+    /// The store did not confirm it.
+    #[error("that executor {executor} gets work or none could not be stored ({why}): try again")]
+    Store {
+        /// Which.
+        executor: ExecutorId,
+        /// What the store said.
+        why: String,
+    },
+    /// The queue did not hear of it.
+    #[error("the queue did not hear that executor {executor} gets work or none ({why}): try again")]
+    Queue {
+        /// Which.
+        executor: ExecutorId,
+        /// What the queue said.
+        why: String,
+    },
+    /// The actor did not answer.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+}
+
 /// Why a sign of life was not taken.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HeardError {

@@ -1,9 +1,11 @@
 //! What others hold of liveness: its bounds and deadlines are settled here.
 
 use super::{
-    HeardError, ListExecutorsError, LivenessLimits, LivenessWatcher, NAME, RegisterError,
-    Registration, Seen,
+    DrainError, HeardError, ListExecutorsError, LivenessLimits, LivenessWatcher, NAME,
+    RegisterError, Registration, Seen,
+    drain::Drain,
     look::{Heard, List},
+    record::Drained,
     register::Register,
 };
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
     limits::LARGEST_PAGE,
     store::{Lead, StoreHandle},
 };
-use octavius_protocol::id::Session;
+use octavius_protocol::id::{ExecutorId, Session};
 use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
 };
@@ -101,6 +103,16 @@ impl LivenessHandle {
         let known = self.actor.query(Priority::Report, Heard { session, unseen }).await??;
         self.known.store(known, Relaxed);
         Ok(known)
+    }
+
+    /// Ends new work for an executor; `None`: begins it again. What it holds goes on. The answer comes after it is on disk and
+    /// the queue knows it: the executor as it is then.
+    pub async fn drain(
+        &self,
+        executor: ExecutorId,
+        drained: Option<Drained>,
+    ) -> Result<Seen, DrainError> {
+        self.actor.mutate(Priority::Submit, Drain { executor, drained }).await?
     }
 
     /// How many executors were known at the last sign of life of one of them.

@@ -6,6 +6,7 @@
 //! work, silence for `executor_lost_after` ends attempts: this actor says so to the queue until that has taken notice.
 //! What an executor holds, and what becomes of it, is the queue's.
 
+mod drain;
 mod error;
 pub(crate) mod handle;
 mod look;
@@ -15,7 +16,7 @@ pub mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use error::{HeardError, ListExecutorsError, RegisterError};
+pub use error::{DrainError, HeardError, ListExecutorsError, RegisterError};
 pub use handle::{ExecutorPage, LivenessHandle, Parts};
 pub use rules::{ExecutorState, LivenessLimits, Registration, Seen};
 

@@ -37,6 +37,18 @@ pub struct ExecutorRecord {
     /// The processes that others took over from, the last one at the end. They stay away while the newest is heard.
     #[serde(default)]
     pub replaced: Vec<Uuid>,
+    /// That it gets no new work, if somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<Drained>,
+}
+
+/// That an executor gets no new work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Who said so.
+    pub by: String,
+    /// When, by the controller's clock.
+    pub at: Timestamp,
 }
 
 impl From<&ExecutorRecord> for Join {
@@ -48,6 +60,7 @@ impl From<&ExecutorRecord> for Join {
             capacity: record.capacity,
             labels: record.labels.clone(),
             offer: record.offer.clone(),
+            drained: record.drained.is_some(),
         }
     }
 }

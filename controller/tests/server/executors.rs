@@ -166,6 +166,29 @@ async fn executors_are_listed_with_what_they_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drained_executor_gets_nothing_new_over_a_restart_until_it_is_undrained() {
+    let world = World::start().await;
+    world.create(job("hello")).await;
+    let mut executor = world.executor("e", 3).await;
+    let unknown = v1::DrainExecutorRequest { executor: "nobody".to_owned(), undrain: false };
+    let (code, reason, _) = refusal(executor.client.drain_executor(unknown).await);
+    assert_eq!((code, reason.as_str()), (Code::NotFound, "UNKNOWN_EXECUTOR"));
+    let drain = |undrain| v1::DrainExecutorRequest { executor: "e".to_owned(), undrain };
+    let drained = executor.client.drain_executor(drain(false)).await.unwrap().into_inner();
+    let drained = drained.executor.unwrap();
+    assert!(drained.drained_at.is_some() && drained.held == 0, "{drained:?}");
+    assert_eq!(drained.drained_by, "anonymous");
+    world.execute("hello").await;
+    assert_eq!(executor.poll(Duration::from_millis(200)).await.unwrap(), []);
+    let world = world.restart().await;
+    let mut executor = world.executor("e", 3).await;
+    assert_eq!(executor.poll(Duration::from_millis(200)).await.unwrap(), []);
+    executor.client.drain_executor(drain(true)).await.unwrap();
+    executor.granted().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_fits_into_no_message_comes_in_pages() {
     let world = World::start().await;
     // 200 times 32 KiB: more than one message holds.

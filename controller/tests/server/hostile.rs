@@ -144,6 +144,11 @@ impl Hostile {
                     .encode_to_vec(),
             ),
             Rpc::ListExecutors => (Answered, v1::ListExecutorsRequest::default().encode_to_vec()),
+            Rpc::DrainExecutor => (
+                Refused(&["executor"]),
+                v1::DrainExecutorRequest { executor: name("nobody"), undrain: false }
+                    .encode_to_vec(),
+            ),
             Rpc::SetSecret => (
                 Refused(&["job", "name"]),
                 v1::SetSecretRequest {
@@ -219,7 +224,7 @@ async fn an_empty_request_to_each_call_is_answered_as_documented_or_refused_by_f
         // And one that is right is taken: else what is sent below would be refused for something else.
         let right = hostile.row(*rpc).1;
         let answer = send(hostile.world.channel().await, *rpc, right).await;
-        let unknown = [Rpc::DeleteJob, Rpc::UnsetSecret].contains(rpc);
+        let unknown = [Rpc::DeleteJob, Rpc::UnsetSecret, Rpc::DrainExecutor].contains(rpc);
         let taken = if unknown { refusal(answer).0 == Code::NotFound } else { answer.is_ok() };
         assert!(taken, "{rpc:?}");
     }

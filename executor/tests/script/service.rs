@@ -321,4 +321,11 @@ impl Executors for Service {
     ) -> Result<Response<v1::ListExecutorsResponse>, Status> {
         Err(Status::unimplemented("an executor does not ask this"))
     }
+
+    async fn drain_executor(
+        &self,
+        _: Request<v1::DrainExecutorRequest>,
+    ) -> Result<Response<v1::DrainExecutorResponse>, Status> {
+        Err(Status::unimplemented("an executor does not ask this"))
+    }
 }

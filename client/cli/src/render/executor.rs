@@ -21,6 +21,15 @@ impl Shown for Vec<Executor> {
             let (id, unseen) = (one_line(id), one_line(unseen));
             text.push_str(&format!("{id} takes no new work: {unseen}\n"));
         }
+        for executor in self {
+            let Some(at) = &executor.drained_at else { continue };
+            let at = time::timestamp(at.seconds, at.nanos).map(|at| style.time(at));
+            let (id, by) = (one_line(&executor.id), one_line(&executor.drained_by));
+            let at = at.unwrap_or_default();
+            text.push_str(&format!(
+                "{id} gets no new work: {by} drained it at {at}; `octavius executors undrain {id}` ends that\n"
+            ));
+        }
         text
     }
 
@@ -41,6 +50,8 @@ fn silence(executor: &Executor) -> Option<SignedDuration> {
 fn document(executor: &Executor) -> Value {
     let registered = executor.registered_at.as_ref();
     let registered = registered.and_then(|at| time::timestamp(at.seconds, at.nanos));
+    let drained = executor.drained_at.as_ref();
+    let drained = drained.and_then(|at| time::timestamp(at.seconds, at.nanos));
     json!({
         "id": executor.id,
         "state": executor_word(executor.state()),
@@ -52,6 +63,8 @@ fn document(executor: &Executor) -> Value {
         "silent_for_seconds": silence(executor).map(|silent| silent.as_secs_f64()),
         "registered_at": registered.map(|at| at.to_string()),
         "unseen": executor.unseen,
+        "drained_at": drained.map(|at| at.to_string()),
+        "drained_by": executor.drained_by,
     })
 }
 
@@ -63,13 +76,21 @@ fn is_blind(executor: &Executor) -> bool {
 fn row(style: &Style, executor: &Executor) -> Vec<Cell> {
     let state = executor_word(executor.state());
     let blind = is_blind(executor);
-    let state = Cell::new(if blind { format!("{state} (blind)") } else { state.to_owned() });
+    let state = match (executor.drained_at.is_some(), blind, executor.held) {
+        (true, _, 0) => format!("{state} (drained)"),
+        (true, _, _) => format!("{state} (draining)"),
+        (false, true, _) => format!("{state} (blind)"),
+        (false, false, _) => state.to_owned(),
+    };
+    let state = Cell::new(state);
     let registered = executor.registered_at.as_ref();
     let registered = registered.and_then(|at| time::timestamp(at.seconds, at.nanos));
     let mut row = vec![
         Cell::new(one_line(&executor.id)),
         match executor.state() {
-            ExecutorState::Ready if blind => state.fg(Color::Yellow),
+            ExecutorState::Ready if blind || executor.drained_at.is_some() => {
+                state.fg(Color::Yellow)
+            }
             ExecutorState::Ready => state.fg(Color::Green),
             ExecutorState::Lost => state.fg(Color::Red),
             ExecutorState::Expired => state.fg(Color::Yellow),

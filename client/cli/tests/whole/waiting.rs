@@ -149,3 +149,36 @@ async fn a_second_executor_of_one_id_is_refused_while_the_first_has_work_and_bot
     let id = user.execute(&wait).await;
     assert_eq!(world.over(&id).await.state(), ExecutionState::Succeeded, "{}", rival.said());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_executor_ends_what_it_runs_and_gets_no_more() {
+    let world = World::start().await;
+    let user = User::of(&world);
+    user.job("wait", "while [ ! -e \"$go\" ]; do sleep 0.02; done", arguments(&["go!"])).await;
+    let go = world.path("go");
+    let word = format!("go={}", go.display());
+    let runs = user.execute(&["wait", &word]).await;
+    world.reaches(&runs, |execution| execution.state() == ExecutionState::Running).await;
+
+    let drained = user.says(&["executors", "drain", "test-executor"]).await;
+    assert!(drained.contains(" ready (draining) "), "{drained}");
+    assert!(drained.contains("undrain test-executor"), "{drained}");
+    let waits = user.execute(&["wait", &word]).await;
+    let status = user.says(&["status", &waits]).await;
+    assert!(status.contains("silent or drained"), "{status}");
+    let drain = async { user.says(&["executors", "drain", "test-executor", "--wait"]).await };
+    let open = async {
+        std::fs::write(&go, "").unwrap();
+        world.over(&runs).await
+    };
+    let (drained, ended) = tokio::join!(drain, open);
+    assert_eq!(ended.state(), ExecutionState::Succeeded);
+    assert!(drained.contains(" ready (drained) "), "{drained}");
+    assert_eq!(world.client.execution(&waits).await.unwrap().state(), ExecutionState::Pending);
+
+    user.says(&["executors", "undrain", "test-executor"]).await;
+    assert_eq!(world.over(&waits).await.state(), ExecutionState::Succeeded);
+    let (refused, status) = user.document(&["executors", "drain", "nobody"]).await;
+    let kind = refused["error"]["kind"].as_str();
+    assert_eq!((kind, status), (Some("not_found"), 4), "{refused}");
+}

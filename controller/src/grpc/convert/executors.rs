@@ -395,6 +395,8 @@ pub(in crate::grpc) fn executor(seen: Seen, held: usize) -> v1::Executor {
         silent_for: silent_for.map(duration),
         registered_at: Some(time::from_timestamp(record.registered_at)),
         unseen,
+        drained_at: record.drained.as_ref().map(|drained| time::from_timestamp(drained.at)),
+        drained_by: record.drained.map(|drained| drained.by).unwrap_or_default(),
     }
 }
 

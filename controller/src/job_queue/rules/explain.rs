@@ -74,6 +74,10 @@ impl View {
             let silence = self.silence(executor);
             return (Nearness::Away, format!("{silence}, and gets nothing new"));
         }
+        if seat.drained {
+            let words = "is drained: it gets nothing new until `octavius executors undrain`";
+            return (Nearness::Away, words.to_owned());
+        }
         match (self.room(seat), seat.capacity) {
             (0, 1) => (Nearness::Full, "its one place is taken".to_owned()),
             (0, places) => (Nearness::Full, format!("all of its {places} places are taken")),

@@ -146,6 +146,8 @@ struct Seat {
     heard: Option<Timestamp>,
     /// Whether it gets work: heard in its session, and not expired since.
     ready: bool,
+    /// Whether it gets no new work because somebody said so.
+    drained: bool,
     /// What it holds, ended and not over included.
     holds: BTreeSet<ExecutionId>,
     /// What it was told to forget, so that it is told once at once and later only with other news.

@@ -31,6 +31,8 @@ pub struct Join {
     pub labels: BTreeMap<String, String>,
     /// What it adds to the terms of what it runs.
     pub offer: ExecutorTerms,
+    /// Whether it gets no new work because somebody said so.
+    pub drained: bool,
 }
 
 /// The session is none of this controller's, or an older one: the executor has to register again.
@@ -113,6 +115,7 @@ impl Seat {
             capacity: 0,
             heard: None,
             ready: false,
+            drained: false,
             holds: BTreeSet::new(),
             told: BTreeSet::new(),
             served: BTreeMap::new(),
@@ -156,6 +159,7 @@ impl View {
         seat.runner = join.runner;
         seat.capacity = join.capacity;
         seat.offer = join.offer;
+        seat.drained = join.drained;
         seat.heard = Some(now.at);
         seat.ready = true;
         seat.told.clear();
@@ -172,6 +176,13 @@ impl View {
     pub fn expire(&mut self, executor: &ExecutorId, session: Session) {
         if let Some(seat) = self.seats.get_mut(executor).filter(|seat| seat.session <= session) {
             seat.ready = false;
+        }
+    }
+
+    /// Ends new work for an executor because somebody said so, or begins it again. What it holds is not touched.
+    pub fn drain(&mut self, executor: &ExecutorId, drained: bool) {
+        if let Some(seat) = self.seats.get_mut(executor) {
+            seat.drained = drained;
         }
     }
 
@@ -335,6 +346,9 @@ impl View {
     }
 
     pub(super) fn room(&self, seat: &Seat) -> usize {
+        if seat.drained {
+            return 0;
+        }
         let occupies = |id: &&ExecutionId| {
             self.live.get(id).is_some_and(|live| live.record.attempt.occupies())
         };

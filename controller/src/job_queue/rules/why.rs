@@ -69,6 +69,10 @@ impl View {
             return "every executor that could run it is silent: see `octavius executors`"
                 .to_owned();
         }
+        if fit().all(|seat| !seat.ready || seat.drained) {
+            return "every executor that could run it is silent or drained: see `octavius executors`"
+                .to_owned();
+        }
         if let Some(limit) = self.lines.held_up(&spot) {
             let before = before(self.lines.before_of(&spot, &limit, COUNTED + 1), "");
             let taken = if limit.key.is_some() { "one does" } else { "so many run" };
@@ -77,7 +81,8 @@ impl View {
         // Who waits for executors of another kind is not in the way.
         let rival = |other: &Demand| fit().any(|seat| seat.serves(other));
         let (own, others) = self.lines.before(&spot, rival, COUNTED + 1);
-        let places: usize = fit().filter(|seat| seat.ready).map(|seat| seat.capacity).sum();
+        let places: usize =
+            fit().filter(|seat| seat.ready && !seat.drained).map(|seat| seat.capacity).sum();
         let of_team = if spot.team.is_empty() { "" } else { " of its team" };
         let before = before(own, of_team);
         let shared = match others {

@@ -12,7 +12,7 @@ mod tests;
 pub use register::{RegisterRefused, Registered, Registration};
 pub use silence::{Silence, Silent};
 
-use super::record::ExecutorRecord;
+use super::record::{Drained, ExecutorRecord};
 use octavius_protocol::id::{ExecutorId, Session};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -139,6 +139,27 @@ impl Executors {
         let known = self.known.get_mut(executor).ok_or(SessionUnknown(session))?;
         known.heard = Some(now);
         Ok(known.told.take().map(|_| &known.record.id))
+    }
+
+    /// Ends new work for an executor, or begins it again where nobody wants that any more. Its record, to be stored before
+    /// anybody hears of it; none: there is no such executor.
+    pub fn drain(
+        &mut self,
+        executor: &ExecutorId,
+        drained: Option<Drained>,
+    ) -> Option<ExecutorRecord> {
+        let record = &mut self.known.get_mut(executor)?.record;
+        record.drained = match drained {
+            // Who said so first is who can be asked why.
+            Some(drained) => record.drained.take().or(Some(drained)),
+            None => None,
+        };
+        Some(record.clone())
+    }
+
+    /// One executor.
+    pub fn one(&self, executor: &ExecutorId, now: Duration) -> Option<Seen> {
+        self.known.get(executor).map(|known| self.seen(known, now))
     }
 
     /// The executor of a session said what it cannot see; empty: it sees all.

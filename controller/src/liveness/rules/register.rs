@@ -1,6 +1,9 @@
 //! Who gets a session: one process of one place at a time.
 
-use super::{super::record::ExecutorRecord, ExecutorState, Executors, Known};
+use super::{
+    super::record::{Drained, ExecutorRecord},
+    ExecutorState, Executors, Known,
+};
 use crate::job_queue::{rules::RunnerKind, terms::ExecutorTerms};
 use jiff::Timestamp;
 use octavius_protocol::{
@@ -44,6 +47,7 @@ impl Registration {
         session: Session,
         registered_at: Timestamp,
         replaced: Vec<Uuid>,
+        drained: Option<Drained>,
     ) -> ExecutorRecord {
         ExecutorRecord {
             id: self.executor,
@@ -57,6 +61,7 @@ impl Registration {
             version: self.version,
             registered_at,
             replaced,
+            drained,
         }
     }
 }
@@ -156,13 +161,14 @@ impl Executors {
             if self.known.len() >= limit {
                 return Err(RegisterRefused::Full { limit });
             }
-            return Ok(self.open(registration, Vec::new(), at, now));
+            return Ok(self.open(registration, Vec::new(), None, at, now));
         };
         let (record, state) = (&known.record, self.state(known, now));
         let same_place = record.place == registration.place;
         if same_place && record.instance == registration.instance {
             let (session, since) = (record.session, record.registered_at);
-            let record = registration.into_record(session, since, record.replaced.clone());
+            let (replaced, drained) = (record.replaced.clone(), record.drained.clone());
+            let record = registration.into_record(session, since, replaced, drained);
             self.keep(record.clone(), now);
             return Ok(Registered { record, opened: false });
         }
@@ -187,11 +193,11 @@ impl Executors {
                 held,
             });
         }
-        let mut replaced = record.replaced.clone();
+        let (mut replaced, drained) = (record.replaced.clone(), record.drained.clone());
         replaced.retain(|older| older != instance);
         replaced.push(record.instance);
         replaced.drain(..replaced.len().saturating_sub(MOST_REPLACED));
-        Ok(self.open(registration, replaced, at, now))
+        Ok(self.open(registration, replaced, drained, at, now))
     }
 
     fn check_kind(&self, registration: &Registration) -> Result<(), RegisterRefused> {
@@ -217,11 +223,12 @@ impl Executors {
         &mut self,
         registration: Registration,
         replaced: Vec<Uuid>,
+        drained: Option<Drained>,
         at: Timestamp,
         now: Duration,
     ) -> Registered {
         self.last_session = Session(self.last_session.0 + 1);
-        let record = registration.into_record(self.last_session, at, replaced);
+        let record = registration.into_record(self.last_session, at, replaced, drained);
         self.keep(record.clone(), now);
         Registered { record, opened: true }
     }

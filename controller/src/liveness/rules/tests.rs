@@ -74,6 +74,24 @@ fn what_an_executor_does_not_see_is_shown_until_it_sees_or_opens_another_session
 }
 
 #[test]
+fn a_drained_executor_stays_so_whoever_starts_in_its_name_and_the_first_word_counts() {
+    let mut all = executors(Vec::new());
+    let by = |name: &str| Some(Drained { by: name.to_owned(), at: Timestamp::UNIX_EPOCH });
+    let who = |all: &Executors| all.page(None, 10, SECOND).0[0].record.drained.clone();
+    let a = "a".parse().unwrap();
+    assert_eq!(all.drain(&a, by("ada")), None, "nobody of that id has registered");
+    register(&mut all, registration("a", 1, 1), 0, SECOND).unwrap();
+    assert_eq!(all.drain(&a, by("ada")).unwrap().drained, by("ada"));
+    assert_eq!(all.drain(&a, by("bob")).unwrap().drained, by("ada"));
+    for (place, instance) in [(1, 1), (1, 2), (2, 3)] {
+        register(&mut all, registration("a", place, instance), 0, SECOND).unwrap();
+        assert_eq!(who(&all), by("ada"), "{place} {instance}");
+    }
+    assert_eq!(all.drain(&a, None).unwrap().drained, None);
+    assert_eq!(who(&all), None);
+}
+
+#[test]
 fn while_nobody_could_be_heard_nobody_was_silent() {
     let mut all = executors(Vec::new());
     let session = register(&mut all, registration("a", 1, 1), 0, SECOND).unwrap();

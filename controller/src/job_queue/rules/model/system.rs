@@ -125,7 +125,7 @@ pub(super) fn name(executor: usize) -> ExecutorId {
 pub(super) fn join(executor: usize, session: Session) -> Join {
     let (labels, offer) = (BTreeMap::new(), ExecutorTerms::default());
     let runner = RunnerKind::Process;
-    Join { executor: name(executor), session, runner, capacity: 1, labels, offer }
+    Join { executor: name(executor), session, runner, capacity: 1, labels, offer, drained: false }
 }
 
 pub(super) fn spec() -> Spec {

@@ -80,7 +80,15 @@ pub(in crate::job_queue) fn submission(number: u8, needs: Needs) -> Submission {
 pub(in crate::job_queue) fn join(executor: u8, session: u64, capacity: usize) -> Join {
     let runner = if executor == 0 { RunnerKind::Process } else { RunnerKind::Kubernetes };
     let (labels, offer) = (BTreeMap::new(), ExecutorTerms::default());
-    Join { executor: name(executor), session: Session(session), runner, capacity, labels, offer }
+    Join {
+        executor: name(executor),
+        session: Session(session),
+        runner,
+        capacity,
+        labels,
+        offer,
+        drained: false,
+    }
 }
 
 fn ending(outcome: Outcome) -> Ending {
@@ -306,6 +314,29 @@ fn who_only_polls_gets_nothing_new_after_it_expired() {
     assert_eq!(poll(&mut view, &[], at(0)), []);
     view.attend(Session(1), &[]).unwrap();
     assert_eq!(poll(&mut view, &[], at(0)).len(), 1);
+}
+
+#[test]
+fn who_is_drained_keeps_what_it_holds_and_gets_nothing_new() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    let held = poll(&mut view, &[], at(0));
+    submit(&mut view, 2);
+    view.drain(&name(0), true);
+    assert_eq!(poll(&mut view, &held, at(0)), []);
+    assert!(!is_called(&view, Session(1)));
+    let why = |view: &View| view.why(view.live(id(2)).unwrap());
+    assert!(why(&view).contains("silent or drained"), "{}", why(&view));
+    let candidates = view.explain(id(2)).unwrap().0;
+    assert!(candidates[0].words.contains("undrain"), "{candidates:?}");
+    report(&mut view, held[0], Report::Prepared("thing".to_owned()));
+    assert!(recorded(&report(&mut view, held[0], Report::Running)));
+    // A new session of it is drained as well.
+    view.join(Join { drained: true, ..join(0, 2, 2) }, at(0));
+    assert_eq!(view.poll(Session(2), 5, &held, at(0)).unwrap().grants, []);
+    view.drain(&name(0), false);
+    assert!(is_called(&view, Session(2)));
+    assert_eq!(view.poll(Session(2), 5, &held, at(0)).unwrap().grants.len(), 1);
 }
 
 /// A store that was restored from a backup must not end what it has forgotten.

@@ -1,0 +1,62 @@
+//! Who gets no new work because somebody said so.
+
+use super::{
+    DrainError, LivenessWatcher, Seen,
+    record::{Drained, ExecutorRecord},
+};
+use crate::store::{Commit, Write, keys};
+use actix::{
+    ActorContext, ActorFutureExt, Context, Handler, Message, ResponseActFuture, WrapFuture, fut,
+};
+use futures::{FutureExt, future};
+use octavius_protocol::id::ExecutorId;
+
+/// Ends new work for an executor; none: begins it again. The answer comes after it is on disk and the queue knows it.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Seen, DrainError>")]
+pub(super) struct Drain {
+    pub(super) executor: ExecutorId,
+    pub(super) drained: Option<Drained>,
+}
+
+impl Handler<Drain> for LivenessWatcher {
+    type Result = ResponseActFuture<Self, Result<Seen, DrainError>>;
+
+    fn handle(&mut self, drain: Drain, _: &mut Context<Self>) -> Self::Result {
+        let Drain { executor, drained } = drain;
+        let is_drained = drained.is_some();
+        let Some(record) = self.executors.drain(&executor, drained) else {
+            return Box::pin(fut::err(DrainError::NotFound(executor)));
+        };
+        let commit = match write(&record) {
+            Ok(write) => self.writer.commit(vec![write]).left_future(),
+            Err(error) => future::ready(Commit::Refused(error.to_string())).right_future(),
+        };
+        let queue = self.queue.clone();
+        Box::pin(commit.into_actor(self).then(move |outcome, watcher, context| match outcome {
+            Commit::Done => {
+                tracing::info!(%executor, is_drained, "who gets new work was changed");
+                let told =
+                    async move { (queue.drain(executor.clone(), is_drained).await, executor) };
+                Box::pin(told.into_actor(watcher).map(|(told, executor), watcher, _| {
+                    match told {
+                        Ok(()) => watcher
+                            .executors
+                            .one(&executor, watcher.now())
+                            .ok_or(DrainError::NotFound(executor)),
+                        Err(error) => Err(DrainError::Queue { executor, why: error.to_string() }),
+                    }
+                })) as ResponseActFuture<Self, _>
+            }
+            // What is known here is not what is there: the next incarnation reads it again.
+            Commit::Refused(why) | Commit::Unknown(why) => {
+                context.stop();
+                Box::pin(fut::err(DrainError::Store { executor, why }))
+            }
+        }))
+    }
+}
+
+fn write(record: &ExecutorRecord) -> serde_json::Result<Write> {
+    Ok(Write::Put(keys::executor(&record.id), serde_json::to_vec(record)?.into()))
+}
