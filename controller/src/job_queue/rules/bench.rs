@@ -58,6 +58,7 @@ impl Fleet {
             capacity: PLACES,
             labels: [("zone".to_owned(), (number % ZONES).to_string())].into(),
             offer: ExecutorTerms::default(),
+            drained: false,
         });
         let mut fleet = Self {
             view: View::load(limits, Vec::new(), Vec::new(), now),
