@@ -512,9 +512,7 @@ fn one_that_takes_the_place_of_another_in_every_order_of_the_nearest_states() {
         ..ONE
     };
     let reached = check(bounds, states(30_000), &["one of a key succeeds behind another"]);
-    for name in ["one succeeds", "one is replaced"] {
-        assert!(reached.contains(name), "{reached:?}");
-    }
+    assert!(reached.contains("one is replaced"), "{reached:?}");
 }
 
 #[test]
