@@ -374,7 +374,7 @@ async fn an_execution_runs_where_it_was_asked_to_and_says_what_it_waits_for() {
     let request = ExecuteRequest { job: "alone".to_owned(), ..ExecuteRequest::default() };
     let second = run(&world, request).await;
     let waits = world.client.execution(&second).await.unwrap();
-    assert!(waits.reason.contains("`concurrency` of `alone` is 1"), "{waits:?}");
+    assert!(waits.reason.contains("`concurrency` of job `alone` is 1"), "{waits:?}");
     assert_eq!(world.over(&second).await.state(), ExecutionState::Succeeded);
     let turns = std::fs::read_to_string(turns).unwrap();
     assert_eq!(turns, "begin\nend\nbegin\nend\n", "one after the other");

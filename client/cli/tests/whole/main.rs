@@ -14,6 +14,7 @@ mod dev;
 mod elected;
 mod endings;
 mod finding;
+mod fleet;
 mod full;
 mod hostile;
 mod installation;

@@ -77,7 +77,7 @@ async fn pending_says_what_it_waits_for() {
     let second = user.execute(&["alone", &word]).await;
     assert_eq!(
         state(&second).await,
-        "pending: waits for a place of its job: `concurrency` of `alone` is 1, and so many run; it is the next"
+        "pending: waits for a place of its job: `concurrency` of job `alone` is 1, and so many run; it is the next"
     );
 
     world.executor.kill();

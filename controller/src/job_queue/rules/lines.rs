@@ -4,6 +4,10 @@
 //! a decision looks at grows with the kinds of executors that are asked for and with the teams, and with the logarithm of
 //! how many wait: a bound that is reached takes all that it holds up out of the way at once.
 
+mod limits;
+
+pub use limits::Reached;
+
 use super::{
     super::record::{Needs, Record},
     Seat,
@@ -11,8 +15,6 @@ use super::{
 use octavius_protocol::id::{ExecutionId, JobName};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    ops::Bound::{Included, Unbounded},
     sync::Arc,
     time::Duration,
 };
@@ -95,10 +97,6 @@ impl Spot {
             turn: Turn::of(record, ageing),
         }
     }
-
-    fn one_at_a_time(&self) -> Reached {
-        Reached { job: self.bound.job.clone(), key: self.key.clone(), most: 1 }
-    }
 }
 
 /// Those that wait for one value of a job's key.
@@ -133,30 +131,6 @@ struct Running {
     jobs: BTreeMap<JobName, usize>,
     keys: BTreeMap<(JobName, Arc<str>), usize>,
     teams: BTreeMap<Team, usize>,
-}
-
-/// A limit of a job that is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
-    /// Whose limit.
-    pub job: JobName,
-    /// What is one at a time; none: the limit is of all executions of the job.
-    pub key: Option<Arc<str>>,
-    /// How many run at once.
-    pub most: usize,
-}
-
-impl fmt::Display for Reached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.key {
-            None => write!(f, "`concurrency` of job `{}` is {}", self.job, self.most),
-            Some(key) => write!(
-                f,
-                "`concurrency_key` of job `{}` lets one at a time run with {key}",
-                self.job
-            ),
-        }
-    }
 }
 
 /// The first of a team for an executor.
@@ -276,69 +250,6 @@ impl Lines {
         self.came.values().next().copied()
     }
 
-    /// The limit of its job that holds this one up, whatever executors there are.
-    pub(super) fn held_up(&self, spot: &Spot) -> Option<Reached> {
-        let Spot { bound: Bound { job, most }, key, .. } = spot;
-        let of_job = !self.running.has_room(job, *most);
-        let job = of_job.then(|| Reached { job: job.clone(), key: None, most: *most });
-        job.or_else(|| self.running.is_taken(&spot.bound.job, key).then(|| spot.one_at_a_time()))
-    }
-
-    /// The limit of its job that those that run and those that wait, here or `pausing`, reach together.
-    pub(super) fn reached(&self, spot: &Spot, pausing: &[&Record]) -> Option<Reached> {
-        let Spot { bound: Bound { job, most }, key, .. } = spot;
-        let waiting = || self.waiting_of(job, None).count() + pausing.len();
-        if *most > 0 && self.running.of_job(job) + waiting() >= *most {
-            return Some(Reached { job: job.clone(), key: None, most: *most });
-        }
-        let of_key = || {
-            self.running.is_taken(job, key)
-                || self.waiting_of(job, Some(key)).next().is_some()
-                || pausing.iter().any(|record| record.concurrency_key == *key)
-        };
-        (key.is_some() && of_key()).then(|| spot.one_at_a_time())
-    }
-
-    /// Those that wait, here or `pausing`, and are beyond the limits of their job with this one: the oldest, by their
-    /// orders.
-    pub(super) fn beyond(&self, spot: &Spot, pausing: &[&Record]) -> BTreeSet<(u64, ExecutionId)> {
-        let Spot { bound: Bound { job, most }, key, .. } = spot;
-        let oldest = |of: Option<&Key>, running: usize, most: usize| {
-            let waiting = self.waiting_of(job, of).map(|(_, turn, id)| (turn.order, id));
-            let pausing =
-                pausing.iter().filter(|record| of.is_none_or(|key| record.concurrency_key == *key));
-            let pausing = pausing.map(|record| (record.order, record.id));
-            let waiting: BTreeSet<_> = waiting.chain(pausing).collect();
-            let more = (running + waiting.len() + 1).saturating_sub(most);
-            waiting.into_iter().take(more).collect::<Vec<_>>()
-        };
-        let of_job = (*most > 0).then(|| oldest(None, self.running.of_job(job), *most));
-        let taken = usize::from(self.running.is_taken(job, key));
-        let of_key = key.is_some().then(|| oldest(Some(key), taken, 1));
-        of_job.into_iter().chain(of_key).flatten().collect()
-    }
-
-    /// What waits of a job, with how many of it may run at once: all of it, or what has this key.
-    fn waiting_of(
-        &self,
-        job: &JobName,
-        key: Option<&Key>,
-    ) -> impl Iterator<Item = (usize, Turn, ExecutionId)> {
-        let places = self.places.get(job).into_iter().flatten();
-        let of_job = places.filter_map(move |(demand, team, most)| {
-            let bound = Bound { job: job.clone(), most: *most };
-            Some((*most, self.line(demand, team)?.jobs.get(&bound)?))
-        });
-        let keys = match key {
-            Some(key) => (Included(key), Included(key)),
-            None => (Unbounded, Unbounded),
-        };
-        of_job.flat_map(move |(most, of_job)| {
-            let waiting = of_job.keys.range(keys).flat_map(|(_, of_key)| &of_key.waiting);
-            waiting.map(move |(turn, id)| (most, *turn, *id))
-        })
-    }
-
     /// The first of each team that this executor could run and nothing holds up.
     pub(super) fn firsts(&self, seat: &Seat) -> Vec<First> {
         let mut firsts: BTreeMap<&Team, (Turn, ExecutionId)> = BTreeMap::new();
@@ -411,15 +322,6 @@ impl Lines {
             }
         }
         (own.min(most), others.min(most))
-    }
-
-    /// How many wait before this one for the same limit of its job, counted up to `most`.
-    pub(super) fn before_of(&self, spot: &Spot, limit: &Reached, most: usize) -> usize {
-        let key = limit.key.is_some().then_some(&spot.key);
-        let waiting = self.waiting_of(&limit.job, key);
-        let before =
-            waiting.filter(|(bound, turn, _)| (key.is_some() || *bound > 0) && *turn < spot.turn);
-        before.take(most).count()
     }
 
     /// All of them as they came.
