@@ -25,7 +25,7 @@ use Case::{Away, Refused, Usage};
 type Row = (Case, &'static [&'static str]);
 
 /// A row for each command and each way in which it can fail; what makes no call cannot be refused.
-static ROWS: [Row; 54] = [
+static ROWS: [Row; 60] = [
     (Usage, &["config", "--time-out", "x"]),
     (Usage, &["config"]),
     (Usage, &["config", "use", "nobody"]),
@@ -63,6 +63,9 @@ static ROWS: [Row; 54] = [
     (Usage, &["status", "short"]),
     (Refused("NOT_FOUND"), &["status", UNKNOWN]),
     (Away, &["status", UNKNOWN]),
+    (Usage, &["explain", "short"]),
+    (Refused("NOT_FOUND"), &["explain", UNKNOWN]),
+    (Away, &["explain", UNKNOWN]),
     (Usage, &["wait"]),
     (Refused("NOT_FOUND"), &["wait", UNKNOWN]),
     (Away, &["wait", "@last"]),
@@ -74,6 +77,9 @@ static ROWS: [Row; 54] = [
     (Away, &["executions"]),
     (Usage, &["executors", "known"]),
     (Away, &["executors"]),
+    (Usage, &["executors", "drain"]),
+    (Refused("NOT_FOUND"), &["executors", "undrain", "nobody"]),
+    (Away, &["executors", "drain", "nobody", "--wait"]),
     (Usage, &["secret", "set", "known", "T"]), // with no terminal to ask
     (Refused("NOT_FOUND"), &["secret", "list", "nobody"]),
     (Away, &["secret", "unset", "known", "T"]),

@@ -179,6 +179,6 @@ async fn a_drained_executor_ends_what_it_runs_and_gets_no_more() {
     user.says(&["executors", "undrain", "test-executor"]).await;
     assert_eq!(world.over(&waits).await.state(), ExecutionState::Succeeded);
     let (refused, status) = user.document(&["executors", "drain", "nobody"]).await;
-    let kind = refused["error"]["kind"].as_str();
-    assert_eq!((kind, status), (Some("not_found"), 4), "{refused}");
+    let code = refused["error"]["code"].as_str();
+    assert_eq!((code, status), (Some("NOT_FOUND"), 3), "{refused}");
 }
