@@ -19,6 +19,7 @@ fn row(what: &str) -> Limit {
 fn number(limit: &Limit) -> usize {
     match limit.most {
         Amount::Count(n) | Amount::Bytes(n) | Amount::Characters(n) => usize::try_from(n).unwrap(),
+        Amount::Key => 7, // whatever an administrator says
         other => panic!("{} is {other:?}", limit.what),
     }
 }
@@ -45,6 +46,10 @@ fn a_bound_is_refused_with_the_status_and_the_words_of_its_row() {
         (
             "Executions that wait for an executor",
             Box::new(|limit| SubmitError::Full { limit }.into()),
+        ),
+        (
+            "Those of one team; those of jobs without a team are one, too",
+            Box::new(|limit| SubmitError::TeamFull { team: "blue".into(), limit }.into()),
         ),
         (
             "Arguments that are being accepted, of all callers",
