@@ -10,7 +10,7 @@ use octavius_client::{Client, v1};
 use std::time::Duration;
 
 /// How often it is looked whether a drained executor still holds something.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// List the executors that the controller knows, or end new work for one
 #[derive(Args, Debug)]
@@ -42,7 +42,7 @@ struct Drain {
     /// The executor's id
     #[arg(value_name = "ID", add = complete::executors())]
     id: String,
-    /// Wait until it holds nothing any more
+    /// Wait until it holds nothing any more; ends with 1 if somebody undrains it meanwhile
     #[arg(long)]
     wait: bool,
 }
@@ -88,8 +88,12 @@ impl Drain {
         if self.wait {
             executor = until_idle(&client, executor).await?;
         }
-        let held = executor.held;
+        let (held, is_drained) = (executor.held, executor.drained_at.is_some());
         context.output.show(&vec![executor])?;
+        if !is_drained {
+            context.output.note("Somebody has undrained it meanwhile: it gets new work.");
+            return Ok(Exit::NotSucceeded);
+        }
         if held > 0 {
             context.output.hint("What it holds goes on: `--wait` waits for that.");
         }
@@ -97,11 +101,14 @@ impl Drain {
     }
 }
 
-/// The executor, once it holds nothing. A grant that was on its way when it was drained is waited for, too.
+/// The executor, once it holds nothing, or is not drained any more. A grant that was on its way when it was drained is
+/// waited for, too.
 async fn until_idle(client: &Client, mut executor: v1::Executor) -> Result<v1::Executor, Failure> {
-    while executor.held > 0 {
+    while executor.held > 0 && executor.drained_at.is_some() {
         tokio::time::sleep(LOOK).await;
-        executor = client.drain_executor(&executor.id, false).await?;
+        let mut all = client.executors().await?.into_iter();
+        let Some(found) = all.find(|found| found.id == executor.id) else { break };
+        executor = found;
     }
     Ok(executor)
 }
