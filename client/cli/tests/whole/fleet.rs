@@ -62,7 +62,8 @@ async fn a_thousandfold_wish_runs_once_at_a_time_for_each_target_though_executor
         assert!(explained.contains(words), "no {words} in {explained}");
     }
     assert_eq!(explained.matches(" unfit ").count(), 3, "{explained}");
-    let refused = user.run(&[&there[..], &["--require-executor"]].concat()).await;
+    let refused = [&["execute"], &there[..], &["--require-executor"]].concat();
+    let refused = user.run(&refused).await;
     assert!(refused.status != Some(0) && refused.err.contains("region=moon"), "{}", refused.err);
 
     // One goes for good, one for a while.
