@@ -230,7 +230,7 @@ impl Load {
         }
         let is_told = if words.is_empty() { "without a word" } else { "and told so" };
         let whole = wanted.log == written || wanted.cancelled;
-        let is_gone = words.iter().any(|words| words.contains(witness::GONE));
+        let is_gone = words.iter().any(|words| witness::is_not_given(words));
         if whole && !words.is_empty() && !is_gone {
             self.oracle.count("whole logs with words of ours");
         }
@@ -241,7 +241,7 @@ impl Load {
                 wanted.of_which_is_left(written)
             }
             (_, true) => {
-                self.oracle.count("logs that went with their pod, and told so");
+                self.oracle.count("logs that the API did not give, and told so");
                 wanted.of_which_is_left(&log)
             }
         };

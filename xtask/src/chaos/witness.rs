@@ -16,8 +16,14 @@ use tokio::time::sleep;
 /// How often it is looked for new files: each is there for seconds at the least.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What stands in a log whose pod went before it was read, as where the cluster itself ended it at its last deadline.
-pub(super) const GONE: &str = "was gone before it was read to its end";
+/// What stands in a log that its API does not give any more, though the node may have it: its pod went before it was read, as
+/// where the cluster itself ended it at its last deadline; or its kubelet has forgotten which container it was.
+const NOT_GIVEN: [&str; 2] = ["was gone before it was read to its end", "\" is terminated"];
+
+/// Whether these words of ours say that the API does not give the log.
+pub(super) fn is_not_given(words: &str) -> bool {
+    NOT_GIVEN.iter().any(|why| words.contains(why))
+}
 
 /// The files, as they are kept.
 #[derive(Clone, Debug)]
