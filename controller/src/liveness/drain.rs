@@ -1,10 +1,7 @@
 //! Who gets no new work because somebody said so.
 
-use super::{
-    DrainError, LivenessWatcher, Seen,
-    record::{Drained, ExecutorRecord},
-};
-use crate::store::{Commit, Write, keys};
+use super::{DrainError, LivenessWatcher, Seen, record::Drained};
+use crate::store::Commit;
 use actix::{
     ActorContext, ActorFutureExt, Context, Handler, Message, ResponseActFuture, WrapFuture, fut,
 };
@@ -28,7 +25,7 @@ impl Handler<Drain> for LivenessWatcher {
         let Some(record) = self.executors.drain(&executor, drained) else {
             return Box::pin(fut::err(DrainError::NotFound(executor)));
         };
-        let commit = match write(&record) {
+        let commit = match record.write() {
             Ok(write) => self.writer.commit(vec![write]).left_future(),
             Err(error) => future::ready(Commit::Refused(error.to_string())).right_future(),
         };
@@ -55,8 +52,4 @@ impl Handler<Drain> for LivenessWatcher {
             }
         }))
     }
-}
-
-fn write(record: &ExecutorRecord) -> serde_json::Result<Write> {
-    Ok(Write::Put(keys::executor(&record.id), serde_json::to_vec(record)?.into()))
 }

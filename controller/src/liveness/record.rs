@@ -1,8 +1,11 @@
 //! What the store keeps of an executor: who it is, and its newest session. When it was heard is not kept.
 
-use crate::job_queue::{
-    rules::{Join, RunnerKind},
-    terms::ExecutorTerms,
+use crate::{
+    job_queue::{
+        rules::{Join, RunnerKind},
+        terms::ExecutorTerms,
+    },
+    store::{Write, keys},
 };
 use jiff::Timestamp;
 use octavius_protocol::id::{ExecutorId, Session};
@@ -49,6 +52,13 @@ pub struct Drained {
     pub by: String,
     /// When, by the controller's clock.
     pub at: Timestamp,
+}
+
+impl ExecutorRecord {
+    /// Has the store keep it.
+    pub(super) fn write(&self) -> serde_json::Result<Write> {
+        Ok(Write::Put(keys::executor(&self.id), serde_json::to_vec(self)?.into()))
+    }
 }
 
 impl From<&ExecutorRecord> for Join {

@@ -100,8 +100,5 @@ impl LivenessWatcher {
 /// The record, and the number that no later session may have. Also for a session that was given before: its first
 /// answer may be on the way still.
 fn writes(record: &ExecutorRecord, last: Session) -> serde_json::Result<Vec<Write>> {
-    Ok(vec![
-        Write::Put(keys::executor(&record.id), serde_json::to_vec(record)?.into()),
-        Write::Put(keys::LAST_SESSION.to_owned(), last.to_string().into()),
-    ])
+    Ok(vec![record.write()?, Write::Put(keys::LAST_SESSION.to_owned(), last.to_string().into())])
 }

@@ -189,42 +189,32 @@ fn no_team_waits_for_ever_because_it_has_much_elsewhere() {
     assert_eq!(served, 1 + 5 * 10 / 2, "others came before it");
 }
 
-#[test]
-fn what_a_job_limits_waits_and_lets_others_pass() {
+/// Of two of the first kind one waits for the other, in these words; one of the other kind passes.
+fn one_waits_and_others_pass(limited: &Kind, unlimited: &Kind, words: &str) {
     let mut fleet = Fleet::of(&[(0, 9, "a")]);
-    let one = Kind { job: "one", concurrency: 1, ..PLAIN };
-    let (first, second) = (fleet.add(&one), fleet.add(&one));
-    let other = fleet.add(&PLAIN);
+    let (first, second) = (fleet.add(limited), fleet.add(limited));
+    let other = fleet.add(unlimited);
     let lease = fleet.next(0).unwrap();
     assert_eq!(lease.attempt.execution, first);
     assert_eq!(fleet.next(0).unwrap().attempt.execution, other);
     assert_eq!(fleet.next(0), None);
-    let why = fleet.view.why(fleet.view.live(second).unwrap());
-    assert_eq!(
-        why,
-        "waits for a place of its job: `concurrency` of job `one` is 1, and so many run; it is the next"
-    );
+    assert_eq!(fleet.view.why(fleet.view.live(second).unwrap()), words);
     fleet.ends(0, lease);
     assert_eq!(fleet.next(0).unwrap().attempt.execution, second);
 }
 
 #[test]
+fn what_a_job_limits_waits_and_lets_others_pass() {
+    let one = Kind { job: "one", concurrency: 1, ..PLAIN };
+    let words = "waits for a place of its job: `concurrency` of job `one` is 1, and so many run; it is the next";
+    one_waits_and_others_pass(&one, &PLAIN, words);
+}
+
+#[test]
 fn of_one_key_one_runs_at_a_time_and_of_others_others() {
-    let mut fleet = Fleet::of(&[(0, 9, "a")]);
     let on = |key| Kind { job: "deploy", key: Some(key), ..PLAIN };
-    let (first, second) = (fleet.add(&on("`host=a`")), fleet.add(&on("`host=a`")));
-    let other = fleet.add(&on("`host=b`"));
-    let lease = fleet.next(0).unwrap();
-    assert_eq!(lease.attempt.execution, first);
-    assert_eq!(fleet.next(0).unwrap().attempt.execution, other);
-    assert_eq!(fleet.next(0), None);
-    let why = fleet.view.why(fleet.view.live(second).unwrap());
-    assert_eq!(
-        why,
-        "waits for a place of its job: `concurrency_key` of job `deploy` lets one at a time run with `host=a`, and one does; it is the next"
-    );
-    fleet.ends(0, lease);
-    assert_eq!(fleet.next(0).unwrap().attempt.execution, second);
+    let words = "waits for a place of its job: `concurrency_key` of job `deploy` lets one at a time run with `host=a`, and one does; it is the next";
+    one_waits_and_others_pass(&on("`host=a`"), &on("`host=b`"), words);
 }
 
 #[test]
