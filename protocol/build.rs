@@ -5,7 +5,7 @@ use prost::Message;
 use std::{error::Error, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let names = ["jobs", "executions", "executors", "secrets", "system"];
+    let names = ["jobs", "executions", "executors", "secrets", "access", "system"];
     let files = names.map(|name| format!("octavius/v1/{name}.proto"));
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(&files, ["proto"])?;
@@ -16,12 +16,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".octavius.v1.AppendChunk.data")
         .bytes(".octavius.v1.StoreEntry.value")
         .btree_map(".")
-        // Their `Debug` is in `secret.rs`: it shows no value that may be a secret.
+        // Their `Debug` is in `secret.rs`: it shows no value that may be a secret, and no token.
         .skip_debug([
             "octavius.v1.SetSecretRequest",
             "octavius.v1.Lease",
             "octavius.v1.ExecuteRequest",
             "octavius.v1.RerunRequest",
+            "octavius.v1.CreateTokenResponse",
+            "octavius.v1.InviteExecutorsResponse",
+            "octavius.v1.RegisterResponse",
         ])
         .compile_fds(descriptors)?;
     Ok(())

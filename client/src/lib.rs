@@ -16,7 +16,7 @@ mod settings;
 mod state;
 mod values;
 
-pub use client::{Client, ExecutionPages, Update};
+pub use client::{AuditPages, Client, ExecutionPages, Update};
 pub use error::{Error, Kind, Refusal, Silence, Violation};
 pub use fault::{Fault, Faults};
 pub use follow::{LogItem, LogStream, Notice};

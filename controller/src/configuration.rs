@@ -1,6 +1,11 @@
 //! `controller_config.json`, or the same in YAML: what the controller is told.
 
-use crate::{job_queue::rules::QueueLimits, log_store::LogStoreUrl};
+use crate::{
+    access::token::{TokenHash, TokenId},
+    caller::is_person,
+    job_queue::rules::QueueLimits,
+    log_store::LogStoreUrl,
+};
 use octavius_protocol::MAX_TIME;
 use octavius_service::{
     choice,
@@ -22,6 +27,9 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const SHORTEST_PING_DEADLINE: Duration = Duration::from_millis(100);
 /// Whoever waits for an execution, or says a wish again, comes back within this time.
 pub(crate) const SHORTEST_HISTORY: Duration = Duration::from_secs(60 * 60);
+
+/// The shortest time for which who did what is kept.
+const SHORTEST_AUDIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// What etcd takes unless it is told otherwise, and what one decision may need.
 const LEAST_OPERATIONS: u64 = 128;
 const MOST_OPERATIONS: u64 = 10_000;
@@ -42,6 +50,60 @@ choice! {
         Etcd = "etcd",
         /// In a file in `data_dir`.
         Embedded = "embedded",
+    }
+}
+
+choice! {
+    /// How who calls is known.
+    pub enum Authentication {
+        /// Not at all: whoever reaches the controller may do everything.
+        Open = "open",
+        /// By a token, which says who they are and what they may do.
+        Tokens = "tokens",
+    }
+}
+
+choice! {
+    /// What a controller that others reach has to have.
+    pub enum Security {
+        /// TLS, and who calls shows a token.
+        Strict = "strict",
+        /// Nothing: whoever wrote this word knows the network.
+        Insecure = "insecure",
+    }
+}
+
+/// The first administrator: a name, and the id and the hash of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstAdministrator {
+    /// Whose the token is.
+    pub name: String,
+    /// Names it.
+    pub id: TokenId,
+    /// Proves it.
+    pub hash: TokenHash,
+}
+
+impl Setting for FirstAdministrator {
+    fn wanted() -> String {
+        "a name, and the id and the SHA-256 of a token, as `controller init` writes them, with a space between each"
+            .to_owned()
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let wrong = || format!("give {}", Self::wanted());
+        let text = value.as_str().ok_or_else(wrong)?;
+        let mut words = text.split_whitespace();
+        let (name, id, hash) = (words.next(), words.next(), words.next());
+        let name = name.filter(|name| is_person(name)).ok_or_else(wrong)?.to_owned();
+        let id = id.and_then(|id| id.parse().ok()).ok_or_else(wrong)?;
+        let hash = hash.and_then(|hash| TokenHash::try_from(hash.to_owned()).ok());
+        let hash = hash.filter(|_| words.next().is_none()).ok_or_else(wrong)?;
+        Ok(Self { name, id, hash })
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {} {}", self.name, self.id, String::from(self.hash.clone()))
     }
 }
 
@@ -113,9 +175,19 @@ section! {
 
     /// The port that clients and executors dial; 0 takes any free one.
     app_port: u16 = 3000;
-    /// Where it listens. In this version nobody has to prove who they are: whoever reaches this address may do
-    /// everything.
+    /// Where it listens. Beyond loopback that takes TLS (`tls_cert_file`, `tls_key_file`) and `authentication: tokens`, all of
+    /// which `controller init` makes, or the words `security: insecure`.
     listen_address: ListenAddress = ListenAddress(LOOPBACK);
+    /// How who calls is known: `open` lets whoever reaches the controller do everything; with `tokens` each call shows a
+    /// token, which people get with `octavius token create` and executors with `octavius executors invite`
+    /// ([access.md](access.md)).
+    authentication: Authentication = Authentication::Open;
+    /// Who is an administrator although no command has made them one: a name, and the id and the SHA-256 of their token, as
+    /// `controller init` writes them. It counts as long as it stands here, and only where tokens are taken.
+    first_administrator: Option<FirstAdministrator>;
+    /// What a controller has to have that listens beyond loopback: with `strict` TLS and `authentication: tokens`; with
+    /// `insecure` neither, in a network where whoever reaches it may do what it lets them.
+    security: Security = Security::Strict;
     /// The PEM file of the controller's certificate, and of the authorities between it and the one that is trusted. With
     /// it and `tls_key_file` TLS is spoken at the port that clients and executors dial, and nothing else. Both files are
     /// read again when they change.
@@ -177,7 +249,7 @@ section! {
     /// team count as one. Without it: as many as `max_pending`.
     max_pending_of_team: Option<u64>;
     /// In what time an execution that waits gains a step of priority, so that none waits for ever behind those of a higher
-    /// one. Between teams a team that waits gains a place in it.
+    /// one. A team that waits while others are served before it gains a place in it.
     priority_ageing: Duration = Duration::from_secs(10 * 60);
     /// How much of one log is kept, counted before it is compressed: the first half and the last half; of a longer one
     /// the middle is left out while it grows, in whole segments of 1 to 2 MiB. Followers see all of it.
@@ -191,6 +263,8 @@ section! {
     /// `executor_lost_after` of their end. It is looked for them every ten minutes at the latest. Each takes some hundred
     /// bytes in the store, and its log what it has.
     keep_executions: u64 = 1_000_000;
+    /// How long the audit keeps who did what; at least `1d`. Nothing is recorded with `authentication: open`.
+    keep_audit_for: Duration = Duration::from_secs(90 * 24 * 60 * 60);
     /// Which lines are logged.
     log_level: Level = Level::default();
     /// How lines are written.
@@ -205,6 +279,13 @@ section! {
 impl Bounds for Configuration {
     fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
+        let is_guarded =
+            self.tls_cert_file.is_some() && self.authentication == Authentication::Tokens;
+        let is_reached = !self.listen_address.0.to_canonical().is_loopback();
+        if is_reached && !is_guarded && self.security == Security::Strict {
+            let remedy = "whoever reaches it there could do everything, or read along: give `tls_cert_file`, `tls_key_file` and `authentication: tokens`, all of which `controller init` makes, or listen at `127.0.0.1`, or write `security: insecure` where you trust the network";
+            faults.push(Fault::new("listen_address", remedy));
+        }
         if self.executor_ping_deadline < SHORTEST_PING_DEADLINE {
             let least = SHORTEST_PING_DEADLINE.shown();
             let remedy = format!("give a time of at least `{least}`, for example `9s`");
@@ -252,6 +333,11 @@ impl Bounds for Configuration {
                 self.executor_lost_after.shown()
             );
             faults.push(Fault::new("keep_executions_for", remedy));
+        }
+        if self.keep_audit_for < SHORTEST_AUDIT {
+            let least = SHORTEST_AUDIT.shown();
+            let remedy = format!("give a time of at least `{least}`, for example `90d`");
+            faults.push(Fault::new("keep_audit_for", remedy));
         }
         for (given, key, other, missing) in [
             (&self.tls_cert_file, "tls_cert_file", "tls_key_file", &self.tls_key_file),
@@ -313,6 +399,7 @@ impl Configuration {
             pending: bound(self.max_pending),
             pending_of_team: bound(self.max_pending_of_team.unwrap_or(self.max_pending)),
             ageing: self.priority_ageing,
+            unheard_within: self.executor_lost_after / 2,
             ..QueueLimits::default()
         }
     }
@@ -527,11 +614,47 @@ mod tests {
     }
 
     #[test]
+    fn who_listens_beyond_loopback_has_tls_and_tokens_or_says_that_it_is_insecure() {
+        let tls = r#""tls_cert_file": "c", "tls_key_file": "k""#;
+        let tokens = r#""authentication": "tokens""#;
+        for more in ["", tls, tokens] {
+            for address in ["0.0.0.0", "::", "192.0.2.7", "::ffff:192.0.2.7"] {
+                let comma = if more.is_empty() { "" } else { "," };
+                let given = format!(r#""listen_address": "{address}"{comma}{more}"#);
+                let problems = load(&format!("{{{given}}}")).unwrap_err().to_string();
+                for told in ["`listen_address`", "controller init", "`security: insecure`"] {
+                    assert!(problems.contains(told), "{problems}");
+                }
+                assert!(load(&format!(r#"{{{given}, "security": "insecure"}}"#)).is_ok());
+            }
+            for address in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+                assert!(load(&format!(r#"{{"listen_address": "{address}"}}"#)).is_ok());
+            }
+        }
+        let guarded = format!(r#"{{"listen_address": "0.0.0.0", {tls}, {tokens}}}"#);
+        assert!(load(&guarded).is_ok());
+    }
+
+    #[test]
+    fn the_first_administrator_is_read_as_it_is_shown() {
+        let hash = "0f".repeat(32);
+        let text = format!("ada@example.com 0123456789abcdef {hash}");
+        let section = load(&format!(r#"{{"first_administrator": "{text}"}}"#)).unwrap().section;
+        assert_eq!(section.first_administrator.unwrap().shown(), text);
+        for wrong in ["ada", "ada 0123456789abcdef 0f", "ada id hash", &format!("{text} x")] {
+            let given = format!(r#"{{"first_administrator": "{wrong}"}}"#);
+            let problems = load(&given).unwrap_err().to_string();
+            assert!(problems.contains("controller init"), "{problems}");
+        }
+    }
+
+    #[test]
     fn any_address_can_be_listened_at() {
         for (given, address) in
             [("0.0.0.0", "0.0.0.0:3000"), ("::", "[::]:3000"), ("localhost", "127.0.0.1:3000")]
         {
-            let section = load(&format!(r#"{{"listen_address": "{given}"}}"#)).unwrap().section;
+            let text = format!(r#"{{"listen_address": "{given}", "security": "insecure"}}"#);
+            let section = load(&text).unwrap().section;
             assert_eq!(section.address(), address.parse().unwrap());
         }
     }

@@ -4,7 +4,9 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use octavius_controller::{
     backup::{self, BackedUp, Restored, Wanted},
-    configuration::{Configuration, StoreKind},
+    configuration::{Authentication, Configuration, StoreKind},
+    init,
+    rotate::{self, Rotated},
     server::{Controller, Running, StartError},
 };
 use octavius_service::{
@@ -47,6 +49,21 @@ enum Command {
         #[arg(long)]
         check_config: bool,
     },
+    /// Makes what a controller needs that others reach: a small authority, a certificate, a configuration, and the token
+    /// of the first administrator. Says what to hand to whom. Starts nothing.
+    #[command(after_help = INIT)]
+    Init {
+        /// Who the first administrator is, for example an e-mail address.
+        #[arg(long, value_name = "NAME")]
+        administrator: String,
+        /// A name or an address by which clients and executors reach the controller; `localhost` and `127.0.0.1` are
+        /// among them in any case.
+        #[arg(long = "name", value_name = "NAME")]
+        names: Vec<String>,
+        /// The folder that it is all written to; made if it is not there.
+        #[arg(value_name = "FOLDER", default_value = ".")]
+        folder: PathBuf,
+    },
     /// Shows the configuration in force: each key, its value, and where that comes from. Starts and touches nothing.
     #[command(after_help = CONFIG)]
     Config {
@@ -80,7 +97,26 @@ enum Command {
         #[command(flatten)]
         file: File,
     },
+    /// Exchanges the master key, under which secrets and arguments are sealed, for a new one.
+    #[command(after_help = ROTATE_KEY)]
+    RotateKey {
+        #[command(flatten)]
+        file: File,
+    },
 }
+
+const ROTATE_KEY: &str = "\
+Example:
+  controller rotate-key --config controller.yaml
+
+No controller may run on the store. What is sealed gets its own key sealed under the new one; no value
+is opened. The former key goes to `master.key.until-TIME` beside the new one: backups that were taken
+before open with it alone, so keep it where you keep copies of `master.key`, and take it away here.
+What broke off in the middle goes on with the next call; a controller opens everything meanwhile.
+Where several controllers share an etcd, copy the new `master.key` to the others before they start.
+
+Exit status: 0 the store has a new master key; 2 something has to be changed first; 4 it may work later
+as it is.";
 
 const START: &str = "\
 Examples:
@@ -89,6 +125,15 @@ Examples:
 
 Exit status: 0 it was told to end, or the configuration is right; 2 the configuration has to be
 changed, or somebody else has what it needs; 4 it may work later as it is.";
+
+const INIT: &str = "\
+Example:
+  controller init --administrator ada@example.com --name octavius.example.com /etc/octavius
+  controller start --config /etc/octavius/controller_config.json
+
+Nothing that is there is overwritten. Files that hold a secret are for their owner alone.
+
+Exit status: 0 all of it is there; 2 something has to be changed first, and nothing is left behind.";
 
 const CONFIG: &str = "\
 Example:
@@ -109,7 +154,8 @@ Examples:
   controller backup all.backup --logs --force
 
 An etcd is read by itself, at one revision. An embedded store that a controller has open is read
-through that controller, which has to listen where the configuration says. Secrets stay sealed;
+through that controller, which has to listen where the configuration says; if it takes tokens, give
+an administrator's in the variable ACCESS_TOKEN. Secrets stay sealed;
 `master.key` in `data_dir` is not in the backup, and nothing sealed can be opened without it: keep
 a copy of it, somewhere else.
 
@@ -146,6 +192,15 @@ impl File {
 fn main() -> ExitCode {
     let (file, check_config) = match Arguments::parse().command {
         Command::Start { file, check_config } => (file, check_config),
+        Command::Init { administrator, names, folder } => {
+            return match init::init(&administrator, &names, &folder) {
+                Ok(text) => match writeln!(io::stdout(), "{text}") {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => tell(NOT_NOW, format_args!("{error}")),
+                },
+                Err(error) => tell(WRONG, format_args!("{:#}", anyhow::Error::new(error))),
+            };
+        }
         Command::Config { file, output } => return show(&file, output),
         Command::Backup { to, file, logs, force } => {
             let wanted = Wanted { file: to, logs, force };
@@ -161,6 +216,14 @@ fn main() -> ExitCode {
                 let restored = backup::restore(&configuration, &from).await;
                 restored
                     .map(|restored| restored_text(&restored, &configuration))
+                    .map_err(|error| (error.is_lasting(), error.to_string()))
+            });
+        }
+        Command::RotateKey { file } => {
+            return alone(&file, async |configuration| {
+                let rotated = rotate::rotate(&configuration).await;
+                rotated
+                    .map(|rotated| rotated_text(&rotated))
                     .map_err(|error| (error.is_lasting(), error.to_string()))
             });
         }
@@ -256,6 +319,18 @@ fn restored_text(restored: &Restored, configuration: &Configuration) -> String {
     )
 }
 
+fn rotated_text(rotated: &Rotated) -> String {
+    let Rotated { values, former } = rotated;
+    let former = match former {
+        Some(path) => format!(
+            "the former one is in {}: keep it with the copies of `master.key`, for backups that were taken before, and take it away here",
+            path.display()
+        ),
+        None => "there was no former one left".to_owned(),
+    };
+    format!("{values} values are sealed under a new master key\n{former}")
+}
+
 /// Shows what is in force, and all that is wrong with it.
 fn show(file: &File, output: Form) -> ExitCode {
     let is_right = configuration::said(&file.load(), output, |_| Vec::new()).tell();
@@ -293,7 +368,8 @@ async fn run(configuration: &Configuration) -> ExitCode {
 /// Says where it listens, who can reach that, and how to change it.
 fn announce(running: &Running, configuration: &Configuration) {
     let Running { address, metrics_address, .. } = running;
-    let reach = reach(address.ip());
+    let knows = configuration.authentication == Authentication::Tokens;
+    let reach = reach(address.ip(), knows);
     let folder = configuration.data_dir.display();
     let state = match configuration.store() {
         StoreKind::Embedded => format!("its state is in {folder}"),
@@ -311,11 +387,18 @@ fn announce(running: &Running, configuration: &Configuration) {
 }
 
 /// Who can reach what listens at `address`.
-fn reach(address: IpAddr) -> &'static str {
-    if address.to_canonical().is_loopback() {
-        "only this machine reaches it; for others set `listen_address` (for example `0.0.0.0`, variable OCTAVIUS_CONTROLLER_LISTEN_ADDRESS), in a network that you trust: nobody has to prove who they are"
-    } else {
-        "whoever reaches it may do everything, because nobody has to prove who they are: keep it in a network that you trust"
+fn reach(address: IpAddr, knows_who_asks: bool) -> &'static str {
+    match (address.to_canonical().is_loopback(), knows_who_asks) {
+        (true, false) => {
+            "only this machine reaches it; whoever is on it may do everything. For others set `listen_address` (for example `0.0.0.0`, variable OCTAVIUS_CONTROLLER_LISTEN_ADDRESS), which takes TLS and tokens: `controller init` makes what is needed"
+        }
+        (true, true) => "only this machine reaches it, and who calls shows a token",
+        (false, true) => {
+            "who calls shows a token: an administrator makes those of people with `octavius token create`, and those of executors with `octavius executors invite`"
+        }
+        (false, false) => {
+            "whoever reaches it may do everything, because nobody has to prove who they are: keep it in a network that you trust"
+        }
     }
 }
 
@@ -330,16 +413,25 @@ fn tell(code: u8, text: std::fmt::Arguments<'_>) -> ExitCode {
 mod tests {
     use super::*;
 
+    #[test]
+    fn who_takes_tokens_says_so_wherever_it_listens() {
+        for address in ["0.0.0.0", "127.0.0.1"] {
+            let told = reach(address.parse().unwrap(), true);
+            assert!(told.contains("who calls shows a token"), "{address}: {told}");
+            assert!(!told.contains("everything"), "{address}: {told}");
+        }
+    }
+
     /// No test listens where others could reach it: what is said of such an address is looked at here.
     #[test]
     fn an_address_that_others_reach_comes_with_a_warning() {
         for address in ["0.0.0.0", "::", "192.0.2.7", "2001:db8::7", "::ffff:192.0.2.7"] {
-            let told = reach(address.parse().unwrap());
+            let told = reach(address.parse().unwrap(), false);
             assert!(told.starts_with("whoever reaches it may do everything"), "{address}: {told}");
             assert!(told.contains("a network that you trust"), "{address}: {told}");
         }
         for address in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
-            let told = reach(address.parse().unwrap());
+            let told = reach(address.parse().unwrap(), false);
             assert!(told.starts_with("only this machine reaches it"), "{address}: {told}");
         }
     }

@@ -24,6 +24,13 @@ pub const METRICS: &[Metric] = &[
         help: "Executors that are `ready`, `expired`, `lost`, or `unknown`: not heard since the start.",
     },
     Metric {
+        name: "octavius_executors_drained",
+        kind: Gauge,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Executors that get no new work because somebody drained them, in whatever state.",
+    },
+    Metric {
         name: "octavius_queue_pending",
         kind: Gauge,
         unit: Unit::Count,
@@ -148,6 +155,13 @@ pub const METRICS: &[Metric] = &[
         unit: Unit::Count,
         labels: &[],
         help: "Executions that were removed since they were kept for `keep_executions_for`, or were more than `keep_executions`.",
+    },
+    Metric {
+        name: "octavius_audit_refusals_lost_total",
+        kind: Counter,
+        unit: Unit::Count,
+        labels: &[],
+        help: "Refusals that could not be recorded in the audit: it was busy, or the store did not take them.",
     },
     Metric {
         name: "octavius_logs_expired_total",

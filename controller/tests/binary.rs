@@ -6,7 +6,10 @@ use octavius_controller::store::{
     Commit, Lead, Patience, StoreHandle, Write, embedded::EmbeddedOpener, keys,
 };
 use octavius_service::actor::ActorSystem;
-use octavius_testbed::etcd::{Etcd, EtcdOptions};
+use octavius_testbed::{
+    etcd::{Etcd, EtcdOptions},
+    proxy::{Proxy, Way},
+};
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{
@@ -63,7 +66,11 @@ async fn help_shows_an_example_of_every_command() {
     let commands = commands.lines().take_while(|line| !line.is_empty());
     let commands = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     let commands: Vec<&str> = commands.filter(|name| !["", "help"].contains(name)).collect();
-    assert_eq!((code, &commands[..]), (0, &["start", "config", "backup", "restore"][..]), "{help}");
+    assert_eq!(
+        (code, &commands[..]),
+        (0, &["start", "init", "config", "backup", "restore", "rotate-key"][..]),
+        "{help}"
+    );
     for command in commands {
         let (code, help, _) = run(&mut controller(folder.path(), &[command, "--help"])).await;
         assert_eq!(code, 0, "{help}");
@@ -210,7 +217,12 @@ async fn a_restore_that_was_killed_is_known_as_such_and_begun_anew() {
         command.env("OCTAVIUS_CONTROLLER_ETCD_ENDPOINTS", &endpoints);
         command
     };
-    let mut child = far(&["restore", "b"]).spawn().unwrap();
+    // So far away that it takes a minute: it is killed in the middle, whenever that is seen.
+    let way = Proxy::to(etcd.endpoints()[0].trim_start_matches("http://")).await;
+    way.set(Way::Open(Duration::from_millis(100)));
+    let through = format!("http://{}", way.address);
+    let mut slow = far(&["restore", "b"]);
+    let mut child = slow.env("OCTAVIUS_CONTROLLER_ETCD_ENDPOINTS", through).spawn().unwrap();
     let restoring = async || {
         let schema = etcd.get("octavius/v1/schema").await.unwrap_or_default();
         schema.starts_with(b"restoring ")
@@ -218,6 +230,7 @@ async fn a_restore_that_was_killed_is_known_as_such_and_begun_anew() {
     let begun = async { while !restoring().await {} };
     tokio::time::timeout(SOON, begun).await.expect("it has not begun");
     child.kill().await.unwrap();
+    drop(way);
     assert!(restoring().await, "it was over before it was killed");
 
     for command in [&["start"][..], &["backup", "other"]] {

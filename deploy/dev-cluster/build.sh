@@ -11,7 +11,7 @@ source "$(dirname "$0")/lib.sh"
 source "$HERE/../image/pack.sh"
 
 umask 022
-RECIPE=1                                                # raise it when this file or src/ changes what is built
+RECIPE=2                                                # raise it when this file or src/ changes what is built
 SOURCE_VERSION="1.20.5+really1.20.2-1.1+deb12u1"        # in Debian 12; later Debians carry only kubectl
 GO=1.19                                                 # Debian 12's; newer ones were not tried
 WORK=$CACHE/work-$RECIPE                               # what is unfinished
@@ -45,6 +45,7 @@ fetch_source() { # into $WORK/src, $WORK/go
   tar -xzf "$WORK"/debs/kubernetes_*.orig.tar.gz -C "$SRC" --strip-components=1
   tar -xJf "$WORK"/debs/kubernetes_*.debian.tar.xz -C "$SRC"
   while read -r p; do patch -d "$SRC" -sp1 <"$SRC/debian/patches/$p"; done <"$SRC/debian/patches/series"
+  patch -d "$SRC" -sp1 <"$HERE/src/reflect2.patch"
   touch "$WORK/unpacked"
 }
 

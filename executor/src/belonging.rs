@@ -56,6 +56,25 @@ impl Belonging {
         })
     }
 
+    /// This process has the executor's session. What is in a folder, which one process at a time can have, needs no saying.
+    pub async fn claim(&self) -> Result<(), BelongingError> {
+        match self {
+            Self::Folder(_) => {}
+            #[cfg(feature = "kubernetes")]
+            Self::Cluster(place) => place.claim().await?,
+        }
+        Ok(())
+    }
+
+    /// Whether no other process has claimed since what runs here.
+    pub async fn is_claimed(&self) -> Result<bool, BelongingError> {
+        match self {
+            Self::Folder(_) => Ok(true),
+            #[cfg(feature = "kubernetes")]
+            Self::Cluster(place) => Ok(place.is_claimed().await?),
+        }
+    }
+
     /// From now on the place belongs to that installation.
     pub async fn keep_installation(&self, installation: &str) -> Result<(), BelongingError> {
         match self {

@@ -25,7 +25,9 @@ section! {
     /// This executor's name, unique among those of one controller: 1 to 63 characters of `a-z`, `A-Z`, `0-9`, `-`,
     /// `_` and `.`.
     id: String;
-    /// Proves to the controller who this executor is.
+    /// Proves to the controller who this executor is: a token that it was invited with (`octavius executors invite`). Where
+    /// the controller takes tokens, the executor trades it with its first registration for a credential of its own, which it
+    /// keeps in the file `credential` of its `state_dir`.
     access_token: Option<SecretString>;
     /// How long a call to the controller may take; a call that waits for work or orders asks for
     /// half of it at the most.
@@ -38,6 +40,8 @@ section! {
     /// How many attempts this executor takes at once: 5000 at the most. Unless it is given: as many as there are cores.
     capacity: Option<u32>;
     /// Names and values that jobs can select executors by. `executor` is this executor's `id`, whatever is written here.
+    /// Unless they are given: `runner` is its kind, and in a cluster `version` that of the cluster, as `1.20`, and `region`
+    /// what all its nodes have under `topology.kubernetes.io/region`, where the executor may list them.
     labels: BTreeMap<String, String> = BTreeMap::new();
     /// The folder of what must outlive this process: which place this is, and with the runner `process` all attempts.
     /// One executor at a time.
@@ -89,8 +93,13 @@ section! {
     /// takes all of root's rights from it.
     #[only_if(runner = "kubernetes")]
     pod_security: PodSecurity = PodSecurity::Baseline;
+    /// For how long Job and pod of an execution that has ended are left in the cluster, where `kubectl` shows them, once the
+    /// controller has its end and its log. A restart of the executor does not begin that anew.
+    #[only_if(runner = "kubernetes")]
+    keep_finished_for: Duration = Duration::ZERO;
     /// Which fields the key `kubernetes` of a job may have: by their names in the `spec` of a pod, in its container `job`,
-    /// and in its `metadata`. A job that says more is refused.
+    /// and in its `metadata`. Containers that it brings may have these, and `name`, `image`, `command` and `args`; and they
+    /// get no more rights than the job's own. A job that says more is refused.
     #[only_if(runner = "kubernetes")]
     allowed_template_fields: Vec<String> = ["resources", "nodeSelector", "tolerations"].map(str::to_owned).to_vec();
 

@@ -81,4 +81,6 @@ pub struct Held {
     pub lease: LeaseName,
     /// How far it is.
     pub phase: HeldPhase,
+    /// An earlier process had the values that are masked in its log, and this one has not: its grant is sent again.
+    pub lacks_secrets: bool,
 }

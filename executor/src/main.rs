@@ -261,7 +261,9 @@ fn register(file: &File) -> Done {
 fn fault_of(error: RegisterError) -> (Fault, anyhow::Error) {
     let fault = match &error {
         RegisterError::Failure(Failure::Later { .. }) => Fault::Unanswered,
-        RegisterError::Failure(Failure::Refused { .. } | Failure::SessionGone(_)) => Fault::Refused,
+        RegisterError::Failure(
+            Failure::Refused { .. } | Failure::Replaced(_) | Failure::SessionGone(_),
+        ) => Fault::Refused,
         RegisterError::OtherInstallation { .. } => Fault::Refused,
         RegisterError::Belonging(error) if error.is_later() => Fault::Unanswered,
         RegisterError::Belonging(_) => Fault::Usage,

@@ -3,6 +3,8 @@
 //! Started by `executor start`, and by `octavius dev` beside a controller in one process. Ending it ends no job: what
 //! runs goes on, and the next executor at this place finishes the story. Only who asks for it ends the jobs as well.
 
+mod health;
+
 use crate::{
     attempts::{self, Attempts, AttemptsHandle, LOG_WAIT},
     belonging::{Belonging, BelongingError},
@@ -10,25 +12,25 @@ use crate::{
     heartbeat::{self, Heartbeat},
     lease::HeldPhase,
     link::{Link, LinkError, LinkOptions, Registration},
-    metrics::METRICS,
     poller::{self, Poller},
+    proof::Proof,
     runner::{
         Runner, RunnerError,
         process::{ProcessRunner, SupervisorCommand},
     },
     state_dir::{StateDir, StateDirError},
 };
+use health::Answering;
 use octavius_protocol::id::Invalid;
 use octavius_service::{
     actor::{ActorSystem, Handle, Limits, RestartPolicy, Vitals},
     raise_open_files,
     telemetry::{
-        self,
-        health::{AddressError, Health, HealthServer},
+        health::{AddressError, HealthServer},
         metrics::MetricsError,
     },
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 #[cfg(feature = "kubernetes")]
 use tokio::time::Instant;
 use tokio::{sync::watch, task::JoinError};
@@ -84,6 +86,9 @@ pub enum StartError {
     GivenUp(#[from] JoinError),
 }
 
+/// Names and values that jobs can select executors by.
+type Labels = BTreeMap<String, String>;
+
 /// What both `start` and `register` need.
 #[derive(Debug)]
 pub struct Place {
@@ -104,9 +109,9 @@ impl Place {
         let path = configuration.state_dir.clone();
         let state_dir = tokio::task::spawn_blocking(move || StateDir::open(&path)).await??;
         let state_dir = Arc::new(state_dir);
-        let belonging = match configuration.runner {
+        let (belonging, mut labels) = match configuration.runner {
             RunnerKind::Kubernetes => cluster_place(configuration).await?,
-            RunnerKind::Process => Belonging::Folder(state_dir.clone()),
+            RunnerKind::Process => (Belonging::Folder(state_dir.clone()), Labels::new()),
         };
         let link = Link::new(&LinkOptions {
             controller: configuration.cp_host.clone(),
@@ -119,16 +124,20 @@ impl Place {
             RunnerKind::Kubernetes => "kubernetes",
             RunnerKind::Process => "process",
         };
+        labels.insert("runner".to_owned(), runner.to_owned());
+        labels.extend(configuration.labels.clone()); // who runs it knows better
         let registration = Registration {
             executor,
             place: belonging.place().to_string(),
             instance: Uuid::new_v4().to_string(),
             runner,
-            labels: configuration.labels.clone(),
+            labels,
             capacity: configuration.capacity(),
             installation: None,
             offer: configuration.offer(),
         };
+        let proof = Proof::new(state_dir.clone(), configuration.access_token.clone());
+        let link = link.proving(proof);
         Ok(Self { state_dir, belonging, link, registration })
     }
 }
@@ -154,6 +163,8 @@ impl Executor {
         log_wait: Duration,
     ) -> Result<Running, StartError> {
         raise_open_files();
+        // Whoever asks meanwhile must not take it for dead: a first start in a cluster waits for its controller.
+        let answering = Answering::start(configuration.metrics_address).await?;
         let place = Place::open(configuration).await?;
         let runner: Arc<dyn Runner> = match configuration.runner {
             RunnerKind::Kubernetes => cluster(configuration, &place).await?,
@@ -166,9 +177,7 @@ impl Executor {
                 Arc::new(opened.await??)
             }
         };
-        let mut running = Running::new(configuration, place, runner, log_wait)?;
-        running.answer_health(configuration).await?;
-        Ok(running)
+        Running::new(configuration, place, runner, log_wait, answering)
     }
 }
 
@@ -190,14 +199,15 @@ async fn cluster(
     Ok(Arc::new(runner.await?))
 }
 
-/// Who this executor is in its cluster.
+/// Who this executor is in its cluster, and what that says of itself.
 #[cfg(feature = "kubernetes")]
-async fn cluster_place(configuration: &Configuration) -> Result<Belonging, StartError> {
+async fn cluster_place(configuration: &Configuration) -> Result<(Belonging, Labels), StartError> {
     use crate::runner::kubernetes::{ClusterPlace, Options};
 
     let options = Options::new(configuration, String::new());
     let place = for_a_while(|| ClusterPlace::open(&options)).await?;
-    Ok(Belonging::Cluster(Arc::new(place)))
+    let labels = for_a_while(|| place.labels()).await?;
+    Ok((Belonging::Cluster(Arc::new(place)), labels))
 }
 
 /// Asks a cluster again, for a while, if it cannot be asked now.
@@ -252,7 +262,7 @@ async fn installation(place: &Place) -> Result<String, StartError> {
 
 #[cfg(not(feature = "kubernetes"))]
 #[expect(clippy::unused_async)] // as where it is there
-async fn cluster_place(_: &Configuration) -> Result<Belonging, StartError> {
+async fn cluster_place(_: &Configuration) -> Result<(Belonging, Labels), StartError> {
     Err(StartError::Kubernetes)
 }
 
@@ -273,7 +283,6 @@ pub struct Running {
     drivers: TaskTracker,
     no_more_work: CancellationToken,
     ended: CancellationToken,
-    sight: watch::Receiver<Option<String>>,
     health: Option<HealthServer>,
     /// Last, so that the place is free only when nobody works in it any more.
     _state_dir: Arc<StateDir>,
@@ -285,6 +294,7 @@ impl Running {
         place: Place,
         runner: Arc<dyn Runner>,
         log_wait: Duration,
+        answering: Answering,
     ) -> Result<Self, StartError> {
         let Place { state_dir, belonging, link, registration } = place;
         let (limits, policy) = (Limits::default(), RestartPolicy::default());
@@ -297,6 +307,7 @@ impl Running {
             link: link.clone(),
             runtime: tokio::runtime::Handle::current(),
             drivers: drivers.clone(),
+            belonging: belonging.clone(),
             default_timeout: configuration.default_timeout(),
             log_wait,
         });
@@ -313,6 +324,7 @@ impl Running {
             belonging,
             attempts: attempts.clone(),
             sight: sight.clone(),
+            drained: false.into(),
             ping_interval: configuration.ping_interval,
             no_more_work: no_more_work.clone(),
         });
@@ -331,7 +343,14 @@ impl Running {
         let poller =
             system.supervise("poller", limits, policy, build).map_err(StartError::Threads)?;
 
-        let ended = CancellationToken::new();
+        let (sessions, seen) = (link.sessions(), sight.clone());
+        let (health, ended) = answering.started(system.actors(), move || {
+            if let Some(why) = &*seen.borrow() {
+                return Err(format!("no new work is taken: {why}"));
+            }
+            let open = sessions.borrow().is_some();
+            open.then_some(()).ok_or_else(|| "there is no session with the controller".to_owned())
+        });
         Ok(Self {
             system,
             attempts,
@@ -341,26 +360,9 @@ impl Running {
             drivers,
             no_more_work,
             ended,
-            sight,
-            health: None,
+            health,
             _state_dir: state_dir,
         })
-    }
-
-    async fn answer_health(&mut self, configuration: &Configuration) -> Result<(), StartError> {
-        let Some(address) = configuration.metrics_address else { return Ok(()) };
-        let metrics = telemetry::metrics::install(self.ended.clone())?;
-        telemetry::metrics::describe(&[telemetry::metrics::METRICS, METRICS]);
-        let (sessions, sight) = (self.link.sessions(), self.sight.clone());
-        let health = Health::new(metrics, self.system.actors()).ready(move || {
-            if let Some(why) = &*sight.borrow() {
-                return Err(format!("no new work is taken: {why}"));
-            }
-            let open = sessions.borrow().is_some();
-            open.then_some(()).ok_or_else(|| "there is no session with the controller".to_owned())
-        });
-        self.health = Some(health.serve(address, self.ended.clone()).await?);
-        Ok(())
     }
 
     /// What is seen of each actor from outside.

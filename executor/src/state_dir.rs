@@ -1,8 +1,10 @@
 //! The executor's own folder: what must outlive the process, and belongs to one process at a time.
 //!
-//! Holds the place (a UUID that is made once), the installation that this place belongs to, and a lock. What the
+//! Holds the place (a UUID that is made once), the installation that this place belongs to, the credential that this
+//! executor got for its token, and a lock. What the
 //! runner keeps below it is the runner's.
 
+use secrecy::{ExposeSecret, SecretString};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Write},
@@ -15,6 +17,7 @@ use uuid::Uuid;
 const LOCK: &str = "lock";
 const PLACE: &str = "place";
 const INSTALLATION: &str = "installation";
+const CREDENTIAL: &str = "credential";
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +115,32 @@ impl StateDir {
         self.joined(write.await)
     }
 
+    /// What proves this executor; none: it has not joined.
+    pub async fn credential(self: &Arc<Self>) -> Result<Option<SecretString>, StateDirError> {
+        let folder = self.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let path = folder.path.join(CREDENTIAL);
+            match fs::read_to_string(&path) {
+                Ok(text) => Ok(Some(SecretString::from(text.trim()))),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(failed("reading", &path)(error)),
+            }
+        });
+        self.joined(read.await)
+    }
+
+    /// Keeps what proves this executor from now on, in a file for its user alone.
+    pub async fn keep_credential(
+        self: &Arc<Self>,
+        credential: SecretString,
+    ) -> Result<(), StateDirError> {
+        let folder = self.clone();
+        let write = tokio::task::spawn_blocking(move || {
+            write(&folder.path, CREDENTIAL, credential.expose_secret())
+        });
+        self.joined(write.await)
+    }
+
     fn joined<T>(
         &self,
         done: Result<Result<T, StateDirError>, tokio::task::JoinError>,
@@ -187,6 +216,21 @@ mod tests {
         let state = Arc::new(StateDir::open(folder.path()).unwrap());
         assert_eq!(state.installation().await.unwrap(), Some(installation));
         assert!(state.keep_installation("nonsense").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_credential_is_kept_for_this_user_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDir::open(folder.path()).unwrap());
+        assert!(state.credential().await.unwrap().is_none());
+        for credential in ["octe_first", "octe_second"] {
+            state.keep_credential(credential.into()).await.unwrap();
+            let kept = state.credential().await.unwrap().unwrap();
+            assert_eq!(kept.expose_secret(), credential);
+        }
+        let mode = fs::metadata(folder.path().join(CREDENTIAL)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

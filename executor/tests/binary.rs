@@ -20,7 +20,7 @@ impl Place {
     fn new(address: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = serde_json::json!({
-            "cp_host": address, "id": "tester", "runner": "process", "conn_time_out": "2s",
+            "cp_host": address, "id": "tester", "runner": "process",
         });
         std::fs::write(folder.path().join("executor_config.json"), text.to_string()).unwrap();
         Self { folder }
@@ -69,9 +69,10 @@ async fn register_says_what_the_controller_answered() {
 
 #[tokio::test]
 async fn register_without_a_controller_is_unanswered() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // Nobody listens there, nor takes the port meanwhile.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
     ended(&Place::new(&address).run(&["register"]).await, 4, "the executor is not registered");
 }
 

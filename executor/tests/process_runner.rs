@@ -225,8 +225,9 @@ async fn a_supervisor_says_when_there_is_something_to_see() {
 #[tokio::test]
 async fn its_time_is_up_though_no_executor_is_there() {
     let machine = Machine::new();
+    // So much that it has begun by then, also on a machine that has other work.
     let work =
-        Work { timeout: Some(Duration::from_secs(1)), ..suite::script("echo begun; sleep 300") };
+        Work { timeout: Some(Duration::from_secs(6)), ..suite::script("echo begun; sleep 300") };
     let runner = machine.real();
     suite::start(&runner, &work).await;
     drop(runner);

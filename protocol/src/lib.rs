@@ -61,6 +61,9 @@ pub const DOMAIN: &str = "octavius";
 /// is a certain no of what must not be done twice.
 pub const UNCONFIRMED: &str = "UNCONFIRMED";
 
+/// The reason of a registration that is refused because a newer process of the executor took over.
+pub const REPLACED: &str = "EXECUTOR_REPLACED";
+
 /// The reason of a controller that does not lead, and does not pass on what came from another one.
 pub const NOT_LEADING: &str = "NOT_LEADING";
 

@@ -103,9 +103,62 @@ impl fmt::Debug for v1::RerunRequest {
     }
 }
 
+/// A token that is not shown: whether there is one may be.
+fn hidden(token: &str) -> &'static str {
+    if token.is_empty() { "" } else { HIDDEN }
+}
+
+impl fmt::Debug for v1::CreateTokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token, about } = self;
+        f.debug_struct("CreateTokenResponse")
+            .field("token", &hidden(token))
+            .field("about", about)
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::InviteExecutorsResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token, about } = self;
+        f.debug_struct("InviteExecutorsResponse")
+            .field("token", &hidden(token))
+            .field("about", about)
+            .finish()
+    }
+}
+
+impl fmt::Debug for v1::RegisterResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { term, session, installation, ping_deadline, credential } = self;
+        f.debug_struct("RegisterResponse")
+            .field("term", term)
+            .field("session", session)
+            .field("installation", installation)
+            .field("ping_deadline", ping_deadline)
+            .field("credential", &hidden(credential))
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_carries_a_token_shows_it() {
+        const PLANTED: &str = "octp_0123456789abcdef_planted";
+        let about = Some(v1::Token { id: "0123456789abcdef".to_owned(), ..Default::default() });
+        let token = PLANTED.to_owned();
+        let shown = [
+            format!("{:?}", v1::CreateTokenResponse { token: token.clone(), about: about.clone() }),
+            format!("{:#?}", v1::InviteExecutorsResponse { token: token.clone(), about }),
+            format!("{:?}", v1::RegisterResponse { credential: token, ..Default::default() }),
+        ];
+        for shown in shown {
+            assert!(!shown.contains("planted") && shown.contains(HIDDEN), "{shown}");
+        }
+    }
 
     #[test]
     fn nothing_that_carries_a_secret_shows_it() {

@@ -12,19 +12,32 @@ const BINARY: &str = "kubernetes";
 /// How the names of those begin that have a cluster of their own, which can be on this machine alone.
 const OWN: &str = "own_cluster::";
 
-/// All of them that can run here, on a cluster that is up for that.
-///
-/// Apart from the other tests until they have passed several times in a row: `docs/testing.md` tells how it stands.
+/// All of them that can run here, on a cluster that is up for that; an error where none can be had.
 pub(crate) fn tests(root: &Path) -> Result<()> {
     let left_out = LeftOut::look(root)?;
     ensure!(left_out.any_runs(), "there is no cluster to be had: {}", left_out.why());
-    let _cluster = step("the cluster", || cluster::Up::start(root))?;
+    left_out.run_the_others(root)
+}
+
+/// All of them that can run here, if any.
+pub(crate) fn where_it_can(root: &Path) -> Result<()> {
+    let left_out = LeftOut::look(root)?;
+    if left_out.any_runs() { left_out.run_the_others(root) } else { left_out.say(root) }
+}
+
+/// The same with `cargo test`, one after the other: it does not know which want the machine for themselves.
+pub(crate) fn with_cargo(root: &Path) -> Result<()> {
+    let left_out = LeftOut::look(root)?;
     left_out.say(root)?;
-    let mut filter = format!("binary({BINARY})");
-    if let Some(others) = left_out.filter() {
-        filter = format!("{filter} & {others}");
+    if !left_out.any_runs() {
+        return Ok(());
     }
-    let run = ["nextest", "run", "--workspace", "--locked", "--filterset", &filter];
+    let _cluster = step("the cluster", || cluster::Up::start(root))?;
+    let mut run = vec!["test", "--workspace", "--locked", "--no-fail-fast", "--test", BINARY];
+    run.extend(["--", "--test-threads", "1"]);
+    if left_out.why.is_some() {
+        run.extend(["--skip", OWN]);
+    }
     step("tests on a cluster", || cargo(root, &run, &[]))
 }
 
@@ -48,6 +61,17 @@ impl LeftOut {
 
     fn why(&self) -> &str {
         self.why.as_deref().unwrap_or_default()
+    }
+
+    fn run_the_others(&self, root: &Path) -> Result<()> {
+        let _cluster = step("the cluster", || cluster::Up::start(root))?;
+        self.say(root)?;
+        let mut filter = format!("binary({BINARY})");
+        if let Some(others) = self.filter() {
+            filter = format!("{filter} & {others}");
+        }
+        let run = ["nextest", "run", "--workspace", "--locked", "--filterset", &filter];
+        step("tests on a cluster", || cargo(root, &run, &[]))
     }
 
     /// Whether there is a cluster to run any of them on.

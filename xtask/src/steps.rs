@@ -32,11 +32,10 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)])
     Ok(())
 }
 
-/// All tests but those on a cluster, and those of the whole once more on etcd. The runner speaks last.
+/// All tests, those of the whole once more on etcd, and those on a cluster where one can be had. The runner speaks last.
 pub(crate) fn tests(root: &Path) -> Result<()> {
     let began = Instant::now();
     let plain: &[&str] = &["test", "--workspace", "--locked", "--no-fail-fast"];
-    println!("== not in this run: the tests on a cluster, `cargo xtask test --kubernetes`");
     if !has_nextest(root) {
         println!("== tests (cargo-nextest is not installed: a test that hangs will not be ended)");
         let names = on_kubernetes::names(root)?;
@@ -44,7 +43,8 @@ pub(crate) fn tests(root: &Path) -> Result<()> {
         let all = plain.iter().copied().chain(["--"]).chain(skipped).collect::<Vec<_>>();
         cargo(root, &all, &[])?;
         println!("== the whole on etcd");
-        return on_etcd::with_cargo(root);
+        on_etcd::with_cargo(root)?;
+        return on_kubernetes::with_cargo(root);
     }
     step("examples in the documentation", || cargo(root, &[plain, &["--doc"]].concat(), &[]))?;
     let build = ["nextest", "run", "--workspace", "--locked", "--no-run"];
@@ -55,7 +55,8 @@ pub(crate) fn tests(root: &Path) -> Result<()> {
     let all = step("all tests", || cargo(root, &run, &[]));
     // One run tells all that is wrong.
     let on_etcd = step("the whole on etcd", || on_etcd::with_nextest(root));
-    all.and(on_etcd)
+    let on_kubernetes = on_kubernetes::where_it_can(root);
+    all.and(on_etcd).and(on_kubernetes)
 }
 
 /// The cargo that started us.

@@ -52,6 +52,7 @@ impl Installation {
         let controller = from_values::<ControllerConfiguration>(
             &json!({
                 "listen_address": plan.address.ip().to_string(),
+                "security": "insecure", // it is for development, and says where it listens
                 "app_port": plan.address.port(),
                 "metrics_address": plan.metrics_address.to_string(),
                 "store": "embedded",

@@ -13,6 +13,20 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// For how long something is taken; none: until somebody ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lasting(pub(crate) Option<Duration>);
+
+/// A length of time, or `never`.
+pub(crate) fn lasting(text: &str) -> Result<Lasting, String> {
+    match text.trim() {
+        "never" => Ok(Lasting(None)),
+        text => {
+            span(text).map(|span| Lasting(Some(span))).map_err(|why| format!("{why}, or `never`"))
+        }
+    }
+}
+
 /// A moment: how long ago it was, or a time, which is of this machine's zone where it names none.
 pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::{net::TcpSocket, time::Instant};
 
 /// A user with a home and a working folder, and nothing else in the environment.
 struct User {
@@ -72,9 +72,12 @@ impl Ran {
     }
 }
 
-/// An address where nobody listens.
-fn nobody() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// An address where nobody listens, and nobody can for as long as the socket is held.
+fn nobody() -> (TcpSocket, String) {
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    (held, address)
 }
 
 #[test]
@@ -240,7 +243,7 @@ fn the_manual_is_written_to_a_folder() {
 #[test]
 fn where_nobody_answers_the_status_is_4_and_the_address_is_named() {
     let user = User::new();
-    let address = nobody();
+    let (_held, address) = nobody();
     user.run(&["config", "--cp-host", &address]);
     let commands: [&[&str]; 6] = [
         &["list"],
@@ -265,8 +268,9 @@ fn where_nobody_answers_the_status_is_4_and_the_address_is_named() {
 #[test]
 fn execute_ends_within_its_time_where_nobody_answers() {
     let user = User::new();
+    let (_held, address) = nobody();
     let mut command = user.command(&["execute", "greet", "name=Ada"]);
-    command.env("CP_HOST", nobody()).env("CONNECTION_TIMEOUT_SECS", "1");
+    command.env("CP_HOST", address).env("CONNECTION_TIMEOUT_SECS", "1");
     let ran = Ran::new(command.output().unwrap());
     assert_eq!((ran.status, ran.out.as_str()), (4, ""), "{ran:?}");
 }
@@ -313,8 +317,9 @@ fn wrong_usage_has_status_2_in_words_and_as_a_document() {
     let document = user.run(&["lst", "--output=json"]).document();
     assert_eq!(document["error"]["kind"], "usage");
     // The controller is named, and not asked: the file is read first.
+    let (_held, address) = nobody();
     let mut create = user.command(&["create", "-f", "bad.json", "-o", "json"]);
-    let ran = Ran::new(create.env("CP_HOST", nobody()).output().unwrap());
+    let ran = Ran::new(create.env("CP_HOST", address).output().unwrap());
     assert_eq!(ran.status, 2, "{ran:?}");
     let violations = ran.document()["error"]["violations"].clone();
     assert_eq!(violations.as_array().map(Vec::len), Some(3), "{violations}");
@@ -323,7 +328,8 @@ fn wrong_usage_has_status_2_in_words_and_as_a_document() {
 #[test]
 fn standard_input_that_is_no_text_is_told_as_that() {
     let user = User::new();
-    assert_eq!(user.run(&["config", "--cp-host", &nobody()]).status, 0);
+    let (_held, address) = nobody();
+    assert_eq!(user.run(&["config", "--cp-host", &address]).status, 0);
     for words in [&["create", "-f", "-"][..], &["execute", "greet", "-f", "-"]] {
         let ran = user.run_with_input(words, b"name: gr\xfc\xdfe\n");
         assert_eq!(ran.status, 2, "{ran:?}");

@@ -16,6 +16,10 @@ use tonic::{
     service::Interceptor,
 };
 
+/// A call is not made again with less time than this: cut off before anything came of it, it would only tell less than
+/// the try before.
+const SHORTEST_TRY: Duration = Duration::from_millis(200);
+
 /// What goes with each call: who asks, and what proves it.
 #[derive(Clone)]
 pub(crate) struct Credentials {
@@ -186,7 +190,7 @@ impl Client {
                 }
                 _ => false,
             };
-            if !again || Instant::now() + pause >= deadline {
+            if !again || Instant::now() + pause + SHORTEST_TRY > deadline {
                 return Err(tried.told(error, open));
             }
             tokio::time::sleep(pause).await;

@@ -3,17 +3,20 @@
 //!
 //! A call ends within the settings' time-out. What is safe to repeat is repeated inside it: nearly everything here is,
 //! because reading changes nothing, a job is created once for equal content, a cancel is a wish that holds, a secret is set
-//! to the same value, and `execute` and `rerun` carry a request id of their own. To delete a job and to unset a secret are
-//! asked again only while it is certain that nothing was done: a second time they would find nothing. What was not sent
+//! to the same value, and `execute` and `rerun` carry a request id of their own. To delete a job, to unset a secret, and to
+//! make or end a token are asked again only while it is certain that nothing was done: a second time they would find
+//! nothing, or make another one. What was not sent
 //! because the controller was ending is sent to the next one; of calls that wait for room on a connection the transport may
 //! hold one as if it were sent. An error says that nothing was done only where that is true of each try. Waiting and
 //! following outlive an outage of the controller of up to [`Client::PATIENCE`].
 
+mod access;
 mod call;
 mod jobs;
 mod pages;
 mod secrets;
 
+pub use access::AuditPages;
 pub use jobs::Update;
 pub use pages::ExecutionPages;
 
@@ -289,6 +292,19 @@ impl Client {
             async move { executors.drain_executor(request).await }
         });
         self.whole(drained.await?.executor)
+    }
+
+    /// Forgets the executor `id`, which is gone for good. How many attempts ended as lost with that.
+    ///
+    /// # Errors
+    /// Where there is no such executor, or it is heard; where the controller refuses or does not answer.
+    pub async fn forget_executor(&self, id: &str) -> Result<u32, Error> {
+        let message = v1::ForgetExecutorRequest { executor: id.to_owned() };
+        let forgotten = self.call(message, Repeat::IfNothingDone, |request| {
+            let mut executors = self.executors_service();
+            async move { executors.forget_executor(request).await }
+        });
+        Ok(forgotten.await?.lost)
     }
 
     /// What the controller is.

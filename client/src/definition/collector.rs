@@ -4,10 +4,9 @@ use crate::{duration, fault::Fault, near::nearest};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, time::Duration};
 
-/// The keys of one level: which it takes, and which a later version will.
+/// The keys that one level takes.
 pub(super) struct Keys {
     pub(super) known: &'static [&'static str],
-    pub(super) later: &'static [&'static str],
 }
 
 /// All that was found wrong so far.
@@ -29,7 +28,7 @@ impl Level<'_> {
     }
 
     /// What stands at `key`. Null counts as absent.
-    fn value(&self, key: &str) -> Option<&Value> {
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|value| !value.is_null())
     }
 }
@@ -51,12 +50,8 @@ impl Collector {
     /// Notes each key of `level` that is not known, with the nearest one that is.
     pub(super) fn unknown(&mut self, level: &Level<'_>, keys: &Keys) {
         for key in level.map.keys().filter(|key| !keys.known.contains(&key.as_str())) {
-            let problem = if keys.later.contains(&key.as_str()) {
-                "is a key that this version does not know yet: leave it out".to_owned()
-            } else {
-                let nearest = nearest(key, keys.known).unwrap_or_default();
-                format!("is not known: the nearest known key is `{nearest}`")
-            };
+            let nearest = nearest(key, keys.known).unwrap_or_default();
+            let problem = format!("is not known: the nearest known key is `{nearest}`");
             self.fault(level.at(key), problem);
         }
     }

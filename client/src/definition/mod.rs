@@ -48,12 +48,11 @@ const JOB: Keys = Keys {
         "contributors",
         "organization",
     ],
-    later: &["allowed_for"],
 };
-const RETRY: Keys = Keys { known: &["attempts", "pause", "factor", "max_pause", "on"], later: &[] };
-const RESOURCES: Keys = Keys { known: &["requests", "limits"], later: &[] };
-const VARIABLES: Keys = Keys { known: &["secrets", "args"], later: &[] };
-const SECRET: Keys = Keys { known: &["name", "description"], later: &[] };
+const RETRY: Keys = Keys { known: &["attempts", "pause", "factor", "max_pause", "on"] };
+const RESOURCES: Keys = Keys { known: &["requests", "limits"] };
+const VARIABLES: Keys = Keys { known: &["secrets", "args"] };
+const SECRET: Keys = Keys { known: &["name", "description"] };
 const ARGUMENT: Keys = Keys {
     known: &[
         "name",
@@ -62,11 +61,11 @@ const ARGUMENT: Keys = Keys {
         "type",
         "default",
         "allowed",
+        "allowed_for",
         "pattern",
         "min",
         "max",
     ],
-    later: &[],
 };
 
 /// Reads the definition in the file at `path`.

@@ -134,5 +134,8 @@ fn argument_document(argument: &Argument) -> Value {
     put("pattern", json!(argument.pattern), !argument.pattern.is_empty());
     put("min", json!(argument.min), argument.min.is_some());
     put("max", json!(argument.max), argument.max.is_some());
+    let allowed_for: serde_json::Map<_, _> =
+        argument.allowed_for.iter().map(|(group, of)| (group.clone(), json!(of.values))).collect();
+    put("allowed_for", json!(allowed_for), !allowed_for.is_empty());
     document
 }

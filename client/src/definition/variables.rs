@@ -8,9 +8,10 @@ use super::{
 };
 use octavius_protocol::{
     id::VariableName,
-    v1::{Argument, ArgumentType, SecretName},
+    v1::{Argument, ArgumentType, ArgumentValues, SecretName},
 };
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn variables(
     collector: &mut Collector,
@@ -82,7 +83,27 @@ fn argument(
         pattern: collector.text(level, "pattern"),
         min: collector.value_text(level, "min"),
         max: collector.value_text(level, "max"),
+        allowed_for: allowed_for(collector, level),
     }
+}
+
+/// The values that are for some groups alone.
+fn allowed_for(collector: &mut Collector, level: &Level<'_>) -> BTreeMap<String, ArgumentValues> {
+    let Some(given) = level.value("allowed_for") else { return BTreeMap::new() };
+    let path = level.at("allowed_for");
+    let Value::Object(map) = given else {
+        let wanted = "write groups with their values, for example `{\"sre\": [\"live\"]}`";
+        collector.fault(path, format!("is {}: {wanted}", shown(given)));
+        return BTreeMap::new();
+    };
+    let groups = Level { path, map };
+    let names = groups.map.keys();
+    let of = names.map(|group| {
+        let values = collector.list(&groups, group, "a list of values, for example `[\"live\"]`");
+        let values = values.into_iter().filter_map(|(place, value)| collector.scalar(place, value));
+        (group.clone(), ArgumentValues { values: values.collect() })
+    });
+    of.collect()
 }
 
 fn kind(collector: &mut Collector, level: &Level<'_>) -> ArgumentType {

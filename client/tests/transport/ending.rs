@@ -78,7 +78,7 @@ async fn a_call_that_an_ending_controller_did_not_begin_is_made_at_the_next_one(
 async fn a_controller_that_goes_away_in_the_middle_is_waited_for() {
     let controller = Controller::start([Say::Nothing]).await;
     let wire = Wire::to(controller.address).await;
-    let timeout = Duration::from_secs(2);
+    let timeout = Duration::from_secs(6);
     let client = client(wire.address, timeout);
     let began = Instant::now();
     let asking = tokio::spawn(async move { client.execution("x").await });

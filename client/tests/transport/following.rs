@@ -196,7 +196,7 @@ async fn a_reader_gives_up_when_its_patience_ends() {
     let script = [known(), Say::Log(vec![chunk(0, b"a", 1)], Then::Hangs)];
     let controller = Controller::start(script).await;
     let wire = Wire::to(controller.address).await;
-    let timeout = Duration::from_millis(300);
+    let timeout = Duration::from_secs(10);
     let client = client(wire.address, timeout).with_patience(Duration::from_secs(1));
     let mut stream = follow(&client).await;
     let mut got = Got::default();

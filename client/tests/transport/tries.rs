@@ -12,7 +12,9 @@ use tokio::net::TcpSocket;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// Leaves time for a second try on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const LATE: &str = "did not answer within 5s";
 
 /// A status as a controller makes it.
 pub(crate) fn said(code: Code, reason: &str, text: &str) -> Status {
@@ -43,7 +45,7 @@ async fn silence_after_a_refusal_or_an_excuse_is_silence_and_tells_of_both() {
         let error = client.execute("show", BTreeMap::new()).await.unwrap_err();
         assert_eq!(silence(&error), &Silence::Late(TIMEOUT), "{error}");
         let text = error.to_string();
-        assert!(text.contains("did not answer within 2s") && text.contains(word), "{text}");
+        assert!(text.contains(LATE) && text.contains(word), "{text}");
         assert_eq!(controller.asked().await.len(), 2);
     }
 }
@@ -67,7 +69,7 @@ async fn silence_after_no_connection_does_not_say_that_nobody_is_there() {
     assert!(matches!(controller.asked().await[..], [Asked::Execute(_)]));
     assert_eq!(silence(&error), &Silence::Late(TIMEOUT), "{error}");
     let text = error.to_string();
-    assert!(text.contains("did not answer within 2s"), "{text}");
+    assert!(text.contains(LATE), "{text}");
     assert!(text.contains("no connection came about") && !text.contains("start one"), "{text}");
 }
 

@@ -24,7 +24,7 @@ use crate::{
 use std::sync::Arc;
 
 /// The way to the store that a configuration names.
-fn opener(configuration: &Configuration, purpose: Purpose) -> Option<Arc<dyn Opener>> {
+pub(crate) fn opener(configuration: &Configuration, purpose: Purpose) -> Option<Arc<dyn Opener>> {
     match configuration.store() {
         StoreKind::Embedded => {
             Some(Arc::new(EmbeddedOpener::for_purpose(&configuration.data_dir, purpose)))
@@ -40,7 +40,7 @@ fn opener(configuration: &Configuration, purpose: Purpose) -> Option<Arc<dyn Ope
 }
 
 /// Where that store is, for texts.
-fn place(configuration: &Configuration) -> String {
+pub(crate) fn place(configuration: &Configuration) -> String {
     match configuration.store() {
         StoreKind::Embedded => {
             format!("the embedded store in {}", configuration.data_dir.display())

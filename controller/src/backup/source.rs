@@ -3,6 +3,7 @@
 use super::{BackupError, opener, place};
 use crate::{
     configuration::{Configuration, StoreKind},
+    grpc::door::AUTHORIZATION,
     store::{Entry, OpenError, Purpose, Range, SCHEMA_VERSION, embedded, keys},
 };
 use bytes::Bytes;
@@ -18,9 +19,16 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
 use uuid::Uuid;
 
+/// The variable that holds the token of whoever takes a backup through a controller that takes tokens.
+const TOKEN: &str = "ACCESS_TOKEN";
 /// How long the controller may take to be there.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// How long it may take with the next part.
@@ -36,7 +44,7 @@ pub(super) struct Source {
 enum Way {
     Store(Arc<dyn crate::store::Backend>),
     /// A controller has the embedded store open. Its store must have this id, where that is known.
-    Controller(SystemClient<Channel>, Option<Uuid>),
+    Controller(Box<SystemClient<InterceptedService<Channel, Bearer>>>, Option<Uuid>),
 }
 
 /// Entries of one moment, a part of them at a time; whole only if none is an error.
@@ -80,13 +88,15 @@ impl Source {
         }
         let channel = endpoint.connect_timeout(CONNECT_WITHIN).connect().await;
         let channel = channel.map_err(|error| away(with_causes(&error)))?;
-        let mut client = SystemClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+        let bearer = Bearer::from_environment().map_err(away)?;
+        let mut client =
+            SystemClient::with_interceptor(channel, bearer).max_decoding_message_size(MAX_MESSAGE);
         let mut request = tonic::Request::new(v1::GetVersionRequest {});
         request.set_timeout(PART_WITHIN);
         let version = client.get_version(request).await;
         let version = version.map_err(|status| away(status.message().to_owned()))?.into_inner();
         let id = embedded::marked_id(&configuration.data_dir);
-        Ok(Self { installation: version.installation, way: Way::Controller(client, id) })
+        Ok(Self { installation: version.installation, way: Way::Controller(Box::new(client), id) })
     }
 
     /// The layout of its keys.
@@ -103,7 +113,7 @@ impl Source {
             }
             Way::Controller(client, id) => {
                 let id = *id;
-                let answer = client.clone().backup(v1::BackupRequest {}).await;
+                let answer = SystemClient::clone(client).backup(v1::BackupRequest {}).await;
                 let answer = answer.map_err(|status| status.message().to_owned())?.into_inner();
                 let parts = futures::stream::try_unfold(Some(answer), move |answer| async move {
                     let Some(mut answer) = answer else { return Ok(None) };
@@ -122,6 +132,32 @@ impl Source {
                 Ok(parts.boxed())
             }
         }
+    }
+}
+
+/// What proves to the controller who takes the backup, if it wants to know.
+#[derive(Clone)]
+struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    fn from_environment() -> Result<Self, String> {
+        let Some(token) = std::env::var_os(TOKEN).filter(|token| !token.is_empty()) else {
+            return Ok(Self(None));
+        };
+        let bearer = token.to_str().and_then(|token| format!("Bearer {token}").parse().ok());
+        let mut bearer: MetadataValue<Ascii> =
+            bearer.ok_or_else(|| format!("the variable {TOKEN} holds what no token holds"))?;
+        bearer.set_sensitive(true);
+        Ok(Self(Some(bearer)))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+        if let Some(bearer) = &self.0 {
+            request.metadata_mut().insert(AUTHORIZATION, bearer.clone());
+        }
+        Ok(request)
     }
 }
 

@@ -1,43 +1,58 @@
 //! The door: who asks, and whether that may be asked.
 //!
-//! One table says which roles may call which RPC; a new RPC without a row does not compile, and one without a variant
-//! fails a test. Handlers get a [`Caller`] and their message from the door alone. In this version the policy is open:
-//! nobody proves who they are, and everybody has every role, which is why the controller listens on loopback by default.
+//! One table says what each RPC takes; a new RPC without a row does not compile, and one without a variant fails a test.
+//! Handlers get a [`Caller`] and their message from the door alone. Where nothing is proven, everybody may do everything,
+//! which is why the controller listens on loopback by default. Where tokens are taken, the door knows who shows one from
+//! a view that is read for each call: what was taken away lets nobody in any more. What an RPC takes for a job is demanded
+//! once its handler knows which job it is about, with [`Door::demand`]; what somebody may not see does not exist for them.
 
-use crate::caller::Caller;
-use tonic::{Request, metadata::MetadataMap};
+use crate::{
+    access::{
+        AccessView, Sight,
+        rules::{Rights, Role},
+        token::{Kind, ShownToken, TokenId},
+        view::{Identity, NotLetIn},
+    },
+    caller::{Caller, Proof},
+    registry::JobsView,
+};
+use jiff::Timestamp;
+use octavius_protocol::id::JobName;
+use tonic::metadata::MetadataMap;
 
-/// The metadata that says who asks.
+pub use crate::caller::MOST_NAME_BYTES;
+
+/// The metadata that says who asks, where nobody has to prove it.
 pub const USER: &str = "octavius-user";
+/// The metadata that proves who asks: `Bearer`, and a token.
+pub const AUTHORIZATION: &str = "authorization";
 /// Who asks where nobody says so.
 pub const ANONYMOUS: &str = "anonymous";
-/// The most bytes of a caller's name.
-pub const MOST_NAME_BYTES: usize = 256;
 
-/// What somebody may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Runs jobs, and looks at what became of them.
-    User,
-    /// Writes jobs, too.
-    Administrator,
-    /// An executor's process.
+/// What a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// To be somebody: a person, or an executor that has joined.
+    Somebody,
+    /// This role, in all or for any job. What is answered is what the caller may see.
+    Anywhere(Role),
+    /// This role for the job that the call is about.
+    ForItsJob(Role),
+    /// This role in all.
+    InAll(Role),
+    /// To be an executor that has joined, or one that may join.
+    Joining,
+    /// To be an executor that has joined.
     Executor,
 }
 
-/// Who has which role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who may do what.
+#[derive(Clone, Debug)]
 pub enum Policy {
-    /// Everybody has every role.
+    /// Everybody may do everything.
     Open,
-}
-
-impl Policy {
-    fn roles(self, _: &Caller) -> &'static [Role] {
-        match self {
-            Self::Open => &[Role::User, Role::Administrator, Role::Executor],
-        }
-    }
+    /// Who shows a token, what it lets them.
+    Tokens(AccessView),
 }
 
 /// Declares every RPC once: its variant, its service and its name in the protocol.
@@ -81,9 +96,18 @@ rpcs! {
     Append = "Executors",
     ListExecutors = "Executors",
     DrainExecutor = "Executors",
+    ForgetExecutor = "Executors",
     SetSecret = "Secrets",
     ListSecrets = "Secrets",
     UnsetSecret = "Secrets",
+    CreateToken = "Access",
+    InviteExecutors = "Access",
+    ListTokens = "Access",
+    RevokeToken = "Access",
+    GrantRole = "Access",
+    RevokeRole = "Access",
+    ListRoles = "Access",
+    ListAudit = "Access",
     GetVersion = "System",
     Backup = "System",
 }
@@ -98,26 +122,29 @@ impl Rpc {
         Self::ALL.iter().copied().find(|rpc| rpc.name() == name)
     }
 
-    /// The table: who may ask for it.
-    pub fn access(self) -> &'static [Role] {
-        use Role::{Administrator, Executor, User};
+    /// The table: what it takes.
+    pub fn needs(self) -> Needs {
+        use Needs::{Anywhere, Executor, ForItsJob, InAll, Joining, Somebody};
+        use Role::{Admin, Operator, Viewer};
         match self {
-            Self::CreateJob | Self::UpdateJob | Self::DeleteJob => &[Administrator],
-            Self::DescribeJob | Self::ListJobs => &[User, Administrator],
-            Self::Execute | Self::Rerun | Self::Cancel => &[User, Administrator],
-            Self::GetExecution | Self::ListExecutions | Self::ReadLog => &[User, Administrator],
-            Self::Register | Self::Attend | Self::Poll | Self::Report | Self::Append => &[Executor],
-            Self::SetSecret | Self::UnsetSecret => &[Administrator],
-            Self::ListSecrets => &[User, Administrator],
-            Self::ListExecutors => &[User, Administrator],
-            Self::DrainExecutor => &[Administrator],
-            Self::GetVersion => &[User, Administrator, Executor],
-            Self::Backup => &[Administrator],
+            Self::CreateJob | Self::UpdateJob | Self::DeleteJob => ForItsJob(Admin),
+            Self::DescribeJob | Self::ListSecrets => ForItsJob(Viewer),
+            Self::ListJobs | Self::ListExecutions | Self::ListExecutors => Anywhere(Viewer),
+            Self::Execute | Self::Rerun | Self::Cancel => ForItsJob(Operator),
+            Self::GetExecution | Self::ReadLog => ForItsJob(Viewer),
+            Self::Register => Joining,
+            Self::Attend | Self::Poll | Self::Report | Self::Append => Executor,
+            Self::SetSecret | Self::UnsetSecret => ForItsJob(Admin),
+            Self::DrainExecutor | Self::ForgetExecutor => InAll(Admin),
+            Self::CreateToken | Self::InviteExecutors | Self::ListTokens => InAll(Admin),
+            Self::RevokeToken | Self::GrantRole | Self::RevokeRole => InAll(Admin),
+            Self::ListRoles | Self::ListAudit | Self::Backup => InAll(Admin),
+            Self::GetVersion => Somebody,
         }
     }
 }
 
-/// Why somebody was not let in.
+/// Why somebody was not let in. No text has anything of what was shown but the id of a token that was right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DoorError {
     /// The caller's name is none.
@@ -125,41 +152,215 @@ pub enum DoorError {
         "the metadata `{USER}` is no name: give 1 to {MOST_NAME_BYTES} visible ASCII characters"
     )]
     Name,
-    /// Others may ask for it.
-    #[error("{caller} may not call {rpc}: that takes one of the roles {roles:?}", rpc = rpc.name(), roles = rpc.access())]
-    NotAllowed {
+    /// Nothing proves who asks.
+    #[error("this controller asks for a token: {}", remedy(.rpc))]
+    NoToken {
+        /// For what.
+        rpc: Rpc,
+    },
+    /// It is no token, none that is known, or one that was revoked.
+    #[error("the token is not taken: it is not whole, not of this installation, or was revoked: {}", remedy(.rpc))]
+    BadToken {
+        /// For what.
+        rpc: Rpc,
+    },
+    /// It was right, and is over.
+    #[error("the token {id} ended at {at:.0}: {}", remedy_of(.kind))]
+    Expired {
+        /// What it was for.
+        kind: Kind,
+        /// Which it was.
+        id: TokenId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nobody can say yet.
+    #[error("this controller is loading who may do what: try again in a moment")]
+    Loading,
+    /// The token is for something else.
+    #[error("{caller} may not call {rpc}: {}", other_kind(*.rpc), rpc = rpc.name())]
+    NotFor {
         /// Who asks.
         caller: String,
         /// For what.
         rpc: Rpc,
     },
+    /// It was taken away while they waited.
+    #[error("{caller} may not call {rpc} any more", rpc = rpc.name())]
+    NoMore {
+        /// Who asks.
+        caller: String,
+        /// For what.
+        rpc: Rpc,
+    },
+    /// It takes a role that they do not have.
+    #[error(
+        "{caller} may not call {rpc}{}: that takes the role `{role}`: ask an administrator for it (`octavius role grant {role} --person {caller}{}`)",
+        for_job(.job.as_ref()), flag(.job.as_ref()), rpc = rpc.name()
+    )]
+    NotAllowed {
+        /// Who asks.
+        caller: String,
+        /// For what.
+        rpc: Rpc,
+        /// What it takes.
+        role: Role,
+        /// For which job; none: in all, or not for a certain one.
+        job: Option<JobName>,
+    },
+}
+
+const FOR_PEOPLE: &str = "ask an administrator for one (`octavius token create`), and give it with `octavius config` or as ACCESS_TOKEN";
+const FOR_EXECUTORS: &str = "ask an administrator for one (`octavius executors invite`), and give it as `access_token` in `executor_config.json`";
+
+fn remedy(rpc: &Rpc) -> &'static str {
+    match rpc.needs() {
+        Needs::Joining | Needs::Executor => FOR_EXECUTORS,
+        Needs::Somebody | Needs::Anywhere(_) | Needs::ForItsJob(_) | Needs::InAll(_) => FOR_PEOPLE,
+    }
+}
+
+fn remedy_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Person => FOR_PEOPLE,
+        Kind::Join | Kind::Executor => FOR_EXECUTORS,
+    }
+}
+
+fn other_kind(rpc: Rpc) -> &'static str {
+    match rpc.needs() {
+        Needs::Joining | Needs::Executor => "that takes the credential of an executor",
+        Needs::Somebody | Needs::Anywhere(_) | Needs::ForItsJob(_) | Needs::InAll(_) => {
+            "that takes the token of a person"
+        }
+    }
+}
+
+fn for_job(job: Option<&JobName>) -> String {
+    job.map_or_else(String::new, |job| format!(" for job `{job}`"))
+}
+
+fn flag(job: Option<&JobName>) -> String {
+    job.map_or_else(String::new, |job| format!(" --job {job}"))
+}
+
+/// What a caller may do with a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// What was asked for.
+    Granted,
+    /// Nothing: it does not exist for them.
+    Hidden,
+    /// To see it, but not this.
+    Refused(DoorError),
 }
 
 /// The door.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Door {
     policy: Policy,
+    jobs: JobsView,
 }
 
 impl Door {
     /// A door with this policy.
-    pub fn new(policy: Policy) -> Self {
-        Self { policy }
+    pub fn new(policy: Policy, jobs: JobsView) -> Self {
+        Self { policy, jobs }
     }
 
-    /// The caller and the message of a request that may be made.
-    pub fn enter<T>(self, rpc: Rpc, request: Request<T>) -> Result<(Caller, T), DoorError> {
-        let caller = Caller::new(name(request.metadata())?, Vec::new());
-        check(rpc, self.policy.roles(&caller), &caller)?;
-        Ok((caller, request.into_inner()))
+    /// Who asks, with this metadata.
+    pub fn caller(&self, rpc: Rpc, metadata: &MetadataMap) -> Result<Caller, DoorError> {
+        let access = match &self.policy {
+            Policy::Open => return Ok(Caller::new(name(metadata)?, Vec::new())),
+            Policy::Tokens(access) => access,
+        };
+        let shown = metadata.get(AUTHORIZATION).ok_or(DoorError::NoToken { rpc })?;
+        let shown = shown.to_str().ok().and_then(|shown| shown.strip_prefix("Bearer "));
+        let shown = shown.and_then(|token| ShownToken::read(token.trim()));
+        let shown = shown.ok_or(DoorError::BadToken { rpc })?;
+        match access.identify(&shown, Timestamp::now()) {
+            Ok(holder) => Ok(proven(holder, shown.id)),
+            Err(NotLetIn::Loading) => Err(DoorError::Loading),
+            Err(NotLetIn::Unknown) => Err(DoorError::BadToken { rpc }),
+            Err(NotLetIn::Expired { kind, id, at }) => Err(DoorError::Expired { kind, id, at }),
+        }
+    }
+
+    /// Whether somebody who was let in would still be.
+    pub fn is_open_for(&self, rpc: Rpc, caller: &Caller) -> Result<Caller, DoorError> {
+        let (Policy::Tokens(access), Some(id)) = (&self.policy, caller.token()) else {
+            return Ok(caller.clone());
+        };
+        let holder = access.holder(id, Timestamp::now()).ok_or(DoorError::BadToken { rpc })?;
+        let caller = proven(holder, id.clone());
+        check(rpc, &caller)?;
+        Ok(caller)
+    }
+
+    /// What somebody may see.
+    pub fn sight(&self, caller: &Caller) -> Sight {
+        let (rights, groups) = match caller.proof() {
+            Proof::None => return Sight::All,
+            Proof::Person(_, rights) if rights.in_all() == Some(Role::Admin) => return Sight::All,
+            Proof::Person(_, rights) => (rights.clone(), caller.groups().to_vec()),
+            Proof::Join(_) | Proof::Executor(..) => (Rights::default(), Vec::new()),
+        };
+        Sight::Of { rights, groups, jobs: self.jobs.clone() }
+    }
+
+    /// Whether the caller has for a job what `rpc` takes.
+    pub fn demand(&self, rpc: Rpc, caller: &Caller, job: &JobName) -> Demand {
+        let Needs::ForItsJob(role) = rpc.needs() else { return Demand::Granted };
+        match self.sight(caller).role_for(job) {
+            None => Demand::Hidden,
+            Some(has) if has >= role => Demand::Granted,
+            Some(_) => Demand::Refused(DoorError::NotAllowed {
+                caller: caller.name().to_owned(),
+                rpc,
+                role,
+                job: Some(job.clone()),
+            }),
+        }
     }
 }
 
-fn check(rpc: Rpc, roles: &[Role], caller: &Caller) -> Result<(), DoorError> {
-    if rpc.access().iter().any(|role| roles.contains(role)) {
-        return Ok(());
+fn proven(holder: Identity, id: TokenId) -> Caller {
+    match holder {
+        Identity::Person { name, groups, rights } => {
+            Caller::proven(name, groups, Proof::Person(id, rights))
+        }
+        Identity::Join => Caller::proven(format!("token {id}"), Vec::new(), Proof::Join(id)),
+        Identity::Executor { executor, labels } => Caller::proven(
+            format!("executor {executor}"),
+            Vec::new(),
+            Proof::Executor(id, executor, labels),
+        ),
     }
-    Err(DoorError::NotAllowed { caller: caller.name().to_owned(), rpc })
+}
+
+/// Whether the caller may call `rpc`, as far as that can be said without its job.
+pub(super) fn check(rpc: Rpc, caller: &Caller) -> Result<(), DoorError> {
+    let name = || caller.name().to_owned();
+    let has = |has: Option<Role>, role: Role| match has >= Some(role) {
+        true => Ok(()),
+        false => Err(DoorError::NotAllowed { caller: name(), rpc, role, job: None }),
+    };
+    match (rpc.needs(), caller.proof()) {
+        (_, Proof::None)
+        | (Needs::Somebody, Proof::Person(..) | Proof::Executor(..))
+        | (Needs::Joining, Proof::Join(_) | Proof::Executor(..))
+        | (Needs::Executor, Proof::Executor(..)) => Ok(()),
+        (Needs::InAll(role), Proof::Person(_, rights)) => has(rights.in_all(), role),
+        // Of what is not a job's, and of jobs that somebody may not see, nothing is told to whom has nothing anywhere.
+        (Needs::Anywhere(role), Proof::Person(_, rights)) => has(rights.anywhere(), role),
+        (Needs::ForItsJob(_), Proof::Person(_, rights)) => has(rights.anywhere(), Role::Viewer),
+        (Needs::Joining | Needs::Executor, Proof::Person(..))
+        | (Needs::Executor | Needs::Somebody, Proof::Join(_))
+        | (
+            Needs::Anywhere(_) | Needs::ForItsJob(_) | Needs::InAll(_),
+            Proof::Join(_) | Proof::Executor(..),
+        ) => Err(DoorError::NotFor { caller: name(), rpc }),
+    }
 }
 
 fn name(metadata: &MetadataMap) -> Result<String, DoorError> {
@@ -172,80 +373,4 @@ fn name(metadata: &MetadataMap) -> Result<String, DoorError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use prost::Message;
-    use std::collections::BTreeSet;
-
-    /// `Service/Method` of everything in the protocol.
-    fn described() -> BTreeSet<String> {
-        let set = prost_types::FileDescriptorSet::decode(octavius_protocol::DESCRIPTORS).unwrap();
-        let ours = set.file.iter().filter(|file| file.package() == "octavius.v1");
-        let services = ours.flat_map(|file| &file.service);
-        services
-            .flat_map(|service| {
-                service.method.iter().map(|method| format!("{}/{}", service.name(), method.name()))
-            })
-            .collect()
-    }
-
-    #[test]
-    fn every_method_of_the_protocol_has_its_row() {
-        let rows: BTreeSet<String> = Rpc::ALL.iter().map(|rpc| rpc.name().to_owned()).collect();
-        assert_eq!(rows, described());
-        assert_eq!(rows.len(), Rpc::ALL.len());
-        for rpc in Rpc::ALL {
-            assert_eq!(Rpc::from_path(&format!("{PACKAGE}{}", rpc.name())), Some(*rpc));
-            assert!(!rpc.access().is_empty(), "nobody may call {rpc:?}");
-        }
-        assert_eq!(Rpc::from_path("/grpc.health.v1.Health/Check"), None);
-    }
-
-    #[test]
-    fn who_has_no_role_of_the_row_is_refused() {
-        let ada = Caller::new("ada", Vec::new());
-        let may = |roles: &[Role]| -> Vec<&'static str> {
-            let all = Rpc::ALL.iter().filter(|rpc| check(**rpc, roles, &ada).is_ok());
-            all.map(|rpc| rpc.name()).collect()
-        };
-        let executor = ["Register", "Attend", "Poll", "Report", "Append"];
-        let executor = executor.map(|name| format!("Executors/{name}"));
-        for rpc in may(&[Role::Executor]) {
-            assert!(rpc == "System/GetVersion" || executor.iter().any(|name| name == rpc), "{rpc}");
-        }
-        for rpc in may(&[Role::User]) {
-            let administrators = [
-                "Jobs/CreateJob",
-                "Secrets/SetSecret",
-                "Secrets/UnsetSecret",
-                "Executors/DrainExecutor",
-                "System/Backup",
-            ];
-            assert!(
-                !administrators.contains(&rpc) && !executor.iter().any(|name| name == rpc),
-                "{rpc}"
-            );
-        }
-        assert!(may(&[Role::Administrator]).contains(&"Jobs/CreateJob"));
-        assert_eq!(may(&[]), Vec::<&str>::new());
-        let refused = check(Rpc::CreateJob, &[Role::User], &ada).unwrap_err().to_string();
-        assert!(refused.contains("ada may not call Jobs/CreateJob"), "{refused}");
-    }
-
-    #[test]
-    fn a_caller_has_a_name_and_the_open_policy_lets_everybody_in() {
-        let door = Door::new(Policy::Open);
-        let enter = |user: Option<&str>| {
-            let mut request = Request::new(());
-            if let Some(user) = user {
-                request.metadata_mut().insert(USER, user.parse().unwrap());
-            }
-            door.enter(Rpc::CreateJob, request).map(|(caller, ())| caller.name().to_owned())
-        };
-        assert_eq!(enter(Some("ada@example.org")), Ok("ada@example.org".to_owned()));
-        assert_eq!(enter(None), Ok(ANONYMOUS.to_owned()));
-        for wrong in ["", "  ", &"a".repeat(257)] {
-            assert_eq!(enter(Some(wrong)), Err(DoorError::Name));
-        }
-    }
-}
+mod tests;

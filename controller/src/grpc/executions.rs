@@ -6,7 +6,10 @@ use super::{
     door::Rpc,
     read_log, spread,
 };
-use crate::job_queue::{ListRequest, RerunRequest, Shown, SubmitRequest};
+use crate::{
+    access::Sight,
+    job_queue::{ListRequest, RerunRequest, Shown, SubmitRequest},
+};
 use futures::stream::BoxStream;
 use octavius_protocol::{SPREAD, v1};
 use tonic::{Request, Response, Status, async_trait, metadata::MetadataValue};
@@ -17,7 +20,7 @@ impl v1::executions_server::Executions for Services {
         &self,
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
-        let (caller, request) = self.parts.door.enter(Rpc::Execute, request)?;
+        let (caller, request) = self.enter(Rpc::Execute, request)?;
         let v1::ExecuteRequest {
             job,
             arguments,
@@ -36,9 +39,16 @@ impl v1::executions_server::Executions for Services {
             let own = executions::own(timeout, start_within, on, priority, check);
             right.and(own)
         })?;
-        let user = caller.name().to_owned();
-        let submit =
-            SubmitRequest { job, arguments, request_id, user, own, require_executor, rerun: None };
+        self.about_job(Rpc::Execute, &caller, &job)?;
+        let submit = SubmitRequest {
+            job,
+            arguments,
+            request_id,
+            by: caller,
+            own,
+            require_executor,
+            rerun: None,
+        };
         let accepted = self.parts.queue.submit(submit).await?;
         let execution = Some(self.execution(accepted.execution).await);
         Ok(Response::new(v1::ExecuteResponse { execution, created: accepted.created }))
@@ -48,16 +58,16 @@ impl v1::executions_server::Executions for Services {
         &self,
         request: Request<v1::RerunRequest>,
     ) -> Result<Response<v1::RerunResponse>, Status> {
-        let (caller, request) = self.parts.door.enter(Rpc::Rerun, request)?;
+        let (caller, request) = self.enter(Rpc::Rerun, request)?;
         let id = checked(|check| {
             let right = executions::arguments_of_some_job(&request.arguments, check);
             let right = executions::request_id(&request.request_id, check).and(right);
             let id = check.id("id", &request.id);
             right.and(id)
         })?;
+        self.about_execution(Rpc::Rerun, &caller, id).await?;
         let v1::RerunRequest { request_id, same_version, arguments, .. } = request;
-        let user = caller.name().to_owned();
-        let rerun = RerunRequest { id, same_version, arguments, request_id, user };
+        let rerun = RerunRequest { id, same_version, arguments, request_id, by: caller };
         let accepted = self.parts.queue.rerun(rerun).await?;
         let execution = Some(self.execution(accepted.execution).await);
         Ok(Response::new(v1::RerunResponse { execution, created: accepted.created }))
@@ -67,12 +77,15 @@ impl v1::executions_server::Executions for Services {
         &self,
         request: Request<v1::GetExecutionRequest>,
     ) -> Result<Response<v1::GetExecutionResponse>, Status> {
-        let (_, request) = self.parts.door.enter(Rpc::GetExecution, request)?;
+        let (caller, request) = self.enter(Rpc::GetExecution, request)?;
         let (id, wait) = checked(|check| executions::awaited(&request, check))?;
+        self.about_execution(Rpc::GetExecution, &caller, id).await?;
         let shown = if wait.is_zero() {
             self.parts.queue.get(id).await?
         } else {
-            self.while_serving(self.parts.queue.wait(id, wait)).await?
+            let shown = self.while_serving(self.parts.queue.wait(id, wait)).await?;
+            self.still(Rpc::GetExecution, &caller, Some(&shown.record.job))?;
+            shown
         };
         let execution = Some(self.execution(shown).await);
         let (candidates, more) = match request.explain {
@@ -88,12 +101,16 @@ impl v1::executions_server::Executions for Services {
         &self,
         request: Request<v1::ListExecutionsRequest>,
     ) -> Result<Response<v1::ListExecutionsResponse>, Status> {
-        let (_, request) = self.parts.door.enter(Rpc::ListExecutions, request)?;
+        let (caller, request) = self.enter(Rpc::ListExecutions, request)?;
         let wanted = checked(|check| listing::wanted(&request, check))?;
         let v1::ListExecutionsRequest { page_size: size, page_token, .. } = request;
         let list = ListRequest { page_size: page_size(size), page_token, wanted: wanted.clone() };
-        let page = self.parts.queue.list(list).await?;
-        let looked_at = u32::try_from(page.looked_at).unwrap_or(u32::MAX);
+        let sight = self.parts.door.sight(&caller);
+        let sees_all = matches!(sight, Sight::All);
+        let page = self.parts.queue.list_seen(list, sight).await?;
+        // How much there is of what somebody may not see is not told either.
+        let looked_at = if sees_all { page.looked_at } else { page.executions.len() };
+        let looked_at = u32::try_from(looked_at).unwrap_or(u32::MAX);
         let executions = page.executions.into_iter().map(executions::execution).collect();
         let (executions, next_page_token) =
             fitting(executions, page.next_page_token, |last: &v1::Execution| {
@@ -106,11 +123,12 @@ impl v1::executions_server::Executions for Services {
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
-        let (caller, request) = self.parts.door.enter(Rpc::Cancel, request)?;
+        let (caller, request) = self.enter(Rpc::Cancel, request)?;
         let id = checked(|check| check.id("id", &request.id))?;
+        self.about_execution(Rpc::Cancel, &caller, id).await?;
         let shown = match request.force {
-            true => self.parts.queue.force(id, caller.name()).await?,
-            false => self.parts.queue.cancel(id, caller.name()).await?,
+            true => self.parts.queue.force(id, caller).await?,
+            false => self.parts.queue.cancel(id, caller).await?,
         };
         let execution = Some(self.execution(shown).await);
         Ok(Response::new(v1::CancelResponse { execution }))
@@ -123,8 +141,8 @@ impl v1::executions_server::Executions for Services {
         request: Request<v1::ReadLogRequest>,
     ) -> Result<Response<Self::ReadLogStream>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
-        let (_, request) = self.parts.door.enter(Rpc::ReadLog, request)?;
-        let mut answer = Response::new(read_log::open(self, request, peer).await?);
+        let (caller, request) = self.enter(Rpc::ReadLog, request)?;
+        let mut answer = Response::new(read_log::open(self, request, caller, peer).await?);
         let readers = MOST_FOLLOWERS.saturating_sub(self.parts.followers.available_permits());
         let spread = spread::of_readers(self.parts.liveness.known(), readers);
         let spread = MetadataValue::from(u64::try_from(spread.as_millis()).unwrap_or(u64::MAX));

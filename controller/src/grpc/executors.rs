@@ -6,9 +6,9 @@ use super::{
     door::Rpc,
     spread,
 };
-use crate::liveness::record::Drained;
-use jiff::Timestamp;
+use crate::{job_queue::rules::Right, liveness::ForgetError};
 use octavius_protocol::{id::ExecutorId, v1};
+use secrecy::ExposeSecret;
 use std::time::Duration;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -21,14 +21,16 @@ impl v1::executors_server::Executors for Services {
         &self,
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterResponse>, Status> {
-        let (_, request) = self.parts.door.enter(Rpc::Register, request)?;
+        let (caller, request) = self.enter(Rpc::Register, request)?;
         let registration = checked(|check| executors::registration(request, check))?;
+        let credential = self.joined(&caller, &registration).await?;
         let session = self.parts.liveness.register(registration).await?;
         Ok(Response::new(v1::RegisterResponse {
             term: self.term(),
             session: session.0,
             installation: self.parts.leadership.installation.clone(),
             ping_deadline: Some(executors::duration(self.parts.ping_deadline)),
+            credential: credential.map(|text| text.expose_secret().to_owned()).unwrap_or_default(),
         }))
     }
 
@@ -36,23 +38,27 @@ impl v1::executors_server::Executors for Services {
         &self,
         request: Request<v1::AttendRequest>,
     ) -> Result<Response<v1::AttendResponse>, Status> {
-        let (_, request) = self.parts.door.enter(Rpc::Attend, request)?;
+        let (caller, request) = self.enter(Rpc::Attend, request)?;
         // Parked for longer, a living executor would look silent.
         let longest = self.parts.ping_deadline / 3;
         let attend = checked(|check| executors::attend(request, longest, check))?;
-        let executors::Attend { session, held, wait, unseen } = attend;
-        self.parts.liveness.heard(session, Some(unseen)).await?;
-        let orders = self.while_serving(self.parts.queue.attend(session, held, wait)).await?;
-        let known = self.parts.liveness.heard(session, None).await?;
+        let executors::Attend { session, held, lacking, wait, unseen } = attend;
+        self.in_its_session(&caller, session)?;
+        self.parts.liveness.heard(session, Some(unseen.clone())).await?;
+        let orders = self.parts.queue.attend(session, held, lacking, unseen, wait);
+        let orders = self.while_serving(orders).await?;
+        self.still(Rpc::Attend, &caller, None)?;
+        let standing = self.parts.liveness.heard(session, None).await?;
         let installation = &self.parts.leadership.installation;
         Ok(Response::new(v1::AttendResponse {
             term: self.term(),
             orders: orders.orders.into_iter().map(executors::order).collect(),
             grants: executors::leases(orders.grants, installation),
             spread: Some(executors::duration(spread::of_executors(
-                known,
+                standing.executors,
                 self.parts.ping_deadline,
             ))),
+            drained: standing.is_drained,
         }))
     }
 
@@ -60,10 +66,12 @@ impl v1::executors_server::Executors for Services {
         &self,
         request: Request<v1::PollRequest>,
     ) -> Result<Response<v1::PollResponse>, Status> {
-        let (_, request) = self.parts.door.enter(Rpc::Poll, request)?;
+        let (caller, request) = self.enter(Rpc::Poll, request)?;
         let poll = checked(|check| executors::poll(request, LONGEST_POLL, check))?;
         let executors::Poll { session, free, held, wait } = poll;
+        self.in_its_session(&caller, session)?;
         let grants = self.while_serving(self.parts.queue.poll(session, free, held, wait)).await?;
+        self.still(Rpc::Poll, &caller, None)?;
         let grants = executors::leases(grants, &self.parts.leadership.installation);
         Ok(Response::new(v1::PollResponse { term: self.term(), grants }))
     }
@@ -72,9 +80,10 @@ impl v1::executors_server::Executors for Services {
         &self,
         request: Request<v1::ReportRequest>,
     ) -> Result<Response<v1::ReportResponse>, Status> {
-        let (_, request) = self.parts.door.enter(Rpc::Report, request)?;
+        let (caller, request) = self.enter(Rpc::Report, request)?;
         let told = checked(|check| executors::told(request, check))?;
         let executors::Told { session, lease, report } = told;
+        self.in_its_session(&caller, session)?;
         let verdict = self.parts.queue.report(session, lease, report).await?;
         Ok(Response::new(executors::verdict(verdict, self.term())))
     }
@@ -83,14 +92,19 @@ impl v1::executors_server::Executors for Services {
         &self,
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
-        let (_, request) = self.parts.door.enter(Rpc::Append, request)?;
+        let (caller, request) = self.enter(Rpc::Append, request)?;
         let append = checked(|check| executors::append(request, check))?;
         let executors::Append { session, lease, offset, chunks, cursor } = append;
-        if !self.parts.queue.holds(session, lease).await? {
-            let info = self.parts.logs.info(lease.attempt).await?;
-            return Ok(Response::new(executors::no_longer_held(&info, self.term())));
-        }
-        let appended = self.parts.logs.append(lease.attempt, offset, chunks, cursor).await?;
+        self.in_its_session(&caller, session)?;
+        let (logs, attempt) = (&self.parts.logs, lease.attempt);
+        let appended = match self.parts.queue.holds(session, lease).await? {
+            Right::Append => logs.append(attempt, offset, chunks, cursor).await?,
+            Right::Extend => logs.extend(attempt, offset, chunks, cursor).await?,
+            Right::Nothing => {
+                let info = logs.info(attempt).await?;
+                return Ok(Response::new(executors::no_longer_held(&info, self.term())));
+            }
+        };
         Ok(Response::new(executors::appended(appended, self.term())))
     }
 
@@ -98,7 +112,7 @@ impl v1::executors_server::Executors for Services {
         &self,
         request: Request<v1::ListExecutorsRequest>,
     ) -> Result<Response<v1::ListExecutorsResponse>, Status> {
-        let (_, request) = self.parts.door.enter(Rpc::ListExecutors, request)?;
+        let (_, request) = self.enter(Rpc::ListExecutors, request)?;
         let v1::ListExecutorsRequest { page_size: size, page_token } = request;
         let page = self.parts.liveness.list(page_size(size), &page_token).await?;
         let ids = page.executors.iter().map(|seen| seen.record.id.clone()).collect();
@@ -114,15 +128,29 @@ impl v1::executors_server::Executors for Services {
         &self,
         request: Request<v1::DrainExecutorRequest>,
     ) -> Result<Response<v1::DrainExecutorResponse>, Status> {
-        let (caller, request) = self.parts.door.enter(Rpc::DrainExecutor, request)?;
+        let (caller, request) = self.enter(Rpc::DrainExecutor, request)?;
         let v1::DrainExecutorRequest { executor, undrain } = request;
         let executor: ExecutorId = checked(|check| check.id("executor", &executor))?;
-        let by = caller.name().to_owned();
-        let drained = (!undrain).then(|| Drained { by, at: Timestamp::now() });
-        let seen = self.parts.liveness.drain(executor.clone(), drained).await?;
+        let seen = self.parts.liveness.drain(executor.clone(), !undrain, caller).await?;
         let held = self.parts.queue.held_by(vec![executor]).await?;
         let held = held.first().copied().unwrap_or_default();
         let executor = Some(executors::executor(seen, held));
         Ok(Response::new(v1::DrainExecutorResponse { executor }))
+    }
+
+    async fn forget_executor(
+        &self,
+        request: Request<v1::ForgetExecutorRequest>,
+    ) -> Result<Response<v1::ForgetExecutorResponse>, Status> {
+        let (caller, request) = self.enter(Rpc::ForgetExecutor, request)?;
+        let executor: ExecutorId = checked(|check| check.id("executor", &request.executor))?;
+        let forgotten = self.parts.liveness.forget(executor.clone(), caller).await;
+        // Also where it is not there: the credential may be what was left when this broke off before.
+        if matches!(forgotten, Ok(_) | Err(ForgetError::NotFound(_))) {
+            self.parts.access.dismiss(executor).await?;
+        }
+        let lost = forgotten?;
+        let lost = u32::try_from(lost).unwrap_or(u32::MAX);
+        Ok(Response::new(v1::ForgetExecutorResponse { lost }))
     }
 }

@@ -4,6 +4,7 @@
 //! back, `status` alone knows the codes, and the files of the services put these together. Every call that waits ends
 //! when the controller does, and with its caller.
 
+mod access;
 mod accompany;
 pub(crate) mod bound;
 pub(crate) mod convert;
@@ -18,6 +19,8 @@ mod meter;
 pub(crate) mod peer;
 mod read_log;
 mod secrets;
+mod sight;
+mod slow;
 mod spread;
 pub(crate) mod status;
 pub(crate) mod system;
@@ -29,12 +32,15 @@ pub(crate) use forward::{ForwardError, Forwarder};
 pub(crate) use health::watch_health;
 pub use meter::Meter;
 pub use peer::{Peer, Peers};
+pub use slow::SlowLayer;
 pub(crate) use status::RoleError;
 #[cfg(feature = "fault-injection")]
 pub use unwritten::TakenRoom;
 pub use unwritten::UnwrittenOfAll;
 
 use crate::{
+    access::AccessHandle,
+    audit::AuditHandle,
     job_queue::QueueHandle,
     liveness::LivenessHandle,
     log_store::LogHandle,
@@ -62,6 +68,10 @@ pub struct Parts {
     pub registry: RegistryHandle,
     /// What jobs want and nobody may see.
     pub secrets: SecretsHandle,
+    /// Who may do what.
+    pub access: AccessHandle,
+    /// Who did what.
+    pub audit: AuditHandle,
     /// Executions.
     pub queue: QueueHandle,
     /// Executors.
@@ -162,5 +172,6 @@ pub(crate) fn routes(parts: Parts) -> Routes {
         .add_service(bounded!(v1::executions_server::ExecutionsServer<Services>))
         .add_service(bounded!(v1::executors_server::ExecutorsServer<Services>))
         .add_service(bounded!(v1::secrets_server::SecretsServer<Services>))
+        .add_service(bounded!(v1::access_server::AccessServer<Services>))
         .add_service(bounded!(v1::system_server::SystemServer<Services>))
 }

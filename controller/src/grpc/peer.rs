@@ -10,6 +10,7 @@ use super::{
 };
 use http::Request;
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{
@@ -33,6 +34,8 @@ pub struct Peer(Arc<State>);
 
 #[derive(Debug)]
 struct State {
+    /// From where it comes, if that is known.
+    address: Option<IpAddr>,
     began: Instant,
     /// Calls that are not answered to their end.
     calls: AtomicUsize,
@@ -46,7 +49,17 @@ struct State {
 impl Peer {
     /// A connection that begins now.
     pub fn new(all: Arc<UnwrittenOfAll>) -> Self {
+        Self::begun(all, None)
+    }
+
+    /// The same, from this address.
+    pub fn of(all: Arc<UnwrittenOfAll>, address: IpAddr) -> Self {
+        Self::begun(all, Some(address))
+    }
+
+    fn begun(all: Arc<UnwrittenOfAll>, address: Option<IpAddr>) -> Self {
         Self(Arc::new(State {
+            address,
             began: Instant::now(),
             calls: AtomicUsize::new(0),
             asked: AtomicBool::new(false),
@@ -54,6 +67,11 @@ impl Peer {
             unwritten: all.connection(),
             all,
         }))
+    }
+
+    /// From where it comes, if that is known.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.address
     }
 
     /// Whether it has ever called.

@@ -6,15 +6,17 @@
 use super::{
     MOST_FOLLOWERS, Over, Peer, Services,
     convert::{checked, executions},
+    door::Rpc,
     status::RequestError,
 };
 use crate::{
+    caller::Caller,
     job_queue::{QueueError, QueueHandle, Shown, record::Record},
     log_store::{LogReader, Piece},
 };
 use futures::{StreamExt, stream, stream::BoxStream};
 use octavius_protocol::{
-    id::{AttemptId, AttemptNumber},
+    id::{AttemptId, AttemptNumber, JobName},
     v1,
 };
 use octavius_service::actor::Unanswered;
@@ -28,16 +30,22 @@ use tonic::Status;
 /// How often a reader that waits looks whether there is still somebody who could write.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// For how long the end of a log that is followed waits for the end of its attempt, and how often it looks for that.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_millis(10);
+
 /// Begins to read.
 pub(super) async fn open(
     services: &Services,
     request: v1::ReadLogRequest,
+    caller: Caller,
     peer: Option<Peer>,
 ) -> Result<BoxStream<'static, Result<v1::ReadLogResponse, Status>>, Status> {
     let id = checked(|check| check.id("execution", &request.execution))?;
     let wanted = checked(|check| executions::wanted(&request, check))?;
     let place = services.parts.followers.clone().try_acquire_owned();
     let place = place.map_err(|_| RequestError::Followers { limit: MOST_FOLLOWERS })?;
+    services.about_execution(Rpc::ReadLog, &caller, id).await?;
     let shown = services.parts.queue.get(id).await?;
     let newest = shown.record.number;
     let attempt = match request.attempt {
@@ -64,6 +72,9 @@ pub(super) async fn open(
         reader,
         queue: services.parts.queue.clone(),
         ends: services.parts.over.clone(),
+        services: services.clone(),
+        caller,
+        job: shown.record.job.clone(),
         attempt,
         follow: request.follow,
         until,
@@ -108,6 +119,9 @@ struct Reading {
     reader: LogReader,
     queue: QueueHandle,
     ends: Over,
+    services: Services,
+    caller: Caller,
+    job: JobName,
     attempt: AttemptId,
     follow: bool,
     /// Where it ends for who does not follow.
@@ -142,6 +156,8 @@ impl Reading {
             };
             let piece = self.reader.next().await?;
             drop(turn);
+            // What was taken away meanwhile ends it, also in the middle.
+            self.services.still(Rpc::ReadLog, &self.caller, Some(&self.job))?;
             match piece {
                 Piece::Bytes { offset, .. } | Piece::Gap { offset, .. } if offset >= self.until => {
                     return Ok((executions::end_for_now(self.until, true), false));
@@ -152,7 +168,10 @@ impl Reading {
                 Piece::Bytes { offset, durable, chunk } => {
                     return Ok((executions::chunk(offset, durable, chunk), true));
                 }
-                Piece::End(info) => return Ok((executions::end(info), false)),
+                Piece::End(info) => {
+                    self.settled().await;
+                    return Ok((executions::end(info), false));
+                }
                 Piece::CaughtUp if !self.follow || self.last_look => {
                     let size = self.reader.offset();
                     return Ok((executions::end_for_now(size, !self.over), false));
@@ -160,6 +179,19 @@ impl Reading {
                 // Bytes may have come just before it was over: it is read once more.
                 Piece::CaughtUp if self.over => self.last_look = true,
                 Piece::CaughtUp => self.wait().await?,
+            }
+        }
+    }
+
+    /// Waits a little until the attempt is over. Its log ends just before: who follows it and looks at the execution then
+    /// would find it running else.
+    async fn settled(&self) {
+        let until = Instant::now() + SETTLED_WITHIN;
+        while self.follow && !self.over && Instant::now() < until {
+            match self.queue.get(self.attempt.execution).await {
+                Ok(shown) if !is_over(&shown, self.attempt) => tokio::time::sleep(SETTLE).await,
+                // What cannot be said now does not hold up what can.
+                Ok(_) | Err(_) => return,
             }
         }
     }

@@ -5,15 +5,20 @@
 
 use super::{door::DoorError, forward::ForwardError};
 use crate::{
+    access::{AccessError, JoinError},
+    audit::AuditError,
     job_queue::{DeleteJobError, QueueError, SubmitError},
-    liveness::{DrainError, HeardError, ListExecutorsError, RegisterError, rules::RegisterRefused},
+    liveness::{
+        DrainError, ForgetError, HeardError, ListExecutorsError, RegisterError,
+        rules::RegisterRefused,
+    },
     log_store::LogError,
     registry::{ChangeError, DeleteError, LookUpError, PinError, Violation},
     secrets::SecretError,
     store::ReadError,
 };
 use octavius_protocol::{
-    DOMAIN, ENDING, LEADER, LEADER_AWAY, NO_LEADER, NOT_LEADING, STARTING, UNCONFIRMED,
+    DOMAIN, ENDING, LEADER, LEADER_AWAY, NO_LEADER, NOT_LEADING, REPLACED, STARTING, UNCONFIRMED,
 };
 use octavius_service::{actor::Unanswered, text::cut};
 use std::{collections::HashMap, fmt, time::Duration};
@@ -221,12 +226,36 @@ fn secret(error: SecretError) -> Meaning {
     }
 }
 
+fn audit(error: &AuditError) -> Meaning {
+    match error {
+        AuditError::Unanswered(error) => unanswered(error),
+        AuditError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
+        AuditError::Read(_) => Meaning::unavailable("STORE"),
+        AuditError::PageToken(_) => Meaning::page_token(error),
+    }
+}
+
+fn access(error: AccessError) -> Meaning {
+    match error {
+        AccessError::NoToken(_) => Meaning::new(Code::NotFound, "UNKNOWN_TOKEN"),
+        AccessError::Configured(_) => Meaning::new(Code::FailedPrecondition, "TOKEN_CONFIGURED"),
+        AccessError::NoRole { .. } => Meaning::new(Code::NotFound, "UNKNOWN_ROLE"),
+        AccessError::Full { .. } => Meaning::new(Code::ResourceExhausted, "TOO_MANY_TOKENS"),
+        AccessError::NoRandom(_) => Meaning::unavailable("NO_RANDOM"),
+        AccessError::PageToken(_) => Meaning::page_token(&error),
+        AccessError::NotStored(_) => Meaning::unavailable("NOT_STORED"),
+        AccessError::Unconfirmed(_) => Meaning::unavailable(UNCONFIRMED),
+        AccessError::Unanswered(error) => unanswered(&error),
+    }
+}
+
 fn queue(error: &QueueError) -> Meaning {
     match error {
         QueueError::Unknown(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTION"),
         QueueError::NotKept { .. } => Meaning::new(Code::NotFound, "EXECUTION_NOT_KEPT"),
         QueueError::Over { .. } => Meaning::new(Code::FailedPrecondition, "EXECUTION_OVER"),
         QueueError::NotKnown(_) => Meaning::unavailable("ATTEMPT_NOT_KNOWN"),
+        QueueError::Busy(_) => Meaning::unavailable("EXECUTION_BUSY"),
         QueueError::Session(_) => Meaning::new(Code::FailedPrecondition, "SESSION_CLOSED"),
         QueueError::PageToken(_) => Meaning::page_token(error),
         QueueError::ParkedOfOne { .. } => {
@@ -261,11 +290,9 @@ fn refused(error: &RegisterRefused) -> Meaning {
         RegisterRefused::OtherPlace { .. } => {
             Meaning::new(Code::FailedPrecondition, "EXECUTOR_ELSEWHERE")
         }
-        RegisterRefused::Replaced { .. } => {
-            Meaning::new(Code::FailedPrecondition, "EXECUTOR_REPLACED")
-        }
+        RegisterRefused::Replaced { .. } => Meaning::new(Code::FailedPrecondition, REPLACED),
         RegisterRefused::Full { .. } => {
-            let help = "Executors that are gone for good still count.";
+            let help = "Take out those that are gone for good with `octavius executors forget`.";
             Meaning::full("TOO_MANY_EXECUTORS", LATER, help)
         }
     }
@@ -330,7 +357,23 @@ statuses! {
             let what = format!("is no name: give 1 to {most} visible ASCII characters");
             Meaning::invalid("CALLER", vec![Violation::new(super::door::USER, what)])
         }
-        DoorError::NotAllowed { .. } => Meaning::new(Code::PermissionDenied, "NOT_ALLOWED"),
+        DoorError::NoToken { .. } => Meaning::new(Code::Unauthenticated, "NO_TOKEN"),
+        DoorError::BadToken { .. } => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
+        DoorError::Expired { .. } => Meaning::new(Code::Unauthenticated, "TOKEN_EXPIRED"),
+        DoorError::Loading => Meaning::unavailable(STARTING),
+        DoorError::NotFor { .. } | DoorError::NotAllowed { .. } | DoorError::NoMore { .. } => {
+            Meaning::new(Code::PermissionDenied, "NOT_ALLOWED")
+        }
+    };
+    AccessError => |error| access(error);
+    AuditError => |error| audit(&error);
+    JoinError => |error| match error {
+        JoinError::Over(_) => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
+        JoinError::Taken { .. } => Meaning::new(Code::AlreadyExists, "EXECUTOR_JOINED"),
+        JoinError::Label { .. } | JoinError::Other { .. } => {
+            Meaning::new(Code::PermissionDenied, "NOT_ALLOWED")
+        }
+        JoinError::Access(error) => access(error),
     };
     ChangeError => |error| match error {
         ChangeError::Invalid(faults) => Meaning::invalid("INVALID_JOB", faults),
@@ -409,6 +452,12 @@ statuses! {
         DrainError::NotFound(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTOR"),
         DrainError::Store { .. } | DrainError::Queue { .. } => Meaning::unavailable("STORE"),
         DrainError::Unanswered(error) => unanswered(&error),
+    };
+    ForgetError => |error| match error {
+        ForgetError::NotFound(_) => Meaning::new(Code::NotFound, "UNKNOWN_EXECUTOR"),
+        ForgetError::Heard(_) => Meaning::new(Code::FailedPrecondition, "EXECUTOR_HEARD"),
+        ForgetError::Store { .. } | ForgetError::Queue { .. } => Meaning::unavailable("STORE"),
+        ForgetError::Unanswered(error) => unanswered(&error),
     };
     ListExecutorsError => |error| match error {
         ListExecutorsError::PageToken(_) => Meaning::page_token(&error),

@@ -1,7 +1,7 @@
 //! The service `System`.
 
 use super::{Services, door::Rpc, status::RequestError};
-use crate::store::Entry;
+use crate::{audit::About, store::Entry};
 use futures::{StreamExt, stream::BoxStream};
 use octavius_protocol::{LEVEL, v1};
 use std::time::Duration;
@@ -21,7 +21,7 @@ impl v1::system_server::System for Services {
         &self,
         request: Request<v1::GetVersionRequest>,
     ) -> Result<Response<v1::GetVersionResponse>, Status> {
-        let (_, v1::GetVersionRequest {}) = self.parts.door.enter(Rpc::GetVersion, request)?;
+        let (_, v1::GetVersionRequest {}) = self.enter(Rpc::GetVersion, request)?;
         Ok(Response::new(v1::GetVersionResponse {
             version: crate::VERSION.to_owned(),
             protocol_level: LEVEL,
@@ -35,12 +35,19 @@ impl v1::system_server::System for Services {
         &self,
         request: Request<v1::BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
-        let (_, v1::BackupRequest {}) = self.parts.door.enter(Rpc::Backup, request)?;
+        let (caller, v1::BackupRequest {}) = self.enter(Rpc::Backup, request)?;
         let place = self.backups.clone().try_acquire_owned();
         let place = place.map_err(|_| RequestError::Backups { limit: MOST_BACKUPS })?;
+        // A store that is full takes no entry, and is to be copied before anything else.
+        match self.parts.store.full() {
+            None => self.parts.audit.did(&caller, About::default()).await?,
+            Some(_) => {
+                tracing::warn!(by = caller.name(), "a backup is taken, and not in the audit");
+            }
+        }
         let mut snapshot = self.while_serving(self.parts.store.snapshot()).await?;
         let (parts, mut come) = mpsc::channel(1);
-        let ending = self.parts.over.ending.clone();
+        let (ending, services) = (self.parts.over.ending.clone(), self.clone());
         // A task of its own, so that its end does not wait for a caller who does not read.
         tokio::spawn(async move {
             let _place = place;
@@ -54,6 +61,9 @@ impl v1::system_server::System for Services {
                         }
                     };
                     for part in in_parts(entries) {
+                        if let Err(why) = services.still(Rpc::Backup, &caller, None) {
+                            return parts.send(Err(why.into())).await;
+                        }
                         parts.send(Ok(part)).await?;
                     }
                 }

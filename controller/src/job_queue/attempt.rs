@@ -105,6 +105,8 @@ pub enum Event {
     Late(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch, Late),
     /// The holder was told to stop what is late, and nothing came of it.
     GiveUp(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch),
+    /// The holder says how it ended, after it was lost. That is kept beside the attempt, and changes nothing of it.
+    Afterwards(#[cfg_attr(test, proptest(strategy = "tests::epoch()"))] Epoch),
 }
 
 /// An event that does not apply.
@@ -235,12 +237,23 @@ impl Attempt {
             }
             Event::GiveUp(epoch) if self.to_be_stopped() && self.held() == Some(epoch) => {
                 match self.late {
-                    // It may run, and may have been about to: only what never began is known to have failed.
-                    Some(Late::Start) => Ok(Self { ending: Some(Outcome::Failed), ..self }),
-                    Some(Late::Run) => Ok(Self { ending: Some(Outcome::Lost), ..self }),
+                    // What began at the last moment may run; what never did has failed.
+                    Some(Late::Start) if !matches!(self.state, State::Running(_)) => {
+                        Ok(Self { ending: Some(Outcome::Failed), ..self })
+                    }
+                    Some(Late::Start | Late::Run) => {
+                        Ok(Self { ending: Some(Outcome::Lost), ..self })
+                    }
                     None => refused,
                 }
             }
+            Event::Afterwards(epoch) => match (self.state, self.ending) {
+                (State::Ended { epoch: held, outcome: Outcome::Lost }, _) if held == epoch => {
+                    Ok(self)
+                }
+                (_, Some(Outcome::Lost)) if self.held() == Some(epoch) => Ok(self),
+                _ => refused,
+            },
             Event::Lose(_) | Event::Unconfirmed(_) | Event::Late(..) | Event::GiveUp(_) => refused,
         }
     }
@@ -370,7 +383,7 @@ mod tests {
             for event in [
                 Event::Release(old), Event::Prepare(old), Event::Start(old), Event::End(old, outcome),
                 Event::Seal(old), Event::Lose(old), Event::Unconfirmed(old), Event::GiveUp(old),
-                Event::Late(old, Late::Start), Event::Late(old, Late::Run),
+                Event::Late(old, Late::Start), Event::Late(old, Late::Run), Event::Afterwards(old),
             ] {
                 prop_assert!(attempt.after(event).is_err(), "{event:?} was taken by {attempt:?}");
             }
@@ -384,6 +397,20 @@ mod tests {
                 let again = matches!(attempt.state, State::Pending { .. } | State::Leased(_));
                 prop_assert!(!(prepared && again), "prepared, and then {attempt:?}");
                 prepared |= matches!(attempt.state, State::Starting(_) | State::Running(_));
+            }
+        }
+
+        /// P3: what is said of a lost attempt afterwards is taken of no other, from nobody else, and changes nothing.
+        #[test]
+        fn what_is_said_afterwards_is_taken_of_what_is_lost_alone_and_changes_nothing(
+            events: Vec<Event>, epoch in epoch(),
+        ) {
+            for attempt in lives(&events) {
+                let lost = attempt.outcome().or(attempt.ending) == Some(Outcome::Lost);
+                match attempt.after(Event::Afterwards(epoch)) {
+                    Ok(after) => prop_assert!(lost && after == attempt && epoch == attempt.newest()),
+                    Err(_) => prop_assert!(!lost || epoch != attempt.newest(), "{attempt:?}"),
+                }
             }
         }
 

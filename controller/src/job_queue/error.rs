@@ -163,6 +163,9 @@ pub enum QueueError {
         "execution {0} is not known here, as after a restore from a backup: its executor keeps what it has of it, and if it runs, it goes on; who does not want that removes it there by hand"
     )]
     NotKnown(ExecutionId),
+    /// More is being written of a final execution, or it is being removed.
+    #[error("more is being written of execution {0} just now: say it again in a moment")]
+    Busy(ExecutionId),
     /// The session is not open.
     #[error("session {0} is not open: register again")]
     Session(Session),

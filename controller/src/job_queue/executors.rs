@@ -3,7 +3,8 @@
 use super::{
     JobQueue, Leased, Orders, QueueError, Wake,
     hand_out::handed_out,
-    rules::{Join, LeaseName, SessionUnknown},
+    record::Record,
+    rules::{Holding, Join, LeaseName, Right, SessionUnknown},
     show::stored_record,
 };
 use crate::store::StoreHandle;
@@ -72,6 +73,19 @@ impl Handler<Drain> for JobQueue {
     }
 }
 
+/// An executor is gone for good.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Forget(pub(super) ExecutorId);
+
+impl Handler<Forget> for JobQueue {
+    type Result = ();
+
+    fn handle(&mut self, Forget(executor): Forget, _: &mut Self::Context) {
+        self.view.forget_executor(&executor);
+    }
+}
+
 /// Gives up an executor that was silent for too long.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), QueueError>")]
@@ -91,7 +105,7 @@ impl Handler<Lose> for JobQueue {
 
 /// How many attempts each of these executors holds.
 #[derive(Debug, Message)]
-#[rtype(result = "Vec<usize>")]
+#[rtype(result = "Vec<Holding>")]
 pub(super) struct HeldBy(pub(super) Vec<ExecutorId>);
 
 impl Handler<HeldBy> for JobQueue {
@@ -158,6 +172,10 @@ impl Handler<Poll> for JobQueue {
 pub(super) struct Attend {
     pub(super) session: Session,
     pub(super) held: Vec<LeaseName>,
+    /// Those of which it lacks the secrets.
+    pub(super) lacking: Vec<LeaseName>,
+    /// What it cannot see; none: it was said before.
+    pub(super) unseen: Option<String>,
     /// Whether the wait is over: then all orders are said again, also those that are not new.
     pub(super) last: bool,
 }
@@ -166,7 +184,10 @@ impl Handler<Attend> for JobQueue {
     type Result = ResponseActFuture<Self, Result<Parked<Orders, Wake>, QueueError>>;
 
     fn handle(&mut self, attend: Attend, _: &mut Self::Context) -> Self::Result {
-        let Attend { session, held, last } = attend;
+        let Attend { session, held, lacking, unseen, last } = attend;
+        if let Some(unseen) = unseen {
+            self.view.sees(session, unseen);
+        }
         if !last {
             self.view.heard(session, Timestamp::now());
         }
@@ -178,23 +199,30 @@ impl Handler<Attend> for JobQueue {
         if !was_ready {
             self.wake_polls(); // an executor that was silent gets work again
         }
+        let again = self.view.granted_again(session, &lacking);
+        attended.news |= !again.is_empty();
         let (store, secrets) = (self.parts.store.clone(), self.parts.secrets.clone());
-        // What was named when the call began may have ended since: it is looked up at the beginning only.
-        let mut unknown = if last { Vec::new() } else { std::mem::take(&mut attended.unknown) };
-        unknown.retain(|lease| !self.strangers.contains(&lease.attempt));
+        // What was named when the call began may have ended since: it is looked up at the beginning only. In the end those
+        // orders are said again of which it is not seen yet that they were obeyed.
+        let mut unknown = std::mem::take(&mut attended.unknown);
+        unknown.retain(|lease| {
+            let told = self.view.was_told(session, *lease);
+            told == last && !self.strangers.contains(&lease.attempt)
+        });
         let looked_up = async move { (looked_up(&store, unknown).await, store) };
         Box::pin(looked_up.into_actor(self).then(move |((over, strangers), store), queue, _| {
             queue.keep_strangers(strangers);
-            for lease in over {
-                let (order, news) = queue.view.forget(session, lease);
-                attended.orders.push(order);
-                attended.news |= news;
+            for (lease, record) in over {
+                if let Some((order, news)) = queue.view.over(session, lease, &record) {
+                    attended.orders.push(order);
+                    attended.news |= news;
+                }
             }
             if !attended.news && !last {
                 let wait = queue.wait_for_orders(session);
                 return Box::pin(fut::ok(Parked::Later(wait))) as Self::Result;
             }
-            if attended.orders.is_empty() && attended.grants.is_empty() {
+            if attended.orders.is_empty() && attended.grants.is_empty() && again.is_empty() {
                 return Box::pin(fut::ok(Parked::Now(Orders::default())));
             }
             // What is told may have been decided only just now: nobody hears of it before it is on disk.
@@ -202,10 +230,16 @@ impl Handler<Attend> for JobQueue {
                 let orders = attended.orders;
                 let handed = async move {
                     stored?;
-                    handed_out(&store, &secrets, attended.grants).await
+                    let again = handed_out(&store, &secrets, again).await?;
+                    Ok::<_, QueueError>((
+                        handed_out(&store, &secrets, attended.grants).await?,
+                        again,
+                    ))
                 };
                 handed.into_actor(queue).map(move |handed, _, context| {
-                    let grants = handed?.without_broken(session, context);
+                    let (handed, again) = handed?;
+                    let mut grants = handed.without_broken(session, context);
+                    grants.extend(again.that_opened());
                     Ok(Parked::Now(Orders { orders, grants }))
                 })
             }))
@@ -232,17 +266,17 @@ impl JobQueue {
     }
 }
 
-/// Which of these are known to be over, and which are not known. Those are left alone, however old they are: their
+/// Which of these are known to be over, with their records, and which are not known. Those are left alone, however old they are: their
 /// programs may run, and a store that was restored from a backup must not end what it has forgotten. What was kept long
 /// enough and removed is not known any more, either; its executor is told when it says that nothing of it runs.
 async fn looked_up(
     store: &StoreHandle,
     unknown: Vec<LeaseName>,
-) -> (Vec<LeaseName>, Vec<LeaseName>) {
+) -> (Vec<(LeaseName, Record)>, Vec<LeaseName>) {
     let (mut over, mut strangers) = (Vec::new(), Vec::new());
     for lease in unknown.into_iter().take(LOOKED_UP) {
         match stored_record(store, lease.attempt.execution).await {
-            Ok(Some(_)) => over.push(lease),
+            Ok(Some(record)) => over.push((lease, record)),
             Ok(None) => strangers.push(lease),
             Err(error) => tracing::debug!(%error, "history could not be asked"),
         }
@@ -250,23 +284,26 @@ async fn looked_up(
     (over, strangers)
 }
 
-/// Whether this session holds this grant.
+/// What this session may do with the log of what it was granted.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<bool, QueueError>")]
+#[rtype(result = "Result<Right, QueueError>")]
 pub(super) struct Holds(pub(super) Session, pub(super) LeaseName);
 
 impl Handler<Holds> for JobQueue {
-    type Result = ResponseActFuture<Self, Result<bool, QueueError>>;
+    type Result = ResponseActFuture<Self, Result<Right, QueueError>>;
 
     fn handle(&mut self, Holds(session, lease): Holds, _: &mut Self::Context) -> Self::Result {
         match self.view.holds(session, lease) {
-            Ok(Some(holds)) => Box::pin(fut::ok(holds)),
+            Ok(Some(right)) => Box::pin(fut::ok(right)),
             Err(unknown) => Box::pin(fut::err(unknown.into())),
             Ok(None) => {
                 let (store, execution) = (self.parts.store.clone(), lease.attempt.execution);
+                let executor = self.view.executor_of(session).cloned();
                 let over = async move {
+                    let executor = executor.ok_or(QueueError::Session(session))?;
                     let record = stored_record(&store, execution).await?;
-                    record.map(|_| false).ok_or(QueueError::NotKnown(execution))
+                    let right = record.map(|record| Right::afterwards(&record, lease, &executor));
+                    right.ok_or(QueueError::NotKnown(execution))
                 };
                 Box::pin(over.into_actor(self))
             }

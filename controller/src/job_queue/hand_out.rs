@@ -51,6 +51,14 @@ impl Handed {
         }
         self.leased
     }
+
+    /// What is handed out again while it runs; the rest runs on, and its executor keeps its log to itself.
+    pub(super) fn that_opened(self) -> Vec<Leased> {
+        for (lease, why) in self.broken {
+            tracing::error!(attempt = %lease.attempt, why, "what is to be masked in a log cannot be sent");
+        }
+        self.leased
+    }
 }
 
 /// Grants with what was submitted, up to what an answer carries: the others are repeated in the next one.

@@ -4,12 +4,15 @@ use super::{
     DeleteJobError, JobQueue, Parts, QueueError, SubmitError, Wake,
     attempt::Outcome,
     delete::DeleteJob,
-    executors::{Attend, Drain, Expire, HeldBy, Holds, Lose, Parked, Poll, TakeIn},
+    executors::{Attend, Drain, Expire, Forget, HeldBy, Holds, Lose, Parked, Poll, TakeIn},
     record::{Record, Spec},
     report::TakeReport,
     rerun::Rerun,
     retention::Retention,
-    rules::{Candidate, Grant, Join, LeaseName, Order, Report, Verdict, retain::may_be_removed},
+    rules::{
+        Candidate, Grant, Holding, Join, LeaseName, Order, Report, Right, Verdict,
+        retain::may_be_removed,
+    },
     show::{Explain, Look, newest_removed, stored, stored_spec},
     submit::{Cancel, Submit, Submitted},
     terms::Own,
@@ -34,7 +37,7 @@ pub struct SubmitRequest {
     /// The caller's name for this wish; empty: none.
     pub request_id: String,
     /// Who asks.
-    pub user: String,
+    pub by: Caller,
     /// What is asked besides.
     pub own: Own,
     /// Whether it is refused where no executor that has registered could ever run it.
@@ -49,7 +52,7 @@ impl fmt::Debug for SubmitRequest {
             .field("job", &self.job)
             .field("arguments", &self.arguments.keys())
             .field("request_id", &self.request_id)
-            .field("user", &self.user)
+            .field("user", &self.by.name())
             .finish_non_exhaustive()
     }
 }
@@ -177,7 +180,7 @@ impl QueueHandle {
     }
 
     /// Says of an execution that is not known that it may have been removed, where that is so.
-    pub(super) async fn why_unknown(&self, error: QueueError) -> QueueError {
+    pub(crate) async fn why_unknown(&self, error: QueueError) -> QueueError {
         let QueueError::Unknown(id) = error else { return error };
         let Retention { keep_for, .. } = self.retention;
         match newest_removed(&self.store).await {
@@ -201,14 +204,14 @@ impl QueueHandle {
         self.get(id).await
     }
 
-    /// Takes the wish of `user` that an execution end; the execution as it stands then.
-    pub async fn cancel(&self, id: ExecutionId, user: &str) -> Result<Shown, QueueError> {
-        self.end(Cancel { id, user: user.to_owned(), force: false }).await
+    /// Takes the wish that an execution end; the execution as it stands then.
+    pub async fn cancel(&self, id: ExecutionId, by: Caller) -> Result<Shown, QueueError> {
+        self.end(Cancel { id, by, force: false }).await
     }
 
     /// The same, without waiting for the word of its executor.
-    pub async fn force(&self, id: ExecutionId, user: &str) -> Result<Shown, QueueError> {
-        self.end(Cancel { id, user: user.to_owned(), force: true }).await
+    pub async fn force(&self, id: ExecutionId, by: Caller) -> Result<Shown, QueueError> {
+        self.end(Cancel { id, by, force: true }).await
     }
 
     async fn end(&self, cancel: Cancel) -> Result<Shown, QueueError> {
@@ -262,8 +265,13 @@ impl QueueHandle {
         self.actor.mutate(Priority::Report, Lose(executor, session)).await?
     }
 
+    /// Forgets an executor that is gone for good, and was given up.
+    pub async fn forget(&self, executor: ExecutorId) -> Result<(), QueueError> {
+        Ok(self.actor.mutate(Priority::Report, Forget(executor)).await?)
+    }
+
     /// How many attempts each of these executors holds.
-    pub async fn held_by(&self, executors: Vec<ExecutorId>) -> Result<Vec<usize>, QueueError> {
+    pub async fn held_by(&self, executors: Vec<ExecutorId>) -> Result<Vec<Holding>, QueueError> {
         Ok(self.actor.query(Priority::Read, HeldBy(executors)).await?)
     }
 
@@ -289,11 +297,14 @@ impl QueueHandle {
         }
     }
 
-    /// Orders for an executor; waits for one, `wait` at the most. Ends with its caller.
+    /// Orders for an executor, which says of what it lacks the secrets and what it cannot see; waits for one, `wait` at the
+    /// most. Ends with its caller.
     pub async fn attend(
         &self,
         session: Session,
         held: Vec<LeaseName>,
+        lacking: Vec<LeaseName>,
+        unseen: String,
         wait: Duration,
     ) -> Result<Orders, QueueError> {
         let limit = QueueError::Parked { limit: PARKED };
@@ -301,7 +312,9 @@ impl QueueHandle {
         let until = Instant::now() + wait;
         let mut last = false;
         loop {
-            let attend = Attend { session, held: held.clone(), last };
+            let unseen = (!last).then(|| unseen.clone());
+            let (held, lacking) = (held.clone(), lacking.clone());
+            let attend = Attend { session, held, lacking, unseen, last };
             // A sign of life changes nothing that is written.
             match self.actor.mutate_always(Priority::Report, attend).await?? {
                 Parked::Now(orders) => return Ok(orders),
@@ -325,8 +338,8 @@ impl QueueHandle {
         self.actor.mutate(Priority::Report, TakeReport { session, lease, report }).await?
     }
 
-    /// Whether this session holds this grant.
-    pub async fn holds(&self, session: Session, lease: LeaseName) -> Result<bool, QueueError> {
+    /// What this session may do with the log of what it was granted.
+    pub async fn holds(&self, session: Session, lease: LeaseName) -> Result<Right, QueueError> {
         // Appends come in floods, and must leave room for the reports that end them.
         self.actor.query(Priority::Poll, Holds(session, lease)).await?
     }

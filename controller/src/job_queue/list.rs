@@ -3,11 +3,14 @@
 use super::{
     JobQueue, QueueError, QueueHandle, Shown,
     record::Record,
-    rules::{Place, Search, Span, Wanted},
-    show::{shown, shown_from_history, stored_record},
+    rules::{Looked, Place, Search, Span, Wanted},
+    show::{shown_among, shown_from_history, stored_record},
     storage,
 };
-use crate::store::{Entry, Range, StoreHandle, keys};
+use crate::{
+    access::Sight,
+    store::{Entry, Range, StoreHandle, keys},
+};
 use actix::prelude::*;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -78,6 +81,15 @@ impl QueueHandle {
     /// Executions, the newest first. What is shown is as it was at one moment of this call: live ones are looked at
     /// before history is read, so that one that ends meanwhile is in the list once, and never missing.
     pub async fn list(&self, request: ListRequest) -> Result<Listed, QueueError> {
+        self.list_seen(request, Sight::All).await
+    }
+
+    /// The same, of those whose jobs somebody may see.
+    pub async fn list_seen(
+        &self,
+        request: ListRequest,
+        sight: Sight,
+    ) -> Result<Listed, QueueError> {
         let ListRequest { page_size, page_token, wanted } = request;
         let unknown = || QueueError::PageToken(page_token.chars().take(80).collect());
         let place = Place::read(&page_token).ok_or_else(unknown)?;
@@ -85,7 +97,7 @@ impl QueueHandle {
         for search in wanted.searches(place) {
             let room = page_size.max(1) - listed.executions.len();
             let goes_on = search.place;
-            let found = self.search(&wanted, search, room).await?;
+            let found = self.search(&wanted, &sight, search, room).await?;
             listed.looked_at += found.looked_at;
             listed.executions.extend(found.executions);
             if let Some(stopped) = found.stopped {
@@ -106,13 +118,19 @@ impl QueueHandle {
     async fn search(
         &self,
         wanted: &Wanted,
+        sight: &Sight,
         search: Search,
         most: usize,
     ) -> Result<Found, QueueError> {
         if search.span.is_empty() {
             return Ok(Found::default());
         }
-        let look = LookThrough { wanted: wanted.clone(), search: search.clone(), most: most + 1 };
+        let look = LookThrough {
+            wanted: wanted.clone(),
+            sight: sight.clone(),
+            search: search.clone(),
+            most: most + 1,
+        };
         let Live { found: live, newest } = self.actor.query(Priority::Read, look).await??;
         // What was submitted since then is not of that moment, and what is older than the last one that was looked at
         // belongs to a later page.
@@ -120,10 +138,10 @@ impl QueueHandle {
         let span = search.span.and(Span { before, from: live.stopped });
         let done = match &search.ending {
             _ if !wanted.may_be_final() || span.is_empty() => Found::default(),
-            None => history(&self.store, wanted, span, most + 1).await?,
+            None => history(&self.store, wanted, sight, span, most + 1).await?,
             Some(ending) => {
                 let search = Search { span, ..search.clone() };
-                by_ending(&self.store, wanted, &search, ending, most + 1).await?
+                by_ending(&self.store, wanted, sight, &search, ending, most + 1).await?
             }
         };
         let looked_at = live.looked_at + done.looked_at;
@@ -145,6 +163,7 @@ impl QueueHandle {
 #[rtype(result = "Result<Live, QueueError>")]
 pub(super) struct LookThrough {
     wanted: Wanted,
+    sight: Sight,
     search: Search,
     /// How many at the most.
     most: usize,
@@ -160,13 +179,13 @@ impl Handler<LookThrough> for JobQueue {
     type Result = ResponseActFuture<Self, Result<Live, QueueError>>;
 
     fn handle(&mut self, look: LookThrough, _: &mut Self::Context) -> Self::Result {
-        let LookThrough { wanted, search, most } = look;
-        let mut found = Found::default();
+        let LookThrough { wanted, sight, search, most } = look;
+        let (mut found, mut looked) = (Found::default(), Looked::default());
         let live = wanted.may_be_live().then(|| self.view.newest_first(search.span));
         for record in live.into_iter().flatten() {
             found.looked_at += 1;
-            if search.takes(record.id) && wanted.takes(record) {
-                found.executions.push(shown(&self.view, record));
+            if search.takes(record.id) && wanted.takes(record) && sight.sees(&record.job) {
+                found.executions.push(shown_among(&self.view, record, &mut looked));
             }
             if found.executions.len() >= most || found.looked_at >= LOOKED_AT {
                 found.stopped = Some(record.id);
@@ -182,6 +201,7 @@ impl Handler<LookThrough> for JobQueue {
 async fn history(
     store: &StoreHandle,
     wanted: &Wanted,
+    sight: &Sight,
     span: Span,
     most: usize,
 ) -> Result<Found, QueueError> {
@@ -209,6 +229,7 @@ async fn history(
         None => end.clone(),
     };
     range.end = bound(back);
+    let is_wanted = |record: &Record| wanted.takes(record) && sight.sees(&record.job);
     let mut found = Found::default();
     loop {
         let page = store.range(range.clone()).await?;
@@ -219,7 +240,7 @@ async fn history(
         }));
         let mut records = records.buffered(AT_ONCE);
         while let Some((id, record)) = records.try_next().await? {
-            if found.is_enough_with(id, record.filter(|record| wanted.takes(record)), most) {
+            if found.is_enough_with(id, record.filter(is_wanted), most) {
                 return Ok(found);
             }
         }
@@ -242,6 +263,7 @@ async fn history(
 async fn by_ending(
     store: &StoreHandle,
     wanted: &Wanted,
+    sight: &Sight,
     search: &Search,
     ending: &str,
     most: usize,
@@ -262,6 +284,7 @@ async fn by_ending(
             Some(_) | None => break,
         }
     }
+    let is_wanted = |record: &Record| wanted.takes(record) && sight.sees(&record.job);
     let mut found = Found::default();
     let oldest = newest.first().copied();
     let records = newest
@@ -270,7 +293,7 @@ async fn by_ending(
         .map(|id| async move { Ok::<_, QueueError>((id, stored_record(store, id).await?)) });
     let mut records = stream::iter(records).buffered(AT_ONCE);
     while let Some((id, record)) = records.try_next().await? {
-        if found.is_enough_with(id, record.filter(|record| wanted.takes(record)), most) {
+        if found.is_enough_with(id, record.filter(is_wanted), most) {
             return Ok(found);
         }
     }

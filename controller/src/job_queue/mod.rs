@@ -5,6 +5,7 @@
 //! refused (P2). Which executors live is not decided here: `LivenessWatcher` says who joins, expires and is lost.
 //! Logs are `LogStore`'s; an execution is over only when its log is sealed there (P4).
 
+mod afterwards;
 pub mod attempt;
 mod cuts;
 mod delete;
@@ -40,7 +41,7 @@ use crate::{
     log_store::LogHandle,
     registry::RegistryHandle,
     secrets::SecretsHandle,
-    store::{Commit, Range, StoreHandle, Writer, keys},
+    store::{Commit, Range, StoreHandle, Write, Writer, keys},
     vault::DataKey,
 };
 use actix::prelude::*;
@@ -57,6 +58,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+pub(crate) use storage::arguments_taken_over;
 use terms::SharedTerms;
 use tokio::{
     sync::{oneshot, watch},
@@ -100,6 +102,8 @@ pub(crate) struct JobQueue {
     attends: BTreeMap<Session, oneshot::Sender<Wake>>,
     /// Logs that are being closed as they are, and those that could not be: how often, and when to try again.
     cuts: BTreeMap<LeaseName, Cut>,
+    /// Final executions of which more is being written: nobody else writes or removes them meanwhile.
+    rewritten: BTreeSet<ExecutionId>,
     /// Attempts that an executor holds and history does not know: said once, and left alone.
     strangers: BTreeSet<AttemptId>,
     /// Requests that are being accepted, by user and request id: a second one waits for the first.
@@ -167,6 +171,7 @@ impl JobQueue {
             polls: BTreeMap::new(),
             attends: BTreeMap::new(),
             cuts: BTreeMap::new(),
+            rewritten: BTreeSet::new(),
             strangers: BTreeSet::new(),
             submitting: HashMap::new(),
             preparing: delete::Preparing::default(),
@@ -192,7 +197,16 @@ impl JobQueue {
     /// actor ends, and begins again from the store. Without changes it waits for those that were decided before, so
     /// that no answer rests on what is not on disk.
     fn commit(&self, changes: &[Change]) -> ResponseActFuture<Self, Result<(), QueueError>> {
-        let stored = self.stored(changes);
+        self.commit_with(changes, None)
+    }
+
+    /// The same, with the record of who asked for it.
+    fn commit_with(
+        &self,
+        changes: &[Change],
+        did: Option<Write>,
+    ) -> ResponseActFuture<Self, Result<(), QueueError>> {
+        let stored = self.stored(changes, did);
         let over = waiting::over(changes);
         Box::pin(stored.into_actor(self).map(move |outcome, queue, context| {
             trust(outcome, context)?;
@@ -203,7 +217,7 @@ impl JobQueue {
 
     /// The same for changes that do not belong together: there may be more than one transaction takes.
     fn commit_each(&self, changes: &[Change]) -> ResponseActFuture<Self, Result<(), QueueError>> {
-        let each = changes.iter().map(|change| self.stored(std::slice::from_ref(change)));
+        let each = changes.iter().map(|change| self.stored(std::slice::from_ref(change), None));
         let all = future::join_all(each.collect::<Vec<_>>());
         let over = waiting::over(changes);
         Box::pin(all.into_actor(self).map(move |outcomes, queue, context| {
@@ -214,11 +228,16 @@ impl JobQueue {
         }))
     }
 
-    fn stored(&self, changes: &[Change]) -> impl Future<Output = Commit> + use<> {
+    fn stored(
+        &self,
+        changes: &[Change],
+        did: Option<Write>,
+    ) -> impl Future<Output = Commit> + use<> {
         match storage::writes(changes, &self.key) {
             Ok(mut writes) => {
                 let ended = changes.iter().filter(|change| matches!(change, Change::Done(_)));
                 writes.extend(self.finals.ended(ended.count()));
+                writes.extend(did);
                 self.writer.commit(writes).left_future()
             }
             Err(error) => future::ready(Commit::Refused(error.to_string())).right_future(),

@@ -8,7 +8,9 @@ use super::{
 use crate::registry::Resources;
 use jiff::Timestamp;
 use octavius_protocol::{
-    id::{AttemptId, AttemptNumber, ExecutionId, ExecutorId, JobName, Namespace, VariableName},
+    id::{
+        AttemptId, AttemptNumber, Epoch, ExecutionId, ExecutorId, JobName, Namespace, VariableName,
+    },
     secret::SecretValues,
 };
 use serde::{Deserialize, Serialize};
@@ -165,6 +167,18 @@ pub struct Ending {
     pub note: String,
 }
 
+/// What became known of a lost attempt after it was given up: its holder's word. It changes nothing of how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Afterwards {
+    /// How it ended, as its holder says.
+    pub ending: Ending,
+    /// When that was heard, by this controller's clock.
+    pub at: Timestamp,
+    /// Whether its log has come to its end, too: nothing more is taken of either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log_is_over: bool,
+}
+
 /// One step of an execution's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -215,6 +229,13 @@ pub struct Earlier {
     /// What the user should know of it besides, shortened; often empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// By which grant it was held when it was given up as lost: who held it may still say what became of it. None: its holder
+    /// has said so. Earlier versions did not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<Epoch>,
+    /// What became known of it after it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub afterwards: Option<Box<Afterwards>>,
     /// When each of its steps was taken, by this controller's clock.
     pub history: Vec<(Step, Timestamp)>,
 }
@@ -224,8 +245,11 @@ pub struct Earlier {
 pub struct Record {
     /// Which execution.
     pub id: ExecutionId,
-    /// Its place in the queue: smaller is served first.
+    /// Its place in the order of submission.
     pub order: u64,
+    /// When it came, in milliseconds by the queue's own clock, which no wall clock moves. Earlier versions did not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came_ms: Option<i64>,
     /// The job's name.
     pub job: JobName,
     /// The job's version.
@@ -270,6 +294,9 @@ pub struct Record {
     /// versions did not store it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending_heard: Option<Timestamp>,
+    /// What became known of this try after it was given up as lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub afterwards: Option<Box<Afterwards>>,
     /// The log's size in bytes, once it is over.
     pub log_size: u64,
     /// Why the log is not whole; empty where it is, or is not over.
@@ -293,6 +320,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// When it was submitted, by the clock of the controller of then.
+    pub fn submitted_at(&self) -> Option<Timestamp> {
+        let first = self.earlier.first().map_or(&self.history, |earlier| &earlier.history);
+        first.first().map(|(_, at)| *at)
+    }
+
     /// Names the attempt.
     pub fn attempt_id(&self) -> AttemptId {
         AttemptId { execution: self.id, attempt: self.number }
@@ -331,4 +364,6 @@ pub enum Change {
     Live(Box<Record>),
     /// An execution is over: it moves from the live ones to history.
     Done(Box<Record>),
+    /// More is known of an execution in history.
+    Afterwards(Box<Record>),
 }

@@ -4,14 +4,14 @@ use super::{
     JobQueue, QueueError,
     record::Ending,
     rules::{LeaseName, Report, Reported, Verdict},
-    show::stored_record,
 };
 use crate::log_store::{LogError, Sealed};
 use actix::prelude::*;
 use octavius_protocol::id::Session;
 use octavius_service::actor::Unanswered;
 
-type Answer<T> = ResponseActFuture<JobQueue, Result<T, QueueError>>;
+/// What a handler answers when the store has confirmed.
+pub(super) type Answer<T> = ResponseActFuture<JobQueue, Result<T, QueueError>>;
 
 impl From<LogError> for QueueError {
     fn from(error: LogError) -> Self {
@@ -54,19 +54,14 @@ impl Handler<TakeReport> for JobQueue {
                     Err(error) => Box::pin(fut::err(error)),
                 }))
             }
-            Reported::AskHistory => {
-                let (store, execution) = (self.parts.store.clone(), lease.attempt.execution);
-                let removed = self.looks.newest_removed();
-                let verdict = async move {
-                    let record = stored_record(&store, execution).await?;
-                    let verdict = match &record {
-                        Some(record) => Some(Verdict::from_history(record, lease, &report)),
-                        None => Verdict::without_record(execution, &report, removed),
-                    };
-                    verdict.ok_or(QueueError::NotKnown(execution))
-                };
-                Box::pin(verdict.into_actor(self))
+            Reported::Afterwards(changes, ending) => {
+                let commit = self.commit(&changes);
+                Box::pin(commit.then(move |committed, queue, _| match committed {
+                    Ok(()) => queue.seal_afterwards(session, lease, ending),
+                    Err(error) => Box::pin(fut::err(error)),
+                }))
             }
+            Reported::AskHistory => self.ask_history(session, lease, report),
         }
     }
 }

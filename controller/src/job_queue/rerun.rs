@@ -6,7 +6,10 @@ use super::{
     record::{Again, Spec},
     show::stored_spec,
 };
-use crate::registry::{PinError, Pinned, RegistryHandle};
+use crate::{
+    caller::Caller,
+    registry::{PinError, Pinned, RegistryHandle},
+};
 use octavius_protocol::id::{ExecutionId, VariableName};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +28,7 @@ pub struct RerunRequest {
     /// The caller's name for this wish; empty: none.
     pub request_id: String,
     /// Who asks.
-    pub user: String,
+    pub by: Caller,
 }
 
 impl fmt::Debug for RerunRequest {
@@ -35,7 +38,7 @@ impl fmt::Debug for RerunRequest {
             .field("same_version", &self.same_version)
             .field("arguments", &self.arguments.keys())
             .field("request_id", &self.request_id)
-            .field("user", &self.user)
+            .field("user", &self.by.name())
             .finish()
     }
 }
@@ -80,7 +83,7 @@ impl QueueHandle {
 /// The request to run again what was submitted first. Where that is not known any more, the same wish may have been met
 /// before nevertheless.
 fn of(request: RerunRequest, first: Option<Spec>) -> SubmitRequest {
-    let RerunRequest { id, same_version, arguments: anew, request_id, user } = request;
+    let RerunRequest { id, same_version, arguments: anew, request_id, by } = request;
     let again = Again { of: id, same_version, anew: anew.keys().cloned().collect() };
     let Some(first) = first else {
         let rerun = Some(Rerun { again, anew, first: None });
@@ -89,7 +92,7 @@ fn of(request: RerunRequest, first: Option<Spec>) -> SubmitRequest {
             job,
             arguments: BTreeMap::new(),
             request_id,
-            user,
+            by,
             own,
             require_executor: false,
             rerun,
@@ -104,7 +107,7 @@ fn of(request: RerunRequest, first: Option<Spec>) -> SubmitRequest {
         job: first.job.into(),
         arguments,
         request_id,
-        user,
+        by,
         own: first.own,
         require_executor: false,
         rerun,

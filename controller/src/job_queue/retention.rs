@@ -64,6 +64,8 @@ pub(super) struct Looks {
     timekeeper: Timekeeper,
     /// The newest of all executions that were removed.
     newest_removed: Option<ExecutionId>,
+    /// Those whose removal is on its way to the store.
+    removing: BTreeSet<ExecutionId>,
     /// The keys of what could not be removed, and was said to be left.
     said: BTreeSet<String>,
 }
@@ -73,12 +75,18 @@ impl Looks {
     pub(super) async fn load(store: &StoreHandle) -> anyhow::Result<Self> {
         let timekeeper = Timekeeper::load(store, keys::TIME_FOR_EXECUTIONS).await?;
         let newest_removed = newest_removed(store).await?;
-        Ok(Self { chain: 0, timekeeper, newest_removed, said: BTreeSet::new() })
+        let (removing, said) = (BTreeSet::new(), BTreeSet::new());
+        Ok(Self { chain: 0, timekeeper, newest_removed, removing, said })
     }
 
     /// The newest of all executions that were removed because they were kept long enough.
     pub(super) fn newest_removed(&self) -> Option<ExecutionId> {
         self.newest_removed
+    }
+
+    /// Whether an execution is being removed just now.
+    pub(super) fn removes(&self, id: ExecutionId) -> bool {
+        self.removing.contains(&id)
     }
 
     /// Says what is left, each once.
@@ -234,9 +242,14 @@ impl JobQueue {
         if self.parts.store.full().is_some() {
             return Box::pin(fut::ready(None));
         }
+        // Of what more is being written just now the next look finds all.
+        let over: Vec<_> =
+            over.into_iter().filter(|record| !self.rewritten.contains(&record.id)).collect();
         if over.is_empty() {
             return Box::pin(fut::ready(last));
         }
+        let ids: BTreeSet<_> = over.iter().map(|record| record.id).collect();
+        self.looks.removing.extend(&ids);
         let count = over.len();
         let newest = over.iter().map(|record| record.id).max().max(self.looks.newest_removed);
         let mut writes: Vec<_> = over.iter().flat_map(storage::removal).collect();
@@ -244,6 +257,7 @@ impl JobQueue {
         writes.extend(self.finals.removed(count));
         let removed = self.writer.commit(writes);
         Box::pin(removed.into_actor(self).map(move |outcome, queue, context| {
+            queue.looks.removing.retain(|id| !ids.contains(id));
             trust(outcome, context).ok()?;
             queue.looks.newest_removed = queue.looks.newest_removed.max(newest);
             metrics::counter!("octavius_executions_removed_total").increment(count as u64);
@@ -373,7 +387,8 @@ mod tests {
     fn what_is_left_is_said_once_and_not_of_more_than_the_bound() {
         let timekeeper = Timekeeper::for_tests();
         let said = BTreeSet::new();
-        let mut looks = Looks { chain: 0, timekeeper, newest_removed: None, said };
+        let (newest_removed, removing) = (None, BTreeSet::new());
+        let mut looks = Looks { chain: 0, timekeeper, newest_removed, removing, said };
         let left = |number: usize| Left { key: number.to_string(), why: String::new() };
         for number in (0..2 * SAID).chain(0..3) {
             looks.say(vec![left(number)]);

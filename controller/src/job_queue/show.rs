@@ -3,7 +3,7 @@
 use super::{
     JobQueue, QueueError, Shown,
     record::{Record, Spec},
-    rules::{Candidate, View},
+    rules::{Candidate, Looked, View},
     storage,
 };
 use crate::{
@@ -51,13 +51,23 @@ impl Handler<Look> for JobQueue {
 
 /// A live execution as it is shown.
 pub(super) fn shown(view: &View, record: &Record) -> Shown {
+    shown_among(view, record, &mut Looked::default())
+}
+
+/// The same, one of many.
+pub(super) fn shown_among<'a>(view: &'a View, record: &Record, looked: &mut Looked<'a>) -> Shown {
     let (mut reason_code, _) = record.why_ended();
-    let waits = record.attempt.held().is_none() && record.retry_at.is_none();
-    if waits && view.nobody_could(record).is_some() {
+    let pauses = view.is_pausing(record);
+    let waits = record.attempt.held().is_none() && !pauses;
+    if waits && looked.nobody_could(view, record) {
         NO_EXECUTOR.clone_into(&mut reason_code);
     }
-    let reason = view.why(record);
-    let record = Record { waits_for: view.waits_for(record).to_owned(), ..record.clone() };
+    let reason = view.why_among(record, looked);
+    let record = Record {
+        waits_for: view.waits_for(record).to_owned(),
+        retry_at: record.retry_at.filter(|_| pauses),
+        ..record.clone()
+    };
     Shown { record, spec: None, reason_code, reason }
 }
 

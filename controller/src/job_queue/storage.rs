@@ -3,6 +3,7 @@
 
 mod sealed;
 
+pub(crate) use sealed::arguments_taken_over;
 pub(super) use sealed::{secret_arguments, spec};
 
 use super::{
@@ -50,6 +51,11 @@ pub(super) fn writes(changes: &[Change], key: &DataKey) -> serde_json::Result<Ve
                 writes.push(Write::Put(keys::by_job(&record.job, id), Bytes::new()));
                 writes.push(Write::Put(keys::by_user(&record.user, id), Bytes::new()));
                 writes.push(Write::Put(keys::by_ending(id), Bytes::new()));
+            }
+            Change::Afterwards(record) => {
+                debug_assert!(matches!(record.attempt.state, State::Ended { .. }));
+                let value = packed::pack(serde_json::to_vec(&**record)?);
+                writes.push(Write::Put(keys::done(record.id), value));
             }
         }
     }

@@ -10,6 +10,8 @@ use super::{
     waiting::over,
 };
 use crate::{
+    audit::About,
+    caller::Caller,
     registry::{OnLost, Pinned, RegistryHandle, Violation, quoted},
     secrets::SecretsHandle,
     store::{StoreHandle, keys},
@@ -49,7 +51,7 @@ impl Handler<Submit> for JobQueue {
             let violation = Violation { field: "request_id".to_owned(), description };
             return Box::pin(fut::err(SubmitError::Invalid(vec![violation])));
         }
-        let wish = (request.user.clone(), request.request_id.clone());
+        let wish = (request.by.name().to_owned(), request.request_id.clone());
         if !request.request_id.is_empty() {
             if let Some(first) = self.submitting.get(&wish) {
                 return Box::pin(fut::ok(Submitted::InFlight(first.subscribe())));
@@ -105,7 +107,7 @@ async fn first_of(
     if request.request_id.is_empty() {
         return Ok(None);
     }
-    let key = keys::request(&request.user, &request.request_id);
+    let key = keys::request(request.by.name(), &request.request_id);
     // What is still being accepted is in `submitting`.
     let Some(value) = store.get_landed(&key).await.map_err(QueueError::from)? else {
         return Ok(None);
@@ -135,9 +137,11 @@ impl JobQueue {
         };
         let mut other = other_labels(&pinned, &request);
         other.extend(priority_too_high(&pinned, &request));
+        other.extend(values_for_others(&pinned, &request));
         if !other.is_empty() {
             return Box::pin(fut::err(SubmitError::Invalid(other)));
         }
+        let by = request.by.clone();
         let submission = self.submission(pinned, request, secrets);
         let spec = submission.spec.clone();
         if let Some(violation) = too_large(&spec) {
@@ -148,7 +152,9 @@ impl JobQueue {
             Err(refused) => return Box::pin(fut::err(refused.into())),
         };
         let record = submitted.record;
-        let commit = self.commit(&submitted.changes);
+        let again = spec.again.as_ref().map(|again| format!("again what {} ran", again.of));
+        let did = by.did(about(&record).and(again.unwrap_or_default()));
+        let commit = self.commit_with(&submitted.changes, did);
         let replaced = self.commit_each(&submitted.replaced);
         let over = over(&submitted.replaced);
         let both = commit.then(|stored, _, _| replaced.map(|replaced, _, _| stored.and(replaced)));
@@ -193,7 +199,7 @@ impl JobQueue {
                 job: pinned.job,
                 job_uid: pinned.uid,
                 job_version: pinned.version,
-                user: request.user,
+                user: request.by.name().to_owned(),
                 image_name: pinned.image_name,
                 command: pinned.command,
                 arguments,
@@ -247,6 +253,10 @@ impl JobQueue {
     }
 }
 
+fn about(record: &Record) -> About {
+    About::job(&record.job).execution(record.id)
+}
+
 /// What was found where a request id led.
 enum Looked {
     Known(Box<Accepted>),
@@ -265,6 +275,19 @@ fn other_labels(pinned: &Pinned, request: &SubmitRequest) -> Vec<Violation> {
             quoted(wanted)
         );
         Some(Violation { field: "on".to_owned(), description })
+    });
+    others.collect()
+}
+
+/// The values that are for groups to which whoever asks does not belong.
+fn values_for_others(pinned: &Pinned, request: &SubmitRequest) -> Vec<Violation> {
+    let others = pinned.for_groups.iter().filter(|(_, groups)| !request.by.is_of_any(groups));
+    let others = others.map(|(name, groups)| {
+        let value = pinned.arguments.get(name).map(|value| quoted(value)).unwrap_or_default();
+        let groups = groups.iter().map(|group| quoted(group)).collect::<Vec<_>>().join(", ");
+        let description =
+            format!("is {value}, which is for {groups} alone, and you are in no such group");
+        Violation { field: format!("arguments.{name}"), description }
     });
     others.collect()
 }
@@ -298,7 +321,7 @@ fn too_large(spec: &Spec) -> Option<Violation> {
 #[rtype(result = "Result<Option<Record>, QueueError>")]
 pub(super) struct Cancel {
     pub(super) id: ExecutionId,
-    pub(super) user: String,
+    pub(super) by: Caller,
     /// Whether nobody waits for the word of its holder.
     pub(super) force: bool,
 }
@@ -307,14 +330,16 @@ impl Handler<Cancel> for JobQueue {
     type Result = ResponseActFuture<Self, Result<Option<Record>, QueueError>>;
 
     fn handle(&mut self, cancel: Cancel, _: &mut Self::Context) -> Self::Result {
-        let Cancel { id, user, force } = cancel;
+        let Cancel { id, by, force } = cancel;
         let cancelled = match force {
-            false => self.view.cancel(id, &user, self.now()),
-            true => self.view.force(id, &user, self.now()),
+            false => self.view.cancel(id, by.name(), self.now()),
+            true => self.view.force(id, by.name(), self.now()),
         };
         let Some(cancelled) = cancelled else { return Box::pin(fut::ok(None)) };
         let over = cancelled.changes.iter().any(|change| matches!(change, Change::Done(_)));
-        let commit = self.commit(&cancelled.changes);
+        let did = (!cancelled.changes.is_empty())
+            .then(|| by.did(about(&cancelled.record).and(if force { "by force" } else { "" })));
+        let commit = self.commit_with(&cancelled.changes, did.flatten());
         Box::pin(commit.then(move |committed, queue, context| -> Self::Result {
             if let Err(error) = committed {
                 return Box::pin(fut::err(error));

@@ -109,7 +109,7 @@ impl World {
             command: vec!["true".to_owned()],
             ..Default::default()
         };
-        self.registry.create(definition, Caller::new("ada", Vec::new())).await.unwrap();
+        self.registry.create(definition, ada()).await.unwrap();
     }
 
     async fn join(&self, session: u64) {
@@ -149,12 +149,17 @@ impl World {
     }
 }
 
+/// Who asks, where nobody has to prove it.
+fn ada() -> Caller {
+    Caller::new("ada", Vec::new())
+}
+
 fn wish(job: &str, request_id: &str) -> SubmitRequest {
     SubmitRequest {
         job: job.to_owned(),
         arguments: BTreeMap::new(),
         request_id: request_id.to_owned(),
-        user: "ada".to_owned(),
+        by: ada(),
         own: Default::default(),
         require_executor: false,
         rerun: None,
@@ -167,7 +172,7 @@ fn wish_again(id: ExecutionId, request_id: &str) -> RerunRequest {
         same_version: false,
         arguments: BTreeMap::new(),
         request_id: request_id.to_owned(),
-        user: "ada".to_owned(),
+        by: ada(),
     }
 }
 
@@ -303,7 +308,7 @@ async fn a_list_has_live_and_final_executions_once_each_in_pages() {
         let job = if number % 3 == 0 { "other" } else { "greet" };
         let id = world.queue.submit(wish(job, "")).await.unwrap().execution.record.id;
         if number % 2 == 0 {
-            let cancelled = world.queue.cancel(id, "ada").await.unwrap();
+            let cancelled = world.queue.cancel(id, ada()).await.unwrap();
             assert_eq!(cancelled.record.attempt.outcome(), Some(Outcome::Cancelled));
         }
         ids.push((id, job));
@@ -339,7 +344,7 @@ async fn what_history_knows_to_be_over_is_released_and_what_it_does_not_know_is_
     world.job("greet").await;
     world.join(1).await;
     let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
-    world.queue.cancel(id, "ada").await.unwrap();
+    world.queue.cancel(id, ada()).await.unwrap();
     let lease = |id| LeaseName {
         attempt: octavius_protocol::id::AttemptId {
             execution: id,
@@ -348,7 +353,8 @@ async fn what_history_knows_to_be_over_is_released_and_what_it_does_not_know_is_
         epoch: octavius_protocol::id::Epoch(1),
     };
     let held = vec![lease(id), lease(ExecutionId::from_bytes([7; 16]))];
-    let orders = world.queue.attend(Session(1), held, SOON).await.unwrap().orders;
+    let orders =
+        world.queue.attend(Session(1), held, Vec::new(), String::new(), SOON).await.unwrap().orders;
     assert_eq!(orders.len(), 1, "{orders:?}");
     assert_eq!((orders[0].lease, orders[0].kind), (lease(id), rules::OrderKind::Release));
     world.system.stop().await;
@@ -397,8 +403,8 @@ async fn was_never_built_again(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_grants_than_a_transaction_takes_go_back_at_once_without_harm() {
     let folder = tempfile::tempdir().unwrap();
-    let limits =
-        QueueLimits { acknowledge_within: Duration::from_millis(200), ..Default::default() };
+    // All of them fit into it, also where the disk is slow.
+    let limits = QueueLimits { acknowledge_within: Duration::from_secs(3), ..Default::default() };
     let world = World::start_with(folder.path(), limits).await;
     world.job("greet").await;
     let runner = RunnerKind::Process;
@@ -450,7 +456,7 @@ async fn arguments_that_take_too_much_room_are_refused_and_harm_nobody() {
         arguments: (0..5).map(argument).collect(),
         ..Default::default()
     };
-    world.registry.create(definition, Caller::new("ada", Vec::new())).await.unwrap();
+    world.registry.create(definition, ada()).await.unwrap();
     world.join(1).await;
     let arguments = |bytes: usize| {
         let value = "\u{1}".repeat(bytes); // as many as they are: they are sealed
@@ -474,9 +480,10 @@ async fn of_two_calls_that_wait_in_one_session_the_older_ends() {
     let long = Duration::from_secs(60);
     let older = tokio::spawn({
         let queue = world.queue.clone();
-        async move { queue.attend(Session(1), Vec::new(), long).await }
+        async move { queue.attend(Session(1), Vec::new(), Vec::new(), String::new(), long).await }
     });
-    let newer = || world.queue.attend(Session(1), Vec::new(), Duration::from_millis(100));
+    let short = Duration::from_millis(100);
+    let newer = || world.queue.attend(Session(1), Vec::new(), Vec::new(), String::new(), short);
     let until = Instant::now() + SOON;
     while !older.is_finished() {
         newer().await.unwrap(); // it may come before the older one: then the next does not

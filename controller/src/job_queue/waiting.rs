@@ -54,7 +54,7 @@ impl Ends {
 pub(super) fn over(changes: &[Change]) -> Vec<AttemptId> {
     let over = changes.iter().filter_map(|change| match change {
         Change::Done(record) => Some(record.attempt_id()),
-        Change::Submitted(..) | Change::Live(_) => None,
+        Change::Submitted(..) | Change::Live(_) | Change::Afterwards(_) => None,
     });
     over.collect()
 }

@@ -2,9 +2,15 @@
 
 use super::{SHORTEN, full, instead, wrong};
 use crate::{
+    access::{MOST_GRANTS, MOST_TOKENS},
     configuration::SHORTEST_HISTORY,
     grpc::{
-        convert::{executions::LONGEST_WAIT, executors::GRACE, listing::MOST_USER_BYTES},
+        convert::{
+            access::{LONGEST_INVITATION, MOST_USES},
+            executions::LONGEST_WAIT,
+            executors::GRACE,
+            listing::MOST_USER_BYTES,
+        },
         door::MOST_NAME_BYTES,
     },
     job_queue::{
@@ -283,6 +289,36 @@ pub(super) fn executions() -> Vec<Limit> {
             "Calls that wait for an end",
             Amount::count(PARKED),
             "{} calls wait for work, orders or an end, the most of a kind that are parked",
+        ),
+    ]
+}
+
+pub(super) fn access() -> Vec<Limit> {
+    vec![
+        full(
+            "Tokens of people and for joining",
+            Amount::count(MOST_TOKENS),
+            "there are {} …, the most that are kept",
+        ),
+        full(
+            "Roles that are given",
+            Amount::count(MOST_GRANTS),
+            "there are {} …, the most that are kept",
+        ),
+        wrong(
+            "Groups of a person",
+            Amount::count(definition::MOST_GROUPS),
+            "and a person has at most {}: take some out",
+        ),
+        wrong(
+            "Executors that join with one token",
+            Amount::count(MOST_USES as usize),
+            "give from 1 to {} executors that may join",
+        ),
+        wrong(
+            "How long executors may join with one token",
+            Amount::Time(LONGEST_INVITATION),
+            "is longer than {}: executors join soon after they are invited",
         ),
     ]
 }

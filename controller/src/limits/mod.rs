@@ -27,6 +27,7 @@ pub fn limits() -> Vec<Section> {
         section("Job definitions", jobs::definitions()),
         section("Arguments and executions", jobs::executions()),
         section("Secrets", jobs::secrets()),
+        section("Tokens and roles", jobs::access()),
         section("Lists", serving::lists()),
         section("Logs", serving::logs()),
         section("Calls to a controller", serving::calls()),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    access::AccessError,
     grpc::status::RequestError,
     job_queue::{QueueError, SubmitError},
     liveness::rules::RegisterRefused,
@@ -67,6 +68,14 @@ fn a_bound_is_refused_with_the_status_and_the_words_of_its_row() {
         (
             "Former values of secrets of a job that are kept for its executions",
             Box::new(move |limit| SecretError::Replaced { job: name(), limit }.into()),
+        ),
+        (
+            "Tokens of people and for joining",
+            Box::new(|limit| AccessError::Full { what: "tokens", limit }.into()),
+        ),
+        (
+            "Roles that are given",
+            Box::new(|limit| AccessError::Full { what: "roles", limit }.into()),
         ),
         ("Backups", Box::new(|limit| RequestError::Backups { limit }.into())),
         ("Readers of logs", Box::new(|limit| RequestError::Followers { limit }.into())),

@@ -1,32 +1,44 @@
 //! Who gets no new work because somebody said so.
 
 use super::{DrainError, LivenessWatcher, Seen, record::Drained};
-use crate::store::Commit;
+use crate::{audit::About, caller::Caller, store::Commit};
 use actix::{
     ActorContext, ActorFutureExt, Context, Handler, Message, ResponseActFuture, WrapFuture, fut,
 };
 use futures::{FutureExt, future};
+use jiff::Timestamp;
 use octavius_protocol::id::ExecutorId;
 
-/// Ends new work for an executor; none: begins it again. The answer comes after it is on disk and the queue knows it.
+/// Ends new work for an executor, or begins it again. The answer comes after it is on disk and the queue knows it.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Seen, DrainError>")]
 pub(super) struct Drain {
     pub(super) executor: ExecutorId,
-    pub(super) drained: Option<Drained>,
+    /// Whether it gets no new work from now on.
+    pub(super) drained: bool,
+    pub(super) by: Caller,
 }
 
 impl Handler<Drain> for LivenessWatcher {
     type Result = ResponseActFuture<Self, Result<Seen, DrainError>>;
 
     fn handle(&mut self, drain: Drain, _: &mut Context<Self>) -> Self::Result {
-        let Drain { executor, drained } = drain;
-        let is_drained = drained.is_some();
+        let Drain { executor, drained: is_drained, by } = drain;
+        let drained = || Drained { by: by.name().to_owned(), at: Timestamp::now() };
+        let drained = is_drained.then(drained);
         let Some(record) = self.executors.drain(&executor, drained) else {
             return Box::pin(fut::err(DrainError::NotFound(executor)));
         };
         let commit = match record.write() {
-            Ok(write) => self.writer.commit(vec![write]).left_future(),
+            Ok(write) => {
+                let about = About::executor(&executor).and(if is_drained {
+                    "drained"
+                } else {
+                    "undrained"
+                });
+                let writes = std::iter::once(write).chain(by.did(about)).collect();
+                self.writer.commit(writes).left_future()
+            }
             Err(error) => future::ready(Commit::Refused(error.to_string())).right_future(),
         };
         let queue = self.queue.clone();

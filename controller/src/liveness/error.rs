@@ -58,6 +58,38 @@ pub enum DrainError {
     Unanswered(#[from] Unanswered),
 }
 
+/// Why an executor was not forgotten. Doing it again is always safe.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// There is none of that id.
+    #[error("there is no executor {0}: `octavius executors` shows all")]
+    NotFound(ExecutorId),
+    /// It is there.
+    #[error(
+        "executor {0} is heard: stop it first, or drain it with `octavius executors drain {0}`"
+    )]
+    Heard(ExecutorId),
+    /// The store did not confirm it.
+    #[error("that executor {executor} is forgotten could not be stored ({why}): try again")]
+    Store {
+        /// Which.
+        executor: ExecutorId,
+        /// What the store said.
+        why: String,
+    },
+    /// The queue did not give up what it holds.
+    #[error("what executor {executor} holds could not be given up ({why}): try again")]
+    Queue {
+        /// Which.
+        executor: ExecutorId,
+        /// What the queue said.
+        why: String,
+    },
+    /// The actor did not answer.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+}
+
 /// Why a sign of life was not taken.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HeardError {

@@ -1,14 +1,16 @@
 //! What others hold of liveness: its bounds and deadlines are settled here.
 
 use super::{
-    DrainError, HeardError, ListExecutorsError, LivenessLimits, LivenessWatcher, NAME,
+    DrainError, ForgetError, HeardError, ListExecutorsError, LivenessLimits, LivenessWatcher, NAME,
     RegisterError, Registration, Seen,
     drain::Drain,
+    forget::Forget,
     look::{Heard, List},
-    record::Drained,
     register::Register,
+    rules::{SessionUnknown, Standing},
 };
 use crate::{
+    caller::Caller,
     job_queue::QueueHandle,
     limits::LARGEST_PAGE,
     store::{Lead, StoreHandle},
@@ -18,6 +20,7 @@ use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
 };
 use std::{
+    collections::HashMap,
     io,
     sync::{
         Arc,
@@ -25,7 +28,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 
 /// Room for two signs of life of each executor at once, and for those who register.
 pub(crate) const LIMITS: Limits = Limits { waiting: 20_480, answer: Duration::from_secs(10) };
@@ -66,16 +72,22 @@ pub struct LivenessHandle {
     registering: Arc<Semaphore>,
     /// How many executors there were at the last sign of life.
     known: Arc<AtomicUsize>,
+    /// The session that each executor has.
+    sessions: watch::Receiver<Sessions>,
 }
+
+/// The session that each executor has.
+pub(super) type Sessions = HashMap<ExecutorId, Session>;
 
 impl LivenessHandle {
     /// Starts the actor on a thread of its own.
     pub fn start(system: &mut ActorSystem, parts: Parts) -> io::Result<Self> {
         let gate = parts.store.gate();
-        let build = move || LivenessWatcher::load(parts.clone());
+        let (told, sessions) = watch::channel(Sessions::new());
+        let build = move || LivenessWatcher::load(parts.clone(), told.clone());
         let actor = system.supervise(NAME, LIMITS, RestartPolicy::default(), build)?.behind(gate);
         let registering = Arc::new(Semaphore::new(REGISTERING));
-        Ok(Self { actor, registering, known: Arc::default() })
+        Ok(Self { actor, registering, known: Arc::default(), sessions })
     }
 
     /// Gives an executor a session. The answer comes after it is on disk and the queue knows it.
@@ -93,26 +105,40 @@ impl LivenessHandle {
         registered.await.unwrap_or(Err(Unanswered::Restarted { actor: NAME }))?
     }
 
-    /// Takes a sign of life, which may say what its executor cannot see; empty: it sees all. The answer is how many executors
-    /// are known.
+    /// Whether a session is the one of this executor. Does not wait for anybody.
+    pub fn is_of(&self, session: Session, executor: &ExecutorId) -> Result<(), HeardError> {
+        match self.sessions.borrow().get(executor) {
+            Some(own) if *own == session => Ok(()),
+            Some(_) | None => Err(SessionUnknown(session).into()),
+        }
+    }
+
+    /// Takes a sign of life, which may say what its executor cannot see; empty: it sees all.
     pub async fn heard(
         &self,
         session: Session,
         unseen: Option<String>,
-    ) -> Result<usize, HeardError> {
-        let known = self.actor.query(Priority::Report, Heard { session, unseen }).await??;
-        self.known.store(known, Relaxed);
-        Ok(known)
+    ) -> Result<Standing, HeardError> {
+        let standing = self.actor.query(Priority::Report, Heard { session, unseen }).await??;
+        self.known.store(standing.executors, Relaxed);
+        Ok(standing)
     }
 
-    /// Ends new work for an executor; `None`: begins it again. What it holds goes on. The answer comes after it is on disk and
+    /// Ends new work for an executor, or begins it again. What it holds goes on. The answer comes after it is on disk and
     /// the queue knows it: the executor as it is then.
     pub async fn drain(
         &self,
         executor: ExecutorId,
-        drained: Option<Drained>,
+        drained: bool,
+        by: Caller,
     ) -> Result<Seen, DrainError> {
-        self.actor.mutate(Priority::Submit, Drain { executor, drained }).await?
+        self.actor.mutate(Priority::Submit, Drain { executor, drained, by }).await?
+    }
+
+    /// Forgets an executor that is not heard. The answer, how many attempts ended as lost with that, comes after all of it
+    /// is on disk.
+    pub async fn forget(&self, executor: ExecutorId, by: Caller) -> Result<usize, ForgetError> {
+        self.actor.mutate(Priority::Submit, Forget(executor, by)).await?
     }
 
     /// How many executors were known at the last sign of life of one of them.

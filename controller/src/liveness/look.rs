@@ -1,19 +1,22 @@
 //! Signs of life, and a look at who lives.
 
-use super::{LivenessWatcher, Seen, rules::SessionUnknown};
+use super::{
+    LivenessWatcher, Seen,
+    rules::{SessionUnknown, Standing},
+};
 use actix::{Context, Handler, Message};
 use octavius_protocol::id::{ExecutorId, Session};
 
-/// A sign of life, and what its executor cannot see if it says so. The answer is how many executors are known.
+/// A sign of life, and what its executor cannot see if it says so.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<usize, SessionUnknown>")]
+#[rtype(result = "Result<Standing, SessionUnknown>")]
 pub(super) struct Heard {
     pub(super) session: Session,
     pub(super) unseen: Option<String>,
 }
 
 impl Handler<Heard> for LivenessWatcher {
-    type Result = Result<usize, SessionUnknown>;
+    type Result = Result<Standing, SessionUnknown>;
 
     fn handle(&mut self, heard: Heard, _: &mut Context<Self>) -> Self::Result {
         let (now, Heard { session, unseen }) = (self.now(), heard);
@@ -23,7 +26,7 @@ impl Handler<Heard> for LivenessWatcher {
         if let Some(unseen) = unseen {
             self.executors.sees(session, unseen);
         }
-        Ok(self.executors.known())
+        Ok(self.executors.standing(session))
     }
 }
 

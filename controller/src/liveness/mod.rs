@@ -8,6 +8,7 @@
 
 mod drain;
 mod error;
+mod forget;
 pub(crate) mod handle;
 mod look;
 pub mod record;
@@ -16,7 +17,7 @@ pub mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use error::{DrainError, HeardError, ListExecutorsError, RegisterError};
+pub use error::{DrainError, ForgetError, HeardError, ListExecutorsError, RegisterError};
 pub use handle::{ExecutorPage, LivenessHandle, Parts};
 pub use rules::{ExecutorState, LivenessLimits, Registration, Seen};
 
@@ -26,11 +27,12 @@ use crate::{
 };
 use actix::{Actor, AsyncContext, Context, ContextFutureSpawner, WrapFuture, fut::ActorFutureExt};
 use anyhow::Context as _;
+use handle::Sessions;
 use octavius_protocol::id::Session;
 use record::ExecutorRecord;
 use rules::{Executors, Silence, Silent};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 /// The actor's name in the store, in metrics and in errors.
 pub const NAME: &str = "LivenessWatcher";
@@ -47,6 +49,8 @@ const MOST_TOLD: usize = 256;
 #[derive(Debug)]
 pub struct LivenessWatcher {
     executors: Executors,
+    /// What others see of sessions.
+    sessions: watch::Sender<Sessions>,
     writer: Writer,
     queue: QueueHandle,
     lead: Lead,
@@ -60,7 +64,7 @@ pub struct LivenessWatcher {
 
 impl LivenessWatcher {
     /// The executors as the store has them.
-    async fn load(parts: Parts) -> anyhow::Result<Self> {
+    async fn load(parts: Parts, sessions: watch::Sender<Sessions>) -> anyhow::Result<Self> {
         let Parts { store, queue, lead, installation, limits } = parts;
         // First the writer: what an earlier incarnation had queued is settled then, and the range shows it.
         let writer = store.enlist(NAME).await?;
@@ -74,8 +78,11 @@ impl LivenessWatcher {
                 .with_context(|| format!("`{}` in the store is no number", keys::LAST_SESSION))?,
         };
         tracing::info!(executors = records.len(), "the executors are loaded");
+        let open = records.iter().map(|record| (record.id.clone(), record.session));
+        sessions.send_replace(open.collect());
         Ok(Self {
             executors: Executors::load(limits, installation, records, last_session),
+            sessions,
             writer,
             queue,
             lead,
@@ -124,6 +131,7 @@ impl LivenessWatcher {
         for (state, count) in self.executors.count(self.now()) {
             metrics::gauge!("octavius_executors", "state" => state.label()).set(count as f64);
         }
+        metrics::gauge!("octavius_executors_drained").set(self.executors.drained() as f64);
     }
 }
 

@@ -54,7 +54,7 @@ async fn held(
         return Ok(0);
     }
     let held = queue.held_by(vec![executor.clone()]).await.map_err(failed)?;
-    Ok(held.first().copied().unwrap_or_default())
+    Ok(held.first().map_or(0, |held| held.attempts))
 }
 
 impl LivenessWatcher {
@@ -81,7 +81,12 @@ impl LivenessWatcher {
         let queue = self.queue.clone();
         Box::pin(commit.into_actor(self).then(move |outcome, watcher, context| match outcome {
             Commit::Done => {
-                tracing::info!(%executor, %session, place = %record.place, opened, "an executor registered");
+                watcher.sessions.send_modify(|open| {
+                    // A later registration may have overtaken this one.
+                    let newest = open.entry(executor.clone()).or_insert(session);
+                    *newest = session.max(*newest);
+                });
+                tracing::info!(%executor, %session, opened, "an executor registered");
                 let join = async move { queue.join(join).await };
                 Box::pin(join.into_actor(watcher).map(move |joined, _, _| match joined {
                     Ok(()) => Ok(session),

@@ -22,6 +22,8 @@ pub(super) struct Append {
     pub(super) offset: u64,
     pub(super) chunks: Vec<Chunk>,
     pub(super) cursor: Bytes,
+    /// Whether the log was closed before it was whole, and this is what was missing.
+    pub(super) behind_the_end: bool,
 }
 
 /// An append that was taken.
@@ -58,12 +60,15 @@ impl Handler<Append> for LogStore {
 
 impl LogStore {
     fn append(&mut self, append: Append, ctx: &mut Context<Self>) -> Result<Taken, LogError> {
-        let Append { attempt, offset, chunks, cursor } = append;
+        let Append { attempt, offset, chunks, cursor, behind_the_end } = append;
         let (now, limits) = (self.now(), self.limits);
         let room = limits.waiting_in_all.saturating_sub(*self.waiting.borrow());
         let (taken, bytes, weight) = self.change(attempt, |log| {
             let before = log.next().offset;
-            let taken = log.append(offset, chunks, cursor, now, room, &limits);
+            let taken = match behind_the_end {
+                false => log.append(offset, chunks, cursor, now, room, &limits),
+                true => log.extend(offset, chunks, cursor, now, room, &limits),
+            };
             (taken, log.next().offset - before, log.weight())
         })?;
         metrics::counter!("octavius_log_bytes_total").increment(bytes);
@@ -78,7 +83,7 @@ impl LogStore {
             next_crc: crc,
             next_cursor: cursor,
             durable: log.durable().offset,
-            closed: log.is_closed(),
+            closed: if behind_the_end { !log.may_be_extended() } else { log.is_closed() },
         };
         // Who is ahead of the disk waits for one segment, so that the next one is on its way meanwhile.
         let until = if crowded { appended.next } else { log.next_durable() };

@@ -24,6 +24,25 @@ impl Handler<Seal> for LogStore {
     }
 }
 
+/// Closes a log again that was closed before it was whole, if all of it is here now. None: it is not kept any more.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<Sealed>, LogError>")]
+pub(super) struct Complete {
+    pub(super) attempt: AttemptId,
+    pub(super) size: u64,
+    pub(super) crc: u64,
+    pub(super) cut: String,
+}
+
+impl Handler<Complete> for LogStore {
+    type Result = ResponseActFuture<Self, Result<Option<Sealed>, LogError>>;
+
+    fn handle(&mut self, complete: Complete, ctx: &mut Context<Self>) -> Self::Result {
+        let Complete { attempt, size, crc, cut } = complete;
+        self.close(attempt, ctx, move |log| log.complete(size, crc, &cut))
+    }
+}
+
 /// Closes a log as it is.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<LogInfo, LogError>")]

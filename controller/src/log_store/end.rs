@@ -1,6 +1,6 @@
 //! How a log ended, and why it is not whole.
 
-use super::{LogInfo, middle::LeftOut};
+use super::{LogInfo, middle::LeftOut, rules::Point};
 
 /// How a log ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,11 @@ pub(super) struct End {
 }
 
 impl End {
+    /// The same of a log that has come further, and is not whole yet.
+    pub(super) fn moved_to(&self, until: &Point) -> Self {
+        Self { size: until.offset, crc: until.crc, ..self.clone() }
+    }
+
     pub(super) fn info(&self) -> LogInfo {
         LogInfo { size: self.size, closed: true, cut: in_words(self.left_out, &self.cut) }
     }

@@ -3,7 +3,7 @@
 use super::{
     LogFolder, LogLimits, LogReader, LogStore,
     append::{Append, Taken},
-    close::{Cut, Seal},
+    close::{Complete, Cut, Seal},
     flush::Drain,
     index,
     look::Describe,
@@ -210,7 +210,23 @@ impl LogHandle {
         chunks: Vec<Chunk>,
         cursor: Bytes,
     ) -> Result<Appended, LogError> {
-        let append = Append { attempt, offset, chunks, cursor };
+        self.take(Append { attempt, offset, chunks, cursor, behind_the_end: false }).await
+    }
+
+    /// The same behind the end of a log that was closed before it was whole. It stays closed, and its end moves with what
+    /// is stored: a reader has that with the next reading. What is closed for good, and what is not kept any more, takes
+    /// nothing, and is answered as closed.
+    pub async fn extend(
+        &self,
+        attempt: AttemptId,
+        offset: u64,
+        chunks: Vec<Chunk>,
+        cursor: Bytes,
+    ) -> Result<Appended, LogError> {
+        self.take(Append { attempt, offset, chunks, cursor, behind_the_end: true }).await
+    }
+
+    async fn take(&self, append: Append) -> Result<Appended, LogError> {
         // Below reports, which must get through a flood of appends.
         let Taken { appended, first } = self.actor.mutate(Priority::Poll, append).await??;
         if let Some(first) = first {
@@ -230,6 +246,20 @@ impl LogHandle {
         cut: String,
     ) -> Result<Sealed, LogError> {
         self.actor.mutate(Priority::Report, Seal { attempt, size, crc, cut }).await?
+    }
+
+    /// Closes a log again that was closed before it was whole, if all of it is here now; `cut` says what the executor knows
+    /// to be missing. Saying it again is safe. [`LogError::Expired`] where it is not kept any more.
+    pub async fn complete(
+        &self,
+        attempt: AttemptId,
+        size: u64,
+        crc: u64,
+        cut: String,
+    ) -> Result<Sealed, LogError> {
+        let complete = Complete { attempt, size, crc, cut };
+        let sealed = self.actor.mutate(Priority::Report, complete).await??;
+        sealed.ok_or_else(|| self.expired(attempt))
     }
 
     /// Closes a log as it is, with a reason if it is not whole, and tells its followers. Also where there is none. A

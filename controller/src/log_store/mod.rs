@@ -70,7 +70,7 @@ struct Progress {
 impl Progress {
     fn of(log: &Log) -> Self {
         let (next, durable) = (log.next().offset, log.durable().offset);
-        Self { next, durable, closed: log.is_closed() }
+        Self { next, durable, closed: log.is_settled() }
     }
 }
 

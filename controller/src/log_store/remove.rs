@@ -29,7 +29,7 @@ impl Handler<Remove> for LogStore {
     type Result = ResponseActFuture<Self, Result<(), LogError>>;
 
     fn handle(&mut self, Remove { attempt }: Remove, _: &mut Context<Self>) -> Self::Result {
-        let open = |live: &super::Live| !live.log.is_closed();
+        let open = |live: &super::Live| !(live.log.is_closed() && live.log.is_at_rest());
         if self.logs.get(&attempt).is_some_and(open) || self.loading.contains_key(&attempt) {
             return Box::pin(fut::err(LogError::Open(attempt)));
         }

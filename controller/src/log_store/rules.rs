@@ -103,12 +103,14 @@ pub(super) struct Flush {
 }
 
 /// What a flush that has begun will have stored.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Storing {
     /// The first pending segment.
     bytes: bool,
-    /// The end.
-    end: bool,
+    /// The end, or how far the end moves of a log that was closed before it was whole.
+    end: Option<End>,
+    /// Whether that is the end that was asked for.
+    closes: bool,
 }
 
 /// An append was not taken: so many bytes wait already.
@@ -189,6 +191,23 @@ impl Log {
         self.closed.is_some()
     }
 
+    /// Whether it is closed, and nobody waits for another end.
+    pub(super) fn is_settled(&self) -> bool {
+        self.closed.is_some() && self.closing.is_none()
+    }
+
+    /// Whether it was closed before it was whole: what was missing may come yet.
+    pub(super) fn may_be_extended(&self) -> bool {
+        self.closed
+            .as_ref()
+            .is_some_and(|end| !end.cut.is_empty() && end.size == self.durable.offset)
+    }
+
+    /// Whether all of it is on disk, and nothing is about to be written.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.pending.is_empty() && self.storing.is_none() && self.closing.is_none()
+    }
+
     /// What is held until it is durable, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.pending.iter().map(Pending::weight).sum()
@@ -211,8 +230,39 @@ impl Log {
         room: usize,
         limits: &LogLimits,
     ) -> Result<(), Full> {
+        if self.closing.is_some() || self.closed.is_some() {
+            return Ok(());
+        }
+        self.add(offset, chunks, cursor, now, room, limits)
+    }
+
+    /// The same behind the end of a log that was closed before it was whole.
+    pub(super) fn extend(
+        &mut self,
+        offset: u64,
+        chunks: Vec<Chunk>,
+        cursor: Bytes,
+        now: Duration,
+        room: usize,
+        limits: &LogLimits,
+    ) -> Result<(), Full> {
+        if self.closing.is_some() || !self.may_be_extended() {
+            return Ok(());
+        }
+        self.add(offset, chunks, cursor, now, room, limits)
+    }
+
+    fn add(
+        &mut self,
+        offset: u64,
+        chunks: Vec<Chunk>,
+        cursor: Bytes,
+        now: Duration,
+        room: usize,
+        limits: &LogLimits,
+    ) -> Result<(), Full> {
         let next = self.next().clone();
-        if offset > next.offset || self.closing.is_some() || self.closed.is_some() {
+        if offset > next.offset {
             return Ok(());
         }
         let (fresh, mut until) = behind(&next, offset, chunks);
@@ -268,8 +318,11 @@ impl Log {
     pub(super) fn begin_flush(&mut self, limits: &LogLimits) -> Flush {
         let end = self.closing.clone().filter(|_| self.pending.len() <= 1);
         let first = self.pending.front();
-        self.storing = Some(Storing { bytes: first.is_some(), end: end.is_some() });
         let until = first.map_or_else(|| self.durable.clone(), |first| first.until.clone());
+        let closes = end.is_some();
+        // So that the index never says that a log is open of which nobody may bring the rest.
+        let end = end.or_else(|| self.closed.as_ref().map(|end| end.moved_to(&until)));
+        self.storing = Some(Storing { bytes: first.is_some(), end: end.clone(), closes });
         Flush {
             chunks: first.map(|first| first.chunks.clone()).unwrap_or_default(),
             thinning: Thinning::wanted(self.head, self.left_out, until.offset, limits.kept),
@@ -291,8 +344,11 @@ impl Log {
             let long_enough = self.durable.offset >= limits.kept / 2;
             self.head = self.head.or(long_enough.then_some(self.durable.offset));
         }
-        if stored.end {
-            self.closed = self.closing.take().map(|end| End { left_out, ..end });
+        if let Some(end) = stored.end {
+            self.closed = Some(End { left_out, ..end });
+        }
+        if stored.closes {
+            self.closing = None;
         }
     }
 
@@ -328,6 +384,31 @@ impl Log {
         None
     }
 
+    /// Closes a log again that was closed before it was whole, if it is `size` bytes with this checksum now: the answer, or
+    /// none while it is being closed. No log: it is not kept any more.
+    pub(super) fn complete(&mut self, size: u64, crc: u64, cut: &str) -> Option<Option<Sealed>> {
+        let Some(end) = &self.closed else { return Some(None) };
+        if self.closing.is_some() {
+            return None;
+        }
+        let next = self.next();
+        let same = (next.offset, next.crc) == (size, crc);
+        if end.size == size && same && (end.cut.is_empty() || end.cut == cut) {
+            return Some(Some(Sealed::Whole));
+        }
+        if !self.may_be_extended() {
+            return Some(Some(Sealed::Different { crc: end.crc }));
+        }
+        if next.offset < size {
+            return Some(Some(Sealed::Missing { next: next.offset }));
+        }
+        if !same {
+            return Some(Some(Sealed::Different { crc: next.crc }));
+        }
+        self.closing = Some(End { size, crc, cut: cut.to_owned(), left_out: None });
+        None
+    }
+
     /// Closes the log as it is: what became of it, or none while it is being closed.
     pub(super) fn cut(&mut self, why: &str) -> Option<LogInfo> {
         if let Some(end) = &self.closed {
@@ -346,8 +427,13 @@ impl Log {
         if offset < self.durable.offset {
             return Tail::Durable;
         }
+        if let Some(end) = &self.closed {
+            // What comes behind the end is there with the next reading, when it is stored.
+            let at_end = offset == self.durable.offset;
+            return if at_end { Tail::End(end.info()) } else { Tail::Beyond(self.durable.offset) };
+        }
         if offset == next {
-            return self.closed.as_ref().map_or(Tail::CaughtUp, |end| Tail::End(end.info()));
+            return Tail::CaughtUp;
         }
         let pending = self.pending.iter().find(|pending| offset < pending.until.offset);
         let chunk = pending.and_then(|pending| {
@@ -364,9 +450,8 @@ impl Log {
 
     /// Whether nobody misses it when it leaves memory: all of it is on disk, and it was not asked for since `touched`.
     pub(super) fn may_leave(&self, now: Duration, touched: Duration, limits: &LogLimits) -> bool {
-        let at_rest = self.pending.is_empty() && self.storing.is_none() && self.closing.is_none();
         let after = if self.is_closed() { limits.linger } else { limits.idle };
-        at_rest && now.saturating_sub(touched) >= after
+        self.is_at_rest() && now.saturating_sub(touched) >= after
     }
 }
 

@@ -1,10 +1,11 @@
 //! New jobs, and new versions of those that there are.
 
 use super::{
-    ChangeError, Job, JobDefinition, Known, Registry,
+    ChangeError, Job, JobDefinition, Known, Registry, Shown,
     rules::{Decision, NotDecided, Wish, decide},
 };
 use crate::{
+    audit::About,
     caller::Caller,
     store::{Commit, Write, keys},
 };
@@ -76,7 +77,11 @@ impl Handler<Change> for Registry {
                     definition: change.definition,
                 });
                 let changed = Changed { job, changed: true, created };
-                if change.dry_run { Box::pin(fut::ok(changed)) } else { self.store(changed) }
+                if change.dry_run {
+                    Box::pin(fut::ok(changed))
+                } else {
+                    self.store(changed, &change.caller)
+                }
             }
             (None, Ok(Decision::Keep)) => {
                 Box::pin(fut::err(self.unknown(change.name.as_str()).into()))
@@ -122,7 +127,7 @@ impl Registry {
         Box::pin(fut::wrap_future(known.confirmed()).map(|(), _, _| Err(error)))
     }
 
-    fn store(&mut self, changed: Changed) -> Answer {
+    fn store(&mut self, changed: Changed, caller: &Caller) -> Answer {
         let job = changed.job.clone();
         let name = job.name.clone();
         let value = match serde_json::to_vec(&*job) {
@@ -133,6 +138,7 @@ impl Registry {
         let size = value.len();
         let known = Known { job: job.clone(), size, unconfirmed: Some(unconfirmed), doomed: None };
         self.jobs.insert(name.clone(), known);
+        self.tell(&name, Some(Shown::from(&job)));
         let mut decision = vec![
             Write::Put(keys::job(&name), value.clone()),
             Write::Put(keys::job_version(&job.uid, job.version), value),
@@ -144,6 +150,8 @@ impl Registry {
         if let Some(too_old) = too_old.filter(|version| *version >= job.first_version) {
             decision.push(Write::Delete(keys::job_version(&job.uid, too_old)));
         }
+        let about = About::job(&name).and(format!("version {}", job.version));
+        decision.extend(caller.did(about));
         let commit = self.writer.commit(decision).into_actor(self);
         Box::pin(commit.map(move |outcome, registry, context| match outcome {
             Commit::Done => {

@@ -4,8 +4,9 @@
 //! Its last version's number stays in the store, so that a later job of its name goes on behind it. Executions of it have
 //! what they were submitted with.
 
-use super::{DeleteError, Gone, Job, Known, Registry};
+use super::{DeleteError, Gone, Job, Known, Registry, Shown};
 use crate::{
+    audit::About,
     caller::Caller,
     store::{Commit, Write, keys},
 };
@@ -70,6 +71,7 @@ impl Handler<Delete> for Registry {
             uid: doomed.job.uid.clone(),
             deleted_at: Timestamp::now(),
             deleted_by: caller.name().to_owned(),
+            authorized_groups: Some(doomed.job.definition.authorized_groups.clone()),
         };
         let value = match serde_json::to_vec(&gone) {
             Ok(value) => value.into(),
@@ -81,17 +83,20 @@ impl Handler<Delete> for Registry {
         decision.extend(
             versions.map(|version| Write::Delete(keys::job_version(&doomed.job.uid, version))),
         );
+        decision.extend(caller.did(About::job(&name)));
         let oldest = self.gone.iter().min_by_key(|(_, gone)| gone.deleted_at);
         if let Some((oldest, _)) = oldest.filter(|_| self.gone.len() >= MOST_GONE) {
             let oldest = oldest.clone();
             decision.push(Write::Delete(keys::job_gone(&oldest)));
             self.gone.remove(&oldest);
+            self.tell(&oldest, None);
         }
         let commit = self.writer.commit(decision).into_actor(self);
         // Until it is on disk it is shown as before, and stays doomed.
         Box::pin(commit.map(move |outcome, registry, context| match outcome {
             Commit::Done => {
                 registry.jobs.remove(&name);
+                registry.tell(&name, Some(Shown::from(&gone)));
                 tracing::info!(job = %name, version = gone.version, by = gone.deleted_by, "a job was deleted");
                 registry.gone.insert(name, gone);
                 drop(doomed);

@@ -1,14 +1,14 @@
 //! What others hold of the registry: its bounds and deadlines are settled here.
 
 use super::{
-    ChangeError, Changed, DeleteError, Described, Doomed, JobDefinition, ListedJobs, LookUpError,
-    NAME, PinError, Pinned, Registry,
+    ChangeError, Changed, DeleteError, Described, Doomed, JobDefinition, JobsView, ListedJobs,
+    LookUpError, NAME, PinError, Pinned, Registry,
     change::Change,
     delete::{Delete, Doom},
     read::{Describe, List, Pin},
     rules::{Wish, check_definition},
 };
-use crate::{caller::Caller, limits::LARGEST_PAGE, store::StoreHandle};
+use crate::{access::Sight, caller::Caller, limits::LARGEST_PAGE, store::StoreHandle};
 use octavius_protocol::id::{JobName, VariableName};
 use octavius_service::actor::{
     ActorSystem, Handle, Limits, Priority, RestartPolicy, Unanswered, Vitals,
@@ -19,13 +19,14 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// The most jobs. All are in memory, and a name that is none is compared with all of them.
 pub(crate) const MOST_JOBS: usize = 10_000;
 
 /// The way in to the registry.
 #[derive(Clone, Debug)]
-pub struct RegistryHandle(Handle<Registry>);
+pub struct RegistryHandle(Handle<Registry>, JobsView);
 
 impl RegistryHandle {
     /// Starts the actor on a thread of its own.
@@ -40,12 +41,13 @@ impl RegistryHandle {
         most: usize,
     ) -> io::Result<Self> {
         let gate = store.gate();
+        let (told, view) = watch::channel(BTreeMap::new());
         let build = move || {
-            let store = store.clone();
-            async move { Registry::load(&store, most).await }
+            let (store, told) = (store.clone(), told.clone());
+            async move { Registry::load(&store, most, told).await }
         };
         let actor = system.supervise(NAME, Limits::default(), RestartPolicy::default(), build)?;
-        Ok(Self(actor.behind(gate)))
+        Ok(Self(actor.behind(gate), JobsView(view)))
     }
 
     /// Stores a new job. Equal content again succeeds and changes nothing.
@@ -100,8 +102,23 @@ impl RegistryHandle {
         self.0.query(Priority::Read, Describe { name, version }).await?
     }
 
+    /// Which groups may use which jobs.
+    pub fn view(&self) -> JobsView {
+        self.1.clone()
+    }
+
     /// Jobs by name, from 1 to 1,000 of them, behind the page that ended with `page_token`.
     pub async fn list(&self, most: usize, page_token: &str) -> Result<ListedJobs, LookUpError> {
+        self.list_seen(most, page_token, Sight::All).await
+    }
+
+    /// The same, of those that somebody may see.
+    pub async fn list_seen(
+        &self,
+        most: usize,
+        page_token: &str,
+        sight: Sight,
+    ) -> Result<ListedJobs, LookUpError> {
         let after = match page_token {
             "" => None,
             token => Some(
@@ -110,7 +127,8 @@ impl RegistryHandle {
                     .map_err(|_| LookUpError::PageToken(token.chars().take(80).collect()))?,
             ),
         };
-        Ok(self.0.query(Priority::Read, List { most: most.clamp(1, LARGEST_PAGE), after }).await?)
+        let list = List { most: most.clamp(1, LARGEST_PAGE), after, sight };
+        Ok(self.0.query(Priority::Read, list).await?)
     }
 
     /// The job's version (0: the newest), with these arguments checked against it.

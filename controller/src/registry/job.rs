@@ -3,6 +3,7 @@
 //! Keys that came later are left out of the stored form where they are not given, so that jobs that were stored
 //! before them are read, and equal content stays equal.
 
+use super::rules::value::is_same;
 use jiff::{SignedDuration, Timestamp};
 use octavius_protocol::id::JobName;
 use serde::{Deserialize, Serialize};
@@ -160,6 +161,19 @@ pub struct Argument {
     /// The greatest value, as it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<String>,
+    /// Values that are for some alone, by group.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allowed_for: BTreeMap<String, Vec<String>>,
+}
+
+impl Argument {
+    /// The groups that this value is for; none: it is for all.
+    pub fn groups_for(&self, value: &str) -> Vec<&str> {
+        // `05` is `5` where it is a number.
+        let has = |values: &Vec<String>| values.iter().any(|one| is_same(self.kind, one, value));
+        let groups = self.allowed_for.iter().filter(|(_, values)| has(values));
+        groups.map(|(group, _)| group.as_str()).collect()
+    }
 }
 
 /// One secret that a job wants.
@@ -215,6 +229,9 @@ pub struct Gone {
     pub deleted_at: Timestamp,
     /// Who deleted it.
     pub deleted_by: String,
+    /// Which groups might use it; none: nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorized_groups: Option<Vec<String>>,
 }
 
 fn first() -> u64 {

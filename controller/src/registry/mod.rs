@@ -17,6 +17,7 @@ mod read;
 pub mod rules;
 #[cfg(test)]
 mod tests;
+mod view;
 pub(crate) mod violation;
 
 pub use change::Changed;
@@ -28,6 +29,7 @@ pub use job::{Argument, ArgumentType, Gone, Job, JobDefinition, Resources, Retry
 pub use order::{HIGHEST_PRIORITY, OnLimit, OnLost, USUAL_PRIORITY};
 pub use pinned::{MOST_ATTEMPTS, NoSuchEnd, Pinned, RetryOn, RetryPolicy};
 pub use read::{Described, ListedJobs};
+pub use view::JobsView;
 pub use violation::{MOST_NAMED, Violation, Violations, no_id, quoted};
 
 use crate::store::{Range, StoreHandle, Writer, keys};
@@ -36,6 +38,7 @@ use anyhow::Context as _;
 use octavius_protocol::id::JobName;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::watch;
+use view::{Shown, Told};
 
 /// The actor's name in the store, in metrics and in errors.
 pub const NAME: &str = "Registry";
@@ -48,6 +51,8 @@ pub struct Registry {
     gone: BTreeMap<JobName, Gone>,
     /// With so many jobs no more are taken. What the store has is shown in any case.
     most: usize,
+    /// What others see of the groups of jobs.
+    told: Told,
     writer: Writer,
     store: StoreHandle,
 }
@@ -66,7 +71,7 @@ struct Known {
 
 impl Registry {
     /// The registry as the store has it.
-    async fn load(store: &StoreHandle, most: usize) -> anyhow::Result<Self> {
+    async fn load(store: &StoreHandle, most: usize, told: Told) -> anyhow::Result<Self> {
         // First the writer: what an earlier incarnation had queued is settled then, and the range shows it.
         let writer = store.enlist(NAME).await?;
         let mut jobs = BTreeMap::new();
@@ -77,7 +82,7 @@ impl Registry {
             let known = Known { size, job: Arc::new(job), unconfirmed: None, doomed: None };
             jobs.insert(known.job.name.clone(), known);
         }
-        let mut gone = BTreeMap::new();
+        let mut gone: BTreeMap<JobName, Gone> = BTreeMap::new();
         for entry in store.all(Range::prefix(keys::JOBS_GONE, 1_000)).await? {
             let unreadable = || format!("`{}` in the store is no deleted job", entry.key);
             let name = entry.key.strip_prefix(keys::JOBS_GONE).unwrap_or_default().parse();
@@ -85,7 +90,20 @@ impl Registry {
             gone.insert(name.with_context(unreadable)?, one);
         }
         tracing::info!(jobs = jobs.len(), "the registry is loaded");
-        Ok(Self { jobs, gone, most, writer, store: store.clone() })
+        let there = jobs.iter().map(|(name, known)| (name.clone(), Shown::from(&known.job)));
+        let gone_ones = gone.iter().map(|(name, gone)| (name.clone(), Shown::from(gone)));
+        told.send_replace(gone_ones.chain(there).collect());
+        Ok(Self { jobs, gone, most, told, writer, store: store.clone() })
+    }
+
+    /// Tells what is seen of a job from now on; none: nothing.
+    fn tell(&self, name: &JobName, shown: Option<Shown>) {
+        self.told.send_modify(|told| {
+            match shown {
+                Some(shown) => told.insert(name.clone(), shown),
+                None => told.remove(name),
+            };
+        });
     }
 }
 

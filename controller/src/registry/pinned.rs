@@ -64,6 +64,9 @@ pub struct Pinned {
     pub arguments: BTreeMap<VariableName, String>,
     /// Which of them were not given: their values are defaults.
     pub defaulted: BTreeSet<VariableName>,
+    /// Which of the values that were given are for some groups alone, and for which: by what this version says, and by
+    /// what the newest does.
+    pub for_groups: Vec<(VariableName, Vec<String>)>,
     /// Which of the arguments are secret.
     pub secret_arguments: BTreeSet<VariableName>,
 }
@@ -81,7 +84,7 @@ impl fmt::Debug for Pinned {
 
 impl Pinned {
     /// Puts a job and arguments that fit it together.
-    pub(super) fn new(job: &Job, arguments: BTreeMap<String, String>) -> Self {
+    pub(super) fn new(job: &Job, newest: &Job, arguments: BTreeMap<String, String>) -> Self {
         let definition = &job.definition;
         // Names were checked when the job was stored, and arguments are among them: none is left out here.
         let named = |name: &str| name.parse::<VariableName>().ok();
@@ -93,6 +96,15 @@ impl Pinned {
             argument.default.is_some() && !arguments.contains_key(&argument.name)
         });
         let defaulted = defaulted.filter_map(|argument| named(&argument.name)).collect();
+        let mut for_groups = Vec::new();
+        for argument in [job, newest].into_iter().flat_map(|job| &job.definition.arguments) {
+            let Some(value) = arguments.get(&argument.name) else { continue };
+            let groups: Vec<_> =
+                argument.groups_for(value).into_iter().map(str::to_owned).collect();
+            if let Some(name) = named(&argument.name).filter(|_| !groups.is_empty()) {
+                for_groups.push((name, groups));
+            }
+        }
         let given = arguments.into_iter().filter_map(|(name, value)| Some((named(&name)?, value)));
         let secret = definition.arguments.iter().filter(|one| one.kind == ArgumentType::Secret);
         let arguments: BTreeMap<_, _> = defaults.chain(given).collect();
@@ -126,6 +138,7 @@ impl Pinned {
             secrets: definition.secrets.iter().filter_map(|secret| named(&secret.name)).collect(),
             arguments,
             defaulted,
+            for_groups,
             secret_arguments: secret.filter_map(|argument| named(&argument.name)).collect(),
         }
     }

@@ -4,7 +4,7 @@ use super::{
     Job, Known, LookUpError, PinError, Pinned, Registry,
     rules::{check_arguments, nearest},
 };
-use crate::{limits::LARGEST_PAGE_BYTES, store::keys};
+use crate::{access::Sight, limits::LARGEST_PAGE_BYTES, store::keys};
 use actix::{ActorFutureExt, Context, Handler, Message, ResponseActFuture, fut};
 use futures::future::join_all;
 use octavius_protocol::id::{JobName, VariableName};
@@ -102,6 +102,8 @@ impl Registry {
 pub(super) struct List {
     pub(super) most: usize,
     pub(super) after: Option<JobName>,
+    /// Of those that are seen.
+    pub(super) sight: Sight,
 }
 
 impl Handler<List> for Registry {
@@ -109,7 +111,8 @@ impl Handler<List> for Registry {
 
     fn handle(&mut self, list: List, _: &mut Context<Self>) -> Self::Result {
         let start = list.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = self.jobs.range((start, Bound::Unbounded)).peekable();
+        let rest = self.jobs.range((start, Bound::Unbounded));
+        let mut rest = rest.filter(|(name, _)| list.sight.sees(name)).peekable();
         let (mut listed, mut waited_for, mut size) = (ListedJobs::default(), Vec::new(), 0);
         while let Some((_, known)) = rest.peek() {
             size += known.size;
@@ -148,12 +151,14 @@ impl Handler<Pin> for Registry {
             Ok(known) => known,
             Err(unknown) => return Box::pin(fut::err(unknown.into())),
         };
+        // What is for some alone says the newest version, also of what an older one runs.
+        let newest = known.job.clone();
         let version = self.version(known, pin.version);
         Box::pin(fut::wrap_future(version).map(move |job, _, _| {
             let (job, arguments) = (job?, pin.arguments);
             let violations = check_arguments(&job.definition, &arguments, &pin.not_kept);
             if violations.is_empty() {
-                Ok(Pinned::new(&job, arguments))
+                Ok(Pinned::new(&job, &newest, arguments))
             } else {
                 Err(PinError::BadArguments { job: pin.job, violations })
             }

@@ -68,8 +68,7 @@ impl SecretsHandle {
         let job_uid = job.uid.clone();
         let to = ValueName { job_uid, name: name.clone(), value: Uuid::new_v4() };
         let sealed = self.vault.seal(&to.place(), value.as_bytes());
-        let by = caller.name().to_owned();
-        let set = Set { job: job.name.clone(), value: to, sealed, by };
+        let set = Set { job: job.name.clone(), value: to, sealed, by: caller.clone() };
         let set = self.sure(self.actor.mutate(Priority::Submit, set).await)?;
         Ok(SecretState { name, set: Some(set) })
     }
@@ -85,7 +84,7 @@ impl SecretsHandle {
     pub async fn unset(&self, job: &Job, name: &str, caller: &Caller) -> Result<(), SecretError> {
         let not_set = || SecretError::NotSet { job: job.name.clone(), name: quoted(name) };
         let known = name.parse().map_err(|_| not_set())?;
-        let unset = Unset { job_uid: job.uid.clone(), name: known, by: caller.name().to_owned() };
+        let unset = Unset { job_uid: job.uid.clone(), name: known, by: caller.clone() };
         let was_set = self.sure(self.actor.mutate(Priority::Submit, unset).await)?;
         if was_set { Ok(()) } else { Err(not_set()) }
     }

@@ -20,6 +20,7 @@ mod tests;
 
 pub use error::{RevealError, SecretError, UnsetSecrets};
 pub use handle::SecretsHandle;
+pub(crate) use record::taken_over;
 pub use rules::SecretState;
 
 use crate::store::{Commit, Range, StoreHandle, Write, Writer, keys};

@@ -1,8 +1,9 @@
 //! How secrets lie in the store: what is known of each as JSON, and beside it its values, sealed.
 
 use crate::{
+    rotate::Failed,
     store::{Entry, Write, keys},
-    vault::Place,
+    vault::{Place, Vault},
 };
 use jiff::Timestamp;
 use octavius_protocol::id::{JobName, VariableName};
@@ -50,6 +51,14 @@ pub(super) struct StoredValue {
     /// The value, sealed for its place.
     #[prost(bytes = "vec", tag = "2")]
     pub(super) sealed: Vec<u8>,
+}
+
+/// A stored value, sealed under the newer master key; none: it is already.
+pub(crate) fn taken_over(entry: &Entry, vault: &Vault) -> Result<Option<Vec<u8>>, Failed> {
+    let stored = StoredValue::decode(&entry.value[..]);
+    let stored = stored.map_err(|error| Failed::Unreadable(error.to_string()))?;
+    let sealed = vault.taken_over(&stored.sealed)?;
+    Ok(sealed.map(|sealed| StoredValue { sealed, ..stored }.encode_to_vec()))
 }
 
 /// The write that stores a value.

@@ -5,6 +5,8 @@ use super::{
     record::{SecretRecord, ValueName, put_value},
 };
 use crate::{
+    audit::About,
+    caller::Caller,
     registry::rules::definition::MOST_SECRETS,
     store::{Write, keys},
 };
@@ -20,7 +22,7 @@ pub(super) struct Set {
     pub(super) job: JobName,
     pub(super) value: ValueName,
     pub(super) sealed: Vec<u8>,
-    pub(super) by: String,
+    pub(super) by: Caller,
 }
 
 impl Handler<Set> for Secrets {
@@ -42,22 +44,27 @@ impl Handler<Set> for Secrets {
             return Box::pin(fut::err(SecretError::Replaced { job, limit }));
         }
         let set_at = Timestamp::now();
-        let record =
-            SecretRecord { job: job.clone(), value: value.value, set_at, set_by: by.clone() };
+        let record = SecretRecord {
+            job: job.clone(),
+            value: value.value,
+            set_at,
+            set_by: by.name().to_owned(),
+        };
         let key = keys::secret(&value.job_uid, &value.name);
         let stored = match serde_json::to_vec(&record) {
             Ok(stored) => stored,
             Err(error) => return Box::pin(fut::err(SecretError::NotStored(error.to_string()))),
         };
-        let writes = vec![Write::Put(key, stored.into()), put_value(&value, &job, sealed)];
+        let mut writes = vec![Write::Put(key, stored.into()), put_value(&value, &job, sealed)];
+        writes.extend(by.did(about(&job, &value.name)));
         if let Some(former) = self.set.insert(secret, record) {
             let former_value = ValueName { value: former.value, ..value.clone() };
             self.replaced.insert(former_value, (former.job, Instant::now()));
         }
         Box::pin(self.commit(writes).map(move |committed, _, _| {
             committed?;
-            tracing::info!(%job, name = %value.name, by, "a secret was set");
-            Ok((set_at, by))
+            tracing::info!(%job, name = %value.name, by = by.name(), "a secret was set");
+            Ok((set_at, by.name().to_owned()))
         }))
     }
 }
@@ -68,7 +75,7 @@ impl Handler<Set> for Secrets {
 pub(super) struct Unset {
     pub(super) job_uid: String,
     pub(super) name: VariableName,
-    pub(super) by: String,
+    pub(super) by: Caller,
 }
 
 impl Handler<Unset> for Secrets {
@@ -84,13 +91,18 @@ impl Handler<Unset> for Secrets {
                 self.commit(Vec::new()).map(|committed, _, _| committed.map(|()| false)),
             );
         };
-        let writes = vec![Write::Delete(keys::secret(&job_uid, &name))];
+        let mut writes = vec![Write::Delete(keys::secret(&job_uid, &name))];
+        writes.extend(by.did(about(&former.job, &name)));
         let value = ValueName { job_uid, name: name.clone(), value: former.value };
         self.replaced.insert(value, (former.job.clone(), Instant::now()));
         Box::pin(self.commit(writes).map(move |committed, _, _| {
             committed?;
-            tracing::info!(job = %former.job, %name, by, "a secret was taken away");
+            tracing::info!(job = %former.job, %name, by = by.name(), "a secret was taken away");
             Ok(true)
         }))
     }
+}
+
+fn about(job: &JobName, name: &VariableName) -> About {
+    About::job(job).and(format!("secret `{name}`"))
 }

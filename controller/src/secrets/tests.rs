@@ -87,7 +87,7 @@ impl World {
             job: job.to_owned(),
             arguments: BTreeMap::new(),
             request_id: String::new(),
-            user: "ada".to_owned(),
+            by: ada(),
             own: Default::default(),
             require_executor: false,
             rerun: None,
@@ -131,10 +131,10 @@ async fn a_value_stays_as_long_as_a_live_execution_needs_it_and_no_longer() {
         let revealed = world.secrets.reveal(&job.uid, &pins.into_secrets()).await.unwrap();
         assert_eq!(revealed.expose().collect::<Vec<_>>(), [("TOKEN", value)]);
     }
-    world.queue.cancel(first, "ada").await.unwrap();
+    world.queue.cancel(first, ada()).await.unwrap();
     world.until_values(1).await;
     let world = world.restart(AT_ONCE).await;
-    world.queue.cancel(second, "ada").await.unwrap();
+    world.queue.cancel(second, ada()).await.unwrap();
     world.until_values(0).await;
     world.system.stop().await;
 }

@@ -92,8 +92,8 @@ impl Entrance {
 
     async fn next(&mut self) -> Connection {
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) if of_one(&error) => continue,
                 Err(error) => {
                     self.tell(&format!("a connection could not be taken: {error}"));
@@ -109,7 +109,7 @@ impl Entrance {
             };
             let _ = stream.set_nodelay(true); // without it it is slower, and right
             let seat = Arc::new(Seat {
-                peer: Peer::new(self.unwritten.clone()),
+                peer: Peer::of(self.unwritten.clone(), from.ip()),
                 gives_way: AtomicBool::new(false),
                 _place: place,
             });

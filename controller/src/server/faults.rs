@@ -16,8 +16,16 @@ pub struct Faults {
 
 impl Faults {
     /// The actors, by the names that metrics and errors have.
-    pub const ACTORS: [&str; 6] =
-        ["Store", "LogStore", "Registry", "Secrets", "JobQueue", "LivenessWatcher"];
+    pub const ACTORS: [&str; 8] = [
+        "Store",
+        "LogStore",
+        "Registry",
+        "Secrets",
+        "Access",
+        "Audit",
+        "JobQueue",
+        "LivenessWatcher",
+    ];
 
     pub(super) fn new(
         roles: &Roles,
@@ -43,12 +51,15 @@ impl Faults {
     /// controller leads.
     pub async fn panic(&self, actor: &str) -> Option<Result<(), Unanswered>> {
         let office = self.roles.office()?;
-        let Actors { store, logs, registry, secrets, queue, liveness } = &office.actors;
+        let Actors { store, logs, registry, secrets, access, audit, queue, liveness } =
+            &office.actors;
         Some(match actor {
             "Store" => store.handle().inject_panic().await,
             "LogStore" => logs.inject_panic().await,
             "Registry" => registry.inject_panic().await,
             "Secrets" => secrets.inject_panic().await,
+            "Access" => access.inject_panic().await,
+            "Audit" => audit.inject_panic().await,
             "JobQueue" => queue.actor().inject_panic().await,
             "LivenessWatcher" => liveness.inject_panic().await,
             _ => return None,

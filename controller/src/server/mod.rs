@@ -199,6 +199,7 @@ fn serve(
     let server = Server::builder()
         .layer(With(Peers))
         .layer(With(Meter))
+        .layer(grpc::SlowLayer::default())
         .layer(BoundLayer::new(grpc::MOST_CALLS, grpc::MOST_BYTES))
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW)

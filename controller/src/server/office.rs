@@ -2,7 +2,9 @@
 
 use super::{MOST_EXECUTORS, StartError, vault};
 use crate::{
-    configuration::{Configuration, SHORTEST_HISTORY, StoreKind},
+    access::AccessHandle,
+    audit::AuditHandle,
+    configuration::{Authentication, Configuration, SHORTEST_HISTORY, StoreKind},
     grpc::{self, door},
     job_queue::{self, QueueHandle, Retention},
     liveness::{self, LivenessHandle, LivenessLimits},
@@ -68,6 +70,8 @@ pub(super) struct Actors {
     pub(super) logs: LogHandle,
     pub(super) registry: RegistryHandle,
     pub(super) secrets: SecretsHandle,
+    pub(super) access: AccessHandle,
+    pub(super) audit: AuditHandle,
     pub(super) queue: QueueHandle,
     pub(super) liveness: LivenessHandle,
 }
@@ -133,17 +137,23 @@ impl Office {
     ) -> Result<(Actors, Leadership, grpc::Parts), StartError> {
         let (leadership, actors) = Actors::start(system, plan, opener, patience, lead).await?;
         let ending = plan.ending.child_token();
+        let policy = match plan.configuration.authentication {
+            Authentication::Open => door::Policy::Open,
+            Authentication::Tokens => door::Policy::Tokens(actors.access.view()),
+        };
         let parts = grpc::Parts {
             store: actors.store.clone(),
             registry: actors.registry.clone(),
             secrets: actors.secrets.clone(),
+            access: actors.access.clone(),
+            audit: actors.audit.clone(),
             queue: actors.queue.clone(),
             liveness: actors.liveness.clone(),
             logs: actors.logs.clone(),
             leadership: leadership.clone(),
             ping_deadline: plan.configuration.executor_ping_deadline,
             over: grpc::Over { uncertain: ending.child_token(), ending },
-            door: door::Door::new(door::Policy::Open),
+            door: door::Door::new(policy, actors.registry.view()),
             followers: plan.followers.clone(),
         };
         Ok((actors, leadership, parts))
@@ -239,6 +249,11 @@ impl Actors {
         let registry = RegistryHandle::start(system, store.clone()).map_err(StartError::Thread)?;
         let secrets = SecretsHandle::start(system, store.clone(), vault);
         let secrets = secrets.map_err(StartError::Thread)?;
+        let first = configuration.first_administrator.clone();
+        let access = AccessHandle::start_with(system, store.clone(), first);
+        let access = access.map_err(StartError::Thread)?;
+        let audit = AuditHandle::start(system, store.clone(), configuration.keep_audit_for);
+        let audit = audit.map_err(StartError::Thread)?;
         let parts = job_queue::Parts {
             store: store.clone(),
             registry: registry.clone(),
@@ -265,7 +280,7 @@ impl Actors {
             limits,
         };
         let liveness = LivenessHandle::start(system, parts).map_err(StartError::Thread)?;
-        Ok((leadership, Self { store, logs, registry, secrets, queue, liveness }))
+        Ok((leadership, Self { store, logs, registry, secrets, access, audit, queue, liveness }))
     }
 
     /// Waits until all have loaded what is theirs.
@@ -274,6 +289,8 @@ impl Actors {
         self.logs.up(START_WITHIN).await?;
         self.registry.up(START_WITHIN).await?;
         self.secrets.up(START_WITHIN).await?;
+        self.access.up(START_WITHIN).await?;
+        self.audit.up(START_WITHIN).await?;
         self.queue.actor().up(START_WITHIN).await?;
         self.liveness.up(START_WITHIN).await?;
         Ok(())

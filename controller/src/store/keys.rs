@@ -105,6 +105,14 @@ layout! {
     SECRETS = "v1/secret/" then "`<job's uid>/<name>`", by "`Secrets`", Json, Kept;
     /// The values of secrets.
     SECRET_VALUES = "v1/secret-value/" then "`<job's uid>/<name>/<value's id>`", by "`Secrets`", ProtobufSealed, Kept;
+    /// Tokens of people and executors: of each who has it, and what proves it, which does not give it back.
+    TOKENS = "v1/access/token/" then "`<id>`", by "`Access`", Json, Kept;
+    /// The roles that people and groups were given.
+    ROLES = "v1/access/role/" then "`person/<name>/<job>` or `group/…`; no job: in all", by "`Access`", Json, Kept;
+    /// Who did what, and who was refused, the newest first: one entry for each, in the batch of what was done.
+    AUDIT = "v1/audit/" then "`<complement of its id>`, 32 hexadecimal digits", by "whoever does it", Protobuf, Kept;
+    /// How late it was when it was last looked for entries of the audit that were kept long enough.
+    TIME_FOR_AUDIT = "v1/time/audit", by "`Audit`", Json, Kept;
     /// How late it was when it was last looked for executions that were kept long enough.
     TIME_FOR_EXECUTIONS = "v1/time/executions", by "`JobQueue`", Json, Kept;
     /// The newest of all executions that were removed because they were kept long enough.
@@ -168,6 +176,16 @@ pub fn secret(job_uid: &str, name: &VariableName) -> String {
 /// One value of a secret.
 pub fn secret_value(job_uid: &str, name: &VariableName, value: Uuid) -> String {
     format!("{SECRET_VALUES}{job_uid}/{name}/{value}")
+}
+
+/// What is known of a token.
+pub fn token(id: &str) -> String {
+    format!("{TOKENS}{id}")
+}
+
+/// The role that a person or a group has, in all or for a job.
+pub fn role(kind: &str, name: &str, job: Option<&JobName>) -> String {
+    format!("{ROLES}{kind}/{}/{}", escaped(name), job.map_or("", JobName::as_str))
 }
 
 /// The values of arguments that nobody may see.

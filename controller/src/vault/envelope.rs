@@ -97,13 +97,41 @@ impl MasterKey {
 
     pub(super) fn data_key(&self) -> DataKey {
         let key = Zeroizing::new(<[u8; KEY]>::from(Key::generate()));
+        DataKey { cipher: XChaCha20Poly1305::new((&*key).into()), head: self.head(&key) }
+    }
+
+    /// What stands before a value whose data key this is.
+    fn head(&self, key: &[u8; KEY]) -> Vec<u8> {
         let nonce = XNonce::generate();
         let sealed = encrypt(&self.cipher, &nonce, &key[..], &[VERSION]);
         let mut head = Vec::with_capacity(HEAD);
         head.push(VERSION);
         head.extend_from_slice(&nonce);
         head.extend_from_slice(&sealed);
-        DataKey { cipher: XChaCha20Poly1305::new((&*key).into()), head }
+        head
+    }
+
+    /// The data key of what is sealed.
+    fn data_key_of(&self, sealed: &[u8]) -> Result<Zeroizing<[u8; KEY]>, Unopened> {
+        match sealed.first() {
+            Some(&VERSION) if sealed.len() >= ADDED => {}
+            Some(&VERSION) | None => return Err(Unopened::Damaged),
+            Some(&other) => return Err(Unopened::Newer(other)),
+        }
+        let key = Zeroizing::new(decrypt(&self.cipher, &sealed[1..HEAD], &[VERSION])?);
+        let key = <[u8; KEY]>::try_from(&key[..]).map_err(|_| Unopened::Damaged)?;
+        Ok(Zeroizing::new(key))
+    }
+
+    /// Whether what is sealed has its data key from this one.
+    pub(super) fn has_sealed(&self, sealed: &[u8]) -> bool {
+        self.data_key_of(sealed).is_ok()
+    }
+
+    /// The same value, whose data key was sealed under `former`, with that sealed under this one. The value is not opened.
+    pub(super) fn taken_over(&self, former: &Self, sealed: &[u8]) -> Result<Vec<u8>, Unopened> {
+        let key = former.data_key_of(sealed)?;
+        Ok([&self.head(&key), &sealed[HEAD..]].concat())
     }
 
     pub(super) fn open(
@@ -111,16 +139,9 @@ impl MasterKey {
         place: &Place<'_>,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
-        match sealed.first() {
-            Some(&VERSION) if sealed.len() >= ADDED => {}
-            Some(&VERSION) | None => return Err(Unopened::Damaged),
-            Some(&other) => return Err(Unopened::Newer(other)),
-        }
-        let (head, body) = sealed.split_at(HEAD);
-        let key = Zeroizing::new(decrypt(&self.cipher, &head[1..], &[VERSION])?);
-        let key = <&[u8; KEY]>::try_from(&key[..]).map_err(|_| Unopened::Damaged)?;
-        let value = decrypt(&XChaCha20Poly1305::new(key.into()), body, &place.bound())?;
-        Ok(Zeroizing::new(value))
+        let key = self.data_key_of(sealed)?;
+        let cipher = XChaCha20Poly1305::new((&*key).into());
+        decrypt(&cipher, &sealed[HEAD..], &place.bound()).map(Zeroizing::new)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The file of the master key: one line of text, for its owner alone.
+//! The file of the master key: one line of text, for its owner alone. While a key is exchanged for another one there are
+//! two lines, the new one first.
 
 use super::envelope::{KEY, MasterKey};
 use crate::folder;
@@ -63,13 +64,13 @@ pub enum KeyFileError {
     },
 }
 
-/// The key in `data_dir`, made there if it is missing and `may_make`.
-pub(super) fn open(data_dir: &Path, may_make: bool) -> Result<MasterKey, KeyFileError> {
+/// The key in `data_dir`, made there if it is missing and `may_make`; and what it is exchanged for.
+pub(super) fn open(
+    data_dir: &Path,
+    may_make: bool,
+) -> Result<(MasterKey, Option<MasterKey>), KeyFileError> {
     let path = data_dir.join(FILE);
-    let failed = |what| {
-        let path = path.clone();
-        move |source| KeyFileError::Failed { path, what, source }
-    };
+    let failed = |what| failed(&path, what);
     match File::open(&path) {
         Ok(file) => read(file, &path),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("read")(error)),
@@ -81,34 +82,92 @@ pub(super) fn open(data_dir: &Path, may_make: bool) -> Result<MasterKey, KeyFile
     }
 }
 
-fn read(file: File, path: &Path) -> Result<MasterKey, KeyFileError> {
-    let failed = |source| KeyFileError::Failed { path: path.to_owned(), what: "read", source };
-    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
+/// Puts a new key before the one that is there. Where two are there already nothing changes.
+pub(super) fn add(data_dir: &Path) -> Result<(), KeyFileError> {
+    let path = data_dir.join(FILE);
+    let failed = |what| failed(&path, what);
+    if open(data_dir, false)?.1.is_some() {
+        return Ok(());
+    }
+    let text = Zeroizing::new(fs::read(&path).map_err(failed("read"))?);
+    let both = Zeroizing::new([new_line().as_bytes(), &text].concat());
+    replace(data_dir, &path, &both).map_err(failed("written"))
+}
+
+/// Takes the former key out, into a file of its own. Where that is; none: there is no former key.
+pub(super) fn set_aside(data_dir: &Path) -> Result<Option<PathBuf>, KeyFileError> {
+    let path = data_dir.join(FILE);
+    let failed = |what| failed(&path, what);
+    let text = Zeroizing::new(fs::read(&path).map_err(failed("read"))?);
+    let Some(end) = text.iter().position(|byte| *byte == b'\n').map(|end| end + 1) else {
+        return Ok(None);
+    };
+    let (new, former) = text.split_at(end);
+    if former.is_empty() {
+        return Ok(None);
+    }
+    let at = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    // One that is there is another key: nothing else opens what is sealed under it.
+    let mut names = (0_u32..).map(|number| match number {
+        0 => data_dir.join(format!("{FILE}.until-{at}")),
+        number => data_dir.join(format!("{FILE}.until-{at}-{number}")),
+    });
+    let Some(aside) = names.find(|path| !path.exists()) else { return Ok(None) };
+    replace(data_dir, &aside, former).map_err(failed("set aside"))?;
+    replace(data_dir, &path, new).map_err(failed("written"))?;
+    Ok(Some(aside))
+}
+
+fn failed(path: &Path, what: &'static str) -> impl Fn(io::Error) -> KeyFileError + use<> {
+    let path = path.to_owned();
+    move |source| KeyFileError::Failed { path: path.clone(), what, source }
+}
+
+fn read(file: File, path: &Path) -> Result<(MasterKey, Option<MasterKey>), KeyFileError> {
+    let failed = failed(path, "read");
+    let mode = file.metadata().map_err(&failed)?.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Open { path: path.to_owned(), mode });
     }
     let malformed = || KeyFileError::Malformed(path.to_owned());
     let mut text = Zeroizing::new(Vec::new());
     file.take(MOST_BYTES).read_to_end(&mut text).map_err(failed)?;
-    let encoded = text.strip_prefix(FORMAT.as_bytes()).ok_or_else(malformed)?;
-    let encoded = encoded.strip_suffix(b"\n").unwrap_or(encoded);
-    let bytes = Zeroizing::new(BASE64.decode(encoded).map_err(|_| malformed())?);
-    let key = <&[u8; KEY]>::try_from(&bytes[..]).map_err(|_| malformed())?;
-    Ok(MasterKey::new(key))
+    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    let mut lines = text.split(|byte| *byte == b'\n').map(|line| key(line).ok_or_else(malformed));
+    let first = lines.next().ok_or_else(malformed)??;
+    let former = lines.next().transpose()?;
+    match lines.next() {
+        None => Ok((first, former)),
+        Some(_) => Err(malformed()),
+    }
+}
+
+fn key(line: &[u8]) -> Option<MasterKey> {
+    let encoded = line.strip_prefix(FORMAT.as_bytes())?;
+    let bytes = Zeroizing::new(BASE64.decode(encoded).ok()?);
+    <&[u8; KEY]>::try_from(&bytes[..]).ok().map(MasterKey::new)
+}
+
+fn new_line() -> Zeroizing<String> {
+    let key = Zeroizing::new(<[u8; KEY]>::from(Key::generate()));
+    Zeroizing::new(format!("{FORMAT}{}\n", BASE64.encode(&key[..])))
 }
 
 /// Makes the file under another name first: half a key would keep the controller from starting for ever.
 fn make(data_dir: &Path, path: &Path) -> io::Result<()> {
     folder::make(data_dir)?;
+    replace(data_dir, path, new_line().as_bytes())
+}
+
+/// Writes a file for its owner alone, whole or not at all.
+fn replace(data_dir: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     let unfinished = data_dir.join(format!("{FILE}.new"));
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let key = Zeroizing::new(<[u8; KEY]>::from(Key::generate()));
-    let line = Zeroizing::new(format!("{FORMAT}{}\n", BASE64.encode(&key[..])));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    file.write_all(line.as_bytes())?;
+    file.write_all(text)?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
     folder::sync(data_dir)

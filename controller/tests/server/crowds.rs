@@ -80,7 +80,7 @@ async fn is_served(world: &World) {
         let mut system = v1::system_client::SystemClient::new(world.channel().await);
         system.get_version(v1::GetVersionRequest {}).await.unwrap();
     };
-    timeout(Duration::from_secs(5), asking).await.expect("others are not served");
+    timeout(SOON, asking).await.expect("others are not served");
 }
 
 /// The memory of this process, in bytes.
@@ -95,7 +95,7 @@ async fn of_thousands_who_never_call_the_first_give_way_and_who_calls_is_served(
     let world = World::start().await;
     let mut caller = world.jobs().await;
     caller.list_jobs(v1::ListJobsRequest::default()).await.unwrap();
-    let mut silent = Vec::new();
+    let (began, mut silent) = (Instant::now(), Vec::new());
     for number in 0..2_000 {
         let mut stream = TcpStream::connect(world.running.address).await.unwrap();
         if number % 2 == 0 {
@@ -108,7 +108,10 @@ async fn of_thousands_who_never_call_the_first_give_way_and_who_calls_is_served(
     // 1,024 of them may stay for a while, and 2,000 that are taken take less than that.
     let closed = || async { silent.iter().filter(|stream| is_closed(stream)).count() };
     until("closed", closed, |closed| *closed >= 900).await;
-    assert!(silent[..500].iter().all(is_closed), "a later one gave way");
+    // Those of the last 1,024 are closed when they were silent for ten seconds, and not for others.
+    let later = silent[1_000..].iter().filter(|stream| is_closed(stream)).count();
+    let in_time = began.elapsed() < Duration::from_secs(10);
+    assert!(later == 0 || !in_time, "{later} later ones gave way");
     // Those who are left have not called, either.
     until("closed", closed, |closed| *closed == 2_000).await;
     caller.list_jobs(v1::ListJobsRequest::default()).await.unwrap();

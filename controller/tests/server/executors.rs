@@ -225,7 +225,8 @@ async fn one_executor_does_not_take_the_places_of_all_who_wait_for_work() {
     let mut polls = tokio::task::JoinSet::new();
     for _ in 0..100 {
         let mut greedy = greedy.clone();
-        polls.spawn(async move { greedy.poll(Duration::from_secs(2)).await });
+        // So long that none has left when the last one comes.
+        polls.spawn(async move { greedy.poll(Duration::from_secs(8)).await });
     }
     let (mut parked, mut refused) = (0, 0);
     while let Some(answer) = polls.join_next().await {

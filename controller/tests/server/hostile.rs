@@ -57,10 +57,11 @@ impl Hostile {
     fn row(&self, rpc: Rpc) -> (Empty, Vec<u8>) {
         use Empty::{Answered, Refused};
         let name = |name: &str| name.to_owned();
+        let ada = || Some(v1::Subject { is: Some(v1::subject::Is::Person("ada".to_owned())) });
         let (session, lease) = (self.session, Some(self.lease.clone()));
         let held = || {
             let phase = v1::HeldPhase::Running.into();
-            vec![v1::HeldAttempt { lease: lease.clone(), phase }]
+            vec![v1::HeldAttempt { lease: lease.clone(), phase, lacks_secrets: true }]
         };
         // Each has one of all that may be said, so that what is added to it is the only thing that is wrong.
         let definition = || {
@@ -149,6 +150,10 @@ impl Hostile {
                 v1::DrainExecutorRequest { executor: name("nobody"), undrain: false }
                     .encode_to_vec(),
             ),
+            Rpc::ForgetExecutor => (
+                Refused(&["executor"]),
+                v1::ForgetExecutorRequest { executor: name("nobody") }.encode_to_vec(),
+            ),
             Rpc::SetSecret => (
                 Refused(&["job", "name"]),
                 v1::SetSecretRequest {
@@ -166,6 +171,44 @@ impl Hostile {
                 Refused(&["job", "name"]),
                 v1::UnsetSecretRequest { job: name("sealed"), name: name("OTHER") }.encode_to_vec(),
             ),
+            Rpc::CreateToken => (
+                Refused(&["name"]),
+                v1::CreateTokenRequest {
+                    name: name("ada"),
+                    groups: vec![name("sre")],
+                    expires_in: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+                }
+                .encode_to_vec(),
+            ),
+            Rpc::InviteExecutors => (
+                Refused(&["uses", "expires_in"]),
+                v1::InviteExecutorsRequest {
+                    uses: 1,
+                    expires_in: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+                    ..Default::default()
+                }
+                .encode_to_vec(),
+            ),
+            Rpc::ListTokens => (Answered, v1::ListTokensRequest::default().encode_to_vec()),
+            Rpc::RevokeToken => (
+                Refused(&["id"]),
+                v1::RevokeTokenRequest { id: name("0123456789abcdef") }.encode_to_vec(),
+            ),
+            Rpc::GrantRole => (
+                Refused(&["subject", "role"]),
+                v1::GrantRoleRequest {
+                    subject: ada(),
+                    role: v1::Role::Viewer.into(),
+                    job: name("hello"),
+                }
+                .encode_to_vec(),
+            ),
+            Rpc::RevokeRole => (
+                Refused(&["subject"]),
+                v1::RevokeRoleRequest { subject: ada(), job: name("hello") }.encode_to_vec(),
+            ),
+            Rpc::ListRoles => (Answered, v1::ListRolesRequest::default().encode_to_vec()),
+            Rpc::ListAudit => (Answered, v1::ListAuditRequest::default().encode_to_vec()),
             Rpc::GetVersion => (Answered, v1::GetVersionRequest {}.encode_to_vec()),
             Rpc::Backup => (Answered, v1::BackupRequest {}.encode_to_vec()),
         }
@@ -224,7 +267,14 @@ async fn an_empty_request_to_each_call_is_answered_as_documented_or_refused_by_f
         // And one that is right is taken: else what is sent below would be refused for something else.
         let right = hostile.row(*rpc).1;
         let answer = send(hostile.world.channel().await, *rpc, right).await;
-        let unknown = [Rpc::DeleteJob, Rpc::UnsetSecret, Rpc::DrainExecutor].contains(rpc);
+        let unknown = [
+            Rpc::DeleteJob,
+            Rpc::UnsetSecret,
+            Rpc::DrainExecutor,
+            Rpc::ForgetExecutor,
+            Rpc::RevokeToken,
+        ]
+        .contains(rpc);
         let taken = if unknown { refusal(answer).0 == Code::NotFound } else { answer.is_ok() };
         assert!(taken, "{rpc:?}");
     }

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // clippy knows the functions that are tests, not their helpers
 
+mod access;
+mod afterwards;
+mod askers;
+mod audit;
 #[cfg(feature = "etcd")]
 mod backup;
 mod burst;
@@ -14,8 +18,10 @@ mod faults;
 mod hostile;
 mod jobs;
 mod logs;
+mod permissions;
 mod rerun;
 mod retention;
+mod rotate;
 mod secrets;
 mod serving;
 #[cfg(feature = "etcd")]

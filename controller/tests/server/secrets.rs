@@ -122,6 +122,10 @@ async fn an_execution_keeps_the_values_that_it_was_submitted_with() {
     executor.run(&first).await;
     let named = executor.attend(std::slice::from_ref(&first), Duration::ZERO).await.unwrap();
     assert_eq!(named.grants, []);
+    // One that runs it and has lost it gets it again, at once, for it is to be masked in its log.
+    let held = std::slice::from_ref(&first);
+    let lacking = executor.attend_and_ask(held, true, SOON).await.unwrap().grants;
+    assert_eq!(value(&lacking[0], "TOKEN"), Some("the first value"));
     // An executor that starts again before it let the program go has lost it, and does not name it.
     let mut executor = world.executor("e", 2).await;
     let again = executor.attend(&[], Duration::ZERO).await.unwrap().grants;

@@ -28,7 +28,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     pub(crate) running: Running,
     pub(crate) configuration: Configuration,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl World {
@@ -151,7 +151,8 @@ pub(crate) fn configuration(folder: &TempDir) -> Configuration {
 /// A configuration on this etcd. Who shares the folder shares the master key and the logs, too.
 #[cfg(feature = "etcd")]
 pub(crate) fn on(etcd: &Etcd, folder: &TempDir) -> Configuration {
-    let values = serde_json::json!({ "store": "etcd", "etcd_endpoints": etcd.endpoints(), "leader_ttl": "2s" });
+    // Who led is followed soon, and no machine that stands still for a moment costs somebody the lead.
+    let values = serde_json::json!({ "store": "etcd", "etcd_endpoints": etcd.endpoints(), "leader_ttl": "6s" });
     let values = from_values::<Configuration>(&values.to_string()).unwrap().section;
     let own = configuration(folder);
     Configuration {
@@ -249,9 +250,20 @@ impl Executor {
         held: &[v1::LeaseName],
         wait: Duration,
     ) -> Result<v1::AttendResponse, Status> {
+        self.attend_and_ask(held, false, wait).await
+    }
+
+    /// The same; the secrets of what is held are asked for, if it `lacks_secrets`.
+    pub(crate) async fn attend_and_ask(
+        &mut self,
+        held: &[v1::LeaseName],
+        lacks_secrets: bool,
+        wait: Duration,
+    ) -> Result<v1::AttendResponse, Status> {
         let held = held.iter().map(|lease| v1::HeldAttempt {
             lease: Some(lease.clone()),
             phase: v1::HeldPhase::Running.into(),
+            lacks_secrets,
         });
         let request = v1::AttendRequest {
             session: self.session,
@@ -318,17 +330,22 @@ impl Executor {
         exit_code: i32,
         log: &str,
     ) {
-        let ended = v1::Ended {
-            state: state.into(),
-            reason_code: "exit_code".to_owned(),
-            reason: format!("the program exited with {exit_code}"),
-            exit_code: Some(exit_code),
-            log_size: log.len() as u64,
-            log_crc: crc::Crc::<u64>::new(&crc::CRC_64_XZ).checksum(log.as_bytes()),
-            ..v1::Ended::default()
-        };
+        let ended = exited(state, exit_code, log);
         let answer = self.report(lease, v1::report_request::Event::Ended(ended)).await.unwrap();
         assert_eq!(answer.verdict(), v1::ReportVerdict::Recorded, "{answer:?}");
+    }
+}
+
+/// How a program ended that exited, and had written this.
+pub(crate) fn exited(state: v1::ExecutionState, exit_code: i32, log: &str) -> v1::Ended {
+    v1::Ended {
+        state: state.into(),
+        reason_code: "exit_code".to_owned(),
+        reason: format!("the program exited with {exit_code}"),
+        exit_code: Some(exit_code),
+        log_size: log.len() as u64,
+        log_crc: crc::Crc::<u64>::new(&crc::CRC_64_XZ).checksum(log.as_bytes()),
+        ..v1::Ended::default()
     }
 }
 

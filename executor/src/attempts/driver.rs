@@ -5,13 +5,15 @@
 
 use super::{
     Moved, Tools,
-    ending::{Over, WholeLog},
+    ending::{Over, Stops, WholeLog},
     rules::{Action, Facts, Wishes},
-    shipping::{Shipped, Shipper, Shipping},
+    shipping::{Shipped, Shipper, Shipping, measured},
+    silence::Silence,
 };
 use crate::{
-    lease::{Grant, HeldPhase, LeaseName},
+    lease::{Grant, Held, LeaseName},
     link::{Event, Failure, Verdict, backoff::Backoff},
+    mask::Masker,
     runner::{Exit, ExitLog, Found, Phase, RunnerError, Work},
 };
 use octavius_service::configuration::Setting as _;
@@ -32,6 +34,9 @@ const SHIP_FIRST: Duration = Duration::from_millis(200);
 /// How long a log that the controller waits for may take, before it is asked whether it still does.
 const SHIP: Duration = Duration::from_secs(30);
 
+/// What is said in the place of words of others while it is not known which values are secret.
+const WITHHELD: &str = "(what is said of it is withheld: the values of its secrets, which are masked in it, did not come again)";
+
 /// How long a runner may take for one thing, before it is asked again what there is.
 const RUNNER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -44,12 +49,16 @@ pub(super) struct Driver {
     wishes: watch::Receiver<Wishes>,
     moved: mpsc::Sender<Moved>,
     lease: watch::Sender<LeaseName>,
+    /// What masks its log and its words; none: its secrets are not known yet.
+    masker: watch::Sender<Option<Masker>>,
     is_new: bool,
-    told: Option<(LeaseName, HeldPhase)>,
+    told: Option<Held>,
     stop_reason: Option<String>,
     arrived: Option<WholeLog>,
     /// The controller has the end, and waits for the log.
     end_told: bool,
+    /// The controller may have heard of the end.
+    end_said: bool,
     /// The controller refused the words of the end.
     end_refused: bool,
     backoff: Backoff,
@@ -80,9 +89,9 @@ impl Begin {
         }
     }
 
-    /// How far it is to begin with.
-    pub(super) fn phase(&self) -> HeldPhase {
-        self.facts().held()
+    /// How it is held to begin with.
+    pub(super) fn held(&self) -> Held {
+        held(self.lease(), &self.facts())
     }
 
     /// Whether the controller has nothing of its log, because as far as it knows nothing of it was prepared before.
@@ -96,6 +105,10 @@ impl Begin {
             Self::Found(found) => Facts::found(found),
         }
     }
+}
+
+fn held(lease: LeaseName, facts: &Facts) -> Held {
+    Held { lease, phase: facts.held(), lacks_secrets: facts.lacks_secrets() }
 }
 
 impl Driver {
@@ -113,11 +126,13 @@ impl Driver {
             wishes,
             moved,
             lease: watch::Sender::new(begin.lease()),
+            masker: watch::Sender::new(begin.work().secrets.as_ref().map(Masker::of)),
             is_new: begin.is_new(),
             told: None,
             stop_reason: None,
             arrived: None,
             end_told: false,
+            end_said: false,
             end_refused: false,
             backoff: Backoff::default(),
             trying: Backoff::default(),
@@ -126,8 +141,12 @@ impl Driver {
 
     /// Goes on until the attempt is no longer held here.
     pub(super) async fn run(mut self) {
-        let (shipper, mut shipping) =
-            Shipper::new(self.tools.clone(), self.lease.subscribe(), self.is_new);
+        let (shipper, mut shipping) = Shipper::new(
+            self.tools.clone(),
+            self.lease.subscribe(),
+            self.masker.subscribe(),
+            self.is_new,
+        );
         tokio::select! {
             () = self.steps(&mut shipping) => {}
             never = shipper.run() => match never {},
@@ -136,22 +155,39 @@ impl Driver {
 
     async fn steps(&mut self, shipping: &mut Shipping) {
         let mut wishes = self.wishes.clone();
+        let mut silence = Silence::since(self.tools.link.heard());
         loop {
             self.hear(&mut wishes);
+            let patience = self.work.stop_if_unheard.filter(|_| self.facts.is_at_risk());
+            if patience.is_some_and(|patience| silence.lasts(patience)) {
+                self.left_alone(&mut silence).await;
+                continue;
+            }
             self.tell().await;
             if let Some(until) = self.facts.log_wanted() {
                 shipping.send_until(until);
             }
             let action = self.facts.next();
-            tracing::debug!(lease = ?*self.lease.borrow(), ?action, "next");
+            tracing::debug!(lease = ?*self.lease.borrow(), action = self.words(format!("{action:?}")), "next");
             if action == Action::Forget {
                 return;
+            }
+            if action == Action::Go
+                && self.work.stop_if_unheard.is_some_and(|limit| silence.lasted() >= limit)
+            {
+                // It would be stopped as soon as it ran.
+                tokio::select! {
+                    () = silence.ends() => {}
+                    _ = wishes.changed() => {}
+                }
+                continue;
             }
             let pause = if waits(&action) {
                 // Whoever waits hears at once what is wanted now.
                 tokio::select! {
                     pause = self.act(action, shipping) => pause,
                     _ = wishes.changed() => None,
+                    () = silence.for_as_long_as(patience) => None,
                 }
             } else {
                 self.act(action, shipping).await
@@ -160,8 +196,30 @@ impl Driver {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = wishes.changed() => {}
+                () = silence.for_as_long_as(patience) => {}
             }
         }
+    }
+
+    /// The controller was silent for too long: what runs is stopped, if another process does not go on with it.
+    async fn left_alone(&mut self, silence: &mut Silence) {
+        let (attempt, silent) = (self.work.attempt, silence.lasted());
+        match timeout(RUNNER_WITHIN, self.tools.belonging.is_claimed()).await {
+            Ok(Ok(true)) => {
+                tracing::warn!(%attempt, ?silent, "stopped: no answer of the controller");
+                return self.facts.unheard();
+            }
+            Ok(Ok(false)) => {
+                tracing::warn!(%attempt, ?silent, "not stopped: a newer process of this executor goes on with it");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%attempt, ?silent, %error, "not stopped yet: whether it is still ours is not known");
+            }
+            Err(late) => {
+                tracing::warn!(%attempt, ?silent, %late, "not stopped yet: whether it is still ours is not known");
+            }
+        }
+        silence.leave_alone(WATCH);
     }
 
     fn hear(&mut self, wishes: &mut watch::Receiver<Wishes>) {
@@ -171,23 +229,27 @@ impl Driver {
             Some(grant) if adopted => {
                 self.work = grant.work;
                 self.lease.send_modify(|lease| lease.epoch = self.work.epoch);
+                self.masker.send_replace(self.work.secrets.as_ref().map(Masker::of));
             }
             // What an earlier process held in memory alone comes with the same grant again.
             Some(grant) if grant.work.epoch == self.work.epoch && self.work.secrets.is_none() => {
                 self.work.secrets = grant.work.secrets;
+                self.masker.send_replace(self.work.secrets.as_ref().map(Masker::of));
             }
             Some(_) | None => {}
         }
-        self.stop_reason = wishes.stop.map(|(_, reason)| reason);
+        if !self.end_said {
+            // The controller may know of the end: it is said again as it was, whatever is ordered since.
+            self.stop_reason = wishes.stop.map(|(_, reason)| reason);
+        }
     }
 
     /// Tells the actor how far it is, if that is new.
     async fn tell(&mut self) {
-        let now = (*self.lease.borrow(), self.facts.held());
+        let now = held(*self.lease.borrow(), &self.facts);
         if self.told.replace(now) != Some(now) {
-            let moved = Moved { lease: now.0, phase: now.1 };
             // Who does not listen any more is about to end this task.
-            let _ = self.moved.send(moved).await;
+            let _ = self.moved.send(Moved(now)).await;
         }
     }
 
@@ -285,7 +347,8 @@ impl Driver {
                 None
             }
             Err(error) => {
-                tracing::warn!(attempt = %self.work.attempt, %error, "watching did not work");
+                let error = self.words(error.to_string());
+                tracing::warn!(attempt = %self.work.attempt, error, "watching did not work");
                 self.facts.unsure();
                 Some(self.backoff.pause())
             }
@@ -305,9 +368,12 @@ impl Driver {
     }
 
     async fn ship(&mut self, over: &Over, shipping: &mut Shipping) {
+        let masker = self.masker.borrow().clone();
         // Of these there is nothing to report before what there is of the log has arrived.
         let log_first = match over {
-            Over::Exited(Exit { log: ExitLog::Whole { .. }, .. }) => false,
+            Over::Exited(Exit { log: ExitLog::Whole { .. }, .. }) => {
+                masker.is_none() && !self.end_told
+            }
             Over::Exited(Exit { log: ExitLog::Followed, .. }) => !self.end_told,
             Over::KeeperGone(_) | Over::PreparedGone | Over::NeverMade | Over::Refused(_) => {
                 !self.end_told
@@ -344,17 +410,51 @@ impl Driver {
                     return; // it gets on, or cannot: it is waited for anew
                 }
                 let within = wait.shown();
-                let cut = format!("the log is not whole: the rest was not stored within {within}");
+                let cut = match masker {
+                    Some(_) => {
+                        format!("the log is not whole: the rest was not stored within {within}")
+                    }
+                    None => format!(
+                        "the log is not whole: the values of its secrets, which are masked in it, did not come again within {within}"
+                    ),
+                };
                 self.arrived = Some(WholeLog { size, crc, cut });
                 self.facts.shipped();
             }
-            Err(_) => self.facts.shipping_takes_long(),
+            Err(_) => {
+                if self.is_measured(over, masker).await {
+                    self.facts.shipping_takes_long();
+                }
+            }
         }
     }
 
+    /// Whether size and checksum of its log are known although it is not sent yet. Of what is masked nobody has told them.
+    async fn is_measured(&mut self, over: &Over, masker: Option<Masker>) -> bool {
+        let masker = masker.filter(|masker| !masker.is_idle() && self.arrived.is_none());
+        let (Over::Exited(Exit { log: ExitLog::Whole { size, .. }, .. }), Some(masker)) =
+            (over, masker)
+        else {
+            return true;
+        };
+        match measured(&*self.tools.runner, &masker, self.work.attempt, *size).await {
+            Ok(log) => self.arrived = Some(log),
+            // Who sends it meets the same, and gives up in time.
+            Err(error) => {
+                tracing::debug!(attempt = %self.work.attempt, %error, "a log is not measured yet");
+            }
+        }
+        self.arrived.is_some()
+    }
+
     async fn report_ended(&mut self, over: &Over, shipping: &Shipping) -> Option<Duration> {
-        let (stop, arrived) = (self.stop_reason.as_deref(), self.arrived.clone());
-        let mut ending = over.ending(self.work.timeout, stop, arrived);
+        let stops = Stops {
+            timeout: self.work.timeout,
+            unheard: self.work.stop_if_unheard,
+            asked: self.stop_reason.as_deref(),
+        };
+        let over = over.clone().in_words(|words| self.words(words));
+        let mut ending = over.ending(stops, self.arrived.clone());
         if self.end_refused {
             ending = ending.minimal();
         }
@@ -363,8 +463,14 @@ impl Driver {
 
     async fn report(&mut self, event: Event, shipping: &Shipping) -> Option<Duration> {
         let session = self.tools.link.session().await;
+        self.end_said |= matches!(event, Event::Ended(_));
         let lease = *self.lease.borrow();
-        let verdict = match self.tools.link.report(session, lease, &event).await {
+        let said = match &event {
+            Event::Starting(words) => Event::Starting(self.words(words.clone())),
+            Event::Unseen(why) => Event::Unseen(self.words(why.clone())),
+            Event::Prepared(_) | Event::Running | Event::Ended(_) => event.clone(),
+        };
+        let verdict = match self.tools.link.report(session, lease, &said).await {
             Ok(verdict) => verdict,
             Err(failure) => {
                 let ended = matches!(event, Event::Ended(_));
@@ -415,6 +521,14 @@ impl Driver {
         None
     }
 
+    /// Words of others, as they may be shown.
+    fn words(&self, words: String) -> String {
+        match &*self.masker.borrow() {
+            Some(masker) => masker.text(words),
+            None => WITHHELD.to_owned(),
+        }
+    }
+
     fn wait_to_report(&mut self, event: &Event, failure: &Failure) -> Duration {
         let pause = self.backoff.pause();
         if self.backoff.failures() == 1 {
@@ -432,7 +546,8 @@ impl Driver {
     ) -> Result<T, Unable> {
         let attempt = self.work.attempt;
         let warn = |error: &dyn fmt::Display| {
-            tracing::warn!(%attempt, %error, "{doing} did not work");
+            let error = self.words(error.to_string());
+            tracing::warn!(%attempt, error, "{doing} did not work");
         };
         match tokio::time::timeout(RUNNER_WITHIN, asked).await {
             Ok(Ok(done)) => Ok(done),

@@ -50,6 +50,17 @@ pub struct Ending {
     pub note: String,
 }
 
+/// What may have stopped an attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stops<'a> {
+    /// Its time limit.
+    pub timeout: Option<Duration>,
+    /// For how long its program may run on while the controller answers nothing.
+    pub unheard: Option<Duration>,
+    /// Why the controller, or whoever ends this executor, asked for it; none: nobody did.
+    pub asked: Option<&'a str>,
+}
+
 /// What there is to say about an attempt that is over here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Over {
@@ -78,18 +89,38 @@ impl Over {
         }
     }
 
-    /// What is reported. `timeout` is the attempt's limit, `stop` why it was stopped, and `arrived` what the
-    /// controller has of the log where that is all there is.
-    pub fn ending(
-        &self,
-        timeout: Option<Duration>,
-        stop: Option<&str>,
-        arrived: Option<WholeLog>,
-    ) -> Ending {
-        let mut log = arrived.unwrap_or_else(|| self.own_log());
+    /// The same, with the words of others as `shown` makes them. Whole: it has to come before they are cut.
+    #[must_use]
+    pub fn in_words(self, shown: impl Fn(String) -> String) -> Self {
+        let shown = |words: String| if words.is_empty() { words } else { shown(words) };
+        match self {
+            Self::Exited(Exit { cause, code, signal, log, note }) => {
+                let cause = match cause {
+                    ExitCause::NotStarted { code, why } => {
+                        ExitCause::NotStarted { code, why: shown(why) }
+                    }
+                    ExitCause::Failed { code, why } => ExitCause::Failed { code, why: shown(why) },
+                    ExitCause::Exited | ExitCause::TimedOut | ExitCause::Stopped => cause,
+                };
+                Self::Exited(Exit { cause, code, signal, log, note: shown(note) })
+            }
+            Self::KeeperGone(why) => Self::KeeperGone(shown(why)),
+            Self::Refused(why) => Self::Refused(shown(why)),
+            Self::PreparedGone | Self::NeverMade => self,
+        }
+    }
+
+    /// What is reported. `arrived` is what the controller has of the log where that is all there is.
+    pub fn ending(&self, stops: Stops<'_>, arrived: Option<WholeLog>) -> Ending {
+        let own = self.own_log();
+        let mut log = match arrived {
+            Some(arrived) if arrived.cut.is_empty() => WholeLog { cut: own.cut, ..arrived },
+            Some(arrived) => arrived,
+            None => own,
+        };
         log.cut = cut(log.cut, MOST_TEXT_BYTES);
         let (outcome, code, reason) = match self {
-            Self::Exited(exit) => exited(exit, timeout, stop),
+            Self::Exited(exit) => exited(exit, stops),
             Self::KeeperGone(why) if !why.is_empty() => (Outcome::Lost, "vanished", why.clone()),
             Self::KeeperGone(_) => (
                 Outcome::Lost,
@@ -105,7 +136,7 @@ impl Over {
                  known"
                     .to_owned(),
             ),
-            Self::NeverMade => (Outcome::Cancelled, "cancelled", stopped(stop, "before it was started")),
+            Self::NeverMade => (Outcome::Cancelled, "cancelled", stopped(stops.asked, "before it was started")),
             Self::Refused(why) => (Outcome::Failed, "start_failed", why.clone()),
         };
         let exit_code = match self {
@@ -146,11 +177,7 @@ impl Ending {
     }
 }
 
-fn exited(
-    exit: &Exit,
-    timeout: Option<Duration>,
-    stop: Option<&str>,
-) -> (Outcome, &'static str, String) {
+fn exited(exit: &Exit, stops: Stops<'_>) -> (Outcome, &'static str, String) {
     match (&exit.cause, exit.code, exit.signal) {
         (ExitCause::Exited, Some(0), _) => {
             (Outcome::Succeeded, "", "the program exited with 0".to_owned())
@@ -166,14 +193,27 @@ fn exited(
             (Outcome::Failed, "exit_code", "the program ended without an exit code".to_owned())
         }
         (ExitCause::TimedOut, ..) => {
-            let limit = timeout.map_or_else(String::new, |limit| format!(" of {}", limit.shown()));
+            let limit =
+                stops.timeout.map_or_else(String::new, |limit| format!(" of {}", limit.shown()));
             (Outcome::TimedOut, "timeout", format!("stopped after its time limit{limit}"))
         }
-        (ExitCause::Stopped, ..) => (Outcome::Cancelled, "cancelled", stopped(stop, "")),
+        (ExitCause::Stopped, ..) => match (stops.asked, stops.unheard) {
+            // Nobody asked, or whoever knew of it is gone: then it was the silence.
+            (None, Some(limit)) => (Outcome::Lost, "unheard", unheard(limit)),
+            (asked, _) => (Outcome::Cancelled, "cancelled", stopped(asked, "")),
+        },
         (ExitCause::NotStarted { code, why } | ExitCause::Failed { code, why }, ..) => {
             (Outcome::Failed, *code, why.clone())
         }
     }
+}
+
+fn unheard(limit: Duration) -> String {
+    format!(
+        "stopped by its executor, which had no answer of the controller for {}: another attempt may have begun by \
+         then, since what is lost is tried again",
+        limit.shown()
+    )
 }
 
 fn stopped(why: Option<&str>, when: &str) -> String {
@@ -211,10 +251,14 @@ mod tests {
         Over::Exited(Exit { cause, code, signal, log, note: String::new() })
     }
 
+    fn limits() -> Stops<'static> {
+        let (timeout, unheard) = (Duration::from_secs(300), Duration::from_secs(450));
+        Stops { timeout: Some(timeout), unheard: Some(unheard), asked: None }
+    }
+
     #[track_caller]
     fn check(over: &Over, outcome: Outcome, code: &str, reason: &str) {
-        let ending =
-            over.ending(Some(Duration::from_secs(300)), Some("a cancel was asked for"), None);
+        let ending = over.ending(Stops { asked: Some("a cancel was asked for"), ..limits() }, None);
         assert_eq!((ending.outcome, ending.code, &*ending.reason), (outcome, code, reason));
     }
 
@@ -245,7 +289,7 @@ mod tests {
         let early = "stopped before it was started: a cancel was asked for";
         check(&Over::NeverMade, Outcome::Cancelled, "cancelled", early);
         check(&Over::Refused("no".to_owned()), Outcome::Failed, "start_failed", "no");
-        let gone = Over::KeeperGone(String::new()).ending(None, None, None);
+        let gone = Over::KeeperGone(String::new()).ending(Stops::default(), None);
         assert!(gone.code == "vanished" && gone.reason.starts_with("what kept watch"), "{gone:?}");
         check(
             &Over::KeeperGone("its Job is gone".to_owned()),
@@ -253,19 +297,32 @@ mod tests {
             "vanished",
             "its Job is gone",
         );
-        assert_eq!(Over::PreparedGone.ending(None, None, None).outcome, Outcome::Lost);
+        assert_eq!(Over::PreparedGone.ending(Stops::default(), None).outcome, Outcome::Lost);
+    }
+
+    #[test]
+    fn what_nobody_asked_to_stop_was_stopped_for_silence_and_is_lost() {
+        let stopped = exit(ExitCause::Stopped, Some(143), None);
+        let ending = stopped.ending(limits(), None);
+        assert_eq!((ending.outcome, ending.code), (Outcome::Lost, "unheard"));
+        assert!(ending.reason.contains("no answer of the controller for 450s"), "{ending:?}");
+        let unlimited = Stops { unheard: None, ..limits() };
+        assert_eq!(stopped.ending(unlimited, None).outcome, Outcome::Cancelled);
+        // One that came to its own end while it was to be stopped has that.
+        let own = exit(ExitCause::Exited, Some(0), None).ending(limits(), None);
+        assert_eq!(own.outcome, Outcome::Succeeded);
     }
 
     #[test]
     fn the_exit_code_stands_beside_every_cause_that_has_one() {
-        let late = exit(ExitCause::TimedOut, Some(0), None).ending(None, None, None);
+        let late = exit(ExitCause::TimedOut, Some(0), None).ending(Stops::default(), None);
         assert_eq!((late.outcome, late.exit_code), (Outcome::TimedOut, Some(0)));
         assert_eq!(late.reason, "stopped after its time limit");
     }
 
     #[test]
     fn a_text_of_any_length_is_cut_to_what_the_controller_takes() {
-        let ending = Over::Refused("é".repeat(5000)).ending(None, None, None);
+        let ending = Over::Refused("é".repeat(5000)).ending(Stops::default(), None);
         assert!(ending.reason.len() <= MOST_TEXT_BYTES && ending.reason.ends_with("é…"));
     }
 
@@ -276,16 +333,46 @@ mod tests {
             Over::Exited(exit) => Over::Exited(Exit { note: note.clone(), ..exit }),
             over => over,
         };
-        let ending = over.ending(None, None, None);
+        let ending = over.ending(Stops::default(), None);
         assert_eq!((ending.outcome, ending.note), (Outcome::Succeeded, note));
+    }
+
+    #[test]
+    fn words_of_others_are_shown_as_they_may_be() {
+        let hidden = |over: Over| {
+            let over = over.in_words(|words| words.replace("planted", "[masked]"));
+            let Ending { reason, note, .. } = over.ending(Stops::default(), None);
+            (reason, note)
+        };
+        let why = || "no image planted".to_owned();
+        for over in [
+            exit(ExitCause::Failed { code: "image", why: why() }, None, None),
+            exit(ExitCause::NotStarted { code: "image", why: why() }, None, None),
+            Over::KeeperGone(why()),
+            Over::Refused(why()),
+        ] {
+            assert_eq!(hidden(over).0, "no image [masked]");
+        }
+        let noted = match exit(ExitCause::Exited, Some(0), None) {
+            Over::Exited(exit) => Over::Exited(Exit { note: why(), ..exit }),
+            over => over,
+        };
+        let shown = hidden(noted);
+        assert_eq!(shown, ("the program exited with 0".to_owned(), "no image [masked]".to_owned()));
+        let long = Over::Refused("é".repeat(MOST_TEXT_BYTES / 2 - 3) + "planted");
+        assert!(!hidden(long).0.contains("pl"), "a part of a value is left where words are cut");
     }
 
     #[test]
     fn what_arrived_stands_in_for_a_log_that_is_not_whole() {
         let over = exit(ExitCause::Exited, Some(0), None);
         let whole = WholeLog { size: 3, crc: 7, cut: "a gap".to_owned() };
-        assert_eq!(over.ending(None, None, None).log, whole);
+        assert_eq!(over.ending(Stops::default(), None).log, whole);
         let arrived = WholeLog { size: 2, crc: 5, cut: "the end is gone".to_owned() };
-        assert_eq!(over.ending(None, None, Some(arrived.clone())).log, arrived);
+        assert_eq!(over.ending(Stops::default(), Some(arrived.clone())).log, arrived);
+        // One that was masked on its way lacks what it lacked before.
+        let masked = WholeLog { size: 2, crc: 5, cut: String::new() };
+        let told = WholeLog { cut: "a gap".to_owned(), ..masked.clone() };
+        assert_eq!(over.ending(Stops::default(), Some(masked)).log, told);
     }
 }

@@ -1,6 +1,6 @@
 //! What others hold of the attempts: a way to hand over grants and orders, and a view of what is held.
 
-use super::{Attempts, StopAll, Take};
+use super::{Attempts, Resume, StandDown, StopAll, Take};
 use crate::lease::{Held, HeldPhase};
 use octavius_service::actor::{Handle, Priority, Unanswered, Vitals};
 use std::{sync::Arc, time::Duration};
@@ -31,6 +31,16 @@ impl AttemptsHandle {
     pub async fn stop_all(&self, reason: &str) -> Result<(), Unanswered> {
         let stop = StopAll { reason: reason.to_owned() };
         self.actor.mutate(Priority::Report, stop).await
+    }
+
+    /// Lets all alone that is held here, because a newer process drives it.
+    pub async fn stand_down(&self) -> Result<(), Unanswered> {
+        self.actor.mutate(Priority::Report, StandDown).await
+    }
+
+    /// Goes on with what is here, if it was let alone.
+    pub async fn resume(&self) -> Result<(), Unanswered> {
+        self.actor.mutate(Priority::Report, Resume).await
     }
 
     /// What is held here, as it changes.

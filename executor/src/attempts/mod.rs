@@ -3,18 +3,21 @@
 //! Owns the table of what is held, and nothing that the runner does not keep: each incarnation begins with what the
 //! runner finds. Until it has looked nobody is told what is held here, because a list that is not complete would be
 //! taken for one that is. What is done with an attempt is decided by its driver's [`rules`]; here wishes only
-//! arrive, and what has become of each attempt is published for all who read it. A lost controller stops nothing.
+//! arrive, and what has become of each attempt is published for all who read it. A lost controller stops nothing but what
+//! is run again when it is lost; and where a newer process of this executor took over, nothing is driven here any more.
 
 mod driver;
 pub mod ending;
 mod handle;
 pub mod rules;
 pub mod shipping;
+mod silence;
 
 pub use handle::{AttemptsHandle, HeldHere};
 
 use crate::{
-    lease::{Grant, Held, HeldPhase, LeaseName, Order, OrderKind},
+    belonging::Belonging,
+    lease::{Grant, Held, HeldPhase, Order, OrderKind},
     link::{Link, backoff},
     metrics,
     runner::{Found, Runner},
@@ -53,6 +56,8 @@ pub struct Tools {
     pub drivers: TaskTracker,
     /// How long a program may run if the grant does not say; none: as long as it likes.
     pub default_timeout: Option<Duration>,
+    /// Whether what runs here is still this process's.
+    pub belonging: Belonging,
     /// How long an end waits for a log of which nobody knows how much there is: [`LOG_WAIT`].
     pub log_wait: Duration,
 }
@@ -75,20 +80,26 @@ pub struct StopAll {
     pub reason: String,
 }
 
+/// A newer process of this executor drives what is here: this one lets it alone.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct StandDown;
+
+/// This process has the executor's session: where it had let all alone, it looks what there is, and goes on with it.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Resume;
+
 /// A driver got further.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-struct Moved {
-    lease: LeaseName,
-    phase: HeldPhase,
-}
+struct Moved(Held);
 
 /// One attempt that is held.
 #[derive(Debug)]
 struct Entry {
     wishes: watch::Sender<Wishes>,
-    lease: LeaseName,
-    phase: HeldPhase,
+    held: Held,
     task: AbortHandle,
     /// How often its driver panicked.
     panics: u32,
@@ -109,6 +120,7 @@ pub struct Attempts {
     table: BTreeMap<AttemptId, Entry>,
     moved: mpsc::Sender<Moved>,
     moves: Option<mpsc::Receiver<Moved>>,
+    stands_down: bool,
 }
 
 impl Attempts {
@@ -119,7 +131,8 @@ impl Attempts {
     ) -> anyhow::Result<Self> {
         let found = tools.runner.find().await?;
         let (moved, moves) = mpsc::channel(MOVED);
-        Ok(Self { tools, held, found, table: BTreeMap::new(), moved, moves: Some(moves) })
+        let table = BTreeMap::new();
+        Ok(Self { tools, held, found, table, moved, moves: Some(moves), stands_down: false })
     }
 
     /// Starts to drive an attempt.
@@ -130,8 +143,8 @@ impl Attempts {
         let span = tracing::info_span!("attempt", attempt = %lease.attempt);
         let task = self.tools.drivers.spawn_on(driver.run().instrument(span), &self.tools.runtime);
         let abort = task.abort_handle();
-        let phase = begin.phase();
-        self.table.insert(lease.attempt, Entry { wishes, lease, phase, task: abort, panics });
+        let entry = Entry { wishes, held: begin.held(), task: abort, panics };
+        self.table.insert(lease.attempt, entry);
         let ended = task.into_actor(self);
         context.spawn(ended.map(move |ended, attempts, context| {
             attempts.driver_ended(lease.attempt, ended, context);
@@ -193,7 +206,8 @@ impl Attempts {
             return true;
         };
         entry.wishes.send_if_modified(|wishes| {
-            let known = wishes.grant.as_ref().map_or(entry.lease.epoch, |grant| grant.work.epoch);
+            let known =
+                wishes.grant.as_ref().map_or(entry.held.lease.epoch, |grant| grant.work.epoch);
             let newer = grant.work.epoch > known;
             // One that was found here may wait for what its grant brings.
             let news = newer || wishes.grant.is_none();
@@ -222,11 +236,10 @@ impl Attempts {
     }
 
     fn publish(&self) {
-        let held: Vec<Held> = self
-            .table
-            .values()
-            .map(|entry| Held { lease: entry.lease, phase: entry.phase })
-            .collect();
+        if self.stands_down {
+            return; // nobody is told what another one holds
+        }
+        let held: Vec<Held> = self.table.values().map(|entry| entry.held).collect();
         for phase in HeldPhase::ALL {
             let attempts = held.iter().filter(|held| held.phase == phase).count();
             metrics::held(phase.label(), attempts);
@@ -243,8 +256,11 @@ impl Actor for Attempts {
             context.add_stream(ReceiverStream::new(moves));
         }
         for found in std::mem::take(&mut self.found) {
-            tracing::info!(attempt = %found.work.attempt, phase = ?found.phase, "found, and gone on with");
-            self.drive(&Begin::Found(found), Wishes::default(), 0, context);
+            let begin = Begin::Found(found);
+            let Held { lease, phase, lacks_secrets } = begin.held();
+            let attempt = lease.attempt;
+            tracing::info!(%attempt, phase = phase.label(), lacks_secrets, "found, and gone on with");
+            self.drive(&begin, Wishes::default(), 0, context);
         }
         self.publish();
     }
@@ -258,10 +274,9 @@ impl Drop for Attempts {
 }
 
 impl StreamHandler<Moved> for Attempts {
-    fn handle(&mut self, moved: Moved, _: &mut Self::Context) {
-        if let Some(entry) = self.table.get_mut(&moved.lease.attempt) {
-            entry.lease = moved.lease;
-            entry.phase = moved.phase;
+    fn handle(&mut self, Moved(held): Moved, _: &mut Self::Context) {
+        if let Some(entry) = self.table.get_mut(&held.lease.attempt) {
+            entry.held = held;
             self.publish();
         }
     }
@@ -289,8 +304,33 @@ impl Handler<StopAll> for Attempts {
     fn handle(&mut self, stop: StopAll, _: &mut Self::Context) {
         for entry in self.table.values() {
             entry.wishes.send_modify(|wishes| {
-                wishes.stop = Some((entry.lease.epoch, stop.reason.clone()));
+                wishes.stop = Some((entry.held.lease.epoch, stop.reason.clone()));
             });
+        }
+    }
+}
+
+impl Handler<StandDown> for Attempts {
+    type Result = ();
+
+    fn handle(&mut self, _: StandDown, _: &mut Self::Context) {
+        if !std::mem::replace(&mut self.stands_down, true) {
+            tracing::warn!(
+                attempts = self.table.len(),
+                "left to the newer process of this executor"
+            );
+            self.table.clear();
+            self.held.send_replace(None);
+        }
+    }
+}
+
+impl Handler<Resume> for Attempts {
+    type Result = ();
+
+    fn handle(&mut self, _: Resume, context: &mut Self::Context) {
+        if self.stands_down {
+            context.stop(); // the next incarnation looks what there is
         }
     }
 }

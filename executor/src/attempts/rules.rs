@@ -105,7 +105,8 @@ pub struct Facts {
     refused: Option<String>,
     stop_wanted: bool,
     stop_asked: bool,
-    /// It is prepared, and its secrets were in the memory of an earlier process: it waits for its grant to come again.
+    /// Its secrets were in the memory of an earlier process, and its grant has not come again. Without them it cannot go,
+    /// and nothing that may show them is told.
     lacks_secrets: bool,
     /// What was left by a keeper that is gone is ended.
     leavings_stopped: bool,
@@ -132,7 +133,7 @@ impl Facts {
         // What went was acknowledged before: should it vanish, it is lost, and never made again.
         let went = found.phase != Phase::Prepared;
         let known = went.then(|| found.identity.clone());
-        let lacks_secrets = !went && found.work.secrets.is_none();
+        let lacks_secrets = found.work.secrets.is_none();
         let facts = Self::new(found.work.epoch, here, known);
         Self { prepared_acknowledged: went, lacks_secrets, ..facts }
     }
@@ -181,6 +182,15 @@ impl Facts {
         }
     }
 
+    /// Whether its values are to be sent again, so that they can be masked in its log.
+    pub fn lacks_secrets(&self) -> bool {
+        self.lacks_secrets && !self.is_prepared()
+    }
+
+    fn is_prepared(&self) -> bool {
+        matches!(self.here, Here::Kept { phase: Phase::Prepared, .. })
+    }
+
     /// What is to be done next.
     pub fn next(&self) -> Action {
         if self.released || self.end_acknowledged {
@@ -213,7 +223,9 @@ impl Facts {
                 Action::Watch(Phase::Prepared)
             }
             Here::Kept { phase: Phase::Prepared, .. } => Action::Go,
-            Here::Kept { phase: Phase::Starting(words), .. } if *words != self.waits_told => {
+            Here::Kept { phase: Phase::Starting(words), .. }
+                if *words != self.waits_told && !self.lacks_secrets =>
+            {
                 Action::ReportStarting(words.clone())
             }
             Here::Kept { phase: Phase::Running, .. }
@@ -221,7 +233,9 @@ impl Facts {
             {
                 Action::ReportRunning
             }
-            Here::Kept { phase: Phase::Unseen(why), .. } if *why != self.unseen_told => {
+            Here::Kept { phase: Phase::Unseen(why), .. }
+                if *why != self.unseen_told && !self.lacks_secrets =>
+            {
                 Action::ReportUnseen(why.clone())
             }
             Here::Kept { phase, .. } => Action::Watch(phase.clone()),
@@ -264,6 +278,20 @@ impl Facts {
                 _,
             ) => None,
         }
+    }
+
+    /// Whether its program is to be stopped when the controller is not heard any more.
+    pub fn is_at_risk(&self) -> bool {
+        let runs = matches!(
+            self.here,
+            Here::Kept { phase: Phase::Starting(_) | Phase::Running | Phase::Unseen(_), .. }
+        );
+        runs && !self.stop_wanted && !self.released
+    }
+
+    /// The controller was not heard for so long that the program may not run on.
+    pub fn unheard(&mut self) {
+        self.stop_wanted |= self.is_at_risk();
     }
 
     /// Takes notice of what the controller wants. Whether a newer grant took the place of the one that it was held
@@ -362,9 +390,9 @@ impl Facts {
 
     /// The runner says how far it is.
     pub fn phase(&mut self, now: Phase) {
-        // What waits for its secrets is not named to the controller, so that it hears of no order: it says again that
-        // it is prepared, and learns whether that is still wanted.
-        self.prepared_acknowledged &= !self.lacks_secrets;
+        // What is prepared and waits for its secrets is not named to the controller, so that it hears of no order: it
+        // says again that it is prepared, and learns whether that is still wanted.
+        self.prepared_acknowledged &= !(self.lacks_secrets && self.is_prepared());
         if let Here::Kept { phase, .. } = &mut self.here {
             *phase = now;
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns the session's life, nothing else: who needs the session reads it from the [`Link`]. One Attend is parked at
 //! any time; one that hangs is given up, so that the next does not wait for it. A controller that is away is asked
-//! again for ever, and nothing here stops because of it.
+//! again for ever. One that says that a newer process took over ends what this one does with its attempts.
 
 pub mod rules;
 
@@ -11,17 +11,24 @@ use crate::{
     belonging::{Belonging, BelongingError},
     link::{Failure, Link, Registration, backoff},
     metrics,
+    proof::ProofError,
     watched::present,
 };
 use actix::prelude::*;
 use octavius_protocol::id::Session;
 use rules::{Beat, Came, Pause, Rhythm, Step};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What the heartbeat needs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Tools {
     /// The connection to the controller.
     pub link: Link,
@@ -33,6 +40,8 @@ pub struct Tools {
     pub attempts: AttemptsHandle,
     /// Why the runner does not see all of its attempts, if it does not.
     pub sight: watch::Receiver<Option<String>>,
+    /// Whether it gets no new work because somebody said so, as the controller told last.
+    pub drained: AtomicBool,
     /// `ping_interval`.
     pub ping_interval: Duration,
     /// Once this is cancelled, nothing new is taken.
@@ -90,9 +99,20 @@ async fn register(tools: &Tools, failures: u32) -> Came {
         Ok((session, ping_deadline)) => {
             tracing::info!(executor = %tools.registration.executor, %session, "registered");
             tools.link.open(session);
+            // Where it has let all alone, somebody has to be there again before it says what it holds.
+            if let Err(unanswered) = tools.attempts.resume().await {
+                tracing::warn!(%unanswered, "what was let alone is not gone on with yet");
+            }
             Came::Registered(session, ping_deadline)
         }
-        Err(error) => unregistered(&error, failures),
+        Err(error) => {
+            if let RegisterError::Failure(Failure::Replaced(_)) = error
+                && let Err(unanswered) = tools.attempts.stand_down().await
+            {
+                tracing::warn!(%unanswered, "what the newer process drives is driven here as well");
+            }
+            unregistered(&error, failures)
+        }
     }
 }
 
@@ -153,7 +173,13 @@ pub async fn register_once(
 ) -> Result<(Session, Duration), RegisterError> {
     let ours = belonging.installation().await?;
     let registration = Registration { installation: ours.clone(), ..registration.clone() };
-    let registered = link.register(&registration).await?;
+    let registered = match link.proof() {
+        None => link.register(&registration).await?,
+        Some(proof) => proof.register(link, &registration).await.map_err(|error| match error {
+            ProofError::Failure(failure) => RegisterError::Failure(failure),
+            ProofError::Folder(error) => RegisterError::Belonging(error.into()),
+        })?,
+    };
     match ours {
         Some(ours) if ours != registered.installation => {
             let theirs = registered.installation;
@@ -161,6 +187,9 @@ pub async fn register_once(
         }
         Some(_) => {}
         None => belonging.keep_installation(&registered.installation).await?,
+    }
+    if let Err(error) = belonging.claim().await {
+        tracing::warn!(%error, "an older process of this executor may go on with what runs here");
     }
     metrics::registered();
     Ok((registered.session, registered.ping_deadline))
@@ -187,6 +216,13 @@ async fn attend(tools: &Tools, session: Session, rhythm: Rhythm, failures: u32) 
             return Came::Failed;
         }
     };
+    match (tools.drained.swap(answer.drained, Relaxed), answer.drained) {
+        (false, true) => tracing::warn!(
+            "drained: no new work comes until somebody ends that with `octavius executors undrain`"
+        ),
+        (true, false) => tracing::info!("not drained any more: new work comes"),
+        (true, true) | (false, false) => {}
+    }
     let after = began.elapsed();
     if tools.no_more_work.is_cancelled() {
         answer.grants.clear();
@@ -209,7 +245,7 @@ async fn attend(tools: &Tools, session: Session, rhythm: Rhythm, failures: u32) 
 mod tests {
     use super::*;
     use crate::runner::RunnerError;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::sync::atomic::AtomicUsize;
     use tracing::{Event, Level, Metadata, Subscriber, span};
 
     /// Counts what is told to whoever runs this.

@@ -2,7 +2,8 @@
 
 use super::{LinkError, LinkOptions};
 use secrecy::{ExposeSecret, SecretString};
-use std::fmt;
+use std::{fmt, sync::Arc};
+use tokio::sync::watch;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -15,8 +16,8 @@ const EXECUTOR: &str = "octavius-executor";
 /// What goes with each call.
 #[derive(Clone)]
 pub(super) struct Credentials {
-    /// None where the executor was given no token.
-    authorization: Option<MetadataValue<Ascii>>,
+    /// None where the executor has no token. All clones follow what is changed.
+    authorization: Arc<watch::Sender<Option<MetadataValue<Ascii>>>>,
     executor: MetadataValue<Ascii>,
 }
 
@@ -28,8 +29,8 @@ impl fmt::Debug for Credentials {
 
 impl Interceptor for Credentials {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(authorization) = &self.authorization {
-            request.metadata_mut().insert("authorization", authorization.clone());
+        if let Some(authorization) = self.authorization.borrow().clone() {
+            request.metadata_mut().insert("authorization", authorization);
         }
         request.metadata_mut().insert(EXECUTOR, self.executor.clone());
         Ok(request)
@@ -39,16 +40,23 @@ impl Interceptor for Credentials {
 impl Credentials {
     /// The token and the executor's id, as headers hold them.
     pub(super) fn new(options: &LinkOptions) -> Result<Self, LinkError> {
-        let bearer = |token: &SecretString| {
-            let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
-                .parse()
-                .map_err(|_| LinkError::Token)?;
-            bearer.set_sensitive(true);
-            Ok(bearer)
-        };
+        let bearer = |token| bearer(token).ok_or(LinkError::Token);
         let authorization = options.token.as_ref().map(bearer).transpose()?;
+        let authorization = Arc::new(watch::Sender::new(authorization));
         // Ids are ASCII, and so always headers.
         let executor = options.executor.as_str().parse().map_err(|_| LinkError::Token)?;
         Ok(Self { authorization, executor })
     }
+
+    /// From now on calls go with this token; none, or one that no header can hold: with nothing.
+    pub(super) fn prove_with(&self, token: Option<&SecretString>) {
+        self.authorization.send_replace(token.and_then(bearer));
+    }
+}
+
+fn bearer(token: &SecretString) -> Option<MetadataValue<Ascii>> {
+    let mut bearer: MetadataValue<Ascii> =
+        format!("Bearer {}", token.expose_secret()).parse().ok()?;
+    bearer.set_sensitive(true);
+    Some(bearer)
 }

@@ -1,7 +1,7 @@
 //! Why there is no connection, or no answer that counts.
 
 use super::rules::{Meaning, meaning};
-use octavius_protocol::reach::WrongAddress;
+use octavius_protocol::{DOMAIN, REPLACED, reach::WrongAddress};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -30,6 +30,9 @@ pub enum Failure {
     /// The session is gone: all wait for the next.
     #[error("the session is gone: {0}")]
     SessionGone(String),
+    /// A newer process of this executor took over; in the controller's words.
+    #[error("{0}")]
+    Replaced(String),
     /// The controller does not want it, now or later.
     #[error("{text}")]
     Refused {
@@ -58,6 +61,7 @@ impl Failure {
     pub(super) fn of_registration(self) -> Self {
         match self {
             Self::SessionGone(text) => Self::Refused { code: Code::FailedPrecondition, text },
+            replaced @ Self::Replaced(_) => replaced,
             refused @ Self::Refused { .. } => refused,
             later @ Self::Later { .. } => later,
         }
@@ -69,6 +73,10 @@ impl Failure {
             status.get_details_bad_request().into_iter().flat_map(|bad| bad.field_violations)
         {
             text.push_str(&format!("; `{}`: {}", fault.field, fault.description));
+        }
+        let info = status.get_details_error_info();
+        if info.is_some_and(|info| info.domain == DOMAIN && info.reason == REPLACED) {
+            return Self::Replaced(text);
         }
         match meaning(code as i32) {
             Meaning::SessionGone => Self::SessionGone(text),

@@ -22,6 +22,7 @@ use crate::{
     },
     lease::{Grant, Held, LeaseName, Order},
     metrics,
+    proof::Proof,
     runner::Identity,
     watched::present,
 };
@@ -50,7 +51,7 @@ pub struct LinkOptions {
     pub ca_file: Option<PathBuf>,
     /// This executor's id.
     pub executor: ExecutorId,
-    /// Proves who this executor is; none: it was given nothing to prove it with.
+    /// Proves who this executor is until [`Link::prove_with`] says otherwise; none: it was given nothing to prove it with.
     pub token: Option<SecretString>,
     /// How long a call may take.
     pub deadline: Duration,
@@ -89,7 +90,7 @@ pub struct Offer {
 }
 
 /// What the controller answered to a registration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Registered {
     /// Goes with each later call.
     pub session: Session,
@@ -97,6 +98,8 @@ pub struct Registered {
     pub installation: String,
     /// Silence for so long ends new work for this executor.
     pub ping_deadline: Duration,
+    /// What this executor proves itself with from now on; none: with the same as before.
+    pub credential: Option<SecretString>,
 }
 
 /// What the controller answered to a sign of life.
@@ -106,6 +109,8 @@ pub struct Attended {
     pub orders: Vec<Order>,
     /// What is granted and was not named as held.
     pub grants: Vec<Grant>,
+    /// Whether this executor gets no new work because somebody said so.
+    pub drained: bool,
 }
 
 /// What is said of an attempt.
@@ -157,9 +162,14 @@ pub struct Link {
     client: Client,
     /// Both ways, that of the signs of life first.
     ways: [Reach; 2],
+    credentials: Credentials,
+    /// Where what proves this executor comes from; none: it was said when this was made.
+    proof: Option<Proof>,
     deadline: Duration,
     terms: Arc<watch::Sender<TermGate>>,
     session: Arc<watch::Sender<Option<Session>>>,
+    /// When the newest Attend that was answered was sent; before any was, when this was made.
+    heard: Arc<watch::Sender<Instant>>,
     calm: Calm,
     /// What the log was told of TLS that did not come about, since a call was answered last.
     told_of_tls: Arc<watch::Sender<Option<String>>>,
@@ -213,9 +223,12 @@ impl Link {
             signs: client(&ways[0]),
             client: client(&ways[1]),
             ways,
+            credentials,
+            proof: None,
             deadline: options.deadline,
             terms: Arc::default(),
             session: Arc::default(),
+            heard: Arc::new(watch::Sender::new(Instant::now())),
             calm: Calm::default(),
             told_of_tls: Arc::default(),
         })
@@ -226,6 +239,22 @@ impl Link {
         self.deadline
     }
 
+    /// The same, with what this executor has got to prove itself with.
+    #[must_use]
+    pub fn proving(self, proof: Proof) -> Self {
+        Self { proof: Some(proof), ..self }
+    }
+
+    /// Where what proves this executor comes from, if that was said.
+    pub fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref()
+    }
+
+    /// From now on all calls go with this token.
+    pub fn prove_with(&self, token: Option<&SecretString>) {
+        self.credentials.prove_with(token);
+    }
+
     /// What follows the session: none while there is none.
     pub fn sessions(&self) -> watch::Receiver<Option<Session>> {
         self.session.subscribe()
@@ -234,6 +263,11 @@ impl Link {
     /// The session; waits until there is one, for ever if need be: nothing can be said to the controller before.
     pub async fn session(&self) -> Session {
         present(&mut self.session.subscribe(), |_| true).await
+    }
+
+    /// When the newest Attend that was answered was sent; before any was, when this was made.
+    pub fn heard(&self) -> watch::Receiver<Instant> {
+        self.heard.subscribe()
     }
 
     /// From now on this is the session.
@@ -279,7 +313,9 @@ impl Link {
             return Err(Failure::nonsense("a registration without a ping deadline"));
         };
         let session = Session(answer.session);
-        Ok(Registered { session, installation: answer.installation, ping_deadline })
+        let credential = Some(answer.credential).filter(|credential| !credential.is_empty());
+        let credential = credential.map(SecretString::from);
+        Ok(Registered { session, installation: answer.installation, ping_deadline, credential })
     }
 
     /// Says what is held here and what is not seen, and waits for orders: `wait` there, and for `within` here.
@@ -298,12 +334,14 @@ impl Link {
             unseen: unseen.unwrap_or_default(),
         };
         let mut client = self.signs.clone();
+        let sent = Instant::now();
         let answer = self.call("Attend", within, client.attend(request)).await;
         let answer = self.of_session(session, answer)?;
+        self.heard.send_replace(sent);
         self.calm.spread(answer.spread.and_then(translate::duration).unwrap_or_default());
         let (orders, grants) =
             (translate::sensible(answer.orders), translate::sensible(answer.grants));
-        Ok(Attended { orders, grants })
+        Ok(Attended { orders, grants, drained: answer.drained })
     }
 
     /// Asks for work for `free` places, and waits for it, `wait` at the most.

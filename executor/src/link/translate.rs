@@ -73,6 +73,7 @@ impl TryFrom<v1::Lease> for Grant {
                 .ok_or_else(|| Nonsense(format!("a time limit below zero for attempt {attempt}"))),
         };
         let (timeout, start_timeout) = (limit(lease.timeout)?, limit(lease.start_timeout)?);
+        let stop_if_unheard = limit(lease.stop_if_unheard)?;
         let v1::Resources { requests, limits } = lease.resources.unwrap_or_default();
         let mut secrets = SecretValues::default();
         for (name, value) in lease.secrets {
@@ -92,6 +93,7 @@ impl TryFrom<v1::Lease> for Grant {
             secrets: Some(secrets),
             timeout,
             grace: lease.grace.and_then(duration).unwrap_or(GRACE),
+            stop_if_unheard,
             namespace: Some(lease.namespace).filter(|namespace| !namespace.is_empty()),
             resources: Resources { requests, limits },
             template: lease.kubernetes,
@@ -144,7 +146,8 @@ fn named_as(held: Held) -> Option<v1::HeldAttempt> {
         HeldPhase::Running => v1::HeldPhase::Running,
         HeldPhase::Ended => v1::HeldPhase::Ended,
     };
-    Some(v1::HeldAttempt { lease: Some(held.lease.into()), phase: phase.into() })
+    let lacks_secrets = held.lacks_secrets;
+    Some(v1::HeldAttempt { lease: Some(held.lease.into()), phase: phase.into(), lacks_secrets })
 }
 
 impl From<Ending> for v1::Ended {
@@ -204,6 +207,7 @@ mod tests {
             resources: Some(v1::Resources { requests, limits }),
             kubernetes: r#"{"spec":{}}"#.to_owned(),
             start_timeout: seconds(90),
+            stop_if_unheard: seconds(450),
             installation: "ours".to_owned(),
             ..lease()
         };
@@ -216,6 +220,7 @@ mod tests {
             (r#"{"spec":{}}"#, "ours")
         );
         assert_eq!(work.start_timeout, Some(Duration::from_secs(90)));
+        assert_eq!(work.stop_if_unheard, Some(Duration::from_secs(450)));
         let silent = Grant::try_from(lease()).unwrap().work;
         assert_eq!((silent.namespace, silent.start_timeout), (None, None));
     }
@@ -225,6 +230,7 @@ mod tests {
         for lease in [
             v1::Lease { timeout: seconds(-1), ..lease() },
             v1::Lease { start_timeout: seconds(-1), ..lease() },
+            v1::Lease { stop_if_unheard: seconds(-1), ..lease() },
         ] {
             let refused = Grant::try_from(lease).unwrap_err().to_string();
             assert!(refused.contains("a time limit below zero for attempt"), "{refused}");

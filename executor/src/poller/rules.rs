@@ -24,7 +24,8 @@ mod tests {
     fn held(phase: HeldPhase, count: usize) -> Vec<Held> {
         let attempt =
             AttemptId { execution: ExecutionId::from_bytes([1; 16]), attempt: AttemptNumber(1) };
-        vec![Held { lease: LeaseName { attempt, epoch: Epoch(1) }, phase }; count]
+        let lease = LeaseName { attempt, epoch: Epoch(1) };
+        vec![Held { lease, phase, lacks_secrets: false }; count]
     }
 
     #[test]

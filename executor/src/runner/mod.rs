@@ -43,6 +43,8 @@ pub struct Work {
     pub timeout: Option<Duration>,
     /// How long after a terminate a kill follows.
     pub grace: Duration,
+    /// For how long the program may run on while the controller answers nothing; none: no limit.
+    pub stop_if_unheard: Option<Duration>,
     /// The namespace that the job names; none: as the executor's file says. As all that follows here, of use to the kind
     /// `kubernetes` alone.
     pub namespace: Option<String>,
@@ -68,7 +70,8 @@ pub struct Resources {
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attempt, epoch, job, user, image_name, command, arguments, .. } = self;
-        let Self { secrets, timeout, grace, namespace, resources, start_timeout, .. } = self;
+        let Self { secrets, timeout, grace, stop_if_unheard, .. } = self;
+        let Self { namespace, resources, start_timeout, .. } = self;
         f.debug_struct("Work")
             .field("attempt", attempt)
             .field("epoch", epoch)
@@ -80,6 +83,7 @@ impl fmt::Debug for Work {
             .field("secrets", secrets)
             .field("timeout", timeout)
             .field("grace", grace)
+            .field("stop_if_unheard", stop_if_unheard)
             .field("namespace", namespace)
             .field("resources", resources)
             .field("start_timeout", start_timeout)

@@ -1,11 +1,12 @@
 //! What an executor finds that was there before it, and what it leaves to others.
 
-use crate::place::{Cluster, object};
+use crate::place::{Cluster, OURS, object};
 use octavius_executor::runner::{
     Phase, Runner, RunnerError,
     kubernetes::{KubeRunner, Options},
     suite,
 };
+use std::time::Duration;
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +66,7 @@ async fn two_executors_in_one_namespace_see_only_their_own() {
 async fn a_fresh_executor_keeps_the_limits_of_what_it_finds() {
     let place = Cluster::new("limits").await;
     let mut work = place.work("sleep 300");
-    work.timeout = Some(std::time::Duration::from_secs(6));
+    work.timeout = Some(Duration::from_secs(6));
     let first = place.runner().await;
     suite::start(&first, &work).await;
     drop(first);
@@ -78,4 +79,23 @@ async fn a_fresh_executor_keeps_the_limits_of_what_it_finds() {
         .unwrap();
     let exit = suite::ended(&fresh, work.attempt).await;
     assert_eq!(exit.cause, octavius_executor::runner::ExitCause::TimedOut, "{exit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_over_is_left_for_as_long_as_the_file_says_and_taken_for_nothing_to_go_on_with() {
+    let mut place = Cluster::new("finished").await;
+    place.options.keep_finished_for = Duration::from_secs(12);
+    let runner = place.runner().await;
+    let work = place.work("echo done; exit 3");
+    let (exit, _) = suite::run(&runner, &work).await;
+    suite::check_code(&exit, 3);
+    runner.remove(work.attempt).await.unwrap();
+    let there = ["get", "jobs,pods,secrets", OURS, "--output=name"];
+    let left = place.namespace.kubectl(&there).await.unwrap();
+    assert!(left.contains("job.batch/") && left.contains("pod/"), "{left}");
+    assert!(!left.contains("secret/"), "nothing of its can start any more: {left}");
+    drop(runner);
+    let next = place.runner().await;
+    assert_eq!(next.find().await.unwrap(), []);
+    place.namespace.until(&there, str::is_empty).await.unwrap();
 }

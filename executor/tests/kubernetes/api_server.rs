@@ -21,8 +21,9 @@ async fn behind(place: &Cluster) -> (Front, KubeRunner) {
 
 /// Work that runs until [`let_end`].
 async fn running(place: &Cluster, runner: &KubeRunner) -> Work {
-    let work =
+    let mut work =
         place.work(&format!("until [ -e {} ]; do sleep 0.2; done", place.path("end").display()));
+    work.timeout = None;
     suite::start(runner, &work).await;
     is_seen(runner, work.attempt, SOON, |phase| *phase == Phase::Running).await;
     work
@@ -131,21 +132,21 @@ async fn an_api_server_that_cannot_or_will_not_answer_is_asked_seldom_and_left_a
     sleep(Duration::from_secs(15)).await; // what is counted is what comes in that time
     seldom(&front, before, began);
 
-    const ALONE: Duration = Duration::from_secs(8);
+    const ALONE: Duration = Duration::from_secs(15);
     let after = || vec![("retry-after", ALONE.as_secs().to_string())];
     front.rule(move |_| Fate::Say(429, after(), "slow down".to_owned()));
     let (before, began) = (front.asked().len(), Instant::now());
     let deadline = began + SOON;
     let mut asked = Vec::new();
-    while asked.len() < 3 {
+    while asked.len() < 3 || began.elapsed() < ALONE {
         assert!(Instant::now() < deadline, "{asked:?}");
         sleep(Duration::from_millis(100)).await;
         asked = front.asked().split_off(before);
     }
     seldom(&front, before, began);
-    // Who asked before the answer was here had no way to know.
+    // Who asked before the answer was here had no way to know, and that may come late.
     let first = asked[0].at;
-    let early = asked.iter().filter(|asked| asked.at > first + Duration::from_secs(1));
+    let early = asked.iter().filter(|asked| asked.at > first + Duration::from_secs(5));
     for asked in early {
         assert!(asked.at >= first + ALONE, "{:?} after it: {asked:?}", asked.at - first);
     }
@@ -187,8 +188,16 @@ async fn a_task_of_the_runner_that_panics_is_begun_again() {
     let runner = place.runner().await;
     let work = running(&place, &runner).await;
     for what in ["Jobs", "pods"] {
-        runner.panic_in(&format!("{what} in the namespace `{}`", place.namespace.name()));
-        let why = sees(&runner, false).await;
+        let task = format!("{what} in the namespace `{}`", place.namespace.name());
+        let (mut sight, deadline) = (runner.sight(), Instant::now() + SOON);
+        let why = loop {
+            // It is blind for a second, which a busy machine may miss, and for longer each time that it panics again.
+            runner.panic_in(&task);
+            match timeout(Duration::from_secs(5), sight.wait_for(Option::is_some)).await {
+                Ok(why) => break why.unwrap().clone().unwrap(),
+                Err(_) => assert!(Instant::now() < deadline, "nobody says that {task} panicked"),
+            }
+        };
         assert!(why.starts_with(what) && why.contains("panicked"), "{why}");
         sees(&runner, true).await;
     }

@@ -28,12 +28,15 @@ async fn a_program_that_is_killed_for_memory_says_so_with_its_limit() {
 async fn a_program_that_outlives_a_child_killed_for_memory_succeeds_with_a_note() {
     let place = Cluster::new("child").await;
     let runner = place.runner().await;
-    // The container runtime may lose what it has not read when a program ends.
-    let work = greedy(&place, &format!("{FILL}; echo survived; sleep 1"));
+    // The container runtime may lose what it has not read when a program ends, and hears of the kill by another way than
+    // of that end.
+    let work = greedy(&place, &format!("{FILL}; echo survived; sleep 5"));
     let (exit, log) = suite::run(&runner, &work).await;
     let Exit { cause, code, note, .. } = &exit;
     assert_eq!((cause, code), (&ExitCause::Exited, &Some(0)), "{exit:?}");
-    assert!(String::from_utf8_lossy(&log).ends_with("survived\n"));
+    // The shell's own word of the child is on its other stream, and a runtime reads the two in any order.
+    let log = String::from_utf8_lossy(&log);
+    assert!(log.lines().any(|line| line == "survived"), "{log:?}");
     assert!(
         note.starts_with("a process of the program was killed") && note.contains("32Mi"),
         "{note:?}"
@@ -56,7 +59,8 @@ async fn a_program_whose_pod_is_evicted_has_failed_with_the_kubelets_words() {
     let Phase::Ended(exit) = phase else { panic!("{phase:?}") };
     let ExitCause::Failed { code: "evicted", why } = &exit.cause else { panic!("{exit:?}") };
     assert!(why.starts_with("Evicted: ") && why.contains("10Mi"), "{why}");
-    assert!(matches!(exit.code, None | Some(0)), "{exit:?}");
+    // A busy node may kill it before it has heard what it is told.
+    assert!(matches!(exit.code, None | Some(0 | 137)), "{exit:?}");
     runner.remove(work.attempt).await.unwrap();
 }
 
@@ -99,7 +103,9 @@ async fn the_time_limit_counts_from_the_start_and_the_last_words_are_kept() {
     let runner = place.runner().await;
     let script =
         "trap 'echo bye; exit 0' TERM; i=0; while :; do i=$((i+1)); echo $i; sleep 1; done";
-    let work = Work { timeout: Some(Duration::from_secs(4)), ..place.work(script) };
+    // So much that it has counted to three by then, and so long a grace that its last word is said, also on a busy node.
+    let (timeout, grace) = (Some(Duration::from_secs(10)), Duration::from_secs(30));
+    let work = Work { timeout, grace, ..place.work(script) };
     let (exit, log) = suite::run(&runner, &work).await;
     assert_eq!((&exit.cause, exit.code), (&ExitCause::TimedOut, Some(0)), "{exit:?}");
     let log = String::from_utf8(log).unwrap();

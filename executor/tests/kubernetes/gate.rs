@@ -2,6 +2,8 @@
 
 use crate::place::{Cluster, OURS, object};
 use octavius_executor::runner::{Phase, Runner, Work, suite};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Work that leaves a line in the file `ran`, and goes on.
 fn counted(place: &Cluster) -> Work {
@@ -86,6 +88,12 @@ async fn what_a_template_brings_runs_once_too_though_its_pod_is_deleted() {
     let running = ["get", "pods", "--output=jsonpath={.items[*].status.phase}"];
     place.namespace.until(&running, |phase| phase == "Running").await.unwrap();
     place.namespace.until(&secrets, str::is_empty).await.unwrap();
+    // What a kubelet has started may not have come to its first line yet.
+    let deadline = Instant::now() + suite::SOON;
+    while ["job", "first", "beside"].iter().any(|name| place.runs(name) == 0) {
+        assert!(Instant::now() < deadline, "not all of them run");
+        sleep(Duration::from_millis(100)).await;
+    }
     place
         .namespace
         .kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force"])

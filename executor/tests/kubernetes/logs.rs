@@ -8,7 +8,6 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use octavius_executor::runner::{
-    Runner as _,
     kubernetes::log::{Held, KubeLogs, PodLog, PodName},
     suite,
 };
@@ -16,7 +15,7 @@ use octavius_testbed::{
     cluster::{self, Namespace},
     proxy::Proxy,
 };
-use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
+use std::{fmt::Write, fs, path::Path, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// No log of these tests takes as long.
@@ -224,7 +223,12 @@ async fn a_log_that_is_rotated_while_it_is_written_is_whole() {
     let pod = job(&namespace, "much", script).await;
     let log = followed(client, &namespace, &pod).await;
     let served = namespace.kubectl(&["logs", &pod, "--tail=-1"]).await.unwrap();
-    assert!(served.len() < log.len() / 2, "it was not rotated: {} bytes are served", served.len());
+    // How late a kubelet looks for what to rotate is its own affair, and so how much of it is in the newest file.
+    assert!(
+        served.len() + 1_000_000 < log.len(),
+        "it was not rotated: {} bytes are served",
+        served.len()
+    );
     nothing_is_missing_without_a_word(log, 30_000, &"x".repeat(980));
 }
 
@@ -270,7 +274,7 @@ async fn a_log_that_one_may_not_read_waits_for_the_right_and_names_it_at_last() 
     assert!(text.contains(&format!("--serviceaccount={name}:")), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
 
-    let granted = run(client, &namespace, "granted", "echo first; sleep 8; echo last");
+    let granted = run(client, &namespace, "granted", "echo first; sleep 20; echo last");
     let granting = async {
         let started =
             ["get", "pods", "-l", "job-name=granted", "-o", "jsonpath={.items[*].status.phase}"];
@@ -336,7 +340,7 @@ async fn a_log_goes_on_after_a_minute_of_silence() {
     let mut more = None;
     while more.is_none() {
         assert!(Instant::now() < until, "nothing came after the silence");
-        more = runner.follow(work.attempt, &cursor, 99, Duration::from_secs(5)).await.unwrap();
+        more = suite::next_piece(&runner, work.attempt, &cursor, 99).await;
     }
     suite::check_code(&suite::ended(&runner, work.attempt).await, 0);
     assert_eq!(suite::whole_log(&runner, work.attempt, 99).await, b"a\nb\n");
@@ -364,81 +368,74 @@ mod own_cluster {
         }
     }
 
-    /// Ticks for a minute, and exits with 7: 471 bytes.
-    async fn a_minute(way: &str, own: &cluster::Own, through: Option<&Proxy>) {
-        let place = Cluster::of(own.namespace(way).await.unwrap(), through).await;
-        let runner = place.runner().await;
-        let mut work = place.work("for i in $(seq 1 60); do echo tick-$i; sleep 1; done; exit 7");
-        work.timeout = Some(LONG);
-        suite::start(&runner, &work).await;
-        let (mut log, mut cursor) = suite::log_with(&runner, work.attempt, "tick-20\n").await;
-        let troubled = async {
-            match (way, through) {
-                (_, Some(way)) => loop {
-                    sleep(Duration::from_secs(5)).await;
-                    way.cut();
-                    sleep(Duration::from_millis(50)).await;
-                    way.mend();
-                },
-                (part, None) => own.restart(part, Duration::from_secs(10)).await.unwrap(),
-            }
-            std::future::pending::<()>().await;
-        };
-        let reading = async {
-            let until = Instant::now() + LONG;
-            while !log.contains("tick-60\n") {
-                assert!(Instant::now() < until, "{way}: no more than {log}");
-                let more = runner.follow(work.attempt, &cursor, 1 << 20, Duration::from_secs(1));
-                if let Ok(Some(piece)) = more.await {
-                    let bytes = piece.chunks.iter().flat_map(|(_, bytes)| bytes.to_vec());
-                    log.push_str(std::str::from_utf8(&bytes.collect::<Vec<_>>()).unwrap());
-                    cursor = piece.cursor;
-                }
-            }
-            let exit = suite::ended(&runner, work.attempt).await;
-            suite::check_code(&exit, 7);
-            suite::whole_log(&runner, work.attempt, 1 << 20).await
-        };
-        let whole = tokio::select! {
-            whole = reading => whole,
-            () = troubled => unreachable!("it waits for ever"),
-        };
-        let expected = lines(1..=60, |number| format!("tick-{number}"));
-        assert!(log.as_bytes() == expected, "{way}: followed {log}");
-        assert!(whole == expected, "{way}: {}", shown(&whole));
-        assert_eq!(whole.len(), 471);
-    }
-
-    /// The end of a read is not the end of the program: code, log and who follows it are as if nothing had happened.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_program_of_a_minute_ends_with_its_code_and_log_whatever_is_away_meanwhile() {
-        let own = cluster::own().await.unwrap();
-        let way = Proxy::to(address(own.admin()).await).await;
-        for part in ["kubelet", "apiserver"] {
-            a_minute(part, &own, None).await;
-        }
-        a_minute("connections", &own, Some(&way)).await;
-    }
-
-    /// Who asks for the log for the first time finds nobody at the node's port, for half a minute.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_log_of_a_node_that_does_not_answer_at_first_is_whole() {
-        let own = cluster::own().await.unwrap();
-        let namespace = own.namespace("port").await.unwrap();
-        let client = client(namespace.kubeconfig(), None).await;
-        let pod = job(&namespace, "port", "echo first; sleep 40; echo last; exit 3").await;
+    /// A pod that runs for 40 s, on a node that gives its log to nobody yet.
+    async fn begun(namespace: &Namespace) -> String {
+        let pod = job(namespace, "early", "echo first; sleep 40; echo last; exit 3").await;
         let phase = ["get", "pod", &pod, "-o", "jsonpath={.status.phase}"];
         namespace.until(&phase, |phase| phase == "Running").await.unwrap();
-        own.stop("kubelet").await.unwrap();
-        let log = pod_log(client, &namespace, &pod);
+        pod
+    }
+
+    /// Who asks for the log gets nothing for half a minute, and is not told that it is over.
+    async fn nothing_yet(log: &PodLog) {
         let refused = Instant::now() + Duration::from_secs(30);
         while Instant::now() < refused {
             let nothing = log.follow(&Bytes::new(), 1, Duration::from_secs(2)).await.unwrap();
             assert_eq!((nothing, log.is_over()), (None, false));
         }
-        own.resume("kubelet").await.unwrap();
-        let (read, ()) = tokio::join!(read(&log), tell_the_end(&log, &namespace, &pod));
+    }
+
+    async fn is_whole(log: &PodLog, namespace: &Namespace, pod: &str) {
+        let (read, ()) = tokio::join!(read(log), tell_the_end(log, namespace, pod));
         assert_eq!(String::from_utf8(read).unwrap(), "first\nlast\n");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_log_of_a_node_that_does_not_answer_at_first_is_whole() {
+        let own = cluster::own().await.unwrap();
+        let namespace = own.namespace("port").await.unwrap();
+        let pod = begun(&namespace).await;
+        own.stop("kubelet").await.unwrap();
+        let log = pod_log(client(namespace.kubeconfig(), None).await, &namespace, &pod);
+        nothing_yet(&log).await;
+        own.resume("kubelet").await.unwrap();
+        is_whole(&log, &namespace, &pod).await;
+    }
+
+    /// As that of a fresh node, whose own certificate is not signed yet.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_log_of_a_node_whose_certificate_is_not_believed_at_first_is_whole() {
+        let own = cluster::own().await.unwrap();
+        let namespace = own.namespace("certificate").await.unwrap();
+        let pod = begun(&namespace).await;
+        let files = own.state().join("pki");
+        let swap = async |from: &str, to: &str| {
+            own.stop("kubelet").await.unwrap();
+            for kind in ["crt", "key"] {
+                let file = |name: &str| files.join(format!("{name}.{kind}"));
+                fs::copy(file(from), file(to)).unwrap();
+            }
+            own.resume("kubelet").await.unwrap();
+        };
+        for kind in ["crt", "key"] {
+            let file = |name: &str| files.join(format!("{name}.{kind}"));
+            fs::copy(file("kubelet-server"), file("good")).unwrap();
+        }
+        // Its own as a client names no address.
+        swap("kubelet", "kubelet-server").await;
+        let refused = async || match namespace.kubectl(&["logs", &pod]).await {
+            Err(failed) => failed.to_string(),
+            Ok(log) => log,
+        };
+        let until = Instant::now() + LONG;
+        while !refused().await.contains("x509") {
+            assert!(Instant::now() < until, "{}", refused().await);
+            sleep(Duration::from_millis(300)).await;
+        }
+        let log = pod_log(client(namespace.kubeconfig(), None).await, &namespace, &pod);
+        nothing_yet(&log).await;
+        swap("good", "kubelet-server").await;
+        is_whole(&log, &namespace, &pod).await;
     }
 
     /// A part is away for ten seconds while a program ticks, and the log is whole.

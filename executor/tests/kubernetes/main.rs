@@ -8,6 +8,7 @@ mod api_server;
 mod away;
 mod ends;
 mod gate;
+mod labels;
 mod login;
 mod logs;
 mod nodes;

@@ -2,7 +2,7 @@
 
 use crate::place::{Cluster, end, next};
 use bytes::Bytes;
-use octavius_executor::runner::{Phase, Runner, Work, suite};
+use octavius_executor::runner::{Exit, ExitCause, Phase, Runner, Work, suite};
 use octavius_testbed::cluster::{self, Own};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -69,21 +69,32 @@ async fn broken_off(runner: &dyn Runner, work: &Work, (mut log, mut cursor): (St
     assert!(log.starts_with("1\n2\n3\n") && log.contains("\n[octavius: the log from "), "{log}");
 }
 
+/// What was stopped ends as that, whether or not its node ever says so.
+async fn is_cancelled(runner: &dyn Runner, work: &Work) -> Exit {
+    let phase = end(runner, work).await;
+    let Phase::Ended(exit) = phase else { panic!("{phase:?}") };
+    assert_eq!(exit.cause, ExitCause::Stopped, "{exit:?}");
+    exit
+}
+
 fn numbers(to: u32) -> String {
     (1..=to).map(|number| format!("{number}\n")).collect()
 }
 
 mod own_cluster {
     use super::*;
-    use octavius_executor::runner::{Exit, ExitCause};
 
     /// A silent node, whose kubelet and containerd are away for a while.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_node_that_is_silent_for_a_while_is_told_and_then_the_end_as_it_was() {
         let world = World::new("silent").await;
         let (runner, work) = (world.place.runner().await, world.counting(60));
-        suite::start(&runner, &work).await;
-        suite::log_with(&runner, work.attempt, "5\n").await;
+        let cancelled = world.counting(600);
+        // In this order: the other one counts only for a minute.
+        for work in [&cancelled, &work] {
+            suite::start(&runner, work).await;
+            suite::log_with(&runner, work.attempt, "5\n").await;
+        }
         let asked = Instant::now();
         world.silence().await;
         let words = unseen(&runner, &work).await;
@@ -92,13 +103,15 @@ mod own_cluster {
         let node = world.node().await;
         assert!(words.starts_with(&format!("node {node} not ready since 20")), "{words}");
         assert!(words.ends_with("; result not known"), "{words}");
+        runner.stop(cancelled.attempt).await.unwrap();
         world.resume().await;
         let phase = end(&runner, &work).await;
         let Phase::Ended(exit) = phase else { panic!("{phase:?}") };
         suite::check_code(&exit, 0);
         let log = suite::whole_log(&runner, work.attempt, 1 << 20).await;
         assert_eq!(String::from_utf8(log).unwrap(), numbers(60));
-        assert_eq!(world.place.runs("ran"), 1);
+        is_cancelled(&runner, &cancelled).await;
+        assert_eq!(world.place.runs("ran"), 2);
         runner.remove(work.attempt).await.unwrap();
     }
 
@@ -130,9 +143,8 @@ mod own_cluster {
         let Phase::Vanished(words) = phase else { panic!("{phase:?}") };
         assert!(words.contains("was not ready since") && words.contains("not known"), "{words}");
         broken_off(&runner, &work, begun.remove(0)).await;
-        let phase = end(&runner, &cancelled).await;
-        let Phase::Ended(Exit { cause, code, note, .. }) = phase else { panic!("{phase:?}") };
-        assert_eq!((cause, code), (ExitCause::Stopped, None));
+        let Exit { code, note, .. } = is_cancelled(&runner, &cancelled).await;
+        assert_eq!(code, None);
         assert!(note.contains("not ready since"), "{note}");
         for work in [&work, &cancelled] {
             runner.stop(work.attempt).await.unwrap();
@@ -162,16 +174,21 @@ mod own_cluster {
 
         let ready = ["wait", "--for=condition=Ready", "node", &node, "--timeout=50s"];
         world.own.kubectl(&ready).await.unwrap();
-        let gone = world.counting(600);
+        let (gone, cancelled) = (world.counting(600), world.counting(600));
+        suite::start(&runner, &cancelled).await;
         suite::start(&runner, &gone).await;
         let begun = suite::log_with(&runner, gone.attempt, "3\n").await;
         world.own.kubectl(&["delete", "node", &node]).await.unwrap();
+        runner.stop(cancelled.attempt).await.unwrap();
+        is_cancelled(&runner, &cancelled).await;
         let phase = end(&runner, &gone).await;
         let Phase::Vanished(words) = phase else { panic!("{phase:?}") };
         assert!(words.contains(&node) && words.contains("is not known"), "{words}");
         broken_off(&runner, &gone, begun).await;
         runner.stop(gone.attempt).await.unwrap();
-        runner.remove(gone.attempt).await.unwrap();
-        assert_eq!(world.place.runs("ran"), 2);
+        for work in [&gone, &cancelled] {
+            runner.remove(work.attempt).await.unwrap();
+        }
+        assert_eq!(world.place.runs("ran"), 3);
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 const LONG: Duration = Duration::from_secs(240);
 
 /// Any wait for what comes soon, also on a machine that has other work.
-pub(super) const SOON: Duration = Duration::from_secs(60);
+pub(super) const SOON: Duration = Duration::from_secs(120);
 
 /// Selects what executors made.
 pub(super) const OURS: &str = "--selector=app.kubernetes.io/managed-by=octavius";

@@ -23,8 +23,8 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use uuid::Uuid;
 
-/// How long a test waits for something to come about.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for something to come about, also where a pod has to start for it on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What an executor said of one attempt, and what it was told.
 #[derive(Debug, Default)]
@@ -74,6 +74,8 @@ pub struct Faults {
     pub grant_what_is_held: bool,
     /// Ends are invalid if their reason is not one that only a refusal brings about.
     pub refuse_reasons: bool,
+    /// Secrets that are asked for again are not sent.
+    pub keep_secrets: bool,
     /// Registrations are refused with this text.
     pub refuse_registration: Option<String>,
 }
@@ -94,6 +96,8 @@ pub struct State {
     pub ping_deadline: i64,
     pub polled: Vec<u32>,
     pub authorization: Option<String>,
+    /// What the next registration is answered as the executor's own.
+    pub credential: Option<String>,
     /// From where a method was called last.
     pub callers: BTreeMap<&'static str, SocketAddr>,
 }

@@ -45,6 +45,14 @@ impl State {
         Ok(Response::new(answer))
     }
 
+    /// The leases of those of which the secrets are asked for.
+    fn lacking(&self, held: &[v1::HeldAttempt]) -> Vec<v1::Lease> {
+        let lacking = held.iter().filter(|held| held.lacks_secrets && !self.faults.keep_secrets);
+        let names = lacking.filter_map(|held| held.lease.as_ref());
+        let attempts = names.filter_map(|name| self.attempts.get(&name.execution));
+        attempts.filter(|attempt| !attempt.over).map(|attempt| attempt.lease.clone()).collect()
+    }
+
     fn unnamed(&self, held: &[v1::HeldAttempt]) -> Vec<v1::Lease> {
         let named: BTreeSet<_> =
             held.iter().filter_map(|held| Some(held.lease.as_ref()?.execution.clone())).collect();
@@ -137,6 +145,7 @@ impl Executors for Service {
             session: state.session,
             installation: state.installation.clone(),
             ping_deadline: Some(prost_types::Duration { seconds, nanos: 0 }),
+            credential: state.credential.take().unwrap_or_default(),
         };
         state.answer("Register", answer)
     }
@@ -167,6 +176,7 @@ impl Executors for Service {
                     orders,
                     grants: Vec::new(),
                     spread: None,
+                    drained: false,
                 };
                 return Ok(Response::new(answer));
             }
@@ -177,15 +187,18 @@ impl Executors for Service {
         }
         let held = request.held;
         let answer = self.park(request.wait, |state| {
-            let (orders, grants) = (state.orders(&held), state.unnamed(&held));
+            let (orders, mut grants) = (state.orders(&held), state.unnamed(&held));
+            grants.extend(state.lacking(&held));
             let gone = state.check(request.session).is_err();
             (gone || !orders.is_empty() || !grants.is_empty()).then_some((orders, grants))
         });
         let (orders, grants) = answer.await.unwrap_or_default();
         let mut state = self.state().await;
         state.check(request.session)?;
-        state
-            .answer("Attend", v1::AttendResponse { term: Some(TERM), orders, grants, spread: None })
+        state.answer(
+            "Attend",
+            v1::AttendResponse { term: Some(TERM), orders, grants, spread: None, drained: false },
+        )
     }
 
     async fn poll(
@@ -326,6 +339,13 @@ impl Executors for Service {
         &self,
         _: Request<v1::DrainExecutorRequest>,
     ) -> Result<Response<v1::DrainExecutorResponse>, Status> {
+        Err(Status::unimplemented("an executor does not ask this"))
+    }
+
+    async fn forget_executor(
+        &self,
+        _: Request<v1::ForgetExecutorRequest>,
+    ) -> Result<Response<v1::ForgetExecutorResponse>, Status> {
         Err(Status::unimplemented("an executor does not ask this"))
     }
 }

@@ -49,14 +49,6 @@ impl Asked {
     pub fn is_watch(&self) -> bool {
         self.path.contains("watch=true")
     }
-
-    /// Whether it asks for objects: not for one of them by its name, and not for a log.
-    #[must_use]
-    pub fn is_list(&self) -> bool {
-        let (path, _) = self.path.split_once('?').unwrap_or((&self.path, ""));
-        let of_all = ["/jobs", "/pods", "/events"].iter().any(|all| path.ends_with(all));
-        self.method == "GET" && of_all && !self.is_watch()
-    }
 }
 
 /// What becomes of a question.

@@ -9,11 +9,13 @@ mod forward;
 mod front;
 mod namespace;
 mod own;
+mod webhook;
 
 pub use forward::Forward;
 pub use front::{Asked, Fate, Front};
 pub use namespace::Namespace;
 pub use own::Own;
+pub use webhook::Webhook;
 
 use std::{
     env,
@@ -32,6 +34,8 @@ use tokio::{
 const BUILT: Duration = Duration::from_secs(30 * 60);
 /// Anything else that a cluster is told is done within this.
 const DONE: Duration = Duration::from_secs(60);
+/// What a cluster does by itself is seen within this, also on a machine that has other work.
+const SEEN: Duration = Duration::from_secs(120);
 /// How often it is looked whether something holds.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -137,13 +141,13 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// What it printed last, if that takes more than a minute.
+    /// What it printed last, if that takes more than two minutes.
     pub async fn until(
         &self,
         arguments: &[&str],
         wanted: impl Fn(&str) -> bool,
     ) -> Result<String, Failed> {
-        let until = Instant::now() + DONE;
+        let until = Instant::now() + SEEN;
         loop {
             let seen = self.kubectl(arguments).await;
             match seen {
@@ -151,7 +155,7 @@ impl Cluster {
                 _ if Instant::now() < until => sleep(LOOK).await,
                 Ok(printed) => {
                     let what = arguments.join(" ");
-                    return Err(Failed(format!("kubectl {what}, after {DONE:?}: {printed}")));
+                    return Err(Failed(format!("kubectl {what}, after {SEEN:?}: {printed}")));
                 }
                 Err(failed) => return Err(failed),
             }

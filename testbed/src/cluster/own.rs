@@ -91,6 +91,15 @@ impl Own {
         run(self.script().args(["thaw", part]), DONE).await.map(drop)
     }
 
+    /// All versions but the latest are forgotten: a watch that is further behind has to begin again.
+    ///
+    /// # Errors
+    ///
+    /// What the cluster said.
+    pub async fn compact(&self) -> Result<(), Failed> {
+        run(self.script().arg("compact"), DONE).await.map(drop)
+    }
+
     /// The node loses its power, pods and all, and starts again with what is on its disk.
     ///
     /// # Errors

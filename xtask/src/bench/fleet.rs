@@ -22,17 +22,17 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How many wait while decisions are measured.
-const PENDING: [usize; 3] = [100, 10_000, 100_000];
+/// How many wait while decisions are measured, and how many besides that each ask for an executor of their own.
+const PENDING: [(usize, usize); 4] = [(100, 0), (10_000, 0), (100_000, 0), (100_000, 100_000)];
 /// By how much a decision may be slower behind more.
 const FLAT: f64 = 2.0;
 /// The most memory of a controller for whom so many executors wait, in MB.
 const MEMORY: f64 = 300.0;
 /// How soon a cancel has ended a program, in milliseconds.
 const CANCEL: f64 = 1_000.0;
-/// Each executor has two connections; a few more are the bench's own.
+/// Each executor has two connections. A controller gives 1,024 files to none of them, and some are the bench's own.
 const FILES_OF_ONE: u64 = 2;
-const FILES_BESIDE: u64 = 512;
+const FILES_BESIDE: u64 = 1_280;
 
 pub(super) async fn fleet(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
     let mut rows = tokio::task::spawn_blocking(move || decisions(plan)).await?;
@@ -44,8 +44,8 @@ pub(super) async fn fleet(binaries: &Path, plan: Plan, place: &Place) -> Result<
 /// The rules alone: an attempt ends, its executor gets the next, a new execution comes.
 fn decisions(plan: Plan) -> Vec<Row> {
     let (mut rows, mut first) = (Vec::new(), None);
-    for pending in PENDING {
-        let mut fleet = Fleet::new(pending);
+    for (pending, others) in PENDING {
+        let mut fleet = Fleet::new(pending).with_others(others);
         let (mut spans, mut granted) = (Vec::new(), 0);
         let rounds = plan.of(50_000, 5_000);
         for _ in 0..rounds / 10 {
@@ -64,20 +64,24 @@ fn decisions(plan: Plan) -> Vec<Row> {
         let (rate_at_first, p99_at_first) = *first.get_or_insert((rate, p99));
         let least = Aim::AtLeast(rate_at_first / FLAT);
         let most = Aim::AtMost(p99_at_first * FLAT);
-        let is_first = pending == PENDING[0];
+        let is_first = (pending, others) == PENDING[0];
+        let pending = match others {
+            0 => format!("{pending} pending"),
+            _ => format!("{pending} pending and {others} that each ask for another executor"),
+        };
         let note = format!(
             "{JOBS} jobs over {EXECUTORS} executors, the rules alone; {granted} granted in {rounds} rounds, {} wait then",
             fleet.waiting()
         );
         rows.push(Row {
-            name: format!("decisions with {pending} pending"),
+            name: format!("decisions with {pending}"),
             value: rate,
             unit: "1/s",
             aim: if is_first { Aim::None } else { least },
             note: note.clone(),
         });
         rows.push(Row {
-            name: format!("a decision with {pending} pending, p99"),
+            name: format!("a decision with {pending}, p99"),
             value: p99,
             unit: "µs",
             aim: if is_first { Aim::None } else { most },
@@ -89,12 +93,14 @@ fn decisions(plan: Plan) -> Vec<Row> {
 
 /// Very many executors wait for work at one controller, and one of them gets what is submitted.
 async fn parked(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
-    let count: u64 = plan.of(10_000, 200);
-    let files = FILES_OF_ONE * count + FILES_BESIDE;
     let limit = getrlimit(Resource::Nofile);
+    // Where not so many files may be open, as many as those are enough for: the row says how many.
+    let enough_for = |files: u64| files.saturating_sub(FILES_BESIDE) / FILES_OF_ONE;
+    let most = limit.maximum.map_or(u64::MAX, enough_for);
+    let count = plan.of(10_000, 200).min(most);
+    let files = FILES_OF_ONE * count + FILES_BESIDE;
     if limit.current.is_some_and(|current| current < files) {
-        let maximum = limit.maximum.map(|maximum| maximum.max(files));
-        setrlimit(Resource::Nofile, Rlimit { current: Some(files), maximum })
+        setrlimit(Resource::Nofile, Rlimit { current: Some(files), ..limit })
             .with_context(|| format!("{files} files cannot be open: raise `ulimit -n`"))?;
     }
     let installation = Installation::start(binaries, place).await?;

@@ -107,7 +107,9 @@ type Held = HashMap<String, LeaseName>;
 
 fn named(held: &Held) -> Vec<v1::HeldAttempt> {
     let phase = v1::HeldPhase::Accepted.into();
-    held.values().map(|lease| v1::HeldAttempt { lease: Some(lease.clone()), phase }).collect()
+    held.values()
+        .map(|lease| v1::HeldAttempt { lease: Some(lease.clone()), phase, lacks_secrets: false })
+        .collect()
 }
 
 /// Gives signs of life. Orders are not obeyed: nobody cancels in a bench.

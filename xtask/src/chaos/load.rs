@@ -27,7 +27,7 @@ use v1::ExecutionState;
 /// How many clients there are; each has one execution at a time.
 pub(super) const CLIENTS: usize = 16;
 /// The same where each execution is a pod, of which a small machine starts three a second.
-pub(super) const CLIENTS_OF_PODS: usize = 6;
+pub(super) const CLIENTS_OF_PODS: usize = 8;
 
 const COUNT: &str = r#"echo "$OCTAVIUS_ATTEMPT" >> "$RAN/$OCTAVIUS_EXECUTION_ID"
 i=0

@@ -1,5 +1,6 @@
 //! The commands, each in a file of its own: its flags, and what it does.
 
+pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod config;
@@ -16,8 +17,10 @@ pub(crate) mod getlogs;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod rerun;
+pub(crate) mod role;
 pub(crate) mod secret;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod update;
 pub(crate) mod version;
 pub(crate) mod wait;

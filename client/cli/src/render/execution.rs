@@ -29,9 +29,10 @@ impl Shown for Execution {
             ("rerun of", one_line(&self.rerun_of)),
             ("state", state_and_reason(style, self)),
             ("exit code", self.exit_code.map(|code| code.to_string()).unwrap_or_default()),
+            ("later", terms::known_later(style, self.known_later.as_ref())),
             ("attempt", terms::attempt(self)),
             ("runs as", one_line(&self.runs_as)),
-            ("earlier", terms::earlier(self)),
+            ("earlier", terms::earlier(style, self)),
             ("next try", terms::retry_at(style, self)),
             ("timeout", terms::timeout(self)),
             ("to start", terms::start_timeout(self)),
@@ -64,6 +65,7 @@ impl Shown for Execution {
             "reason_code": self.reason_code,
             "waits_for": self.waits_for,
             "exit_code": self.exit_code,
+            "known_later": terms::known_later_document(self.known_later.as_ref()),
             "attempt": self.attempt,
             "executor": self.executor,
             "runs_as": self.runs_as,
@@ -195,8 +197,9 @@ impl Shown for Vec<Execution> {
     fn text(&self, style: &Style) -> String {
         let mut header = vec!["ID", "JOB", "STATE", "AGE", "SUBMITTED", "BY"];
         if style.wide {
-            header.extend(["ATTEMPT", "EXECUTOR", "EXIT", "LOG", "REASON"]);
+            header.extend(["ATTEMPT", "EXECUTOR", "EXIT", "LOG"]);
         }
+        header.push("REASON");
         table(style, &header, self.iter().map(|execution| row(style, execution)).collect())
     }
 
@@ -230,8 +233,8 @@ fn row(style: &Style, execution: &Execution) -> Vec<Cell> {
             Cell::new(one_line(&execution.executor)),
             Cell::new(execution.exit_code.map(|code| code.to_string()).unwrap_or_default()),
             Cell::new(bytes(execution.log_size)),
-            Cell::new(one_line(&execution.reason)),
         ]);
     }
+    row.push(Cell::new(one_line(&execution.reason)));
     row
 }

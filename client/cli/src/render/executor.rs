@@ -2,7 +2,7 @@
 
 use super::{Shown, Style, table, text::one_line, time};
 use comfy_table::{Cell, Color};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use octavius_client::{
     executor_word,
     v1::{Executor, ExecutorState},
@@ -22,10 +22,9 @@ impl Shown for Vec<Executor> {
             text.push_str(&format!("{id} takes no new work: {unseen}\n"));
         }
         for executor in self {
-            let Some(at) = &executor.drained_at else { continue };
-            let at = time::timestamp(at.seconds, at.nanos).map(|at| style.time(at));
+            let Some(at) = moment(executor.drained_at) else { continue };
             let (id, by) = (one_line(&executor.id), one_line(&executor.drained_by));
-            let at = at.unwrap_or_default();
+            let at = style.time(at);
             text.push_str(&format!(
                 "{id} gets no new work: {by} drained it at {at}; `octavius executors undrain {id}` ends that\n"
             ));
@@ -42,16 +41,43 @@ impl Shown for Vec<Executor> {
     }
 }
 
+/// An executor that was forgotten, and how many attempts ended as lost with that.
+pub(crate) struct Forgotten {
+    pub(crate) id: String,
+    pub(crate) lost: u32,
+}
+
+impl Shown for Forgotten {
+    fn text(&self, _: &Style) -> String {
+        let id = one_line(&self.id);
+        match self.lost {
+            0 => format!("executor `{id}` is forgotten; it held nothing\n"),
+            1 => format!("executor `{id}` is forgotten; 1 attempt that it held ends as lost\n"),
+            lost => {
+                format!("executor `{id}` is forgotten; {lost} attempts that it held end as lost\n")
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![one_line(&self.id)]
+    }
+
+    fn document(&self) -> Value {
+        json!({ "forgotten": self.id, "lost": self.lost })
+    }
+}
+
 fn silence(executor: &Executor) -> Option<SignedDuration> {
     let silent = executor.silent_for.as_ref()?;
     Some(SignedDuration::new(silent.seconds, silent.nanos))
 }
 
+fn moment(at: Option<prost_types::Timestamp>) -> Option<Timestamp> {
+    at.and_then(|at| time::timestamp(at.seconds, at.nanos))
+}
+
 fn document(executor: &Executor) -> Value {
-    let registered = executor.registered_at.as_ref();
-    let registered = registered.and_then(|at| time::timestamp(at.seconds, at.nanos));
-    let drained = executor.drained_at.as_ref();
-    let drained = drained.and_then(|at| time::timestamp(at.seconds, at.nanos));
     json!({
         "id": executor.id,
         "state": executor_word(executor.state()),
@@ -59,11 +85,12 @@ fn document(executor: &Executor) -> Value {
         "version": executor.version,
         "capacity": executor.capacity,
         "held": executor.held,
+        "ended": executor.ended,
         "labels": executor.labels,
         "silent_for_seconds": silence(executor).map(|silent| silent.as_secs_f64()),
-        "registered_at": registered.map(|at| at.to_string()),
+        "registered_at": moment(executor.registered_at).map(|at| at.to_string()),
         "unseen": executor.unseen,
-        "drained_at": drained.map(|at| at.to_string()),
+        "drained_at": moment(executor.drained_at).map(|at| at.to_string()),
         "drained_by": executor.drained_by,
     })
 }
@@ -71,6 +98,16 @@ fn document(executor: &Executor) -> Value {
 /// Whether it would get work, if it saw what it runs.
 fn is_blind(executor: &Executor) -> bool {
     executor.state() == ExecutorState::Ready && !executor.unseen.is_empty()
+}
+
+/// Its places, and what has ended and is not yet settled.
+fn places(executor: &Executor) -> String {
+    let Executor { held, ended, capacity, .. } = executor;
+    let taken = held.saturating_sub(*ended);
+    match ended {
+        0 => format!("{taken} of {capacity}"),
+        ended => format!("{taken} of {capacity}, {ended} ending"),
+    }
 }
 
 fn row(style: &Style, executor: &Executor) -> Vec<Cell> {
@@ -83,8 +120,6 @@ fn row(style: &Style, executor: &Executor) -> Vec<Cell> {
         (false, false, _) => state.to_owned(),
     };
     let state = Cell::new(state);
-    let registered = executor.registered_at.as_ref();
-    let registered = registered.and_then(|at| time::timestamp(at.seconds, at.nanos));
     let mut row = vec![
         Cell::new(one_line(&executor.id)),
         match executor.state() {
@@ -97,12 +132,12 @@ fn row(style: &Style, executor: &Executor) -> Vec<Cell> {
             ExecutorState::Unknown | ExecutorState::Unspecified => state,
         },
         Cell::new(one_line(&executor.runner)),
-        Cell::new(format!("{} of {}", executor.held, executor.capacity)),
+        Cell::new(places(executor)),
         Cell::new(match silence(executor) {
             Some(silent) => format!("{} ago", time::length(silent)),
             None => "not yet".to_owned(),
         }),
-        Cell::new(registered.map(|at| style.time(at)).unwrap_or_default()),
+        Cell::new(moment(executor.registered_at).map(|at| style.time(at)).unwrap_or_default()),
     ];
     if style.wide {
         let labels = executor.labels.iter();

@@ -19,12 +19,14 @@ impl Shown for GetExecutionResponse {
             ("only on", terms::on(execution)),
         ]);
         let rows = self.candidates.iter().map(row);
-        let candidates = table(style, &["EXECUTOR", "IS", "WHY"], rows.collect());
+        // Why is what was asked for: nothing of it is cut, however narrow the terminal.
+        let whole = Style { width: None, ..style.clone() };
+        let candidates = table(&whole, &["EXECUTOR", "IS", "WHY"], rows.collect());
         let more = match self.more_candidates {
             0 => String::new(),
-            more => format!("\nand {more} more executors"),
+            more => format!("and {more} more executors\n"),
         };
-        if candidates.is_empty() { facts } else { format!("{facts}\n\n{candidates}{more}") }
+        if candidates.is_empty() { facts } else { format!("{facts}\n{candidates}{more}") }
     }
 
     fn names(&self) -> Vec<String> {

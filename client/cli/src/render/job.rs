@@ -190,6 +190,10 @@ fn rules(argument: &Argument) -> String {
     if !argument.pattern.is_empty() {
         rules.push(format!("like {}", one_line(&argument.pattern)));
     }
+    for (group, of) in &argument.allowed_for {
+        let values: Vec<_> = of.values.iter().map(|value| one_line(value)).collect();
+        rules.push(format!("{} for {} alone", values.join(", "), one_line(group)));
+    }
     rules.join("; ")
 }
 

@@ -1,5 +1,7 @@
 //! What people and programs see of jobs, executions and executors. Nothing here writes or asks.
 
+pub(crate) mod access;
+pub(crate) mod audit;
 pub(crate) mod execution;
 pub(crate) mod executor;
 mod explained;

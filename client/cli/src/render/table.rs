@@ -1,7 +1,7 @@
 //! Tables without lines, as shells like them, no wider than the terminal that shows them.
 //!
 //! Where a row does not fit, free texts are cut first, then columns are left out: those that say in another way what
-//! stands elsewhere, then from the end. Who asks for `-o wide`, or reads with a program, gets all of it.
+//! stands elsewhere, and by whom it was asked for, then from the end. Who asks for `-o wide`, or reads with a program, gets all of it.
 
 use super::Style;
 use comfy_table::{Cell, Table, presets};
@@ -9,8 +9,8 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Columns of free text, which may be cut.
 const FREE: [&str; 5] = ["DESCRIPTION", "REASON", "LABELS", "CONTROLLER", "FILE"];
-/// Columns that go first: an age says the same.
-const FIRST_OUT: [&str; 3] = ["SUBMITTED", "STORED", "SINCE"];
+/// Columns that go first: an age says the same, and why something waits says more than whose it is.
+const FIRST_OUT: [&str; 4] = ["SUBMITTED", "STORED", "SINCE", "BY"];
 /// A free text is not cut below this width.
 const LEAST: usize = 16;
 /// What stands between two columns.
@@ -38,29 +38,38 @@ pub(crate) fn table(style: &Style, header: &[&str], mut rows: Vec<Vec<Cell>>) ->
 }
 
 fn fit(width: usize, header: &mut Vec<&str>, rows: &mut [Vec<Cell>]) {
+    let excess = |widths: &[usize]| {
+        let total = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+        total.saturating_sub(width)
+    };
     loop {
-        let widths = widths(header, rows);
-        let total = widths.iter().sum::<usize>() + GAP * header.len().saturating_sub(1);
-        let Some(excess) = total.checked_sub(width).filter(|excess| *excess > 0) else { return };
-        let free = (0..header.len()).rev().find(|&at| FREE.contains(&header[at]));
-        if let Some(at) = free.filter(|&at| widths[at] > LEAST) {
-            let target = widths[at].saturating_sub(excess).max(LEAST);
-            for row in rows.iter_mut() {
-                let text = row[at].content();
-                if text.width() > target {
-                    row[at] = Cell::new(cut(&text, target));
-                }
+        let mut least = widths(header, rows);
+        for (least, name) in least.iter_mut().zip(&*header) {
+            if FREE.contains(name) {
+                *least = (*least).min(LEAST);
             }
-            continue;
         }
-        let first = (0..header.len()).find(|&at| FIRST_OUT.contains(&header[at]));
+        if excess(&least) == 0 {
+            break;
+        }
+        let first = FIRST_OUT.iter().find_map(|out| header.iter().position(|name| name == out));
         // A column without a name belongs to a sheet, and the first one says what the row is about.
         let last = header.len() - 1;
         let out = first.or(Some(last)).filter(|&at| at > 0 && !header[at].is_empty());
-        let Some(out) = out else { return };
+        let Some(out) = out else { break };
         header.remove(out);
         for row in rows.iter_mut() {
             row.remove(out);
+        }
+    }
+    for at in (0..header.len()).rev().filter(|&at| FREE.contains(&header[at])) {
+        let widths = widths(header, rows);
+        let target = widths[at].saturating_sub(excess(&widths)).max(LEAST);
+        for row in rows.iter_mut() {
+            let text = row[at].content();
+            if text.width() > target {
+                row[at] = Cell::new(cut(&text, target));
+            }
         }
     }
 }
@@ -112,13 +121,13 @@ mod tests {
         backup  Copies                   2026-11-25  eve@x
         ");
         insta::assert_snapshot!(shown(40), @r"
-        NAME    DESCRIPTION       BY
-        greet   Says 你好 to wh…  ada@x
-        backup  Copies            eve@x
+        NAME    DESCRIPTION               BY
+        greet   Says 你好 to whoever is…  ada@x
+        backup  Copies                    eve@x
         ");
         insta::assert_snapshot!(shown(30), @r"
         NAME    DESCRIPTION
-        greet   Says 你好 to wh…
+        greet   Says 你好 to whoever…
         backup  Copies
         ");
         insta::assert_snapshot!(shown(5), @r"

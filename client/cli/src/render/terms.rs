@@ -9,7 +9,7 @@ use super::{
 use jiff::SignedDuration;
 use octavius_client::{
     execution_word,
-    v1::{Attempt, Execution, ExecutionState},
+    v1::{Attempt, Execution, ExecutionState, KnownLater},
 };
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ pub(super) fn attempt(execution: &Execution) -> String {
 }
 
 /// A line for each attempt before this one.
-pub(super) fn earlier(execution: &Execution) -> String {
+pub(super) fn earlier(style: &Style, execution: &Execution) -> String {
     let line = |attempt: &Attempt| {
         let on = match attempt.executor.as_str() {
             "" => String::new(),
@@ -46,10 +46,41 @@ pub(super) fn earlier(execution: &Execution) -> String {
         };
         let (state, size) = (execution_word(attempt.state()), bytes(attempt.log_size));
         let reason = one_line(&attempt.reason);
-        format!("{} {state}{on}: {reason}; log {size}{cut}{note}", attempt.number)
+        let later = match known_later(style, attempt.known_later.as_ref()).as_str() {
+            "" => String::new(),
+            later => format!("; known later: {later}"),
+        };
+        format!("{} {state}{on}: {reason}; log {size}{cut}{note}{later}", attempt.number)
     };
     let lines: Vec<_> = execution.attempts.iter().map(line).collect();
     lines.join("\n")
+}
+
+/// What became known of a lost attempt later: `succeeded, exit code 0, at …`.
+pub(super) fn known_later(style: &Style, known: Option<&KnownLater>) -> String {
+    let Some(known) = known else { return String::new() };
+    let code = known.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+    let at = known.at.as_ref().and_then(|at| timestamp(at.seconds, at.nanos));
+    let at = at.map(|at| format!(", at {}", style.time(at))).unwrap_or_default();
+    let words = [&known.reason, &known.note].into_iter().filter(|words| !words.is_empty());
+    let words: String = words.map(|words| format!("; {}", one_line(words))).collect();
+    let log = if known.log_is_coming { "; the rest of its log is on its way" } else { "" };
+    format!("{}{code}{at}{words}{log}", execution_word(known.state()))
+}
+
+/// The same for programs.
+pub(super) fn known_later_document(known: Option<&KnownLater>) -> Value {
+    let Some(known) = known else { return Value::Null };
+    let at = known.at.as_ref().and_then(|at| timestamp(at.seconds, at.nanos));
+    json!({
+        "state": execution_word(known.state()),
+        "reason": known.reason,
+        "reason_code": known.reason_code,
+        "exit_code": known.exit_code,
+        "note": known.note,
+        "at": at.map(|at| at.to_string()),
+        "log_is_coming": known.log_is_coming,
+    })
 }
 
 /// When it is tried again.
@@ -94,6 +125,7 @@ pub(super) fn attempts(execution: &Execution) -> Vec<Value> {
             "log_size": attempt.log_size,
             "log_cut": attempt.log_cut,
             "note": attempt.note,
+            "known_later": known_later_document(attempt.known_later.as_ref()),
             "history": steps(&attempt.history),
         })
     };

@@ -1,7 +1,8 @@
 use super::*;
 use octavius_client::v1::{
-    Argument, ArgumentType, Attempt, DescribeJobResponse, Execution, Executor, ExecutorState, Job,
-    JobDefinition, SecretName, SecretState, StateChange,
+    Argument, ArgumentType, Attempt, Candidate, DescribeJobResponse, Execution, Executor,
+    ExecutorState, GetExecutionResponse, Job, JobDefinition, KnownLater, Nearness, SecretName,
+    SecretState, StateChange,
 };
 
 const HOUR: i64 = 3_600;
@@ -162,6 +163,7 @@ fn programs_get_all_of_an_execution() {
       "id": "06ac1q5gt9vk3e1b7m2n4p6r8s",
       "job": "greet",
       "job_version": 2,
+      "known_later": null,
       "log_cut": "",
       "log_size": 2048,
       "max_attempts": 0,
@@ -232,13 +234,72 @@ fn what_a_start_waits_for_and_as_what_it_runs_is_shown() {
 }
 
 #[test]
+fn what_became_known_of_what_was_lost_stands_beside_its_end() {
+    let known = KnownLater {
+        state: ExecutionState::Succeeded.into(),
+        reason: "the program exited\nwith 0".to_owned(),
+        exit_code: Some(0),
+        at: ago(2),
+        ..KnownLater::default()
+    };
+    let coming = KnownLater {
+        exit_code: None,
+        log_is_coming: true,
+        note: "a note".to_owned(),
+        ..known.clone()
+    };
+    let first = Attempt {
+        number: 1,
+        state: ExecutionState::Lost.into(),
+        reason: "was not heard".to_owned(),
+        known_later: Some(coming),
+        ..Attempt::default()
+    };
+    let lost = Execution {
+        state: ExecutionState::Lost.into(),
+        exit_code: None,
+        reason: "was not heard".to_owned(),
+        attempt: 2,
+        attempts: vec![first],
+        known_later: Some(known),
+        arguments: Default::default(),
+        notes: Vec::new(),
+        history: steps(&[(ExecutionState::Lost, 3)]),
+        ..failed()
+    };
+    insta::assert_snapshot!(lost.text(&Style::fixed()), @r"
+    execution  06ac1q5gt9vk3e1b7m2n4p6r8s
+    job        greet, version 2
+    by         ada@example.com
+    state      lost: was not heard
+    later      succeeded, exit code 0, at 2026-11-25 13:59:58 +02:00; the program exited\nwith 0
+    attempt    2, on executor blue
+    earlier    1 lost: was not heard; log 0 B; known later: succeeded, at 2026-11-25 13:59:58 +02:00; the program exited\nwith 0; a note; the rest of its log is on its way
+    history    lost       2026-11-25 13:59:57 +02:00 (3s ago)
+    log        2.0 KiB
+    ");
+    let document = lost.document();
+    assert_eq!(document["known_later"]["exit_code"], 0);
+    assert_eq!(document["known_later"]["at"], "2026-11-25T11:59:58Z");
+    assert_eq!(document["attempts"][0]["known_later"]["log_is_coming"], true);
+    assert_eq!(failed().document()["known_later"], serde_json::Value::Null);
+}
+
+#[test]
 fn executions_stand_in_columns() {
     let style = Style::fixed();
     let both = vec![cancelling(), failed()];
     insta::assert_snapshot!(both.text(&style), @r"
-    ID                          JOB                     STATE                 AGE  SUBMITTED                   BY
+    ID                          JOB                     STATE                 AGE  SUBMITTED                   BY               REASON
     06ac1q5gt9vk3e1b7m2n4p6r90  a-job-with-a-long-name  running (cancelling)  3s   2026-11-25 13:59:57 +02:00  bob
-    06ac1q5gt9vk3e1b7m2n4p6r8s  greet                   failed                1h   2026-11-25 13:00:00 +02:00  ada@example.com
+    06ac1q5gt9vk3e1b7m2n4p6r8s  greet                   failed                1h   2026-11-25 13:00:00 +02:00  ada@example.com  exited with 3
+    ");
+    // In a terminal a long reason is cut, before it what says less is left out.
+    let words = "waits for a free place of 1; 2 executions are before it";
+    let waits = vec![Execution { reason: words.to_owned(), ..failed() }];
+    insta::assert_snapshot!(waits.text(&Style { width: Some(80), ..style.clone() }), @r"
+    ID                          JOB    STATE   AGE  REASON
+    06ac1q5gt9vk3e1b7m2n4p6r8s  greet  failed  1h   waits for a free place of 1; 2…
     ");
     insta::assert_snapshot!(both.text(&Style { wide: true, ..style.clone() }), @r"
     ID                          JOB                     STATE                 AGE  SUBMITTED                   BY               ATTEMPT  EXECUTOR  EXIT  LOG      REASON
@@ -340,13 +401,15 @@ fn executors_say_when_they_were_heard() {
         id: "red".to_owned(),
         state: ExecutorState::Unknown.into(),
         silent_for: None,
+        held: 6,
+        ended: 4,
         ..executor.clone()
     };
     let style = Style { wide: true, ..Style::fixed() };
     insta::assert_snapshot!(vec![executor, silent].text(&style), @r"
-    ID    STATE    RUNS     HELD    HEARD    SINCE                       VERSION  LABELS
-    blue  ready    process  1 of 4  2s ago   2026-11-25 13:00:00 +02:00  0.1.0    zone=eu
-    red   unknown  process  1 of 4  not yet  2026-11-25 13:00:00 +02:00  0.1.0    zone=eu
+    ID    STATE    RUNS     HELD              HEARD    SINCE                       VERSION  LABELS
+    blue  ready    process  1 of 4            2s ago   2026-11-25 13:00:00 +02:00  0.1.0    zone=eu
+    red   unknown  process  2 of 4, 4 ending  not yet  2026-11-25 13:00:00 +02:00  0.1.0    zone=eu
     ");
 }
 
@@ -373,4 +436,52 @@ fn executors_say_what_they_cannot_see_as_long_as_they_are_heard() {
     ");
     let unseen = &both.document()["executors"][0]["unseen"];
     assert_eq!(unseen, "pods in the namespace `jobs` cannot be seen: forbidden");
+}
+
+#[test]
+fn an_explanation_is_whole_on_a_narrow_terminal() {
+    let waits = Execution {
+        id: "06ac1q5gt9vk3e1b7m2n4p6r8s".to_owned(),
+        job: "deploy".to_owned(),
+        job_version: 2,
+        state: ExecutionState::Pending.into(),
+        reason: "no executor has the label `region=moon`".to_owned(),
+        team: "web".to_owned(),
+        priority: Some(5),
+        history: steps(&[(ExecutionState::Pending, 3)]),
+        ..Execution::default()
+    };
+    let candidate = |executor: &str, nearness: Nearness, words: &str| Candidate {
+        executor: executor.to_owned(),
+        nearness: nearness.into(),
+        words: words.to_owned(),
+    };
+    let explained = GetExecutionResponse {
+        execution: Some(waits),
+        candidates: vec![
+            candidate("berlin-1", Nearness::Unfit, "has region=berlin, not moon"),
+            candidate(
+                "paris-1",
+                Nearness::Away,
+                "silent since 2026-11-25T11:59:45Z, and gets nothing new",
+            ),
+        ],
+        more_candidates: 3,
+    };
+    let narrow = Style { width: Some(40), ..Style::fixed() };
+    insta::assert_snapshot!(explained.text(&narrow), @r"
+    execution      06ac1q5gt9vk3e1b7m2n4p6r8s
+    job            deploy, version 2
+    state          pending: no executor has the label `region=moon`
+    priority       5
+    team           web
+
+    EXECUTOR  IS     WHY
+    berlin-1  unfit  has region=berlin, not moon
+    paris-1   away   silent since 2026-11-25T11:59:45Z, and gets nothing new
+    and 3 more executors
+    ");
+    assert_eq!(explained.names(), ["berlin-1", "paris-1"]);
+    let bare = GetExecutionResponse { candidates: Vec::new(), ..explained };
+    assert!(!bare.text(&narrow).contains("EXECUTOR"));
 }

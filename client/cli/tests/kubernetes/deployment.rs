@@ -36,7 +36,7 @@ async fn an_executor_in_a_pod_runs_what_a_controller_in_a_pod_hands_out() -> Res
     });
     user.creates(&definition);
     let version = format!("octavius {}", env!("CARGO_PKG_VERSION"));
-    let execute = ["execute", "version", "--follow", "--exit-code", "--wait-timeout", "60s"];
+    let execute = ["execute", "version", "--follow", "--exit-code", "--wait-timeout", "300s"];
     let printed = user.run(&execute).unwrap();
     assert!(printed.contains(&version), "{printed}");
 
@@ -144,7 +144,8 @@ fn binaries() -> &'static Path {
 /// Waits until what a Deployment runs is ready; says what it said if it never is.
 async fn ready(namespace: &Namespace, deployment: &str) -> Result<(), Failed> {
     let name = format!("deployment/{deployment}");
-    let waited = namespace.kubectl(&["rollout", "status", &name, "--timeout=50s"]).await;
+    let ready = ["get", &name, "--output=jsonpath={.status.readyReplicas}"];
+    let waited = namespace.until(&ready, |ready| ready == "1").await;
     if let Err(failed) = &waited {
         let pods = format!("--selector=app.kubernetes.io/name={deployment}");
         let what = namespace.kubectl(&["describe", "pods", &pods]).await;

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test, and its helpers
 
 mod deployment;
+mod no_room;
+mod quiet;
 mod sight;
+mod troubles;
 mod twins;
+mod webhook;
 mod world;

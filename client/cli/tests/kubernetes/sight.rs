@@ -14,12 +14,16 @@ async fn an_executor_that_may_not_look_into_one_of_its_namespaces_says_which_and
     world.user.waits_for(&["executors"], " ready (blind) ").await;
     let named = format!("pods in the namespace `{}`", dark.name());
     world.user.waits_for(&["executors"], &named).await;
-    let table = world.user.run(&["executors"]).unwrap();
-    let told = table.lines().find(|line| line.starts_with("watcher takes no new work: "));
-    let told = told.unwrap_or_else(|| panic!("{table}"));
+    // The words may change while it finds out what it cannot see: these are two looks at the same ones.
+    let both_tell = || async {
+        let unseen = unseen(&world);
+        let table = world.user.run(&["executors"])?;
+        let told = format!("watcher takes no new work: {unseen}");
+        if table.lines().any(|line| line == told) { Ok(told) } else { Err(table) }
+    };
+    let told = world.eventually(both_tell).await;
     assert!(told.contains("cannot be seen: ") && told.contains("forbidden"), "{told}");
     assert!(!told.contains(&format!("`{}`", world.namespace.name())), "{told}");
-    assert_eq!(unseen(&world), told.trim_start_matches("watcher takes no new work: "));
     let waits = world.execute(1);
 
     dark.apply(&rights(&dark, world.namespace.name())).await?;

@@ -65,6 +65,7 @@ async fn is_told(world: &World, older: &Server) {
     for part in ["executor twin", " at 20", "its place is ", "stop this one, or give it an `id`"] {
         assert!(line.contains(part), "no `{part}` in {line}");
     }
+    world.says(older, "left to the newer process of this executor").await;
 }
 
 /// There is one executor, nothing of what ran is left though both go on, and both end when they are asked to.

@@ -41,7 +41,11 @@ impl World {
     /// One whose controller is started, with a job `once` of which each run writes to a file by whom its Job was made, and
     /// ends when it may.
     pub(crate) async fn start(name: &str) -> Result<Self, Failed> {
-        let cluster = shared().await?;
+        Self::within(shared().await?, name).await
+    }
+
+    /// The same, beside this cluster.
+    pub(crate) async fn within(cluster: Cluster, name: &str) -> Result<Self, Failed> {
         let namespace = cluster.namespace(name).await?;
         let folder = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
@@ -98,21 +102,28 @@ impl World {
 
     /// The same, for jobs that name one of these namespaces, too.
     pub(crate) fn executor_in(&self, namespaces: &[&str], id: &str, process: &str) -> Server {
+        self.executor_with(id, process, &json!({ "namespaces": namespaces }))
+    }
+
+    /// The same, with these keys in its file.
+    pub(crate) fn executor_with(&self, id: &str, process: &str, keys: &Value) -> Server {
         let files = self.path(process);
         fs::create_dir(&files).unwrap();
-        let config = json!({
+        let mut config = json!({
             "cp_host": &self.address,
             "id": id,
             "ping_interval": 1,
             "runner": "kubernetes",
             "kube_config": "out-of-cluster",
             "default_namespace": self.namespace.name(),
-            "namespaces": namespaces,
             "state_dir": files.join("state"),
             "capacity": PLACES,
             "allowed_template_fields": ["volumes", "volumeMounts"],
             "job_pod_annotations": { "made-by": process },
         });
+        for (key, value) in keys.as_object().unwrap() {
+            config[key] = value.clone();
+        }
         let executor = Server::new(&binary("executor"), &files, &config);
         executor.with("KUBECONFIG", self.namespace.kubeconfig())
     }
@@ -184,7 +195,7 @@ impl World {
     }
 
     /// Asks again and again until it is so; what the controller said is told where it never is.
-    async fn eventually<T, F: Future<Output = Result<T, String>>>(
+    pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
         &self,
         look: impl FnMut() -> F,
     ) -> T {
@@ -217,14 +228,20 @@ impl User {
 
     /// What a command prints.
     pub(crate) fn run(&self, words: &[&str]) -> Result<String, String> {
-        let mut octavius = Command::new(env!("CARGO_BIN_EXE_octavius"));
-        octavius.args(words).env_clear().current_dir(&self.home).stdin(Stdio::null());
-        octavius.env("HOME", self.home.path()).env("CP_HOST", &self.controller);
-        let ran = octavius.env("EMAIL_ID", "ada@example.com").output().unwrap();
+        let ran = self.command(words).output().unwrap();
         let printed = String::from_utf8_lossy(&ran.stdout).into_owned();
         let said = String::from_utf8_lossy(&ran.stderr);
         let wrong = || format!("{words:?}: {}: {printed}{said}", ran.status);
         if ran.status.success() { Ok(printed) } else { Err(wrong()) }
+    }
+
+    /// A command that is not started yet.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut octavius = Command::new(env!("CARGO_BIN_EXE_octavius"));
+        octavius.args(words).env_clear().current_dir(&self.home).stdin(Stdio::null());
+        octavius.env("HOME", self.home.path()).env("CP_HOST", &self.controller);
+        octavius.env("EMAIL_ID", "ada@example.com");
+        octavius
     }
 
     /// Waits until a command prints this.

@@ -140,7 +140,8 @@ async fn the_executors_file_says_how_often_and_how_long_where_the_job_does_not()
     world.configure_executor("job_active_deadline_seconds", 2.into());
     world.start_all();
     world.ready().await;
-    let id = run_job(&world, shell("fail", "exit 1")).await;
+    // With a time of its own, so that a slow start is no end by time.
+    let id = run_job(&world, JobDefinition { timeout: span(600), ..shell("fail", "exit 1") }).await;
     let over = world.over(&id).await;
     assert_eq!((over.state(), over.attempt), (ExecutionState::Failed, 2), "{over:?}");
     assert_eq!(over.attempts_from, "`job_retries` of executor test-executor");
@@ -159,17 +160,18 @@ async fn timed_out_keeps_the_last_lines_and_ignores_that_the_program_exits_with_
     let user = User::of(&world);
     let definition = JobDefinition { timeout: span(600), ..shell("count", script) };
     world.client.create_job(definition).await.unwrap();
-    let id = user.execute(&["count", "--timeout", "2s"]).await;
+    // Long enough for a slow start: before its `trap` the shell would end without a word.
+    let id = user.execute(&["count", "--timeout", "6s"]).await;
     let over = world.over(&id).await;
     assert_eq!((over.state(), over.exit_code), (ExecutionState::TimedOut, Some(0)), "{over:?}");
-    assert_eq!(over.reason, "stopped after its time limit of 2s (`--timeout` of this execution)");
+    assert_eq!(over.reason, "stopped after its time limit of 6s (`--timeout` of this execution)");
     let log = String::from_utf8(world.log(&id).await).unwrap();
     let counted = log.strip_suffix("bye\n").unwrap_or_else(|| panic!("{log}"));
     // The shell may say that the order ended its `sleep`, too.
     let counted: Vec<_> = counted.lines().filter(|line| *line != "Terminated").collect();
     let expected: Vec<_> = (1..=counted.len()).map(|number| number.to_string()).collect();
     assert!(counted.len() > 2 && counted == expected, "{log}");
-    assert!(user.says(&["status", &id]).await.contains("2s (`--timeout` of this execution)"));
+    assert!(user.says(&["status", &id]).await.contains("6s (`--timeout` of this execution)"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,11 +179,12 @@ async fn what_ignores_the_order_to_end_is_killed_after_the_grace() {
     let world = World::start().await;
     let script = "trap '' TERM; echo begun; while :; do sleep 0.1; done";
     let began = Instant::now();
-    let id = run_job(&world, JobDefinition { timeout: span(1), ..shell("deaf", script) }).await;
+    // Long enough for a slow start: before its `trap` the shell would not be deaf.
+    let id = run_job(&world, JobDefinition { timeout: span(6), ..shell("deaf", script) }).await;
     let over = world.over(&id).await;
     assert_eq!((over.state(), over.exit_code), (ExecutionState::TimedOut, None), "{over:?}");
     let took = began.elapsed();
-    assert!((11..30).contains(&took.as_secs()), "killed after {took:?}");
+    assert!((16..40).contains(&took.as_secs()), "killed after {took:?}");
     assert_eq!(world.log(&id).await, b"begun\n");
 }
 
@@ -242,13 +245,27 @@ async fn a_cancel_holds_whatever_it_meets() {
     let over = world.over(&id).await;
     assert_eq!(over.state(), ExecutionState::Cancelled, "{over:?}");
     gone(&mark).await;
-    let before = lines(&world, "ran");
 
-    // It was granted to somebody who has not heard of the grant yet.
-    world.executor.signal(Signal::STOP);
-    let request = ExecuteRequest { job: "hit".to_owned(), ..ExecuteRequest::default() };
-    let id = run(&world, request.clone()).await;
-    world.reaches(&id, |now| now.state() == ExecutionState::Leased).await;
+    // It was granted to somebody who has not heard of the grant yet. His question for work has to be at the controller
+    // when he is frozen: between two of them nothing is granted.
+    let job = |name: &str| ExecuteRequest { job: name.to_owned(), ..ExecuteRequest::default() };
+    world.client.create_job(shell("fast", "true")).await.unwrap();
+    let (id, before) = loop {
+        let before = lines(&world, "ran");
+        world.executor.signal(Signal::STOP);
+        let id = run(&world, job("hit")).await;
+        let granted = world.reaches(&id, |now| now.state() == ExecutionState::Leased);
+        if tokio::time::timeout(Duration::from_secs(5), granted).await.is_ok() {
+            break (id, before);
+        }
+        world.client.cancel(&id).await.unwrap();
+        world.executor.signal(Signal::CONT);
+        world.over(&id).await;
+        gone(&mark).await;
+        // Who has taken something asks for more at once.
+        let fast = run(&world, job("fast")).await;
+        world.over(&fast).await;
+    };
     world.client.cancel(&id).await.unwrap();
     world.executor.signal(Signal::CONT);
     let heard = Instant::now();
@@ -264,7 +281,7 @@ async fn a_cancel_holds_whatever_it_meets() {
 
     // There is nobody who could take it.
     assert!(world.executor.end().await.is_some());
-    let id = run(&world, request).await;
+    let id = run(&world, job("hit")).await;
     let over = world.client.cancel(&id).await.unwrap();
     assert_eq!(over.state(), ExecutionState::Cancelled, "{over:?}");
     world.executor.start();
@@ -272,11 +289,13 @@ async fn a_cancel_holds_whatever_it_meets() {
     assert_eq!(lines(&world, "ran"), before);
 
     // It comes in the same moment as the end.
-    world.client.create_job(shell("fast", "true")).await.unwrap();
     let ends = (0..200).map(|number| {
         let client = world.client.clone();
         async move {
             let id = client.execute("fast", [].into()).await.unwrap().id;
+            if number == 0 {
+                client.wait(&id).await.unwrap(); // one is too late, however slowly they run
+            }
             let wait = SmallRng::seed_from_u64(number).random_range(0..2000);
             tokio::time::sleep(Duration::from_millis(wait)).await;
             if let Err(late) = client.cancel(&id).await {
@@ -301,7 +320,7 @@ async fn a_cancel_holds_whatever_it_meets() {
     let again = user.run(&["cancel", &id]).await;
     assert_eq!((again.status, again.err.as_str()), (Some(0), ""), "{again:?}");
     assert!(again.text().contains(&format!("{id} is cancelled")), "{again:?}");
-    let done = run(&world, ExecuteRequest { job: "fast".to_owned(), ..Default::default() }).await;
+    let done = run(&world, job("fast")).await;
     assert_eq!(world.over(&done).await.state(), ExecutionState::Succeeded);
     for words in [&["cancel", &done][..], &["cancel", &done, "--force"]] {
         let ran = user.run(words).await;
@@ -354,7 +373,7 @@ async fn an_execution_runs_where_it_was_asked_to_and_says_what_it_waits_for() {
         let over = world.over(&id).await;
         assert_eq!((over.state(), over.on.len()), (ExecutionState::Succeeded, 1), "{over:?}");
     }
-    let id = user.execute(&["hello", "--on", "zone=us", "--start-within", "2s"]).await;
+    let id = user.execute(&["hello", "--on", "zone=us", "--start-within", "8s"]).await;
     let waits = world.client.execution(&id).await.unwrap();
     assert!(waits.reason.starts_with("no executor has the label `zone=us`"), "{waits:?}");
     let over = world.over(&id).await;
@@ -364,17 +383,21 @@ async fn an_execution_runs_where_it_was_asked_to_and_says_what_it_waits_for() {
         "{over:?}"
     );
     let said =
-        "no executor began it within 2s (`--start-within` of this execution): no executor has";
+        "no executor began it within 8s (`--start-within` of this execution): no executor has";
     assert!(over.reason.starts_with(said), "{over:?}");
 
     let turns = world.path("turns").display().to_string();
-    let script = format!("echo begin >> {turns}; sleep 1; echo end >> {turns}");
+    // The first one stays until somebody has looked at who waits for it.
+    let go = world.path("go");
+    let held = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
+    let script = format!("echo begin >> {turns}; {held}; sleep 1; echo end >> {turns}");
     let first = run_job(&world, JobDefinition { concurrency: 1, ..shell("alone", &script) }).await;
     world.reaches(&first, |now| now.state() == ExecutionState::Running).await;
     let request = ExecuteRequest { job: "alone".to_owned(), ..ExecuteRequest::default() };
     let second = run(&world, request).await;
     let waits = world.client.execution(&second).await.unwrap();
     assert!(waits.reason.contains("`concurrency` of job `alone` is 1"), "{waits:?}");
+    std::fs::write(go, "").unwrap();
     assert_eq!(world.over(&second).await.state(), ExecutionState::Succeeded);
     let turns = std::fs::read_to_string(turns).unwrap();
     assert_eq!(turns, "begin\nend\nbegin\nend\n", "one after the other");

@@ -4,6 +4,7 @@ use crate::{
     user::{User, arguments},
     world::World,
 };
+use octavius_client::v1::ExecutionState;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,7 +138,8 @@ async fn a_cancel_is_answered_with_where_the_execution_is_and_holds() {
     let user = User::of(&world);
     user.job("sleep", "echo begun; exec sleep 300", json!({})).await;
     let id = user.execute(&["sleep"]).await;
-    world.reaches(&id, |execution| execution.log_size > 0).await;
+    // What it says and that it runs come by two ways.
+    world.reaches(&id, |now| now.state() == ExecutionState::Running && now.log_size > 0).await;
     let cancelled = user.says(&["cancel", &id]).await;
     let wished = format!("execution {id} is running (cancelling): ");
     let done = format!("execution {id} is cancelled: ");

@@ -185,11 +185,12 @@ async fn a_job_past_its_limit_is_stopped_keeps_its_last_words_and_says_which_lim
     let user = User::of(&world);
     // It ends with 0 when it is told to: that it was stopped stands all the same.
     let script = "trap 'echo last words; exit 0' TERM; echo begun; while :; do sleep 0.05; done";
-    user.job("slow", script, json!({ "timeout": "1s" })).await;
+    // Long enough for a slow start: before its `trap` the shell would end without a word.
+    user.job("slow", script, json!({ "timeout": "6s" })).await;
     let ran = user.run(&["execute", "slow", "--follow"]).await;
     assert_eq!(ran.status, Some(1), "{ran:?}");
     assert!(ran.text().starts_with("begun\n") && ran.text().ends_with("last words\n"), "{ran:?}");
-    assert!(ran.err.contains(" timed_out after ") && ran.err.contains("limit of 1s"), "{ran:?}");
+    assert!(ran.err.contains(" timed_out after ") && ran.err.contains("limit of 6s"), "{ran:?}");
     let (status, _) = user.document(&["status", "@last"]).await;
     assert_eq!(
         (status["state"].as_str(), status["reason_code"].as_str(), status["exit_code"].as_i64()),
@@ -197,17 +198,17 @@ async fn a_job_past_its_limit_is_stopped_keeps_its_last_words_and_says_which_lim
         "{status}"
     );
     let described = user.says(&["describe", "slow"]).await;
-    assert!(described.lines().any(|line| line == "timeout       1s"), "{described}");
+    assert!(described.lines().any(|line| line == "timeout       6s"), "{described}");
 
     // One that does not listen is killed after its grace, with all that it had started.
     let pid = world.path("pid");
     let script =
         "trap '' TERM; sleep 300 & echo $! > \"$pid\"; echo deaf; while :; do sleep 0.05; done";
-    let more = json!({ "timeout": "1s", "env_vars": arguments(&["pid!"])["env_vars"] });
+    let more = json!({ "timeout": "6s", "env_vars": arguments(&["pid!"])["env_vars"] });
     user.job("deaf", script, more).await;
     let ran = user.run(&["execute", "deaf", &format!("pid={}", pid.display()), "--follow"]).await;
     assert_eq!(ran.status, Some(1), "{ran:?}");
-    assert!(ran.text().starts_with("deaf\n") && ran.err.contains("limit of 1s"), "{ran:?}");
+    assert!(ran.text().starts_with("deaf\n") && ran.err.contains("limit of 6s"), "{ran:?}");
     let left = std::fs::read_to_string(&pid).unwrap();
     assert!(!lives(left.trim()), "{left} lives");
 }
@@ -255,9 +256,10 @@ async fn who_waits_may_wait_for_several_for_the_first_and_for_a_time() {
     let ran = user.run(&["wait", &long, &good, "--any"]).await;
     assert_eq!((ran.status, ran.text().lines().count()), (Some(0), 1), "{ran:?}");
 
-    let ran = user.run(&["wait", &good, &long, "--timeout", "300ms"]).await;
+    // Long enough to hear of the one that is over.
+    let ran = user.run(&["wait", &good, &long, "--timeout", "6s"]).await;
     assert_eq!((ran.status, ran.text().lines().count()), (Some(4), 1), "{ran:?}");
-    assert!(ran.err.contains("not over after 300ms") && ran.err.contains(&long), "{ran:?}");
+    assert!(ran.err.contains("not over after 6s") && ran.err.contains(&long), "{ran:?}");
     for how in ["--wait", "--follow", "--exit-code"] {
         let words = ["execute", "wait", &word, how, "--wait-timeout", "300ms"];
         let ran = user.run(&words).await;

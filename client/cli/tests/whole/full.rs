@@ -75,7 +75,10 @@ async fn is_ready(world: &World, wanted: &str) {
 
 /// How often actors were built again.
 fn restarts(world: &World) -> f64 {
-    let metrics = get(world, "/metrics").unwrap();
+    restarts_in(&get(world, "/metrics").unwrap())
+}
+
+fn restarts_in(metrics: &str) -> f64 {
     let restarts = metrics.lines().filter(|line| line.starts_with("octavius_actor_restarts_total"));
     restarts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
@@ -106,9 +109,15 @@ async fn a_full_disk_is_said_and_what_runs_is_whole_once_there_is_room() {
     disk.fill();
     is_ready(&world, "the store is full").await;
     assert!(get(&world, "/metrics").unwrap().contains("octavius_store_full 1"));
-    // What was under way when the last byte went may have cost a restart; from now on nothing does.
+    // What was under way when the last byte went may have cost a restart; once all are there again nothing does.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = restarts(&world);
+    let settled = || async {
+        let metrics = get(&world, "/metrics")?;
+        let mut actors = metrics.lines().filter(|line| line.starts_with("octavius_actor_up{"));
+        let all_up = actors.all(|line| line.ends_with(" 1"));
+        if all_up { Ok(restarts_in(&metrics)) } else { Err(metrics) }
+    };
+    let before = eventually(settled).await.unwrap();
     let refused = user.run(&["execute", "write", &word]).await;
     assert_eq!(refused.status, Some(3), "{refused:?}");
     assert!(refused.err.contains("the store is full"), "{}", refused.err);

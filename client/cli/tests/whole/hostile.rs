@@ -69,7 +69,8 @@ async fn of_two_executors_with_one_id_at_one_place_the_newer_works_and_the_older
     world.executor.signal(Signal::CONT);
     let said = || async {
         let said = world.executor.said();
-        if said.contains("took over from this one") { Ok(()) } else { Err(said) }
+        let told = ["took over from this one", "left to the newer process of this executor"];
+        if told.iter().all(|words| said.contains(words)) { Ok(()) } else { Err(said) }
     };
     eventually(said).await.unwrap();
     for _ in 0..5 {

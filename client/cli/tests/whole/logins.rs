@@ -1,7 +1,7 @@
 //! An etcd with users: logins that run out, or are older than the last change of any user, and a password that is changed
 //! while everything runs.
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, world::eventually};
 use octavius_client::v1;
 use octavius_testbed::etcd::{Etcd, EtcdOptions};
 use serde_json::json;
@@ -9,13 +9,14 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 /// How much longer than usual an execution may take because of a login.
-const LONGER: Duration = Duration::from_secs(4);
+const LONGER: Duration = Duration::from_secs(8);
 
 async fn with_users(options: EtcdOptions) -> Cluster {
     let mut etcd = Etcd::start(options).await;
     etcd.enable_auth("root's").await;
     etcd.add_user("octavius", "ours", "octavius/").await;
-    let keys = json!({ "etcd_user": "octavius", "etcd_password": "ours" });
+    // A lead that is not lost because a busy machine renews it late: who leads is compared.
+    let keys = json!({ "etcd_user": "octavius", "etcd_password": "ours", "leader_ttl": 6 });
     let cluster = Cluster::start_on(etcd, keys).await;
     cluster.job("true", "true", &[]).await;
     cluster
@@ -96,7 +97,13 @@ async fn a_password_that_was_changed_is_told_and_all_goes_on_once_it_is_right() 
     std::fs::write(&end, "").unwrap(); // its executor keeps what it has to say
     tokio::time::sleep(Duration::from_secs(8)).await; // what is looked at is that time passes
     let tries = cluster.etcd.logins().await - before;
-    assert!((2.0..=10.0).contains(&tries), "{tries} logins of two controllers in 8 s");
+    assert!(tries <= 10.0, "{tries} logins of two controllers in 8 s");
+    // They go on, although their pauses grow.
+    let more = || async {
+        let tries = cluster.etcd.logins().await - before;
+        if tries >= 2.0 { Ok(()) } else { Err(format!("{tries} logins")) }
+    };
+    eventually(more).await.unwrap();
     cluster.etcd.change_password("octavius", "ours").await;
     cluster.members[0].says("/readyz", 200, "").await;
     let over = cluster.over(&running).await;

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test, and its helpers
 
+mod access;
 mod addresses;
+mod afterwards;
 mod attempts;
 mod cluster;
 mod commands;

@@ -74,13 +74,14 @@ async fn in_a_small_installation_who_follows_is_back_as_soon_as_the_controller_i
     followed_by(&world, FOLLOWERS).await;
     world.controller.kill();
     // Longer than what pauses would grow to, if they grew as they do for those whom a controller refuses.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    tokio::time::sleep(Duration::from_secs(14)).await;
     world.controller.start();
     world.serves().await;
     let began = Instant::now();
     followed_by(&world, FOLLOWERS).await;
     println!("all followers were back {:?} after their controller", began.elapsed());
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    // Those pauses would be eight seconds long by now.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     std::fs::write(&go, "").unwrap();
     for follower in following {
         assert_eq!(follower.end().await.status, Some(0));

@@ -11,6 +11,7 @@ use std::{
     io::{Read, Write},
     process::{Child, Command},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ pub(crate) struct Terminal {
     keyboard: File,
     screen: Receiver<Vec<u8>>,
     child: Child,
-    seen: String,
+    seen: Vec<u8>,
     /// How much of it was waited for.
     passed: usize,
 }
@@ -65,7 +66,7 @@ impl Terminal {
                 }
             }
         });
-        Self { keyboard: master, screen, child, seen: String::new(), passed: 0 }
+        Self { keyboard: master, screen, child, seen: Vec::new(), passed: 0 }
     }
 
     /// Types `keys` as they are.
@@ -75,16 +76,25 @@ impl Terminal {
 
     /// Waits until `text` stands behind what was waited for before.
     pub(crate) fn shows(&mut self, text: &str) {
-        let until = Instant::now() + PATIENCE;
+        let is_there = self.shows_within(text, PATIENCE);
+        let seen = &self.seen[self.passed..];
+        assert!(is_there, "no {text:?} in {:?}", String::from_utf8_lossy(seen));
+    }
+
+    /// The same for no longer than this; whether it stands there.
+    pub(crate) fn shows_within(&mut self, text: &str, within: Duration) -> bool {
+        let until = Instant::now() + within;
         loop {
-            if let Some(at) = self.seen[self.passed..].find(text) {
+            // As a whole: a piece that was read may end in the middle of a character.
+            let shown = String::from_utf8_lossy(&self.seen[self.passed..]).into_owned();
+            if let Some(at) = shown.find(text) {
                 self.passed += at + text.len();
-                return;
+                return true;
             }
             let more = self.screen.recv_timeout(until.saturating_duration_since(Instant::now()));
             match more {
-                Ok(bytes) => self.seen += &String::from_utf8_lossy(&bytes),
-                Err(_) => panic!("no {text:?} in {:?}", &self.seen[self.passed..]),
+                Ok(bytes) => self.seen.extend(bytes),
+                Err(_) => return false,
             }
         }
     }
@@ -94,13 +104,15 @@ impl Terminal {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.screen.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(bytes) => self.seen += &String::from_utf8_lossy(&bytes),
+                Ok(bytes) => self.seen.extend(bytes),
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("it did not end: {:?}", self.seen),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("it did not end: {:?}", String::from_utf8_lossy(&self.seen))
+                }
             }
         }
         let status = self.child.wait().unwrap();
-        (std::mem::take(&mut self.seen), status.code())
+        (String::from_utf8_lossy(&self.seen).into_owned(), status.code())
     }
 }
 

@@ -25,7 +25,7 @@ use Case::{Away, Refused, Usage};
 type Row = (Case, &'static [&'static str]);
 
 /// A row for each command and each way in which it can fail; what makes no call cannot be refused.
-static ROWS: [Row; 60] = [
+static ROWS: [Row; 77] = [
     (Usage, &["config", "--time-out", "x"]),
     (Usage, &["config"]),
     (Usage, &["config", "use", "nobody"]),
@@ -80,9 +80,26 @@ static ROWS: [Row; 60] = [
     (Usage, &["executors", "drain"]),
     (Refused("NOT_FOUND"), &["executors", "undrain", "nobody"]),
     (Away, &["executors", "drain", "nobody", "--wait"]),
+    (Usage, &["executors", "forget"]),
+    (Refused("NOT_FOUND"), &["executors", "forget", "nobody"]),
+    (Away, &["executors", "forget", "nobody"]),
     (Usage, &["secret", "set", "known", "T"]), // with no terminal to ask
     (Refused("NOT_FOUND"), &["secret", "list", "nobody"]),
     (Away, &["secret", "unset", "known", "T"]),
+    (Usage, &["token", "create", "ada", "--expires", "soon"]),
+    (Refused("INVALID_ARGUMENT"), &["token", "create", "a b"]),
+    (Refused("NOT_FOUND"), &["token", "revoke", "0123456789abcdef"]),
+    (Away, &["token", "list"]),
+    (Usage, &["role", "grant", "owner", "--person", "ada"]),
+    (Usage, &["role", "grant", "viewer"]),
+    (Refused("NOT_FOUND"), &["role", "revoke", "--group", "nobody"]),
+    (Away, &["role", "list"]),
+    (Usage, &["audit", "--since", "1h", "--until", "2h"]),
+    (Refused("INVALID_ARGUMENT"), &["audit", "--job", "No Job"]),
+    (Away, &["audit"]),
+    (Usage, &["executors", "invite", "--uses", "none"]),
+    (Refused("INVALID_ARGUMENT"), &["executors", "invite", "--expires", "31d"]),
+    (Away, &["executors", "invite"]),
     (Usage, &["version", "known"]),
     (Away, &["version"]),
     (Usage, &["completion", "tcsh"]),

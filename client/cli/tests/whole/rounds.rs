@@ -140,6 +140,19 @@ async fn serves(cluster: &Cluster, number: usize, since: Instant, lease: Duratio
     assert!(answered < led + Duration::from_secs(15), "a user found it after {answered:?}");
 }
 
+/// Who of both leads: a leader that is held up for longer than its lease after an outage has lost it to the other one.
+async fn leads(cluster: &Cluster) -> usize {
+    let look = || async {
+        for (number, member) in cluster.members.iter().enumerate() {
+            if member.look("/leaderz").await.0 == 200 {
+                return Ok(number);
+            }
+        }
+        Err("nobody leads".to_owned())
+    };
+    eventually(look).await.unwrap()
+}
+
 /// One round, of which `leader` is the leader; who leads afterwards.
 async fn round(cluster: &mut Cluster, kind: Kind, leader: usize, shape: Shape) -> usize {
     let next = 1 - leader;
@@ -168,7 +181,9 @@ async fn round(cluster: &mut Cluster, kind: Kind, leader: usize, shape: Shape) -
             sleep(shape.etcd_away).await; // work goes on meanwhile
             cluster.etcd.member(0).start();
             cluster.etcd.serves().await;
-            serves(cluster, leader, Instant::now(), shape.lease).await;
+            let since = Instant::now();
+            let leader = leads(cluster).await;
+            serves(cluster, leader, since, shape.lease).await;
             return leader;
         }
     }

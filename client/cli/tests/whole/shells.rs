@@ -2,7 +2,7 @@
 
 use crate::{pty::Terminal, user::User, world::World};
 use octavius_client::v1;
-use std::process::Command;
+use std::{process::Command, time::Duration};
 use tokio::time::Instant;
 
 /// A bash with nothing of anybody's set-up, in which completion is switched on.
@@ -16,6 +16,17 @@ fn bash(user: &User) -> Terminal {
     terminal.shows("sourced");
     terminal.shows("ready> ");
     terminal
+}
+
+/// Presses Tab until `completed` stands there: where the controller is slow to answer, a shell is offered nothing.
+fn completes(bash: &mut Terminal, completed: &str) {
+    for _ in 0..6 {
+        bash.types("\t");
+        if bash.shows_within(completed, Duration::from_secs(5)) {
+            return;
+        }
+    }
+    bash.shows(completed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,16 +77,15 @@ async fn bash_completes_commands_and_what_the_controller_knows() {
             "octavius execute greet-everybody --exit-code ",
         ),
     ] {
-        bash.types(&format!("{typed}\t"));
-        bash.shows(completed);
+        bash.types(typed);
+        completes(&mut bash, completed);
         bash.types("\u{15}\n"); // the line is thrown away
         bash.shows("ready> ");
     }
     // A second one shows what there is to choose from.
-    bash.types("octavius execute greet-everybody co\t\t");
-    for offered in ["colour=", "count="] {
-        bash.shows(offered);
-    }
+    bash.types("octavius execute greet-everybody co\t");
+    completes(&mut bash, "colour=");
+    bash.shows("count=");
     bash.types("\u{15}exit\n");
     bash.end();
 }
@@ -90,9 +100,11 @@ async fn a_shell_is_told_nothing_and_soon_where_nobody_answers() {
         [User::new().with("CP_HOST", &silent), User::new().with("CP_HOST", &nobody), User::new()]
     {
         let user = user.with("OCTAVIUS_COMPLETE", "bash").with("_CLAP_COMPLETE_INDEX", "2");
+        // Who asks for anything else waits for longer than this test.
+        let user = user.with("CONNECTION_TIMEOUT_SECS", "600");
         let begun = Instant::now();
         let ran = user.run(&["--", "octavius", "describe", "gr"]).await;
-        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed()); // 0.8 s, on a machine that is not busy
+        assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed()); // 0.8 s, on a machine that is not busy
         assert_eq!((ran.text().as_str(), ran.err.as_str()), ("", ""), "{ran:?}");
     }
 }

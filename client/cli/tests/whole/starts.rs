@@ -1,9 +1,33 @@
 //! Where an execution is begun, and what becomes of it where it cannot be.
 
-use crate::{user::User, world::World};
+use crate::{
+    user::User,
+    world::{World, eventually},
+};
 use octavius_client::v1::ExecutionState;
 use rustix::process::Signal;
 use serde_json::json;
+use std::time::Duration;
+
+/// Freezes the executor while it waits for work, and runs `job`, which it is given then, and does nothing with. Where it was
+/// between two calls when it froze, it is given nothing: then it goes on, and is frozen again.
+async fn granted_to_the_frozen(world: &World, user: &User, job: &str) -> String {
+    let freeze = || async {
+        // The next grant needs a call that waits for work: one that was frozen has none left.
+        let works = world.execute("works", &[]).await;
+        assert_eq!(world.over(&works).await.state(), ExecutionState::Succeeded);
+        world.executor.signal(Signal::STOP);
+        let id = user.execute(&[job]).await;
+        let granted = world.reaches(&id, |now| now.state() != ExecutionState::Pending);
+        if tokio::time::timeout(Duration::from_secs(5), granted).await.is_ok() {
+            return Ok(id);
+        }
+        world.client.cancel(&id).await.unwrap();
+        world.executor.signal(Signal::CONT);
+        Err(format!("{id} was given to nobody"))
+    };
+    eventually(freeze).await.unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_granted_and_does_not_start_in_time_fails_and_names_the_limit_and_its_key() {
@@ -19,9 +43,8 @@ async fn what_was_granted_and_does_not_start_in_time_fails_and_names_the_limit_a
     let script = format!("touch {}", ran.display());
     user.job("jobs", &script, json!({ "start_timeout": "2s" })).await;
     user.job("executors", &script, json!({})).await;
+    user.job("works", "true", json!({})).await;
 
-    // It was waiting for work when it froze, so that it is given some, and does nothing with it.
-    world.executor.signal(Signal::STOP);
     for (job, limit) in [
         ("jobs", "2s of the grant (the job's `start_timeout`)"),
         (
@@ -29,26 +52,23 @@ async fn what_was_granted_and_does_not_start_in_time_fails_and_names_the_limit_a
             "3s of the grant (`wait_for_resource_poll_count` times `job_active_deadline_seconds` of executor test-executor)",
         ),
     ] {
-        let id = user.execute(&[job]).await;
-        let leased = world.reaches(&id, |now| now.state() != ExecutionState::Pending).await;
-        assert_eq!(leased.state(), ExecutionState::Leased, "{leased:?}");
+        let id = granted_to_the_frozen(&world, &user, job).await;
         let over = world.over(&id).await;
         assert_eq!(
             (over.state(), over.reason_code.as_str()),
             (ExecutionState::Failed, "start_timeout"),
             "{over:?}"
         );
+        let steps: Vec<_> = over.history.iter().map(|step| step.state()).collect();
+        use ExecutionState::{Failed, Leased, Pending};
+        assert_eq!(steps, [Pending, Leased, Failed], "{over:?}");
         assert_eq!(over.reason, format!("its program did not run within {limit}"));
         let status = user.says(&["status", &id]).await;
         assert!(status.contains(limit), "{status}");
-        // The next grant needs a call that waits for work: the frozen one has none left.
         world.executor.signal(Signal::CONT);
-        world.ready().await;
-        world.job(&format!("after-{job}"), "true", &[]).await;
-        let after = world.execute(&format!("after-{job}"), &[]).await;
-        assert_eq!(world.over(&after).await.state(), ExecutionState::Succeeded);
-        world.executor.signal(Signal::STOP);
     }
+    let works = world.execute("works", &[]).await;
+    assert_eq!(world.over(&works).await.state(), ExecutionState::Succeeded);
     assert!(!ran.exists(), "what was over was begun nevertheless");
 }
 

@@ -11,7 +11,8 @@ use crate::{
 };
 use octavius_client::v1;
 use octavius_service::actor::ActorSystem;
-use octavius_testbed::etcd::EtcdOptions;
+use octavius_testbed::etcd::{Etcd, EtcdOptions};
+use serde_json::json;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -63,8 +64,8 @@ impl Crowd {
         let asking = client(&cluster.members[leader].address).with_patience(Duration::ZERO);
         let (_none, mut accepted) = mpsc::unbounded_channel();
         let follow_now = async || followed(cluster, leader).await;
-        let times = all_come_back(&asking, follow_now, &mut accepted, 0, began).await;
-        came_one_after_the_other(times);
+        let seen = all_come_back(&asking, follow_now, &mut accepted, 0, began).await;
+        came_one_after_the_other(seen);
         assert_eq!(self.cut.load(Relaxed), FOLLOWERS, "not all were told that they are cut off");
         assert!(self.followers.try_join_next().is_none(), "a follower ended");
         assert_eq!(executions(&cluster.client).await, self.before);
@@ -79,7 +80,9 @@ async fn followed(cluster: &Cluster, number: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_etcd_was_away_hundreds_come_back_one_after_the_other() {
-    let mut cluster = Cluster::start(EtcdOptions::default()).await;
+    // A lease that a leader which is held up when etcd is back does not lose to the other one.
+    let lease = json!({ "leader_ttl": 6 });
+    let mut cluster = Cluster::start_on(Etcd::start(EtcdOptions::default()).await, lease).await;
     let crowd = Crowd::gather(&mut cluster).await;
     let leader = cluster.etcd.get("octavius/v1/leader").await;
     cluster.etcd.member(0).kill();

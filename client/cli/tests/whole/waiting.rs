@@ -10,7 +10,8 @@ use serde_json::json;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pending_says_what_it_waits_for() {
     let mut world = World::new(1);
-    world.configure_controller("executor_ping_deadline", json!(3));
+    // Soon, and not so soon that an executor which is late for once is taken for silent.
+    world.configure_controller("executor_ping_deadline", json!(6));
     world.controller.start();
     world.serves().await;
     let user = User::of(&world);
@@ -163,6 +164,13 @@ async fn a_drained_executor_ends_what_it_runs_and_gets_no_more() {
     let drained = user.says(&["executors", "drain", "test-executor"]).await;
     assert!(drained.contains(" ready (draining) "), "{drained}");
     assert!(drained.contains("undrain test-executor"), "{drained}");
+    let told = || async {
+        let metrics = world.metrics().await;
+        let counted = metrics.contains("octavius_executors_drained 1");
+        let said = world.executor.said().contains("drained: no new work comes");
+        if counted && said { Ok(()) } else { Err(format!("said: {said}, {metrics}")) }
+    };
+    eventually(told).await.unwrap();
     let waits = user.execute(&["wait", &word]).await;
     let status = user.says(&["status", &waits]).await;
     assert!(status.contains("silent or drained"), "{status}");
@@ -178,7 +186,53 @@ async fn a_drained_executor_ends_what_it_runs_and_gets_no_more() {
 
     user.says(&["executors", "undrain", "test-executor"]).await;
     assert_eq!(world.over(&waits).await.state(), ExecutionState::Succeeded);
+    let told = || async {
+        let said = world.executor.said();
+        if said.contains("not drained any more") { Ok(()) } else { Err(said) }
+    };
+    eventually(told).await.unwrap();
     let (refused, status) = user.document(&["executors", "drain", "nobody"]).await;
     let code = refused["error"]["code"].as_str();
     assert_eq!((code, status), (Some("NOT_FOUND"), 3), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_is_gone_for_good_is_forgotten_with_what_it_held() {
+    let mut world = World::new(1);
+    // Soon, and not so soon that an executor which is late for once may be forgotten.
+    world.configure_controller("executor_ping_deadline", json!(6));
+    world.start_all();
+    world.ready().await;
+    let user = User::of(&world);
+    user.job("wait", "sleep 600", arguments(&[])).await;
+    let held = user.execute(&["wait"]).await;
+    world.reaches(&held, |execution| execution.state() == ExecutionState::Running).await;
+    let (refused, status) = user.document(&["executors", "forget", "test-executor"]).await;
+    let code = refused["error"]["code"].as_str();
+    assert_eq!((code, status), (Some("FAILED_PRECONDITION"), 3), "{refused}");
+
+    world.executor.kill();
+    let silent = || async {
+        let found = world.client.executors().await.map_err(|error| error.to_string())?;
+        let expired = found.iter().all(|found| found.state() == ExecutorState::Expired);
+        if expired { Ok(()) } else { Err(format!("{found:?}")) }
+    };
+    eventually(silent).await.unwrap();
+    let forgotten = user.says(&["executors", "forget", "test-executor"]).await;
+    assert_eq!(
+        forgotten,
+        "executor `test-executor` is forgotten; 1 attempt that it held ends as lost\n"
+    );
+    assert_eq!(world.client.executors().await.unwrap(), []);
+    let over = world.over(&held).await;
+    assert_eq!((over.state(), over.attempt), (ExecutionState::Lost, 1), "{over:?}");
+    // What waits waits for one that is there.
+    let waits = user.execute(&["wait"]).await;
+    let status = user.says(&["status", &waits]).await;
+    assert!(status.contains("no executor has registered"), "{status}");
+    // It may come back as a new one, which has nothing, and what it ran before is not taken for anybody's.
+    world.executor.start();
+    world.reaches(&waits, |execution| execution.state() == ExecutionState::Running).await;
+    user.says(&["cancel", &waits]).await;
+    assert_eq!(world.over(&waits).await.state(), ExecutionState::Cancelled);
 }

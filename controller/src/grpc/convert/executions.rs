@@ -9,7 +9,7 @@ use crate::{
     job_queue::{
         MOST_REQUEST_ID_BYTES, Shown,
         attempt::Outcome,
-        record::{Earlier, Record, Spec, Step},
+        record::{Afterwards, Earlier, Record, Spec, Step},
         rules::{Candidate, Nearness},
         terms::{Own, attempts_key, start_timeout_key, timeout_key},
     },
@@ -98,6 +98,7 @@ pub(in crate::grpc) fn execution(shown: Shown) -> v1::Execution {
         log_cut: record.log_cut,
         arguments: arguments(spec),
         attempts: record.earlier.into_iter().map(earlier).collect(),
+        known_later: record.afterwards.map(|known| known_later(*known)),
         rerun_of: record.rerun_of.map(|id| id.to_string()).unwrap_or_default(),
         ..terms
     }
@@ -138,6 +139,20 @@ fn earlier(earlier: Earlier) -> v1::Attempt {
         log_cut: earlier.log_cut,
         history: history(&earlier.history),
         note: earlier.note,
+        known_later: earlier.afterwards.map(|known| known_later(*known)),
+    }
+}
+
+fn known_later(known: Afterwards) -> v1::KnownLater {
+    let Afterwards { ending, at, log_is_over } = known;
+    v1::KnownLater {
+        state: state(Step::Ended(ending.outcome)).into(),
+        reason: ending.reason,
+        reason_code: ending.code,
+        exit_code: ending.exit_code,
+        note: ending.note,
+        at: Some(time::from_timestamp(at)),
+        log_is_coming: !log_is_over,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     job_queue::{
         Leased,
         record::Ending,
-        rules::{LeaseName, Order, OrderKind, Report, RunnerKind, Verdict},
+        rules::{Holding, LeaseName, Order, OrderKind, Report, RunnerKind, Verdict},
         terms::ExecutorTerms,
     },
     liveness::{ExecutorState, Registration, Seen},
@@ -116,6 +116,8 @@ fn uuid(field: &str, text: &str, check: &mut Check) -> Option<Uuid> {
 pub(in crate::grpc) struct Attend {
     pub(in crate::grpc) session: Session,
     pub(in crate::grpc) held: Vec<LeaseName>,
+    /// Those of which it lacks the secrets.
+    pub(in crate::grpc) lacking: Vec<LeaseName>,
     pub(in crate::grpc) wait: Duration,
     pub(in crate::grpc) unseen: String,
 }
@@ -127,10 +129,14 @@ pub(in crate::grpc) fn attend(
     check: &mut Check,
 ) -> Option<Attend> {
     let session = session(given.session, check);
+    let lacks_secrets: Vec<bool> = given.held.iter().map(|one| one.lacks_secrets).collect();
     let held = held(given.held, check);
     let wait = wait("wait", given.wait, longest, check);
     let unseen = cut(given.unseen, MOST_UNSEEN_BYTES);
-    Some(Attend { session: session?, held: held?, wait: wait?, unseen })
+    let held = held?;
+    let lacking = held.iter().zip(lacks_secrets).filter(|(_, lacks)| *lacks);
+    let lacking = lacking.map(|(lease, _)| *lease).collect();
+    Some(Attend { session: session?, held, lacking, wait: wait?, unseen })
 }
 
 /// A wish for work.
@@ -239,6 +245,7 @@ fn lease(leased: Leased, installation: &str) -> v1::Lease {
         resources: spec.resources.map(resources),
         kubernetes: spec.kubernetes,
         installation: installation.to_owned(),
+        stop_if_unheard: grant.stop_if_unheard.map(duration),
     }
 }
 
@@ -375,7 +382,7 @@ pub(in crate::grpc) fn no_longer_held(
 }
 
 /// An executor as it is shown.
-pub(in crate::grpc) fn executor(seen: Seen, held: usize) -> v1::Executor {
+pub(in crate::grpc) fn executor(seen: Seen, held: Holding) -> v1::Executor {
     let Seen { record, state, silent_for, unseen } = seen;
     let state = match state {
         ExecutorState::Ready => v1::ExecutorState::Ready,
@@ -390,7 +397,8 @@ pub(in crate::grpc) fn executor(seen: Seen, held: usize) -> v1::Executor {
         runner: record.runner.as_str().to_owned(),
         version: record.version,
         capacity: count(record.capacity),
-        held: count(held),
+        held: count(held.attempts),
+        ended: count(held.ended),
         labels: record.labels,
         silent_for: silent_for.map(duration),
         registered_at: Some(time::from_timestamp(record.registered_at)),

@@ -100,6 +100,7 @@ fn argument(index: usize, given: v1::Argument, check: &mut Check) -> Option<Argu
         pattern: given.pattern,
         min: given.min,
         max: given.max,
+        allowed_for: given.allowed_for.into_iter().map(|(group, of)| (group, of.values)).collect(),
     })
 }
 
@@ -174,5 +175,10 @@ fn shown_argument(argument: Argument) -> v1::Argument {
         pattern: argument.pattern,
         min: argument.min,
         max: argument.max,
+        allowed_for: argument
+            .allowed_for
+            .into_iter()
+            .map(|(group, values)| (group, v1::ArgumentValues { values }))
+            .collect(),
     }
 }

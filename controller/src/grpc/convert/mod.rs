@@ -1,5 +1,7 @@
 //! Texts and messages into types at the door, and back: all faults of a request at once, each with its field.
 
+pub(crate) mod access;
+pub(super) mod audit;
 pub(crate) mod executions;
 pub(crate) mod executors;
 pub(super) mod jobs;
@@ -98,6 +100,21 @@ pub(super) fn fitting<T: Message>(
     }
     entries.truncate(fit);
     let token = entries.last().map_or(token, id);
+    (entries, token)
+}
+
+/// The same for entries that do not tell where the next page begins: `tokens` has that for each of them.
+pub(super) fn fitting_by<T: Message>(
+    entries: Vec<T>,
+    token: String,
+    mut tokens: Vec<String>,
+) -> (Vec<T>, String) {
+    let count = entries.len();
+    let (entries, token) = fitting(entries, token, |_| String::new());
+    let token = match entries.len() {
+        fit if fit < count => tokens.swap_remove(fit - 1),
+        _ => token,
+    };
     (entries, token)
 }
 

@@ -4,7 +4,7 @@ use super::{
     super::{
         attempt::Outcome,
         record::{Ending, Spec},
-        terms::{ExecutorTerms, Terms},
+        terms::{ExecutorTerms, Own, Terms},
     },
     Join, LeaseName, Moment, Parked, QueueLimits, Report, RunnerKind, Submission, View,
 };
@@ -12,8 +12,10 @@ use jiff::Timestamp;
 use octavius_protocol::id::{ExecutionId, ExecutorId, JobName, Session};
 use std::{sync::Arc, time::Duration};
 
-/// How many executors there are, each with [`PLACES`].
+/// How many executors there are that are full, each with [`PLACES`].
 pub const EXECUTORS: usize = 500;
+/// How many wait besides in a zone that no job asks for: each new execution looks for one among them.
+const PARKED: usize = 500;
 /// How many attempts each takes at once.
 pub const PLACES: usize = 2;
 /// How many jobs there are: of 20 teams, in 10 zones, of all priorities; of ten one has a limit, and one a key.
@@ -51,12 +53,12 @@ impl Fleet {
             ..QueueLimits::default()
         };
         let now = Moment { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO };
-        let executors = (0..EXECUTORS).map(|number| Join {
+        let executors = (0..EXECUTORS + PARKED).map(|number| Join {
             executor: id::<ExecutorId>("executor", number),
             session: session(number),
             runner: RunnerKind::Process,
             capacity: PLACES,
-            labels: [("zone".to_owned(), (number % ZONES).to_string())].into(),
+            labels: [("zone".to_owned(), zone_of(number))].into(),
             offer: ExecutorTerms::default(),
             drained: false,
         });
@@ -70,6 +72,9 @@ impl Fleet {
         };
         for executor in executors {
             fleet.view.join(executor, now);
+        }
+        for number in EXECUTORS..EXECUTORS + PARKED {
+            fleet.parked.park(&fleet.view, session(number));
         }
         let mut idle = EXECUTORS;
         while idle > 0 {
@@ -88,6 +93,22 @@ impl Fleet {
             fleet.round_at((fleet.rounds * 7) % EXECUTORS, 0);
         }
         fleet
+    }
+
+    /// So many wait besides, each for an executor that nobody else asks for and that is none of these: half of them name
+    /// it, and the others ask for a label that nobody has, and for a zone.
+    pub fn with_others(mut self, others: usize) -> Self {
+        let usual = job(0);
+        for number in 0..others {
+            let (name, value) = match number % 2 {
+                0 => ("executor", format!("other-{number}")),
+                _ => ("zone-and-rack", number.to_string()), // behind `zone`, which many have
+            };
+            let own = Own { on: [(name.to_owned(), value)].into(), ..Own::default() };
+            let terms = Terms { own, ..Terms::clone(&usual.terms) }.into();
+            self.submit_of(&Job { terms, ..usual.clone() }, 0);
+        }
+        self
     }
 
     /// How many wait.
@@ -123,8 +144,11 @@ impl Fleet {
 
     fn submit(&mut self) {
         // Neighbours in the queue are of other jobs, teams and zones.
-        let job = &self.jobs[(self.submitted * 389) % JOBS];
-        let target = (self.submitted / JOBS) % TARGETS;
+        let job = self.jobs[(self.submitted * 389) % JOBS].clone();
+        self.submit_of(&job, (self.submitted / JOBS) % TARGETS);
+    }
+
+    fn submit_of(&mut self, job: &Job, target: usize) {
         self.submitted += 1;
         let came = self.rounds as u128; // a millisecond each
         let submission = Submission {
@@ -191,6 +215,10 @@ fn job(number: usize) -> Job {
         ..Terms::default()
     };
     Job { name: id("job", number), terms: terms.into(), has_key: number % 10 == 7 }
+}
+
+fn zone_of(executor: usize) -> String {
+    if executor < EXECUTORS { (executor % ZONES).to_string() } else { "parked".to_owned() }
 }
 
 fn session(number: usize) -> Session {

@@ -13,7 +13,7 @@ use super::{
     retry::START_TIMEOUT,
 };
 use jiff::Timestamp;
-use octavius_protocol::id::{Epoch, ExecutionId};
+use octavius_protocol::id::{Epoch, ExecutionId, ExecutorId};
 use octavius_service::configuration::Setting as _;
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const MOST_DUE: usize = 1_000;
 /// For how long the rest of a log is waited for at the least after the queue was loaded: its holder could not bring it
 /// while nobody served, and comes back within its own pauses.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
+
+/// The code of a program that its executor stopped because it was left alone.
+const UNHEARD: &str = "unheard";
 
 /// What of an execution is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +88,14 @@ impl Phase {
         }
     }
 
+    /// Whether it is its holder that keeps within the limit.
+    fn is_with_its_holder(self) -> bool {
+        match self {
+            Self::Starting(_) | Self::Running | Self::Stopping => true,
+            Self::Free | Self::Pausing | Self::Queued | Self::Ending => false,
+        }
+    }
+
     /// Since when it lasts, by the wall clock.
     fn since(self, record: &Record) -> Option<Timestamp> {
         let last = |wanted: Step| record.history.iter().rfind(|(step, _)| *step == wanted);
@@ -119,7 +130,7 @@ fn net_of_start(record: &Record, limits: &QueueLimits) -> Duration {
 }
 
 /// The time from one to the other; none where it would be below zero.
-fn between(from: Timestamp, to: Timestamp) -> Duration {
+pub(super) fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
@@ -163,6 +174,14 @@ impl View {
         if live.phase == Phase::Queued {
             return; // what it has waited before counts already
         }
+        // It waits since its pause was over, also if that was before the queue was loaded.
+        if live.phase == Phase::Pausing
+            && let Some(over) = live.record.retry_at.filter(|over| *over <= now.at)
+        {
+            let limit = live.record.terms.queue_timeout();
+            let left = limit.map(|limit| limit.time.saturating_sub(between(over, now.at)));
+            live.queue_due = left.map(|left| now.elapsed.saturating_add(left));
+        }
         let (Some(due), Some(since)) = (live.due, live.phase.since(&live.record)) else { return };
         // A log that is cut is cut for good, and whether its holder was away or this controller is not known here.
         let least = if live.phase == Phase::Ending { BACK_WITHIN } else { Duration::ZERO };
@@ -190,6 +209,11 @@ impl View {
         for id in due {
             self.set_due(id, None);
             let Some(live) = self.live.get(&id) else { continue };
+            // Whoever is silent cannot be told to stop, nor say that it ended in time: its silence has a limit of its own.
+            if live.phase.is_with_its_holder() && !self.is_heard(live.record.executor.as_ref()) {
+                self.set_due(id, Some(now.elapsed.saturating_add(self.limits.stop_within)));
+                continue;
+            }
             let change = match (live.phase, live.record.attempt.held()) {
                 (Phase::Pausing, _) => {
                     self.try_now(id, now);
@@ -210,13 +234,18 @@ impl View {
         }
     }
 
+    fn is_heard(&self, executor: Option<&ExecutorId>) -> bool {
+        executor.and_then(|executor| self.seats.get(executor)).is_some_and(|seat| seat.ready)
+    }
+
     /// Its pause is over: it waits for an executor, where its age puts it.
     fn try_now(&mut self, id: ExecutionId, now: Moment) {
         let Some(live) = self.live.get_mut(&id) else { return };
-        self.pausing.remove(&(live.record.job.clone(), id));
+        self.pausing.remove(&live.record);
         live.phase = Phase::Queued;
-        live.queue_due =
-            live.record.terms.queue_timeout().map(|limit| now.elapsed.saturating_add(limit.time));
+        let limit = live.record.terms.queue_timeout();
+        let due = limit.map(|limit| now.elapsed.saturating_add(limit.time));
+        live.queue_due = live.queue_due.or(due);
         let (record, due) = (live.record.clone(), live.queue_due);
         self.enter_queue(&record);
         self.set_due(id, due);
@@ -311,8 +340,16 @@ fn timed_out(record: &Record) -> String {
 /// What a holder says of an end, as the controller knows it: whoever stopped for being late did not cancel, and a limit
 /// is named with who set it. `waits_for` is the newest that was heard of what it waits for.
 pub(super) fn in_our_words(record: &Record, waits_for: &str, ending: Ending) -> Ending {
+    // Who was cut off does not know that it was told to stop: it stopped for its own reason what was to be stopped anyway.
+    let unheard = ending.outcome == Outcome::Lost && ending.code == UNHEARD;
     match (record.attempt.late, ending.outcome) {
-        (Some(late), Outcome::Cancelled) => {
+        (None, Outcome::Lost) if unheard && record.attempt.cancelling => {
+            let reason = format!("a cancel was asked for; {}", ending.reason);
+            Ending { outcome: Outcome::Cancelled, code: "cancelled".to_owned(), reason, ..ending }
+        }
+        (Some(late), Outcome::Cancelled | Outcome::Lost)
+            if unheard || ending.outcome == Outcome::Cancelled =>
+        {
             let (code, reason) = late_words(record, waits_for, late);
             let outcome = match late {
                 Late::Start => Outcome::Failed,

@@ -78,6 +78,9 @@ impl View {
             let words = "is drained: it gets nothing new until `octavius executors undrain`";
             return (Nearness::Away, words.to_owned());
         }
+        if !seat.unseen.is_empty() {
+            return (Nearness::Away, format!("takes no new work: {}", seat.unseen));
+        }
         match (self.room(seat), seat.capacity) {
             (0, 1) => (Nearness::Full, "its one place is taken".to_owned()),
             (0, places) => (Nearness::Full, format!("all of its {places} places are taken")),

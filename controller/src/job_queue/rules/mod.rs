@@ -1,15 +1,21 @@
 //! What the queue decides: plain functions over [`View`], without I/O, clocks or actors.
 //!
 //! A decision changes the view at once and returns the changes that the store has to make. The view can be made
-//! from the store's records at any time, and then decides as before: nothing that matters is only here.
+//! from the store's records at any time, and then decides as before: nothing that matters is only here. What is only here
+//! is begun anew: whom a holder named and was told, and since when a team waits while others are served before it.
 
+mod afterwards;
 #[cfg(feature = "bench")]
 pub mod bench;
+#[cfg(test)]
+pub(super) mod check;
+mod clock;
 mod due;
 mod explain;
 mod lines;
 mod of_job;
 mod parked;
+mod pausing;
 mod place;
 mod report;
 pub mod retain;
@@ -25,24 +31,28 @@ mod model;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub use afterwards::{Heard, LogEnd};
 pub use explain::{Candidate, Nearness};
 pub use lines::Reached;
 pub use parked::{Parked, Ticket};
 pub use place::{Attended, Grant, Join, Order, OrderKind, Polled, SessionUnknown};
-pub use report::{Report, Reported, Verdict};
+pub use report::{Report, Reported, Right, Verdict};
 pub use submit::{Cancelled, Submission, SubmitRefused, Submitted};
 pub use wanted::{Place, Search, Span, Wanted};
 pub use watch::{CutWanted, Ticked};
+pub use why::Looked;
 
 use super::{
     attempt::{Attempt, Event, Refused},
     record::{Change, Needs, Record},
     terms::ExecutorTerms,
 };
+use clock::QueueClock;
 use due::Phase;
 use jiff::Timestamp;
-use lines::{Lines, Spot, Team};
-use octavius_protocol::id::{AttemptId, Epoch, ExecutionId, ExecutorId, JobName, Session};
+use lines::{Lines, Spot};
+use octavius_protocol::id::{AttemptId, Epoch, ExecutionId, ExecutorId, Session};
+use pausing::Pausing;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -63,7 +73,8 @@ pub struct Moment {
 pub struct QueueLimits {
     /// The most executions that wait for an executor.
     pub pending: usize,
-    /// The most of them of one team; those of jobs without a team are one, too.
+    /// The most of them of one team; those of jobs without a team are one, too. Those that wait until they are tried again
+    /// count for both.
     pub pending_of_team: usize,
     /// In what time whoever waits gains a step of priority.
     pub ageing: Duration,
@@ -77,6 +88,9 @@ pub struct QueueLimits {
     pub cancel_within: Duration,
     /// How long a holder may take beyond a limit that it enforces itself, and beyond the order to stop what is late.
     pub stop_within: Duration,
+    /// For how long what is tried again when it is lost runs on while its holder hears nothing: less than the silence
+    /// after which it is lost, so that its program is stopped when the next attempt begins.
+    pub unheard_within: Duration,
 }
 
 impl Default for QueueLimits {
@@ -90,8 +104,18 @@ impl Default for QueueLimits {
             log_within: Duration::from_secs(300),
             cancel_within: Duration::from_secs(60),
             stop_within: Duration::from_secs(70), // terminate and kill take 10 s, an order less than a minute
+            unheard_within: Duration::from_secs(450),
         }
     }
+}
+
+/// How many attempts an executor holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// In all.
+    pub attempts: usize,
+    /// Of these, such as are known to have ended: they take no place, and their log is on its way.
+    pub ended: usize,
 }
 
 /// What an executor runs.
@@ -148,12 +172,12 @@ struct Seat {
     ready: bool,
     /// Whether it gets no new work because somebody said so.
     drained: bool,
+    /// What it says that it cannot see of its cluster; empty: it sees all.
+    unseen: String,
     /// What it holds, ended and not over included.
     holds: BTreeSet<ExecutionId>,
     /// What it was told to forget, so that it is told once at once and later only with other news.
     told: BTreeSet<LeaseName>,
-    /// When each team that was not alone got a place here, in milliseconds since 1970.
-    served: BTreeMap<Team, i64>,
 }
 
 /// A live execution: its record, and what is known of it only here.
@@ -193,8 +217,8 @@ pub struct View {
     live: BTreeMap<ExecutionId, Box<Live>>,
     /// What waits for an executor, and what holds it up.
     lines: Lines,
-    /// What waits until it is tried again, by job.
-    pausing: BTreeSet<(JobName, ExecutionId)>,
+    /// What waits until it is tried again.
+    pausing: Pausing,
     /// What passes a limit, and when.
     timers: BTreeSet<(Duration, ExecutionId)>,
     /// Of which executions it is known what they wait for, and not written yet.
@@ -203,6 +227,7 @@ pub struct View {
     /// Whose each open session is.
     sessions: BTreeMap<Session, ExecutorId>,
     next_order: u64,
+    clock: QueueClock,
 }
 
 impl View {
@@ -217,12 +242,13 @@ impl View {
             limits,
             live: BTreeMap::new(),
             lines: Lines::default(),
-            pausing: BTreeSet::new(),
+            pausing: Pausing::default(),
             timers: BTreeSet::new(),
             unwritten: BTreeSet::new(),
             seats: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_order: 1,
+            clock: QueueClock::load(&limits, &records, now),
         };
         for record in records {
             view.next_order = view.next_order.max(record.order + 1);
@@ -275,53 +301,9 @@ impl View {
     }
 
     /// What an executor holds.
-    pub fn held_by(&self, executor: &ExecutorId) -> usize {
-        self.seats.get(executor).map_or(0, |seat| seat.holds.len())
-    }
-
-    /// Whether every execution is in exactly the one place where its record says that it is.
-    #[cfg(test)]
-    pub(crate) fn check(&self) -> Result<(), String> {
-        for (id, live) in &self.live {
-            let record = &live.record;
-            let queued = self.lines.has(&self.spot(record), *id);
-            let pausing = self.is_pausing(record);
-            let timed = live.due.is_none_or(|due| self.timers.contains(&(due, *id)));
-            let newer = live.waits.as_ref().is_some_and(|waits| waits.newer.is_some());
-            let held = record.attempt.held().is_some();
-            let silent = record.waits_for.is_empty() && !newer;
-            if newer != self.unwritten.contains(id) || !(held || silent) {
-                return Err(format!("{record:?} waits for something, unwritten: {newer}"));
-            }
-            let seats = self.seats.iter().filter(|(_, seat)| seat.holds.contains(id));
-            let seated: Vec<_> = seats.map(|(executor, _)| executor).collect();
-            let right = match record.attempt.held() {
-                Some(_) => !queued && seated == record.executor.iter().collect::<Vec<_>>(),
-                None => queued != pausing && seated.is_empty(),
-            };
-            if !(right && timed) {
-                return Err(format!("{record:?} is queued: {queued}, and seated at {seated:?}"));
-            }
-        }
-        let kept = self.waiting() + self.leases() + self.pausing();
-        let due = self.live.values().filter(|live| live.due.is_some()).count();
-        let records = || self.newest_first(Span::default());
-        let mut lines = Lines::default();
-        for record in records().filter(|record| record.attempt.occupies()) {
-            lines.count(record, false, true);
-        }
-        for record in records().filter(|record| self.lines.has(&self.spot(record), record.id)) {
-            lines.enter(self.spot(record), record.id);
-        }
-        if kept == self.live.len() && due == self.timers.len() && lines == self.lines {
-            Ok(())
-        } else {
-            Err(format!(
-                "{kept} are queued or seated and {due} are timed of {}, lines: {:?}",
-                self.live.len(),
-                self.lines
-            ))
-        }
+    pub fn held_by(&self, executor: &ExecutorId) -> Holding {
+        let Some(seat) = self.seats.get(executor) else { return Holding::default() };
+        Holding { attempts: seat.holds.len(), ended: seat.holds.len() - self.occupied(seat) }
     }
 
     /// Puts a record where it belongs in the view.
@@ -334,7 +316,7 @@ impl View {
                 seat.holds.insert(id);
             }
         } else if record.retry_at.is_some() {
-            self.pausing.insert((record.job.clone(), id));
+            self.pausing.insert(&record);
         } else {
             self.enter_queue(&record);
         }
@@ -379,7 +361,7 @@ impl View {
         self.lines.count(&record, was.occupies(), attempt.occupies());
         if let Some(outcome) = attempt.outcome() {
             self.leave_queue(&record);
-            self.pausing.remove(&(record.job.clone(), id));
+            self.pausing.remove(&record);
             self.set_due(id, None);
             self.live.remove(&id);
             if !record.is_tried_again(was) {
@@ -402,8 +384,9 @@ impl View {
         Spot::of(record, self.limits.ageing)
     }
 
-    fn is_pausing(&self, record: &Record) -> bool {
-        self.pausing.contains(&(record.job.clone(), record.id))
+    /// Whether an execution waits until it is tried again. Its record tells when until it is granted, also where that is over.
+    pub fn is_pausing(&self, record: &Record) -> bool {
+        self.pausing.has(record)
     }
 
     fn enter_queue(&mut self, record: &Record) {

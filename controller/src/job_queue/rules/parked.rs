@@ -2,7 +2,7 @@
 
 use super::{
     RunnerKind, View,
-    lines::{Demand, EXECUTOR},
+    lines::{Asked, Demand, EXECUTOR},
     place::serves,
 };
 use octavius_protocol::id::{ExecutorId, Session};
@@ -97,7 +97,8 @@ impl Parked {
         }
         self.called.retain(|_, until| now < *until);
         let mut coming: Vec<ExecutorId> = self.called.keys().cloned().collect();
-        for (demand, mut work) in view.lines.open(AT_ONCE) {
+        for (demand, teams) in self.asked(view, &coming) {
+            let mut work = view.lines.open(teams, AT_ONCE);
             coming.retain(|executor| {
                 let takes = view.takes(executor, demand);
                 work = work.saturating_sub(takes);
@@ -113,6 +114,19 @@ impl Parked {
             }
         }
         tickets
+    }
+
+    /// What is asked for that somebody could run who is here or comes.
+    fn asked<'a>(&self, view: &'a View, coming: &[ExecutorId]) -> Asked<'a> {
+        let lines = &view.lines;
+        let kinds = self.kinds.keys();
+        let mut asked: Asked<'_> =
+            kinds.flat_map(|kind| lines.of_kind(kind.runner, &kind.labels)).collect();
+        let named = lines.named_of(&self.of).into_iter().filter_map(|id| view.seats.get(id));
+        asked.extend(named.flat_map(|seat| lines.of_one(seat)));
+        let coming = coming.iter().filter_map(|executor| view.seats.get(executor));
+        asked.extend(coming.flat_map(|seat| lines.of_seat(seat)));
+        asked
     }
 
     /// Who came first of those that could run what is asked for.

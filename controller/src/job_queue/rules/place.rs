@@ -7,7 +7,8 @@ use super::{
         terms::ExecutorTerms,
     },
     LeaseName, Moment, RunnerKind, Seat, View,
-    lines::{Demand, EXECUTOR, First, came_at},
+    lines::{Demand, EXECUTOR, First},
+    report::Right,
 };
 use jiff::Timestamp;
 use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
@@ -51,6 +52,8 @@ pub struct Grant {
     pub timeout: Option<Duration>,
     /// How long it may take until the program runs.
     pub start_timeout: Option<Duration>,
+    /// For how long it runs on while its holder hears nothing; none: without limit.
+    pub stop_if_unheard: Option<Duration>,
 }
 
 /// What a poll came to.
@@ -70,6 +73,17 @@ pub enum OrderKind {
     /// Forget it: it is somebody else's, or over.
     Release,
 }
+
+impl OrderKind {
+    /// What becomes of an attempt that this executor names and does not hold any more. What was given up as lost is stopped
+    /// there, and its last word is awaited.
+    fn of(record: &Record, lease: LeaseName, executor: &ExecutorId) -> Self {
+        if record.awaits_word_of(lease, executor) { Self::Stop } else { Self::Release }
+    }
+}
+
+/// Why an executor is to stop what was given up as lost.
+const GIVEN_UP: &str = "it was given up as lost while its executor was silent";
 
 /// An order, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,15 +130,20 @@ impl Seat {
             heard: None,
             ready: false,
             drained: false,
+            unseen: String::new(),
             holds: BTreeSet::new(),
             told: BTreeSet::new(),
-            served: BTreeMap::new(),
         }
     }
 
     /// Its id; empty before it joined.
     pub(super) fn id(&self) -> &str {
         self.labels.get(EXECUTOR).map_or("", String::as_str)
+    }
+
+    /// Whether it takes new work.
+    pub(super) fn takes_new(&self) -> bool {
+        self.ready && !self.drained && self.unseen.is_empty()
     }
 
     /// Whether it could run what asks for this.
@@ -162,6 +181,7 @@ impl View {
         seat.drained = join.drained;
         seat.heard = Some(now.at);
         seat.ready = true;
+        seat.unseen.clear();
         seat.told.clear();
         for id in &seat.holds {
             if let Some(live) = self.live.get_mut(id) {
@@ -183,6 +203,15 @@ impl View {
     pub fn drain(&mut self, executor: &ExecutorId, drained: bool) {
         if let Some(seat) = self.seats.get_mut(executor) {
             seat.drained = drained;
+        }
+    }
+
+    /// Notes what an executor says that it cannot see of its cluster, for people: it asks for no work then. Empty: it sees
+    /// all.
+    pub fn sees(&mut self, session: Session, unseen: String) {
+        let executor = self.sessions.get(&session);
+        if let Some(seat) = executor.and_then(|executor| self.seats.get_mut(executor)) {
+            seat.unseen = unseen;
         }
     }
 
@@ -239,6 +268,15 @@ impl View {
         Ok(polled)
     }
 
+    /// An executor is gone for good, and what it held is given up: what is not yet over of that is all that is known of it.
+    pub fn forget_executor(&mut self, executor: &ExecutorId) {
+        let Some(seat) = self.seats.remove(executor) else { return };
+        self.sessions.remove(&seat.session);
+        if !seat.holds.is_empty() {
+            self.seats.insert(executor.clone(), Seat { holds: seat.holds, ..Seat::absent() });
+        }
+    }
+
     /// Takes a sign of life, and says what is to be done with what is named, and with what is not.
     pub fn attend(
         &mut self,
@@ -274,20 +312,48 @@ impl View {
                     None => "a cancel was asked for",
                 };
                 attended.orders.push(Order { lease: *lease, kind: OrderKind::Stop, reason });
-            } else if !theirs {
-                attended.news |= self.first_told(&executor, *lease);
-                let reason = "this grant was taken back";
-                attended.orders.push(Order { lease: *lease, kind: OrderKind::Release, reason });
+                continue;
             }
+            let kind = OrderKind::of(record, *lease, &executor);
+            let reason = match kind {
+                OrderKind::Stop => GIVEN_UP,
+                OrderKind::Release if theirs => continue,
+                OrderKind::Release => "this grant was taken back",
+            };
+            attended.news |= self.first_told(&executor, *lease);
+            attended.orders.push(Order { lease: *lease, kind, reason });
         }
         Ok(attended)
     }
 
-    /// The order to forget an attempt that history knows to be over, and whether it is given for the first time.
-    pub fn forget(&mut self, session: Session, lease: LeaseName) -> (Order, bool) {
-        let executor = self.executor_of(session).cloned();
-        let news = executor.is_some_and(|executor| self.first_told(&executor, lease));
-        (Order { lease, kind: OrderKind::Release, reason: "this execution is over" }, news)
+    /// The grants of those that this session holds, to be sent again because it lacks their secrets.
+    pub fn granted_again(&self, session: Session, lacking: &[LeaseName]) -> Vec<Grant> {
+        let held =
+            lacking.iter().filter(|lease| self.holds(session, **lease) == Ok(Some(Right::Append)));
+        held.filter_map(|lease| self.grant(lease.attempt.execution)).collect()
+    }
+
+    /// The order for an attempt of an execution that is over, as history has it, and whether it is given for the first time.
+    /// None: the session is not open any more.
+    pub fn over(
+        &mut self,
+        session: Session,
+        lease: LeaseName,
+        record: &Record,
+    ) -> Option<(Order, bool)> {
+        let executor = self.executor_of(session).cloned()?;
+        let kind = OrderKind::of(record, lease, &executor);
+        let reason = match kind {
+            OrderKind::Stop => GIVEN_UP,
+            OrderKind::Release => "this execution is over",
+        };
+        Some((Order { lease, kind, reason }, self.first_told(&executor, lease)))
+    }
+
+    /// Whether an executor was told in this session what to do with an attempt that it does not hold any more.
+    pub fn was_told(&self, session: Session, lease: LeaseName) -> bool {
+        let seat = self.executor_of(session).and_then(|executor| self.seats.get(executor));
+        seat.is_some_and(|seat| seat.told.contains(&lease))
     }
 
     /// The executor whose session it is; what it named is noted.
@@ -314,30 +380,34 @@ impl View {
         Ok(executor)
     }
 
-    /// The next for an executor. Of several teams that is of the one that has the fewest places; but each `ageing` for
-    /// which a team waited since it was served here counts as one place less, so that none waits for ever. What a team
-    /// waits for is what came first, each step of priority counted as one `ageing`.
+    /// The next for an executor. Of several teams that is of the one that has the fewest places; but each `ageing` since
+    /// another team was first served before it counts as one place less, so that none waits for ever. For how long it
+    /// waited while there was nobody else does not count. What a team waits for is what came first, each step of priority
+    /// counted as one `ageing`.
     fn take_next(&mut self, executor: &ExecutorId, now: Moment) -> Option<ExecutionId> {
-        let seat = self.seats.get(executor)?;
-        let firsts = self.lines.firsts(seat);
-        let contended = firsts.len() > 1;
-        let next =
-            firsts.into_iter().min_by_key(|first| (self.standing(seat, first), first.turn))?;
-        if contended && let Some(seat) = self.seats.get_mut(executor) {
-            seat.served.insert(next.team, now.at.as_millisecond());
+        let firsts = self.lines.firsts(self.seats.get(executor)?);
+        let next = firsts.iter().min_by_key(|first| (self.standing(first, now), first.turn))?.id;
+        for First { id, passed_over, .. } in firsts {
+            let newly = id != next && passed_over.is_none();
+            let since = newly.then_some(now.elapsed);
+            if (newly || id == next && passed_over.is_some())
+                && let Some(live) = self.live.get(&id)
+            {
+                self.lines.pass_over(&self.spot(&live.record), since);
+            }
         }
-        Some(next.id)
+        Some(next)
     }
 
-    /// How far a team is behind the others at an executor: the lower is served first, in milliseconds.
-    fn standing(&self, seat: &Seat, first: &First) -> i64 {
-        let places = i64::try_from(self.lines.places_of(&first.team)).unwrap_or(i64::MAX);
-        let ageing = i64::try_from(self.limits.ageing.as_millis()).unwrap_or(i64::MAX);
-        let since = seat.served.get(&first.team).copied().unwrap_or(i64::MIN);
-        places.saturating_mul(ageing).saturating_add(since.max(came_at(first.id)))
+    /// How far a team is behind the others: the lower is served first.
+    fn standing(&self, first: &First, now: Moment) -> Duration {
+        let places = u32::try_from(self.lines.places_of(&first.team)).unwrap_or(u32::MAX);
+        let since = first.passed_over.unwrap_or(now.elapsed);
+        self.limits.ageing.saturating_mul(places).saturating_add(since)
     }
 
-    pub(super) fn executor_of(&self, session: Session) -> Option<&ExecutorId> {
+    /// Whose session it is.
+    pub fn executor_of(&self, session: Session) -> Option<&ExecutorId> {
         self.sessions.get(&session)
     }
 
@@ -346,13 +416,15 @@ impl View {
     }
 
     pub(super) fn room(&self, seat: &Seat) -> usize {
-        if seat.drained {
-            return 0;
-        }
+        if seat.drained { 0 } else { seat.capacity.saturating_sub(self.occupied(seat)) }
+    }
+
+    /// How many of its places are taken.
+    pub(super) fn occupied(&self, seat: &Seat) -> usize {
         let occupies = |id: &&ExecutionId| {
             self.live.get(id).is_some_and(|live| live.record.attempt.occupies())
         };
-        seat.capacity.saturating_sub(seat.holds.iter().filter(occupies).count())
+        seat.holds.iter().filter(occupies).count()
     }
 
     fn unnamed(&self, executor: &ExecutorId) -> Vec<Grant> {
@@ -373,6 +445,7 @@ impl View {
             identity: record.identity.clone(),
             timeout: record.timeout().map(|limit| limit.time),
             start_timeout: Some(record.terms.start_timeout(&record.offer).time),
+            stop_if_unheard: record.is_tried_again_if_lost().then_some(self.limits.unheard_within),
         })
     }
 }

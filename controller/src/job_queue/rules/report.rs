@@ -8,7 +8,7 @@ use super::{
     LeaseName, Moment, SessionUnknown, View,
     due::in_our_words,
 };
-use octavius_protocol::id::{ExecutionId, Session};
+use octavius_protocol::id::{ExecutionId, ExecutorId, Session};
 
 /// What a holder says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +32,24 @@ pub enum Reported {
     Verdict(Vec<Change>, Verdict),
     /// To be answered when the log is known to be here, after the changes are made.
     Seal(Vec<Change>, Ending),
+    /// About what was given up as lost: to be answered when its log is known to be here, after the changes are made.
+    Afterwards(Vec<Change>, Ending),
     /// Not live: history says what to answer.
     AskHistory,
     /// The holder knows of a grant that this store does not: it may have been restored from an older one. Nothing is
     /// to be stopped for that.
     NotKnown,
+}
+
+/// What a session may do with the log of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Append to it: it holds the attempt.
+    Append,
+    /// Add what is missing at its end: it held the attempt when that was given up as lost.
+    Extend,
+    /// Nothing.
+    Nothing,
 }
 
 /// What the holder is to do now.
@@ -61,11 +74,15 @@ impl View {
     ) -> Result<Reported, SessionUnknown> {
         let executor = self.executor_of(session).cloned().ok_or(SessionUnknown(session))?;
         let id = lease.attempt.execution;
-        let Some(live) = self.live.get_mut(&id) else { return Ok(Reported::AskHistory) };
-        let record = &live.record;
+        let Some(record) = self.live(id) else { return Ok(Reported::AskHistory) };
         if record.is_behind(lease) {
             return Ok(Reported::NotKnown);
         }
+        if let Some(reported) = self.afterwards(lease, &executor, &report, now) {
+            return Ok(reported);
+        }
+        let Some(live) = self.live.get_mut(&id) else { return Ok(Reported::AskHistory) };
+        let record = &live.record;
         if record.attempt_id() != lease.attempt
             || record.attempt.held() != Some(lease.epoch)
             || record.executor.as_ref() != Some(&executor)
@@ -82,13 +99,13 @@ impl View {
         })
     }
 
-    /// Whether this session holds this grant: who does not may not append to its log. None: it is not live, or the
-    /// holder knows of a grant that this store does not.
+    /// What this session may do with the log of what it was granted. None: it is not live, or the holder knows of a grant
+    /// that this store does not.
     pub fn holds(
         &self,
         session: Session,
         lease: LeaseName,
-    ) -> Result<Option<bool>, SessionUnknown> {
+    ) -> Result<Option<Right>, SessionUnknown> {
         let executor = self.executor_of(session).ok_or(SessionUnknown(session))?;
         let Some(record) = self.live(lease.attempt.execution) else { return Ok(None) };
         if record.is_behind(lease) {
@@ -96,7 +113,11 @@ impl View {
         }
         let same = record.attempt_id() == lease.attempt;
         let held = record.attempt.held() == Some(lease.epoch);
-        Ok(Some(same && held && record.executor.as_ref() == Some(executor)))
+        Ok(Some(if same && held && record.executor.as_ref() == Some(executor) {
+            Right::Append
+        } else {
+            Right::afterwards(record, lease, executor)
+        }))
     }
 
     /// The log of what ended is whole, or cut: the execution is over.
@@ -207,6 +228,13 @@ impl View {
 impl Reported {
     fn superseded(reason: &str) -> Self {
         Self::Verdict(Vec::new(), Verdict::Superseded(reason.to_owned()))
+    }
+}
+
+impl Right {
+    /// What an executor may do with the log of what it does not hold any more.
+    pub fn afterwards(record: &Record, lease: LeaseName, executor: &ExecutorId) -> Self {
+        if record.awaits_word_of(lease, executor) { Self::Extend } else { Self::Nothing }
     }
 }
 

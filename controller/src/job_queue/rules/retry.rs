@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The code of an attempt whose program did not run in time.
 pub(super) const START_TIMEOUT: &str = "start_timeout";
 /// The most bytes of a text that is kept of an earlier attempt.
-const MOST_KEPT_TEXT: usize = 256;
+pub(super) const MOST_KEPT_TEXT: usize = 256;
 
 impl Record {
     /// How many attempts it has at the most, as far as is known: an executor may add some with its grant.
@@ -22,6 +22,12 @@ impl Record {
             return self.number.0;
         }
         self.terms.retry(&self.offer).0.attempts.clamp(1, MOST_ATTEMPTS)
+    }
+
+    /// Whether another attempt follows this one if it is lost.
+    pub(super) fn is_tried_again_if_lost(&self) -> bool {
+        let (policy, _) = self.terms.retry(&self.offer);
+        self.number.0 < self.max_attempts() && policy.on.contains(&RetryOn::Lost)
     }
 
     /// Whether another attempt follows this one, which has just ended. `was` is what it was before.
@@ -59,6 +65,9 @@ impl Record {
     pub(super) fn try_again(&mut self, outcome: Outcome, at: Timestamp) {
         let (code, reason) = self.why_ended();
         let note = self.ending.as_ref().map(|ending| ending.note.clone()).unwrap_or_default();
+        // What its holder told has a log, and needs no other word.
+        let given_up = outcome == Outcome::Lost
+            && self.ending.as_ref().is_some_and(|ending| ending.log.is_none());
         let pause = pause(&self.terms.retry(&self.offer).0, self.number, self.id);
         self.earlier.push(Earlier {
             number: self.number,
@@ -70,6 +79,8 @@ impl Record {
             note: cut(note, MOST_KEPT_TEXT),
             log_size: std::mem::take(&mut self.log_size),
             log_cut: cut(std::mem::take(&mut self.log_cut), MOST_KEPT_TEXT),
+            given_up: given_up.then(|| self.attempt.newest()),
+            afterwards: self.afterwards.take().map(|known| Box::new(known.in_short())),
             history: std::mem::take(&mut self.history),
         });
         // Wall clocks are set back now and then; what is shown never goes backwards.

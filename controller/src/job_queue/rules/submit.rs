@@ -87,6 +87,7 @@ impl View {
         let record = Record {
             id,
             order: self.next_order,
+            came_ms: Some(self.clock.shows(now)),
             job: spec.job.clone(),
             job_version: spec.job_version,
             user: spec.user.clone(),
@@ -104,6 +105,7 @@ impl View {
             waits_for: String::new(),
             ending: None,
             ending_heard: None,
+            afterwards: None,
             log_size: 0,
             log_cut: String::new(),
             notes: Vec::new(),
@@ -113,12 +115,16 @@ impl View {
             has_secret_arguments: !spec.hidden.arguments.is_empty(),
             history: vec![(Step::Pending, now.at)],
         };
-        if let Some(why) = self.nobody_could(&record).filter(|_| require_executor) {
+        if require_executor && let Some(why) = self.nobody_could(&record) {
             return Err(SubmitRefused::NoExecutor(why));
         }
+        let spot = self.spot(&record);
+        // Who replaces the last that waits goes on with its wait: a team that does so again and again gets its turn.
+        let passed_over = self.lines.passed_over(&spot);
         let replaced = self.make_room(&record, now)?;
         self.next_order += 1;
         self.keep(record.clone(), now);
+        self.lines.pass_over(&spot, passed_over);
         let submitted = Change::Submitted(id, Box::new(spec), request_id);
         let changes = vec![submitted, Change::Live(Box::new(record.clone()))];
         Ok(Submitted { record, changes, replaced })
@@ -139,7 +145,7 @@ impl View {
         if waiting.saturating_sub(over.len()) >= self.limits.pending {
             return Err(SubmitRefused::Full { limit: self.limits.pending });
         }
-        let of_team = self.lines.len_of(&spot.team);
+        let of_team = self.lines.len_of(&spot.team) + self.pausing.len_of(&spot.team);
         if of_team.saturating_sub(over.len()) >= self.limits.pending_of_team {
             let limit = self.limits.pending_of_team;
             return Err(SubmitRefused::TeamFull { team: spot.team, limit });
@@ -150,9 +156,7 @@ impl View {
 
     /// What waits until it is tried again, of the same job.
     fn pausing_of(&self, record: &Record) -> Vec<&Record> {
-        let first = (record.job.clone(), ExecutionId::from_bytes([0; 16]));
-        let same = self.pausing.range(first..).take_while(|(job, _)| *job == record.job);
-        same.filter_map(|(_, id)| self.live(*id)).collect()
+        self.pausing.of_job(&record.job).filter_map(|id| self.live(id)).collect()
     }
 
     /// Ends what waits, for a newer one takes its place.
@@ -190,7 +194,7 @@ impl View {
         let change = self.apply(id, Event::Cancel, now).ok()?;
         let record = match &change {
             Change::Live(record) | Change::Done(record) => (**record).clone(),
-            Change::Submitted(..) => return None,
+            Change::Submitted(..) | Change::Afterwards(_) => return None,
         };
         let unchanged = record.attempt == was && !last_try;
         let changes = if unchanged { Vec::new() } else { vec![change] };

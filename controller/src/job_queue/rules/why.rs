@@ -5,16 +5,50 @@ use super::{
         attempt::{Outcome, State},
         record::Record,
     },
-    View,
-    lines::Demand,
+    Seat, View,
+    lines::{Asked, Demand, EXECUTOR, Lines},
 };
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most executions that are counted before one: who waits behind so many does not want the number.
 const COUNTED: usize = 100;
 
+/// What stands between executors and those that ask for the same, looked up once for all rows of a list: what an answer
+/// looks at grows with the executors and with what is asked for.
+#[derive(Debug, Default)]
+pub struct Looked<'a>(BTreeMap<Demand, Outlook<'a>>);
+
+/// What those that ask for the same can expect.
+#[derive(Debug)]
+enum Outlook<'a> {
+    /// No executor that has registered could ever run them; in words.
+    Nobody(String),
+    /// None of those that could takes new work; in words.
+    Away(&'static str),
+    /// So many places, and who else asks for one of them.
+    Places(usize, Asked<'a>),
+}
+
+impl<'a> Looked<'a> {
+    fn at(&mut self, view: &'a View, record: &Record) -> &Outlook<'a> {
+        let demand = Demand::of(record);
+        self.0.entry(demand).or_insert_with_key(|demand| view.outlook(record, demand))
+    }
+
+    /// Whether no executor that has registered could ever run an execution that waits.
+    pub fn nobody_could(&mut self, view: &'a View, record: &Record) -> bool {
+        matches!(self.at(view, record), Outlook::Nobody(_))
+    }
+}
+
 impl View {
     /// Why a live execution is where it is, for people.
     pub fn why(&self, record: &Record) -> String {
+        self.why_among(record, &mut Looked::default())
+    }
+
+    /// The same for one of many.
+    pub fn why_among<'a>(&'a self, record: &Record, looked: &mut Looked<'a>) -> String {
         let executor = record.executor.as_ref().map_or("an executor", |executor| executor.as_str());
         if let Some(ending) = &record.ending {
             return format!("{}; its log is on its way", ending.reason);
@@ -30,7 +64,7 @@ impl View {
             waits_for => format!(": {waits_for}"),
         };
         let what = match record.attempt.state {
-            State::Pending { .. } => return self.why_pending(record),
+            State::Pending { .. } => return self.why_pending(record, looked),
             State::Leased(_) => {
                 format!("granted to {executor}, which has not prepared it yet{waits_for}")
             }
@@ -52,7 +86,7 @@ impl View {
         }
     }
 
-    fn why_pending(&self, record: &Record) -> String {
+    fn why_pending<'a>(&'a self, record: &Record, looked: &mut Looked<'a>) -> String {
         if let Some(at) = record.retry_at.filter(|_| self.is_pausing(record)) {
             let last = record.earlier.last().map_or("", |earlier| earlier.reason.as_str());
             let (number, most) = (record.number, record.max_attempts());
@@ -60,29 +94,18 @@ impl View {
                 "attempt {number} of {most} is made at {at:.0}; the one before: {last}"
             );
         }
-        if let Some(why) = self.nobody_could(record) {
-            return why;
-        }
+        let (places, asked) = match looked.at(self, record) {
+            Outlook::Nobody(why) => return why.clone(),
+            Outlook::Away(why) => return (*why).to_owned(),
+            Outlook::Places(places, asked) => (*places, asked),
+        };
         let spot = self.spot(record);
-        let fit = || self.seats.values().filter(|seat| seat.serves(&spot.demand));
-        if fit().all(|seat| !seat.ready) {
-            return "every executor that could run it is silent: see `octavius executors`"
-                .to_owned();
-        }
-        if fit().all(|seat| !seat.ready || seat.drained) {
-            return "every executor that could run it is silent or drained: see `octavius executors`"
-                .to_owned();
-        }
         if let Some(limit) = self.lines.held_up(&spot) {
             let before = before(self.lines.before_of(&spot, &limit, COUNTED + 1), "");
             let taken = if limit.key.is_some() { "one does" } else { "so many run" };
             return format!("waits for a place of its job: {limit}, and {taken}; {before}");
         }
-        // Who waits for executors of another kind is not in the way.
-        let rival = |other: &Demand| fit().any(|seat| seat.serves(other));
-        let (own, others) = self.lines.before(&spot, rival, COUNTED + 1);
-        let places: usize =
-            fit().filter(|seat| seat.ready && !seat.drained).map(|seat| seat.capacity).sum();
+        let (own, others) = Lines::before(&spot, asked, COUNTED + 1);
         let of_team = if spot.team.is_empty() { "" } else { " of its team" };
         let before = before(own, of_team);
         let shared = match others {
@@ -91,6 +114,40 @@ impl View {
             _ => format!("; it shares the places with more than {COUNTED} of other teams"),
         };
         format!("waits for a free place of {places}; {before}{shared}")
+    }
+
+    fn outlook(&self, record: &Record, demand: &Demand) -> Outlook<'_> {
+        if let Some(why) = self.nobody_could(record) {
+            return Outlook::Nobody(why);
+        }
+        let fit: Vec<&Seat> = self.seats.values().filter(|seat| seat.serves(demand)).collect();
+        if fit.iter().all(|seat| !seat.ready) {
+            return Outlook::Away(
+                "every executor that could run it is silent: see `octavius executors`",
+            );
+        }
+        if fit.iter().all(|seat| !seat.ready || seat.drained) {
+            return Outlook::Away(
+                "every executor that could run it is silent or drained: see `octavius executors`",
+            );
+        }
+        if !fit.iter().any(|seat| seat.takes_new()) {
+            return Outlook::Away(
+                "every executor that could run it is silent, drained or cannot see its cluster: see `octavius executors`",
+            );
+        }
+        let places = fit.iter().filter(|seat| seat.takes_new()).map(|seat| seat.capacity).sum();
+        // Who waits for executors of another kind is not in the way.
+        let (mut rivals, mut kinds) = (Asked::new(), BTreeSet::new());
+        for seat in fit {
+            let labels = seat.labels.iter().filter(|(name, _)| *name != EXECUTOR);
+            // Most differ in nothing but their ids.
+            if kinds.insert((seat.runner, labels.collect::<Vec<_>>())) {
+                rivals.extend(self.lines.of_kind(seat.runner, &seat.labels));
+            }
+            rivals.extend(self.lines.of_one(seat));
+        }
+        Outlook::Places(places, rivals)
     }
 }
 

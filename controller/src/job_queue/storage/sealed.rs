@@ -2,7 +2,8 @@
 
 use super::{super::record::Spec, Unreadable, decode_value};
 use crate::{
-    store::keys,
+    rotate::Failed,
+    store::{Entry, keys, packed},
     vault::{DataKey, Place, Unopened, Vault},
 };
 use data_encoding::BASE64;
@@ -76,6 +77,26 @@ pub(in super::super) fn spec(
     let named = |(name, value): (String, String)| Some((name.parse::<VariableName>().ok()?, value));
     spec.arguments = values.into_iter().filter_map(named).collect();
     Ok(spec)
+}
+
+/// What was submitted, from its bytes to its bytes, with its values sealed under the newer master key; none: they are
+/// already, or there are none.
+pub(crate) fn arguments_taken_over(
+    entry: &Entry,
+    vault: &Vault,
+) -> Result<Option<Vec<u8>>, Failed> {
+    let unreadable = |why: String| Failed::Unreadable(why);
+    let json = packed::unpack(&entry.value).map_err(|error| unreadable(error.to_string()))?;
+    let mut stored: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))?;
+    let Some(sealed) = stored.get("sealed").and_then(|sealed| sealed.as_str()) else {
+        return Ok(None);
+    };
+    let sealed = BASE64.decode(sealed.as_bytes()).map_err(|_| Unopened::Damaged)?;
+    let Some(sealed) = vault.taken_over(&sealed)? else { return Ok(None) };
+    stored.insert("sealed".to_owned(), BASE64.encode(&sealed).into());
+    let json = serde_json::to_vec(&stored).map_err(|error| unreadable(error.to_string()))?;
+    Ok(Some(packed::pack(json).into()))
 }
 
 /// The values that nobody may see, from their bytes.

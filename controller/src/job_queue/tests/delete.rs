@@ -8,7 +8,7 @@ use crate::{
 
 impl World {
     async fn delete(&self, job: &str, force: bool) -> Result<usize, DeleteJobError> {
-        self.queue.delete_job(job.to_owned(), force, Caller::new("ada", Vec::new())).await
+        self.queue.delete_job(job.to_owned(), force, ada()).await
     }
 }
 

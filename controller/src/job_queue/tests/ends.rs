@@ -25,7 +25,7 @@ async fn an_end_wakes_all_who_wait_for_it_and_nobody_else() {
     let woken: Vec<_> = (0..20).map(|_| wait(first)).collect();
     let left = wait(other);
     parked(&world, 21).await;
-    world.queue.cancel(first, "ada").await.unwrap();
+    world.queue.cancel(first, ada()).await.unwrap();
     for woken in woken {
         let shown = tokio::time::timeout(SOON, woken).await.expect("woken").unwrap().unwrap();
         assert_eq!(shown.record.attempt.outcome(), Some(Outcome::Cancelled));
@@ -54,7 +54,7 @@ async fn who_waits_for_an_end_is_told_when_the_queue_goes_away_and_may_ask_again
     assert_eq!(world.step_of(id).await, Step::Pending);
     let again = world.queue.wait(id, Duration::from_millis(50)).await.unwrap();
     assert_eq!(Step::from(again.record.attempt.state), Step::Pending);
-    world.queue.cancel(id, "ada").await.unwrap();
+    world.queue.cancel(id, ada()).await.unwrap();
     let over = world.queue.wait(id, Duration::from_secs(3_600)).await.unwrap();
     assert_eq!(over.record.attempt.outcome(), Some(Outcome::Cancelled));
     world.system.stop().await;

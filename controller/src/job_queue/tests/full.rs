@@ -31,7 +31,7 @@ async fn a_full_queue_refuses_with_its_bound_and_takes_more_when_one_of_those_wh
     let id = first.execution.record.id;
     assert_eq!((again.execution.record.id, again.created), (id, false));
 
-    world.queue.cancel(id, "ada").await.unwrap();
+    world.queue.cancel(id, ada()).await.unwrap();
     assert!(world.queue.submit(wish("greet", "third")).await.unwrap().created);
     let refused = world.queue.submit(wish("greet", "fourth")).await.unwrap_err();
     assert!(matches!(refused, SubmitError::Full { limit: 2 }), "{refused:?}");

@@ -85,7 +85,7 @@ impl World {
             arguments: vec![argument("key", crate::registry::ArgumentType::Secret)],
             ..Default::default()
         };
-        self.registry.create(definition, Caller::new("ada", Vec::new())).await.unwrap();
+        self.registry.create(definition, ada()).await.unwrap();
     }
 
     /// An execution that ran, and said something.
@@ -123,7 +123,7 @@ async fn what_was_kept_long_enough_goes_with_all_that_there_is_of_it_and_nothing
 
     let ran = world.ran(secret_wish("ran"), &[lease]).await;
     let cancelled = world.queue.submit(wish("secretive", "")).await.unwrap().execution.record.id;
-    world.queue.cancel(cancelled, "ada").await.unwrap();
+    world.queue.cancel(cancelled, ada()).await.unwrap();
     let keys = world.keys().await;
     let of_ran = keys.iter().filter(|key| key.contains(&ran.to_string())).count();
     assert!(of_ran >= 2 && keys.len() >= 4 + 6 + 5, "{keys:?}");
@@ -149,7 +149,7 @@ async fn what_was_kept_long_enough_goes_with_all_that_there_is_of_it_and_nothing
     // The name of a wish lives as long as what came of it.
     let again = world.queue.submit(secret_wish("ran")).await.unwrap();
     assert!(again.created);
-    world.queue.cancel(again.execution.record.id, "ada").await.unwrap();
+    world.queue.cancel(again.execution.record.id, ada()).await.unwrap();
     // What runs is older than all of them, and goes only after its end.
     assert_eq!(world.step_of(waits).await, Step::Running);
     let ended = world.report(lease, Report::Ended(succeeded(b""))).await;
@@ -179,7 +179,7 @@ async fn whatever_breaks_while_executions_are_removed_lists_are_whole_and_the_ne
         async move {
             let request = wish(["greet", "other"][number % 2], &format!("wish-{number}"));
             let id = world.queue.submit(request).await.unwrap().execution.record.id;
-            world.queue.cancel(id, "ada").await.unwrap();
+            world.queue.cancel(id, ada()).await.unwrap();
             id
         }
     }));
@@ -266,7 +266,7 @@ async fn a_request_whose_first_execution_goes_while_it_is_looked_up_is_a_new_one
     let world = World::start(folder.path()).await;
     world.job("greet").await;
     let first = world.queue.submit(wish("greet", "once")).await.unwrap().execution.record.id;
-    world.queue.cancel(first, "ada").await.unwrap();
+    world.queue.cancel(first, ada()).await.unwrap();
     let writer = world.store.enlist("test").await.unwrap();
     let removed = writer.commit(vec![crate::store::Write::Delete(keys::done(first))]).await;
     assert_eq!(removed, Commit::Done);
@@ -348,7 +348,7 @@ async fn while_the_clock_is_ahead_of_the_time_that_passed_no_life_removes_what_i
     for _ in 0..2 {
         // What is submitted says that it is as late as the clock shows, and is not believed, either.
         let id = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
-        world.queue.cancel(id, "ada").await.unwrap();
+        world.queue.cancel(id, ada()).await.unwrap();
         let keys = world.keys().await;
         world = world.keeping_nothing(folder.path()).await;
         world.look(LookForOld::FIRST).await;

@@ -13,6 +13,12 @@ fn reports() -> [Report; 3] {
     [Report::Prepared("thing".into()), Report::Running, Report::Ended(succeeded(b"hello\n"))]
 }
 
+/// What an executor that holds these is told to do.
+async fn orders(world: &World, held: Vec<LeaseName>) -> Vec<rules::Order> {
+    let attended = world.queue.attend(Session(1), held, Vec::new(), String::new(), Duration::ZERO);
+    attended.await.unwrap().orders
+}
+
 /// Its holder may forget what does not run, and nothing else.
 async fn verdicts_where_younger_ones_were_removed(world: &World, held: LeaseName) {
     for (report, over) in reports().into_iter().zip([true, false, true]) {
@@ -39,7 +45,7 @@ async fn what_an_executor_holds_of_an_execution_that_is_gone_is_over_once_nothin
 
     let stranger = lease(ExecutionId::from_bytes([7; 16]));
     let held = vec![gone, stranger];
-    let orders = world.queue.attend(Session(1), held, Duration::ZERO).await.unwrap().orders;
+    let orders = orders(&world, held).await;
     assert_eq!(orders, [], "their programs may run");
     verdicts_where_younger_ones_were_removed(&world, gone).await;
     for report in reports() {
@@ -79,8 +85,7 @@ async fn what_may_run_and_a_restored_store_has_forgotten_is_left_alone_however_o
     world.join(1).await;
     // What the backup knew is removed, and that does not make the forgotten one old.
     world.until_keys(&[]).await;
-    let orders = world.queue.attend(Session(1), vec![held], Duration::ZERO).await.unwrap().orders;
-    assert_eq!(orders, []);
+    assert_eq!(orders(&world, vec![held]).await, []);
     for report in reports() {
         let verdict = world.queue.report(Session(1), held, report).await;
         assert!(matches!(verdict, Err(QueueError::NotKnown(_))), "{verdict:?}");
@@ -89,10 +94,9 @@ async fn what_may_run_and_a_restored_store_has_forgotten_is_left_alone_however_o
     assert!(matches!(holds, Err(QueueError::NotKnown(_))), "{holds:?}");
     // A younger one is removed. Still nothing that may run is let go of; what does not run is taken for removed, too.
     let younger = world.queue.submit(wish("greet", "")).await.unwrap().execution.record.id;
-    world.queue.cancel(younger, "ada").await.unwrap();
+    world.queue.cancel(younger, ada()).await.unwrap();
     world.until_keys(&[]).await;
-    let orders = world.queue.attend(Session(1), vec![held], Duration::ZERO).await.unwrap().orders;
-    assert_eq!(orders, []);
+    assert_eq!(orders(&world, vec![held]).await, []);
     verdicts_where_younger_ones_were_removed(&world, held).await;
     was_never_built_again(&world).await;
     world.system.stop().await;

@@ -64,6 +64,24 @@ impl ExecutorState {
 #[error("session {0} is not open: register again")]
 pub struct SessionUnknown(pub Session);
 
+/// Why an executor is not to be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotForgotten {
+    /// There is none of that id.
+    Unknown,
+    /// It is there.
+    Heard,
+}
+
+/// What whoever gave a sign of life is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How many executors are known.
+    pub executors: usize,
+    /// Whether this one gets no new work because somebody said so.
+    pub is_drained: bool,
+}
+
 /// An executor as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -141,6 +159,13 @@ impl Executors {
         Ok(known.told.take().map(|_| &known.record.id))
     }
 
+    /// What whoever gave a sign of life is told.
+    pub fn standing(&self, session: Session) -> Standing {
+        let executor = self.sessions.get(&session).and_then(|executor| self.known.get(executor));
+        let is_drained = executor.is_some_and(|known| known.record.drained.is_some());
+        Standing { executors: self.known.len(), is_drained }
+    }
+
     /// Ends new work for an executor, or begins it again where nobody wants that any more. Its record, to be stored before
     /// anybody hears of it; none: there is no such executor.
     pub fn drain(
@@ -204,6 +229,34 @@ impl Executors {
             }
         }
         counts
+    }
+
+    /// The session of an executor that is not heard, and may be forgotten; none: there is no such executor, or it is heard.
+    pub fn forgettable(
+        &self,
+        executor: &ExecutorId,
+        now: Duration,
+    ) -> Result<Session, NotForgotten> {
+        let known = self.known.get(executor).ok_or(NotForgotten::Unknown)?;
+        match self.state(known, now) {
+            ExecutorState::Ready => Err(NotForgotten::Heard),
+            ExecutorState::Expired | ExecutorState::Lost | ExecutorState::Unknown => {
+                Ok(known.record.session)
+            }
+        }
+    }
+
+    /// An executor is forgotten, if it is still in that session.
+    pub fn forget(&mut self, executor: &ExecutorId, session: Session) {
+        if self.known.get(executor).is_some_and(|known| known.record.session == session) {
+            self.known.remove(executor);
+            self.sessions.remove(&session);
+        }
+    }
+
+    /// How many get no new work because somebody said so, whatever their state.
+    pub fn drained(&self) -> usize {
+        self.known.values().filter(|known| known.record.drained.is_some()).count()
     }
 
     fn seen(&self, known: &Known, now: Duration) -> Seen {

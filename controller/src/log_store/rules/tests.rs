@@ -387,3 +387,56 @@ fn closing_twice_is_once() {
     let info = LogInfo { size: 3, closed: true, cut: "the middle".to_owned() };
     assert_eq!(log.cut("again"), Some(info));
 }
+
+#[test]
+fn what_was_closed_before_it_was_whole_takes_the_rest_and_its_end_moves_with_what_is_stored() {
+    let limits = LogLimits { segment: 4, ..LogLimits::default() };
+    let (mut log, all) = (log_with(3, 0, 0), crc_after(0, &[0; 9]));
+    let add = |log: &mut Log, offset, length| {
+        let data = Bytes::from(vec![0; length]);
+        let chunk = Chunk { observed_at: Timestamp::UNIX_EPOCH, data };
+        let cursor = Bytes::from_static(b"here");
+        log.extend(offset, vec![chunk], cursor, Duration::ZERO, usize::MAX, &limits).unwrap();
+    };
+    let end = |size: usize, cut: &str| {
+        let crc = crc_after(0, &vec![0; size]);
+        End { size: size as u64, crc, cut: cut.to_owned(), left_out: None }
+    };
+    add(&mut log, 3, 3);
+    assert_eq!(log.next().offset, 3, "it is open: nothing is missing at its end");
+    assert_eq!(log.complete(3, end(3, "").crc, ""), Some(None), "it has no end to be moved");
+    log.cut("its executor was lost");
+    while log.flush_is_due(Duration::ZERO, true, &limits) {
+        log.begin_flush(&limits);
+        log.flushed(None, &limits);
+    }
+    add(&mut log, 4, 3);
+    assert_eq!(log.next().offset, 3, "a gap is not taken");
+    add(&mut log, 3, 3);
+    add(&mut log, 6, 3);
+    assert!(log.is_closed() && log.may_be_extended() && !log.is_at_rest());
+    let stale = end(3, "its executor was lost").info();
+    assert_eq!(log.info(), stale, "what is not stored is not told");
+    assert_eq!((log.tail(3, 9), log.tail(4, 9)), (Tail::End(stale), Tail::Beyond(3)));
+    let flush = log.begin_flush(&limits);
+    assert_eq!((flush.until.offset, flush.end), (6, Some(end(6, "its executor was lost"))));
+    log.flushed(None, &limits);
+    assert_eq!(log.info(), end(6, "its executor was lost").info());
+
+    assert_eq!(log.complete(10, all, ""), Some(Some(Sealed::Missing { next: 9 })));
+    assert_eq!(log.complete(9, !all, ""), Some(Some(Sealed::Different { crc: all })));
+    assert_eq!(log.complete(9, all, ""), None);
+    assert!(log.is_closed() && !log.is_settled());
+    add(&mut log, 9, 3);
+    assert_eq!(log.next().offset, 9, "nothing is taken while it is being closed");
+    assert_eq!(log.begin_flush(&limits).end, Some(end(9, "")));
+    log.not_flushed(Duration::ZERO, 1.0);
+    log.may_try_again();
+    assert_eq!(log.begin_flush(&limits).end, Some(end(9, "")), "it is tried again as it was");
+    log.flushed(None, &limits);
+    assert_eq!((log.is_settled(), log.info()), (true, end(9, "").info()));
+    assert_eq!(log.complete(9, all, ""), Some(Some(Sealed::Whole)), "it may be said again");
+    assert_eq!(log.complete(10, all, ""), Some(Some(Sealed::Different { crc: all })));
+    add(&mut log, 9, 3);
+    assert_eq!(log.next().offset, 9, "it is whole: nothing more is taken");
+}

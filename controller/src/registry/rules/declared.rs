@@ -2,6 +2,7 @@
 
 use super::{
     super::{Argument, ArgumentType, Violations, quoted},
+    definition::{MOST_GROUPS, check_group},
     value::{Rules, number},
 };
 use octavius_protocol::MAX_VARIABLE;
@@ -20,6 +21,7 @@ pub(super) fn check_rules(place: &str, argument: &Argument, violations: &mut Vio
     let rules = rules(place, argument, violations);
     check_bounds(place, argument, violations);
     check_allowed(place, argument, rules.as_ref(), violations);
+    check_allowed_for(place, argument, rules.as_ref(), violations);
     // The default is held against the other rules only where those make sense.
     let rules = rules.filter(|_| violations.count() == before);
     check_default(place, argument, rules.as_ref(), violations);
@@ -68,6 +70,55 @@ fn check_allowed(
                 } else if let Some(Err(why)) = rules.map(|rules| rules.check_apart_from_allowed(value)) {
                     violations.add(field, || why);
                 }
+            }
+        }
+    }
+}
+
+/// The values that are for some alone have to be values of the argument.
+fn check_allowed_for(
+    place: &str,
+    argument: &Argument,
+    rules: Option<&Rules<'_>>,
+    violations: &mut Violations,
+) {
+    let Argument { kind, allowed_for, .. } = argument;
+    if allowed_for.is_empty() {
+        return;
+    }
+    let place = format!("{place}.allowed_for");
+    if *kind == ArgumentType::Secret {
+        violations.add(place, || {
+            "stands at an argument of the type `secret`, which takes none: leave it out".to_owned()
+        });
+        return;
+    }
+    let groups = allowed_for.len();
+    violations.add_if(groups > MOST_GROUPS, place.clone(), || {
+        format!("are {groups} groups, and an argument takes at most {MOST_GROUPS}: take some out")
+    });
+    let count: usize = allowed_for.values().map(Vec::len).sum();
+    violations.add_if(count > MOST_ALLOWED, place.clone(), || {
+        format!("are {count} values, and at most {MOST_ALLOWED} are taken: take some out")
+    });
+    if groups > MOST_GROUPS || count > MOST_ALLOWED {
+        return;
+    }
+    for (group, values) in allowed_for {
+        let field = format!("{place}.{}", quoted(group).trim_matches('`'));
+        check_group(&field, group, violations);
+        violations.add_if(values.is_empty(), field.clone(), || {
+            "is empty: name the values that are for this group, or leave it out".to_owned()
+        });
+        for (index, value) in values.iter().enumerate() {
+            let size = value.len();
+            let wrong = match rules {
+                _ if size > MOST_RULE_BYTES => Some(too_long(size)),
+                Some(rules) => rules.check(value).err(),
+                None => None,
+            };
+            if let Some(why) = wrong {
+                violations.add(format!("{field}[{index}]"), || why);
             }
         }
     }
@@ -208,6 +259,15 @@ mod tests {
             },
             Argument { default: some("false"), ..of(ArgumentType::Bool) },
             Argument { default: some("b"), allowed: texts(["a", "b"]), ..of(ArgumentType::Enum) },
+            Argument {
+                allowed: texts(["a", "b"]),
+                allowed_for: [("sre".to_owned(), texts(["b"]))].into(),
+                ..of(ArgumentType::Enum)
+            },
+            Argument {
+                allowed_for: [("sre".to_owned(), texts(["true"]))].into(),
+                ..of(ArgumentType::Bool)
+            },
         ];
         for argument in right {
             assert_eq!(faults(&argument), Vec::<String>::new(), "{argument:?}");
@@ -225,6 +285,27 @@ mod tests {
             }
         };
         check(of(ArgumentType::Enum), &["a.allowed is missing"]);
+        let only_for = |group: &str, values: Vec<String>| [(group.to_owned(), values)].into();
+        check(
+            Argument { allowed_for: only_for("sre", texts(["x"])), ..of(ArgumentType::Secret) },
+            &["a.allowed_for stands at an argument of the type `secret`"],
+        );
+        check(
+            Argument { allowed_for: only_for(" ", Vec::new()), ..of(ArgumentType::Int) },
+            &["a.allowed_for.  is ` `, which is no group's name", "a.allowed_for.  is empty"],
+        );
+        check(
+            Argument { allowed_for: only_for("sre", texts(["1", "x"])), ..of(ArgumentType::Int) },
+            &["a.allowed_for.sre[1] is `x`, not a whole number"],
+        );
+        check(
+            Argument {
+                allowed: texts(["a"]),
+                allowed_for: only_for("sre", texts(["b"])),
+                ..of(ArgumentType::Enum)
+            },
+            &["a.allowed_for.sre[0] is `b`, and allowed are `a`"],
+        );
         check(
             Argument { default: some("x"), allowed: texts(["x"]), ..of(ArgumentType::Secret) },
             &["a.allowed stands at an argument of the type `secret`", "a.default stands at"],

@@ -138,11 +138,16 @@ fn check_groups(groups: &[String], violations: &mut Violations) {
         format!("are {count}, and a job has at most {MOST_GROUPS}: take some out")
     });
     for (index, group) in groups.iter().enumerate().take(MOST_GROUPS) {
-        let wrong = group.trim().is_empty() || group.len() > MOST_GROUP_BYTES;
-        violations.add_if(wrong, format!("authorized_groups[{index}]"), || {
-            format!("is {}, which is no group's name: 1 to {MOST_GROUP_BYTES} bytes", quoted(group))
-        });
+        check_group(&format!("authorized_groups[{index}]"), group, violations);
     }
+}
+
+/// Notes it where no group can be called so.
+pub(super) fn check_group(field: &str, group: &str, violations: &mut Violations) {
+    let wrong = group.trim().is_empty() || group.len() > MOST_GROUP_BYTES;
+    violations.add_if(wrong, field.to_owned(), || {
+        format!("is {}, which is no group's name: 1 to {MOST_GROUP_BYTES} bytes", quoted(group))
+    });
 }
 
 fn check_size(definition: &JobDefinition, violations: &mut Violations) {

@@ -27,6 +27,14 @@ pub(super) fn number(kind: ArgumentType, text: &str) -> Option<Number> {
     }
 }
 
+/// Whether two values of this type are one, however they are written.
+pub(crate) fn is_same(kind: ArgumentType, one: &str, other: &str) -> bool {
+    match (number(kind, one), number(kind, other)) {
+        (Some(one), Some(other)) => one == other,
+        (None, _) | (_, None) => one == other,
+    }
+}
+
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

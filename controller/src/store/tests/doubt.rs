@@ -67,8 +67,12 @@ async fn a_store_that_is_away_for_a_while_costs_time_and_nothing_else() {
 
 #[tokio::test]
 async fn a_commit_that_hangs_is_given_up_and_sent_again() {
-    let (world, commit) = commit_under([Fault::Slow(Duration::from_secs(3600))]).await;
-    assert_eq!(commit, Commit::Done);
+    let patience = Patience { call: Duration::from_millis(500), ..PATIENCE };
+    let world = World::start_with(patience).await;
+    let writer = world.enlist("a").await;
+    assert_eq!(writer.commit(vec![put("a", "1")]).await, Commit::Done);
+    world.faults.next([Fault::Slow(Duration::from_secs(3600))]);
+    assert_eq!(writer.commit(vec![put("a", "2")]).await, Commit::Done);
     assert_eq!(sequence(&world).await, 2);
     world.stop().await;
 }
@@ -90,7 +94,8 @@ async fn a_backend_that_panics_takes_the_store_with_it_and_both_come_back() {
 
 #[tokio::test]
 async fn after_the_last_try_all_are_told_and_the_store_begins_again() {
-    let world = World::start().await;
+    let patience = Patience { doubt: Duration::from_millis(1500), ..PATIENCE };
+    let world = World::start_with(patience).await;
     let writer = world.enlist("a").await;
     world.faults.shut();
     world.faults.next([Fault::UnknownBefore]);
@@ -166,10 +171,11 @@ async fn after_a_failed_read_the_connection_is_made_anew() {
 
 #[tokio::test]
 async fn a_store_that_takes_long_to_open_is_opened_once() {
-    let world = World::start().await;
+    let within = Duration::from_secs(4);
+    let world = World::start_with(Patience { call: within, doubt: within, ..PATIENCE }).await;
     let writer = world.enlist("a").await;
     // A large file that was not closed is checked while it is opened: longer than a call, and longer than the doubt.
-    world.faults.slow_opens(PATIENCE.doubt * 2);
+    world.faults.slow_opens(within * 2);
     world.faults.next([Fault::UnknownBefore]);
     assert_eq!(writer.commit(vec![put("a", "1")]).await, Commit::Done);
     assert_eq!(world.faults.begun_opens(), 2, "it was given up, and began from nothing");

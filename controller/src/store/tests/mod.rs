@@ -17,12 +17,12 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 
-const SOON: Duration = Duration::from_secs(10);
-/// Short enough for a test to wait for its end.
+const SOON: Duration = Duration::from_secs(30);
+/// So long that no call is given up, and no doubt ends, because a machine is busy. Who waits for that has less.
 const PATIENCE: Patience = Patience {
-    call: Duration::from_millis(500),
+    call: Duration::from_secs(20),
     open: Duration::from_secs(30),
-    doubt: Duration::from_millis(1500),
+    doubt: Duration::from_secs(20),
     first_pause: Duration::from_millis(5),
     longest_pause: Duration::from_millis(50),
 };

@@ -25,6 +25,7 @@ fn work(epoch: u64) -> Work {
         secrets: Some(Default::default()),
         timeout: None,
         grace: Duration::from_secs(1),
+        stop_if_unheard: None,
         namespace: None,
         resources: Default::default(),
         template: String::new(),
@@ -216,6 +217,29 @@ fn what_went_and_is_gone_is_not_made_again() {
 }
 
 #[test]
+fn silence_stops_what_runs_and_nothing_that_does_not() {
+    let mut facts = granted();
+    facts.unheard();
+    check(&facts, Action::Prepare);
+    facts.prepared(identity());
+    facts.reporting_prepared(identity());
+    facts.prepared_acknowledged();
+    facts.unheard();
+    check(&facts, Action::Go);
+    for phase in [going(), Phase::Running, Phase::Unseen("a node is silent".to_owned())] {
+        let mut facts = Facts::found(&kept(phase));
+        assert!(facts.is_at_risk());
+        facts.unheard();
+        assert!(!facts.is_at_risk(), "once is enough");
+        check(&facts, Action::Stop);
+    }
+    let mut over = Facts::found(&kept(exit(ExitCause::Exited)));
+    let before = over.clone();
+    over.unheard();
+    assert_eq!(over, before);
+}
+
+#[test]
 fn a_stop_before_anything_is_made_makes_nothing() {
     let mut facts = granted();
     facts.hear(&Wishes { stop: Some((Epoch(1), String::new())), ..Wishes::default() });
@@ -268,7 +292,7 @@ fn what_has_lost_its_secrets_is_not_named_and_waits_for_its_grant() {
     let lost = Work { secrets: None, ..work(1) };
     let found = Found { work: lost, identity: identity.clone(), phase: Phase::Prepared };
     let mut facts = Facts::found(&found);
-    assert_eq!(facts.held(), HeldPhase::Bare);
+    assert_eq!((facts.held(), facts.lacks_secrets()), (HeldPhase::Bare, false));
     check(&facts, Action::ReportPrepared(identity.clone()));
     facts.reporting_prepared(identity.clone());
     facts.prepared_acknowledged();
@@ -284,7 +308,30 @@ fn what_has_lost_its_secrets_is_not_named_and_waits_for_its_grant() {
     facts.hear(&Wishes { grant: Some(grant), ..Wishes::default() });
     assert_eq!(facts.held(), HeldPhase::Prepared);
     check(&facts, Action::Go);
-    // What went needs them no more.
-    let went = Found { phase: Phase::Running, ..found };
-    assert_eq!(Facts::found(&went).held(), HeldPhase::Running);
+}
+
+#[test]
+fn what_went_and_has_lost_its_secrets_asks_for_them_and_says_no_words_before_it_has_them() {
+    let lost = Work { secrets: None, ..work(1) };
+    let words = || "its image: pulled".to_owned();
+    let grant = Grant { work: work(1), identity: Some(identity()) };
+    let wishes = Wishes { grant: Some(grant), ..Wishes::default() };
+    for (phase, said) in [
+        (Phase::Starting(words()), Action::ReportStarting(words())),
+        (Phase::Unseen(words()), Action::ReportUnseen(words())),
+    ] {
+        let found = Found { work: lost.clone(), identity: identity(), phase: phase.clone() };
+        let mut facts = Facts::found(&found);
+        assert_eq!((facts.held(), facts.lacks_secrets()), (HeldPhase::Running, true));
+        check(&facts, Action::Watch(phase));
+        facts.hear(&wishes);
+        assert!(!facts.lacks_secrets());
+        check(&facts, said);
+    }
+    // A program that runs, and one that has ended, are told at once.
+    let found = Found { work: lost, identity: identity(), phase: Phase::Running };
+    let mut facts = Facts::found(&found);
+    check(&facts, Action::ReportRunning);
+    facts.phase(Phase::Vanished(words()));
+    assert!(facts.lacks_secrets());
 }

@@ -3,14 +3,19 @@
 //! One append is in flight at a time; what is written meanwhile goes with the next, and there is at least `COALESCE`
 //! between two while there is little, so that a program that writes line by line does not cost a call for each. Nothing is
 //! kept here: the runner has the bytes until they are acknowledged, and each restart asks the controller where it is.
-//! Of a log that is new nothing is there, and nothing is asked.
+//! Of a log that is new nothing is there, and nothing is asked. Values of secrets are masked on the way: before they are
+//! known, nothing is read.
 
+mod measured;
 pub mod rules;
+
+pub(super) use measured::measured;
 
 use super::{Tools, ending::WholeLog};
 use crate::{
     lease::LeaseName,
     link::{Failure, backoff::Backoff},
+    mask::{LogEnd, Masker, is_over},
     metrics::appended,
     runner::{LogPiece, RunnerError},
     watched::{changed, present},
@@ -36,7 +41,7 @@ const MISSING_TRIES: u32 = 8;
 pub enum Until {
     /// As it is written, until something else is said.
     Stopped,
-    /// All of it: so many bytes.
+    /// All of it: so many bytes, as its program wrote them.
     Whole(u64),
     /// As much as there is to read: that is the log, and it is whole.
     Followed,
@@ -113,6 +118,7 @@ impl Shipping {
 pub(super) struct Shipper {
     tools: Arc<Tools>,
     lease: watch::Receiver<LeaseName>,
+    masker: watch::Receiver<Option<Masker>>,
     target: watch::Receiver<Option<Target>>,
     shipped: watch::Sender<Option<(Target, Shipped)>>,
     reached: watch::Sender<(u64, u64)>,
@@ -149,6 +155,7 @@ impl Shipper {
     pub(super) fn new(
         tools: Arc<Tools>,
         lease: watch::Receiver<LeaseName>,
+        masker: watch::Receiver<Option<Masker>>,
         is_new: bool,
     ) -> (Self, Shipping) {
         let (target, wanted) = watch::channel(None);
@@ -157,6 +164,7 @@ impl Shipper {
         let shipper = Self {
             tools,
             lease,
+            masker,
             target: wanted,
             shipped,
             reached,
@@ -179,8 +187,7 @@ impl Shipper {
             if round.replace(target.round) != Some(target.round) {
                 closed = self.append(None).await.closed;
             }
-            let came =
-                if closed { Came::Done(Shipped::Whole) } else { self.send(target.until).await };
+            let came = if closed { self.whole() } else { self.send(target.until).await };
             if let Came::Done(shipped) = came {
                 self.shipped.send_replace(Some((target, shipped)));
                 changed(&mut self.target).await;
@@ -193,9 +200,7 @@ impl Shipper {
         let mut target = self.target.clone();
         loop {
             match until {
-                Until::Whole(size) if self.position.next() >= size => {
-                    return Came::Done(Shipped::Whole);
-                }
+                Until::Whole(size) if self.has_all(size) => return self.whole(),
                 Until::Arrived => {
                     self.append(None).await;
                     return self.settled("the log is not whole: the rest of it is gone");
@@ -209,13 +214,13 @@ impl Shipper {
             }
             let began = Instant::now();
             let read = tokio::select! {
-                read = self.follow() => read,
+                read = self.follow(until) => read,
                 () = changed(&mut target) => return Came::Changed,
             };
             let failed = read.is_err();
             let cut = match (self.piece(read), until) {
                 (Some(piece), _) => match self.pass_on(piece).await {
-                    Passed::Closed => return Came::Done(Shipped::Whole),
+                    Passed::Closed => return self.whole(),
                     Passed::On => continue,
                     Passed::Stuck => Err(self.backoff.pause()),
                 },
@@ -257,10 +262,21 @@ impl Shipper {
         self.backoff.pause()
     }
 
-    async fn follow(&mut self) -> Result<Option<LogPiece>, RunnerError> {
+    async fn follow(&mut self, until: Until) -> Result<Option<LogPiece>, RunnerError> {
+        let masker = present(&mut self.masker, |_| true).await;
         let attempt = self.lease.borrow().attempt;
         let most = rules::largest_piece(self.tools.drivers.len());
-        let piece = self.tools.runner.follow(attempt, self.position.cursor(), most, FOLLOW).await?;
+        let (runner, place) = (&*self.tools.runner, self.position.place());
+        let piece = if masker.is_idle() {
+            runner.follow(attempt, place.1, most, FOLLOW).await?
+        } else {
+            let end = match until {
+                Until::Stopped => LogEnd::Unknown,
+                Until::Whole(size) => LogEnd::At(size),
+                Until::Followed | Until::Rest | Until::Arrived => LogEnd::Silence,
+            };
+            masker.follow(runner, attempt, place, most, FOLLOW, end).await?
+        };
         self.is_behind = piece.as_ref().is_some_and(|piece| piece.size() >= most / 2);
         Ok(piece)
     }
@@ -303,6 +319,25 @@ impl Shipper {
                 tracing::warn!(%attempt, %error, "the log is read again from its start");
                 Passed::Stuck
             }
+        }
+    }
+
+    /// Whether the controller has all of a log of which the program wrote `size` bytes.
+    fn has_all(&self, size: u64) -> bool {
+        let (reading, cursor) = self.position.place();
+        match &*self.masker.borrow() {
+            Some(masker) if masker.is_idle() => self.position.next() >= size,
+            Some(_) => is_over(cursor, reading, size),
+            None => false,
+        }
+    }
+
+    /// That the controller has all of it.
+    fn whole(&self) -> Came {
+        match &*self.masker.borrow() {
+            Some(masker) if masker.is_idle() => Came::Done(Shipped::Whole),
+            // How much that is nobody knew before.
+            Some(_) | None => self.settled(""),
         }
     }
 

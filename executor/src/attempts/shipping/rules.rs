@@ -67,8 +67,14 @@ impl Position {
         self.next
     }
 
+    /// Where the next piece begins, and the cursor to read behind.
+    pub fn place(&self) -> (u64, &Bytes) {
+        (self.reading, &self.cursor)
+    }
+
     /// The cursor to read behind.
-    pub fn cursor(&self) -> &Bytes {
+    #[cfg(test)]
+    fn cursor(&self) -> &Bytes {
         &self.cursor
     }
 
@@ -120,7 +126,7 @@ impl Position {
 }
 
 /// CRC-64/XZ of some bytes behind those of which it is `crc`.
-fn crc_behind(crc: u64, bytes: &[u8]) -> u64 {
+pub(super) fn crc_behind(crc: u64, bytes: &[u8]) -> u64 {
     // The crate begins with the reflected register; what it gives at the end is the register's complement.
     let mut digest = CRC.digest_with_initial((!crc).reverse_bits());
     digest.update(bytes);

@@ -4,23 +4,18 @@ use super::{
     Tools,
     client::Fault,
     keep::rules::{self, Duty},
-    names::{ENDED, POD, STOP, WENT, is_made_for, object_name, text},
-    object,
+    names::{ENDED, POD, STOP, is_made_for, object_name, text},
     removal::{delete_pod, end_pods},
     seen::{Seen, Stop, StopWhy},
 };
-use crate::runner::{Identity, RunnerError, Work};
+use crate::runner::RunnerError;
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use octavius_protocol::{
-    id::{AttemptId, Epoch},
-    secret::SecretValues,
-};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use octavius_protocol::id::AttemptId;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 
 /// How often somebody else may be faster.
-const TRIES: u32 = 10;
+pub(super) const TRIES: u32 = 10;
 
 /// Looks at what there is of an attempt now: its Job, if it is one of ours, and its pods. A namespace that cannot be asked
 /// is in the way only of what may be there.
@@ -38,14 +33,38 @@ pub(super) async fn refresh(tools: &Tools, attempt: AttemptId) -> Result<Option<
     failed.map_or(Ok(None), Err)
 }
 
+/// Looks at what there is of an attempt's Job now, and not at its pods.
+pub(super) async fn look_at_job(
+    tools: &Tools,
+    attempt: AttemptId,
+) -> Result<Option<Job>, RunnerError> {
+    match tools.table.place(attempt) {
+        Some(namespace) => refresh_job(tools, &namespace, attempt).await,
+        None => refresh(tools, attempt).await,
+    }
+}
+
 async fn refresh_in(
+    tools: &Tools,
+    namespace: &str,
+    attempt: AttemptId,
+) -> Result<Option<Job>, RunnerError> {
+    let job = refresh_job(tools, namespace, attempt).await?;
+    if job.is_some() {
+        refresh_pods(tools, namespace, attempt).await?;
+    }
+    Ok(job)
+}
+
+/// Looks at the Job of an attempt alone.
+async fn refresh_job(
     tools: &Tools,
     namespace: &str,
     attempt: AttemptId,
 ) -> Result<Option<Job>, RunnerError> {
     let name = object_name(attempt);
     let doing = || format!("looking at the Job {namespace}/{name}");
-    let looked = tools.cluster.call(tools.cluster.jobs(namespace).get_opt(&name)).await;
+    let looked = tools.cluster.look(&tools.cluster.jobs(namespace), &name).await;
     let Some(job) = looked.map_err(|fault| fault.during(&doing()))? else {
         gone(tools, namespace, attempt);
         return Ok(None);
@@ -54,7 +73,6 @@ async fn refresh_in(
         return Ok(None);
     }
     tools.table.job(job.clone());
-    refresh_pods(tools, namespace, attempt).await?;
     Ok(Some(job))
 }
 
@@ -82,129 +100,6 @@ fn gone(tools: &Tools, namespace: &str, attempt: AttemptId) {
     }
 }
 
-/// Makes an attempt's Job and Secret, or finds them.
-pub(super) async fn prepare(tools: &Tools, work: &Work) -> Result<Identity, RunnerError> {
-    let job = object::job(work, &tools.options).map_err(RunnerError::Refused)?;
-    let namespace = text(&job.metadata.namespace).to_owned();
-    if !tools.options.namespaces.contains(&namespace) {
-        return Err(RunnerError::Refused(format!(
-            "the job's `namespace` is `{namespace}`, where this executor does not work: it does in {}; let whoever runs \
-             the executor add it to `namespaces` in its file",
-            tools.options.namespaces.join(", ")
-        )));
-    }
-    let name = object_name(work.attempt);
-    let doing = format!("making the Job {namespace}/{name}");
-    let jobs = tools.cluster.jobs(&namespace);
-    for _ in 0..TRIES {
-        match tools.cluster.call(jobs.create(&PostParams::default(), &job)).await {
-            Ok(made) => {
-                let secrets = work.secrets.clone().unwrap_or_default();
-                make_secret(tools, &made, &secrets).await?;
-                let identity = super::names::identity(&made);
-                tools.table.job(made);
-                return Ok(identity);
-            }
-            Err(Fault::Exists) => match found(tools, &namespace, work).await? {
-                Some(identity) => return Ok(identity),
-                None => continue,
-            },
-            Err(fault) => return Err(not_made(fault, &namespace, &doing)),
-        }
-    }
-    Err(Fault::Conflict.during(&doing))
-}
-
-/// Why a Job is not made, and what to do. What whoever runs the cluster can give while it waits is tried again.
-fn not_made(fault: Fault, namespace: &str, doing: &str) -> RunnerError {
-    match fault {
-        Fault::NotFound(said) => RunnerError::NotYet(format!(
-            "{doing}: the API server says: {said}; make the namespace with `kubectl create namespace {namespace}`, or name \
-             another in the job or the executor's file"
-        )),
-        // A webhook that was asked and said no will say it again.
-        Fault::Forbidden(said)
-            if !said.contains("denied the request") && !said.contains("denied request") =>
-        {
-            RunnerError::NotYet(format!("{doing}: {said}{}", super::phase::remedy(&said)))
-        }
-        Fault::Later(said) => {
-            Fault::Later(format!("{said}{}", super::phase::remedy(&said))).during(doing)
-        }
-        fault => fault.during(doing),
-    }
-}
-
-/// A Job of this name is there: ours is taken as it is, with the newer epoch. None: it is gone again, or was changed.
-async fn found(
-    tools: &Tools,
-    namespace: &str,
-    work: &Work,
-) -> Result<Option<Identity>, RunnerError> {
-    let name = object_name(work.attempt);
-    let doing = format!("looking at the Job {namespace}/{name}");
-    let jobs = tools.cluster.jobs(namespace);
-    let looked = tools.cluster.call(jobs.get_opt(&name)).await;
-    let Some(job) = looked.map_err(|fault| fault.during(&doing))? else { return Ok(None) };
-    let refuse = |why: String| Err(RunnerError::Refused(why));
-    if tools.table.owner().attempt(&job.metadata) != Some(work.attempt) {
-        return refuse(format!(
-            "there is a Job {namespace}/{name} already, and it was not made by this executor of this installation: it \
-             is neither taken over nor deleted; look at its labels, and delete it if nobody needs it"
-        ));
-    }
-    let made = object::kept::decode(&job).map_err(RunnerError::Refused)?;
-    if work.epoch < made.work.epoch {
-        return refuse(format!(
-            "attempt {} is held under epoch {}, and {} is older: its lease has ended",
-            work.attempt, made.work.epoch, work.epoch
-        ));
-    }
-    tools.table.job(job.clone());
-    let seen = Seen { job: Some(job.clone().into()), ..Seen::default() };
-    if !seen.went() && seen.stop().is_none() {
-        make_secret(tools, &job, &work.secrets.clone().unwrap_or_default()).await?;
-    }
-    if work.epoch > made.work.epoch && !patch(tools, &job, epoch(work.epoch)).await? {
-        return Ok(None);
-    }
-    Ok(Some(super::names::identity(&job)))
-}
-
-fn epoch(epoch: Epoch) -> Value {
-    json!({ "metadata": { "annotations": { super::names::EPOCH: epoch.0.to_string() } } })
-}
-
-/// Makes the Secret of a Job, if it is not there.
-async fn make_secret(tools: &Tools, job: &Job, values: &SecretValues) -> Result<(), RunnerError> {
-    let secret = object::secret(job, values);
-    let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
-    let doing = format!("making the Secret {namespace}/{name}");
-    let secrets = tools.cluster.secrets(namespace);
-    for _ in 0..TRIES {
-        match tools.cluster.call(secrets.create(&PostParams::default(), &secret)).await {
-            Ok(_) => return Ok(()),
-            Err(Fault::Exists) => {}
-            Err(fault) => return Err(fault.during(&doing)),
-        }
-        let looked = tools.cluster.call(secrets.get_opt(name)).await;
-        let Some(there) = looked.map_err(|fault| fault.during(&doing))? else { continue };
-        if is_made_for(&there.metadata, job) {
-            return Ok(());
-        }
-        if tools.table.owner().attempt(&there.metadata).is_none() {
-            return Err(RunnerError::Refused(format!(
-                "there is a Secret {namespace}/{name} already, and it was not made by this executor: it is neither taken \
-                 over nor deleted; delete it if nobody needs it"
-            )));
-        }
-        // Left by a former Job of the same name, and about to be collected.
-        let former = only(there.metadata.uid, DeleteParams::default());
-        is_deleted(tools.cluster.call(secrets.delete(name, &former)).await, &doing)?;
-    }
-    Err(Fault::Conflict.during(&doing))
-}
-
 /// Of what is deleted only the very object that was seen, and no later one of its name.
 pub(super) fn only(uid: Option<String>, params: DeleteParams) -> DeleteParams {
     params.preconditions(Preconditions { uid, resource_version: None })
@@ -219,7 +114,11 @@ pub(super) fn is_deleted<T>(outcome: Result<T, Fault>, doing: &str) -> Result<()
 }
 
 /// Changes a Job that is still as it was seen. False: it is not; look again.
-async fn patch(tools: &Tools, job: &Job, mut change: Value) -> Result<bool, RunnerError> {
+pub(super) async fn patch(
+    tools: &Tools,
+    job: &Job,
+    mut change: Value,
+) -> Result<bool, RunnerError> {
     let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
     change["metadata"]["resourceVersion"] = json!(job.metadata.resource_version);
     change["metadata"]["uid"] = json!(job.metadata.uid);
@@ -235,39 +134,8 @@ async fn patch(tools: &Tools, job: &Job, mut change: Value) -> Result<bool, Runn
     }
 }
 
-/// Lets an attempt run.
-pub(super) async fn go(
-    tools: &Tools,
-    attempt: AttemptId,
-    secrets: &SecretValues,
-) -> Result<(), RunnerError> {
-    for _ in 0..TRIES {
-        let Some(job) = refresh(tools, attempt).await? else { return of_gone(tools, attempt) };
-        let seen = Seen { job: Some(job.clone().into()), ..Seen::default() };
-        if seen.went() || seen.stop().is_some() {
-            return Ok(());
-        }
-        let made = object::kept::decode(&job).map_err(RunnerError::Refused)?;
-        let given: BTreeSet<&str> = secrets.names().collect();
-        if let Some(name) = made.secrets.iter().find(|name| !given.contains(&name[..])) {
-            return Err(RunnerError::Refused(format!(
-                "the secret {name} of attempt {attempt} is not here: it has to be sent again"
-            )));
-        }
-        make_secret(tools, &job, secrets).await?;
-        let went = json!({
-            "metadata": { "annotations": { WENT: tools.cluster.now().to_string() } },
-            "spec": { "parallelism": 1 },
-        });
-        if patch(tools, &job, went).await? {
-            return Ok(());
-        }
-    }
-    Err(Fault::Conflict.during(&format!("letting attempt {attempt} go")))
-}
-
 /// The answer for an attempt whose Job is gone: what was let go and vanished is done with, all else is unknown.
-fn of_gone(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
+pub(super) fn of_gone(tools: &Tools, attempt: AttemptId) -> Result<(), RunnerError> {
     match tools.table.seen(attempt) {
         Some(seen) if seen.went() => Ok(()),
         Some(_) | None => Err(RunnerError::Unknown(attempt)),
@@ -338,7 +206,16 @@ pub(super) async fn shut_gate(tools: &Tools, job: &Job) -> Result<(), RunnerErro
     let (namespace, name) = (text(&job.metadata.namespace), text(&job.metadata.name));
     let doing = format!("deleting the Secret {namespace}/{name}");
     let secrets = tools.cluster.secrets(namespace);
-    let looked = tools.cluster.call(secrets.get_opt(name)).await;
+    let attempt = tools.table.owner().attempt(&job.metadata);
+    if let Some(gate) = attempt.and_then(|attempt| tools.table.gate(attempt, job)) {
+        let made = only(Some(gate.uid), DeleteParams::default());
+        match tools.cluster.call(secrets.delete(name, &made)).await {
+            Ok(_) | Err(Fault::NotFound(_)) => return Ok(()),
+            Err(Fault::Conflict) => {} // another one of this name, which may be ours, too
+            Err(fault) => return Err(fault.during(&doing)),
+        }
+    }
+    let looked = tools.cluster.look(&secrets, name).await;
     let looked = looked.map_err(|fault| fault.during(&doing))?;
     let Some(there) = looked.filter(|there| is_made_for(&there.metadata, job)) else {
         return Ok(());
@@ -414,9 +291,13 @@ mod tests {
     use super::*;
     use crate::runner::kubernetes::{
         keep::rules::Done,
+        object,
         seen::fixtures::{running, went},
         stub::{Stub, refusal},
+        table::Gate,
     };
+    use k8s_openapi::api::core::v1::Pod;
+    use octavius_protocol::secret::SecretValues;
 
     /// What is due first of what the table shows, at an hour when nothing has run out.
     fn due(tools: &Tools, attempt: AttemptId, done: &Done, after: i64) -> Duty {
@@ -451,6 +332,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_proxy_does_not_find_is_neither_gone_nor_deleted() {
+        let there = went().with("p", 0, running(0)).told("p");
+        let stub = Stub::new(|_| (404, json!("<html>404</html>"))).await;
+        let tools = stub.tools().await;
+        let job = there.job.clone().unwrap();
+        let attempt = tools.table.owner().attempt(&job.metadata).unwrap();
+        tools.table.job(Job::clone(&job));
+        tools.table.pod(Pod::clone(&there.pods["p-uid"]));
+        let before = tools.table.seen(attempt).unwrap();
+        refresh(&tools, attempt).await.unwrap_err();
+        assert_eq!(tools.table.seen(attempt).unwrap(), before);
+        delete_pod(&tools, "jobs", "p", "p-uid", 0).await.unwrap_err();
+        let gate = Gate { job: "job-uid".to_owned(), uid: "gate-uid".to_owned() };
+        tools.table.gate_made(attempt, gate);
+        shut_gate(&tools, &job).await.unwrap_err();
+        stop(&tools, attempt).await.unwrap_err();
+    }
+
+    #[tokio::test]
     async fn a_gate_that_a_stop_left_open_is_shut_once_that_works() {
         let stopped = went().stopped(StopWhy::NotStarted, 60);
         let job = stopped.job.clone().unwrap();
@@ -477,26 +377,5 @@ mod tests {
         assert_eq!(due(&tools, attempt, &done, 61), Duty::Rest(None));
         let deleted = stub.asked().iter().filter(|asked| asked.what.starts_with("DELETE")).count();
         assert_eq!(deleted, 2);
-    }
-
-    #[test]
-    fn a_job_that_is_not_made_says_why_and_what_to_do_and_is_tried_again_where_that_helps() {
-        let not_made = |fault| not_made(fault, "jobs", "making the Job jobs/x");
-        let not_yet = |fault| match not_made(fault) {
-            RunnerError::NotYet(words) => words,
-            other => panic!("{other:?}"),
-        };
-        let words = not_yet(Fault::NotFound(r#"namespaces "jobs" not found"#.to_owned()));
-        assert!(words.contains(r#"namespaces "jobs" not found"#), "{words}");
-        assert!(words.contains("`kubectl create namespace jobs`"), "{words}");
-        let quota = "exceeded quota: q, requested: count/jobs.batch=1";
-        assert!(not_yet(Fault::Forbidden(quota.to_owned())).contains("quota raised"));
-        // Nobody knows whether it was made before it failed.
-        let webhook = not_made(Fault::Later(r#"failed calling webhook "a.b.c""#.to_owned()));
-        assert!(matches!(webhook, RunnerError::Failed { .. }), "{webhook:?}");
-        assert!(webhook.to_string().ends_with("have the webhook mended"), "{webhook}");
-        let denied = r#"admission webhook "a.b.c" denied the request: no"#.to_owned();
-        let denied = not_made(Fault::Forbidden(denied));
-        assert!(matches!(denied, RunnerError::Refused(_)), "{denied:?}");
     }
 }

@@ -15,6 +15,8 @@ use kube::{
     client::Body,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use octavius_service::text::cut;
+use serde::de::DeserializeOwned;
 use std::{fmt, io, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tonic::codegen::http::Request;
@@ -27,6 +29,14 @@ pub(super) const CONNECT: Duration = Duration::from_secs(5);
 const RETURN: Duration = Duration::from_millis(500);
 /// How often the API server's clock is asked for.
 pub(super) const CLOCK: Duration = Duration::from_secs(300);
+
+/// The reason of an API server that has no such object. No other 404 is its own.
+pub(super) const NOT_FOUND: &str = "NotFound";
+/// Before what was said with another 404.
+pub(super) const IN_BETWEEN: &str = "a 404 that is not the API server's own: something on the way to it, such as a proxy or \
+     a load balancer, or another server at its address, says ";
+/// The most bytes of a page that are told.
+const MOST_SAID: usize = 200;
 
 /// One cluster, as all who call it share it. Clones are one.
 #[derive(Clone)]
@@ -46,7 +56,8 @@ impl fmt::Debug for Cluster {
 /// Why a call did not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// There is no such object, or no such namespace; in the API server's words.
+    /// There is no such object, or no such namespace; in the API server's own words. Who stands between us and it cannot
+    /// say so: what is taken for gone may be running.
     NotFound(String),
     /// There is one of that name.
     Exists,
@@ -155,6 +166,18 @@ impl Cluster {
         }
     }
 
+    /// The object of that name; none: the API server itself says that there is none.
+    pub(super) async fn look<K>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, Fault>
+    where
+        K: Clone + DeserializeOwned + fmt::Debug,
+    {
+        match self.call(api.get(name)).await {
+            Ok(object) => Ok(Some(object)),
+            Err(Fault::NotFound(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// What an error means. Obeys the API server if it says when to come back.
     pub(super) fn fault(&self, error: &kube::Error) -> Fault {
         let kube::Error::Api(status) = error else {
@@ -199,7 +222,8 @@ pub(super) async fn left_alone(not_before: &watch::Receiver<Option<Instant>>) {
 fn meaning(code: u16, reason: &str, message: &str) -> Fault {
     let said = if message.is_empty() { reason } else { message };
     match (code, reason) {
-        (404, _) => Fault::NotFound(said.to_owned()),
+        (404, NOT_FOUND) => Fault::NotFound(said.to_owned()),
+        (404, _) => Fault::Later(format!("{IN_BETWEEN}{}", cut(said.to_owned(), MOST_SAID))),
         (409, "AlreadyExists") => Fault::Exists,
         (409, _) => Fault::Conflict,
         (410, _) => Fault::Expired,
@@ -270,6 +294,9 @@ pub(super) async fn config(options: &Options) -> Result<Config, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::kubernetes::stub::{Stub, refusal};
+    use kube::api::DeleteParams;
+    use serde_json::json;
 
     #[test]
     fn what_the_api_server_says_is_told_apart_by_what_to_do() {
@@ -286,6 +313,28 @@ mod tests {
         assert!(text.starts_with(rights) && text.ends_with("service account"), "{text}");
         for code in [401, 429, 500, 503, 504] {
             assert!(matches!(meaning(code, "x", "y"), Fault::Later(text) if text.contains('y')));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_api_server_itself_can_say_that_there_is_no_such_object() {
+        let page = "<html><body>no healthy upstream</body></html>";
+        let stub = Stub::new(move |asked| match &asked.what[..] {
+            what if what.ends_with("/page") => (404, json!(page)),
+            what if what.ends_with("/router") => (404, json!({"message": "no route", "code": 404})),
+            _ => refusal(404, "NotFound"),
+        })
+        .await;
+        let cluster = stub.tools().await.cluster;
+        let jobs = cluster.jobs("jobs");
+        assert_eq!(cluster.look(&jobs, "gone").await, Ok(None));
+        for (name, said) in [("page", page), ("router", "no route")] {
+            let looked = cluster.look(&jobs, name).await.unwrap_err();
+            let deleted = cluster.call(jobs.delete(name, &DeleteParams::default())).await;
+            for fault in [looked, deleted.unwrap_err()] {
+                let Fault::Later(words) = &fault else { panic!("{fault:?}") };
+                assert!(words.contains("proxy") && words.ends_with(said), "{words}");
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 //! had asked it to end before, or the cluster ended it: then that is told, with the code beside it. What was told once
 //! is written down at the Job, and stays. Where the pod was gone before anybody looked, the Job itself says what is known.
 
+mod before;
+mod code;
 mod told;
 
 use super::{
@@ -13,6 +15,7 @@ use super::{
     seen::{Seen, Stop, StopWhy, own_state, started_at},
 };
 use crate::runner::{Exit, ExitCause, ExitLog, Phase};
+use before::{was_deleted_before, was_over_before};
 use k8s_openapi::api::{
     batch::v1::JobCondition,
     core::v1::{ContainerStateTerminated, Pod},
@@ -33,6 +36,9 @@ const MORE_MEMORY: &str = "let it use less, or raise `limits.memory` under the j
 pub(super) fn ended(seen: &Seen) -> Option<Phase> {
     if let Some(told) = told::read(seen) {
         return Some(told);
+    }
+    if let Some(end) = failed_before_it_went(seen) {
+        return Some(end);
     }
     let stop = seen.stop();
     let Some(pod) = seen.main_pod() else {
@@ -85,6 +91,23 @@ pub(super) fn by_job(seen: &Seen) -> Option<Phase> {
         "its Job {namespace}/{job} failed ({why}), and its pod was gone before anybody here looked: how the program ended \
          is not known"
     )))
+}
+
+/// The end of what was prepared for so long that the cluster gave its Job up: no pod of it was ever made.
+pub(super) fn failed_before_it_went(seen: &Seen) -> Option<Phase> {
+    let there = seen.job.is_some() && seen.main_pod().is_none();
+    let why = failed_because(seen).filter(|_| there && !seen.went() && seen.stop().is_none())?;
+    let (namespace, job) = of_job(seen);
+    let why = format!(
+        "the program was not started: its Job {namespace}/{job} failed ({why}) before it was let go, as where no controller \
+         answers for long"
+    );
+    Some(end(
+        seen,
+        ExitCause::NotStarted { code: code::START_TIMEOUT, why },
+        None,
+        ExitLog::NOTHING,
+    ))
 }
 
 /// Whether a pod of the Job succeeded: its program ended with 0.
@@ -174,7 +197,8 @@ fn container_ended(
             said(text(&over.reason), text(&over.message))
         ));
     }
-    let cause = match stop.map(|stop| stop.why) {
+    let before = |stop: &&Stop| !was_over_before(seen, pod, over, stop);
+    let cause = match stop.filter(before).map(|stop| stop.why) {
         Some(StopWhy::Asked) => ExitCause::Stopped,
         Some(StopWhy::TimedOut) => ExitCause::TimedOut,
         // It started after all, in the last moment, and was ended all the same.
@@ -186,13 +210,16 @@ fn container_ended(
                 // Whatever its program made of the signal.
                 by_cluster(reason, message)
             } else if text(&over.reason) == "OOMKilled" && over.exit_code == KILLED {
-                ExitCause::Failed { code: "oom_killed", why: out_of_memory(pod) }
+                ExitCause::Failed { code: code::OOM_KILLED, why: out_of_memory(pod) }
             } else if over.exit_code == 0 && !was_deleted_before(pod, over) {
                 ExitCause::Exited
             } else if !reason.is_empty() {
                 by_cluster(reason, message)
             } else if was_deleted_before(pod, over) {
-                deleted(seen, text(&pod.metadata.name))
+                match preempted(pod) {
+                    Some(why) => ExitCause::Failed { code: code::PREEMPTED, why },
+                    None => deleted(seen, text(&pod.metadata.name)),
+                }
             } else {
                 ExitCause::Exited
             }
@@ -207,6 +234,12 @@ fn container_ended(
 }
 
 fn end(seen: &Seen, cause: ExitCause, code: Option<i32>, log: ExitLog) -> Phase {
+    let log = match cause {
+        ExitCause::NotStarted { .. } => ExitLog::Followed, // a line that says why
+        ExitCause::Exited | ExitCause::TimedOut | ExitCause::Stopped | ExitCause::Failed { .. } => {
+            log
+        }
+    };
     let ran = seen.ran();
     let note = match ran.len() {
         0 | 1 => String::new(),
@@ -230,7 +263,7 @@ fn note(phase: &mut Phase, words: &str) {
 fn pod_failed(seen: &Seen, pod: &Pod) -> Option<Phase> {
     let status = pod.status.as_ref().filter(|status| text(&status.phase) == "Failed")?;
     if let Some(init) = failed_init(pod) {
-        let cause = ExitCause::NotStarted { code: "init_failed", why: init };
+        let cause = ExitCause::NotStarted { code: code::INIT_FAILED, why: init };
         return Some(end(seen, cause, None, ExitLog::NOTHING));
     }
     let (reason, message) = (text(&status.reason), text(&status.message));
@@ -268,16 +301,11 @@ fn never_will(pod: &Pod) -> Option<Phase> {
     hopeless.then(|| {
         let why = said(reason, text(&waiting.message));
         let cause = ExitCause::NotStarted {
-            code: "image",
+            code: code::IMAGE,
             why: format!("the image cannot be had: {why}; mend the job's `image_name`"),
         };
-        Phase::Ended(Exit {
-            cause,
-            code: None,
-            signal: None,
-            log: ExitLog::NOTHING,
-            note: String::new(),
-        })
+        let log = ExitLog::Followed; // a line that says why
+        Phase::Ended(Exit { cause, code: None, signal: None, log, note: String::new() })
     })
 }
 
@@ -292,17 +320,28 @@ fn failed_init(pod: &Pod) -> Option<String> {
     })
 }
 
+/// Why the pod was told to go, where that was for another one that matters more: the scheduler says so in a condition.
+fn preempted(pod: &Pod) -> Option<String> {
+    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let by_scheduler = conditions.find(|condition| {
+        condition.type_ == "DisruptionTarget"
+            && condition.status == "True"
+            && text(&condition.reason) == "PreemptionByKubeScheduler"
+    })?;
+    Some(said(text(&by_scheduler.reason), text(&by_scheduler.message)))
+}
+
 /// What the cluster did, by the reason of the pod.
 fn by_cluster(reason: &str, message: &str) -> ExitCause {
     let code = match reason {
-        "Evicted" => "evicted",
+        "Evicted" => code::EVICTED,
         "DeadlineExceeded" => return ExitCause::TimedOut,
-        "Preempting" | "Preempted" | "PreemptionByKubeScheduler" => "preempted",
-        "NodeLost" => "node_lost",
-        "Shutdown" | "NodeShutdown" | "Terminated" => "node_shutdown",
-        reason if reason.starts_with("OutOf") => "not_admitted",
-        "NodeAffinity" | "UnexpectedAdmissionError" | "AppArmor" | "Sysctl" => "not_admitted",
-        _ => "pod_failed",
+        "Preempting" | "Preempted" => code::PREEMPTED,
+        "NodeLost" => code::NODE_LOST,
+        "Shutdown" | "NodeShutdown" | "Terminated" => code::NODE_SHUTDOWN,
+        reason if reason.starts_with("OutOf") => code::NOT_ADMITTED,
+        "NodeAffinity" | "UnexpectedAdmissionError" | "AppArmor" | "Sysctl" => code::NOT_ADMITTED,
+        _ => code::POD_FAILED,
     };
     let why = match said(reason, message) {
         said if said.is_empty() => "the pod failed, and the cluster does not say why".to_owned(),
@@ -353,7 +392,7 @@ fn not_startable(pod: &Pod, over: &ContainerStateTerminated) -> ExitCause {
              its kubelet was killed; run it again",
             node(pod)
         );
-        return ExitCause::NotStarted { code: "start_failed", why };
+        return ExitCause::NotStarted { code: code::START_FAILED, why };
     }
     let message = text(&over.message);
     let low = message.to_lowercase();
@@ -370,7 +409,7 @@ fn not_startable(pod: &Pod, over: &ContainerStateTerminated) -> ExitCause {
     };
     let message = without_middle(message);
     let why = format!("{program} could not be started: {message}; {remedy}");
-    ExitCause::NotStarted { code: "start_failed", why }
+    ExitCause::NotStarted { code: code::START_FAILED, why }
 }
 
 /// A text of any length with its beginning and its end.
@@ -387,19 +426,6 @@ fn without_middle(text: &str) -> String {
     )
 }
 
-/// Whether the pod was told to go before its program ended.
-fn was_deleted_before(pod: &Pod, over: &ContainerStateTerminated) -> bool {
-    let meta = &pod.metadata;
-    let Some(gone_by) = &meta.deletion_timestamp else { return false };
-    let grace = meta.deletion_grace_period_seconds.unwrap_or_default();
-    let asked = gone_by.0.as_second().saturating_sub(grace);
-    // Whole seconds: in the same one, the program's own exit is believed if it says that all went well.
-    over.finished_at.as_ref().is_some_and(|finished| {
-        let finished = finished.0.as_second();
-        finished > asked || (finished == asked && over.exit_code != 0)
-    })
-}
-
 /// Whether the cluster itself ended the Job, because its last deadline had passed while no executor was there.
 fn deadline_passed(seen: &Seen) -> bool {
     condition(seen, "Failed").is_some_and(|failed| text(&failed.reason) == "DeadlineExceeded")
@@ -408,7 +434,7 @@ fn deadline_passed(seen: &Seen) -> bool {
 fn deleted(seen: &Seen, pod: &str) -> ExitCause {
     let (namespace, _) = of_job(seen);
     ExitCause::Failed {
-        code: "pod_deleted",
+        code: code::POD_DELETED,
         why: format!(
             "the pod {namespace}/{pod} was deleted from outside while its program ran, as by `kubectl drain`, preemption \
              or by hand; its program is not started again in this attempt"
@@ -475,9 +501,12 @@ pub(super) fn never_started(seen: &Seen, stop: &Stop) -> Phase {
         StopWhy::Asked => ExitCause::Stopped,
         StopWhy::TimedOut => ExitCause::TimedOut,
         StopWhy::NotStarted => not_in_time(seen, Some(stop)),
-        StopWhy::PodDeleted => ExitCause::NotStarted {
-            code: "pod_deleted",
-            why: "its pod was deleted from outside before its program ran".to_owned(),
+        StopWhy::PodDeleted => match seen.main_pod().and_then(|pod| preempted(pod)) {
+            Some(why) => ExitCause::NotStarted { code: code::PREEMPTED, why },
+            None => ExitCause::NotStarted {
+                code: code::POD_DELETED,
+                why: "its pod was deleted from outside before its program ran".to_owned(),
+            },
         },
     };
     end(seen, cause, None, ExitLog::NOTHING)
@@ -491,7 +520,7 @@ fn not_in_time(seen: &Seen, stop: Option<&Stop>) -> ExitCause {
     };
     let waited = if waited.is_empty() { "the cluster does not say why".to_owned() } else { waited };
     ExitCause::NotStarted {
-        code: "start_timeout",
+        code: code::of_wait(&waited),
         why: format!(
             "the program did not start within {} (`start_timeout`): {waited}",
             limit.shown()

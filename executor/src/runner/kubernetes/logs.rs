@@ -1,14 +1,32 @@
 //! The logs that are followed, attempt by attempt: each of one pod, that which runs or ran the program.
 
 use super::{
-    log::{Held, KubeLogs, PodLog, PodName},
+    log::{Held, KubeLogs, PodLog, PodName, line},
     names::{CONTAINER, text},
     seen::{Seen, own_state, started_at},
 };
+use crate::runner::{Exit, ExitCause, LogPiece, Phase};
+use bytes::Bytes;
+use jiff::Timestamp;
 use kube::Client;
 use octavius_protocol::id::AttemptId;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::{sync::watch, time::Instant};
+
+/// The cursor behind the log of what was not started.
+const UNSTARTED: &[u8] = b"unstarted-1";
+
+/// The log of what was not started: a line that says why. None: the phase is another one.
+pub(super) fn of_unstarted(phase: &Phase, cursor: &Bytes) -> Option<Option<LogPiece>> {
+    let Phase::Ended(Exit { cause: ExitCause::NotStarted { why, .. }, .. }) = phase else {
+        return None;
+    };
+    Some(cursor.is_empty().then(|| {
+        let words = Bytes::from(line(false, why));
+        let chunks = vec![(Timestamp::now().as_millisecond(), words)];
+        LogPiece { offset: 0, chunks, cursor: Bytes::from_static(UNSTARTED) }
+    }))
+}
 
 /// Logs that are read at present.
 #[derive(Debug)]
@@ -77,9 +95,28 @@ impl Logs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::ExitLog;
     use crate::runner::kubernetes::seen::fixtures::{over, running, waits, went};
     use kube::Config;
     use octavius_protocol::id::{AttemptNumber, ExecutionId};
+
+    #[test]
+    fn the_log_of_what_was_not_started_says_why_and_is_read_once() {
+        let why = "the program did not start within 1m".to_owned();
+        let cause = ExitCause::NotStarted { code: "start_timeout", why };
+        let end = |cause| {
+            let log = ExitLog::Followed;
+            Phase::Ended(Exit { cause, code: None, signal: None, log, note: String::new() })
+        };
+        let unstarted = end(cause);
+        let piece = of_unstarted(&unstarted, &Bytes::new()).unwrap().unwrap();
+        let text = "[octavius: the program did not start within 1m]\n";
+        assert_eq!((piece.offset, &piece.chunks[0].1[..]), (0, text.as_bytes()));
+        assert_eq!(of_unstarted(&unstarted, &piece.cursor), Some(None));
+        for other in [end(ExitCause::Stopped), Phase::Running, Phase::Vanished(String::new())] {
+            assert_eq!(of_unstarted(&other, &Bytes::new()), None, "{other:?}");
+        }
+    }
 
     #[tokio::test]
     async fn the_log_of_a_pod_that_was_evicted_is_the_one_that_was_followed() {

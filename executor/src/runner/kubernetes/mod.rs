@@ -5,9 +5,10 @@
 //!
 //! Promised: the Job's name is a function of the attempt, and it is made with `parallelism: 0`, so that nothing runs before
 //! it is let go; once the program runs, the gate is shut: the Secret that each container needs, also those of the job's
-//! template, is deleted, so that no second pod of the Job runs it again (`keep`). Not promised: that a pod that is deleted from outside *within about a
-//! second* of its start is not replaced by one that starts before the gate is shut; then both are told. An object under
-//! our name that is not ours is neither taken over nor deleted.
+//! template, is deleted, so that no second pod of the Job runs it again (`keep`). Not promised: that a pod that is deleted from
+//! outside before an executor has seen it run is not replaced by one that starts before the gate is shut: most often that is
+//! less than a second, 75 s where a watch died without a word, and as long as no executor is there. Then both are told. An
+//! object under our name that is not ours is neither taken over nor deleted.
 //!
 //! Which executor this is says a ConfigMap (`place`), for all processes of its id there.
 //!
@@ -18,8 +19,10 @@ mod actions;
 mod client;
 mod ending;
 mod keep;
+mod labels;
 pub mod log;
 mod logs;
+mod making;
 mod names;
 mod node;
 mod object;
@@ -28,6 +31,7 @@ mod phase;
 mod place;
 mod removal;
 mod seen;
+mod settled;
 #[cfg(test)]
 mod stub;
 mod supervise;
@@ -81,6 +85,8 @@ pub struct Options {
     pub pod_security: PodSecurity,
     /// What of a pod template a job may say.
     pub allowed_template_fields: Vec<String>,
+    /// For how long what has ended, and is settled with the controller, is left where people can look at it.
+    pub keep_finished_for: Duration,
 }
 
 impl Options {
@@ -100,6 +106,7 @@ impl Options {
             allowed_template_fields: ["resources", "nodeSelector", "tolerations"]
                 .map(str::to_owned)
                 .to_vec(),
+            keep_finished_for: Duration::ZERO,
         }
     }
 
@@ -125,6 +132,7 @@ impl Options {
             annotations: configuration.job_pod_annotations.clone(),
             pod_security: configuration.pod_security,
             allowed_template_fields: configuration.allowed_template_fields.clone(),
+            keep_finished_for: configuration.keep_finished_for,
         }
     }
 
@@ -144,6 +152,9 @@ impl Options {
         work.namespace.as_deref().unwrap_or(&self.default_namespace)
     }
 }
+
+/// How often an attempt is looked at whose namespace is not watched, because the file does not list it any more.
+const UNWATCHED: Duration = Duration::from_secs(10);
 
 /// What all parts of a runner share.
 #[derive(Debug)]
@@ -190,7 +201,8 @@ impl KubeRunner {
         };
         let (table, appearing) = Table::new(owner);
         let tools = Arc::new(Tools { options, cluster, table, faults: Faults::new() });
-        for missing in permissions::missing(&tools).await? {
+        let (sight, missing) = (Arc::new(Sight::new()), permissions::missing(&tools).await?);
+        for missing in &missing {
             tracing::error!("{missing}");
         }
         for namespace in permissions::without_account(&tools).await {
@@ -201,12 +213,15 @@ impl KubeRunner {
             );
         }
         look_around(&tools).await?;
-        let sight = Arc::new(Sight::new());
         let mut tasks = JoinSet::new();
+        if permissions::tell(&sight, &missing) {
+            tasks.spawn(permissions::ask_until_all(tools.clone(), sight.clone()));
+        }
         for namespace in tools.options.namespaces.clone() {
             tasks.spawn(watch::watch_all(tools.clone(), sight.clone(), namespace));
         }
         tasks.spawn(keep::keep_all(tools.clone(), appearing));
+        tasks.spawn(settled::remove_all(tools.clone()));
         tasks.spawn(ask_clock(tools.clone()));
         tasks.spawn(see_whether_known(tools.clone(), sight.clone()));
         let logs = Logs::new(tools.cluster.client().clone(), tools.cluster.not_before());
@@ -227,6 +242,12 @@ impl KubeRunner {
         }
         actions::refresh(&self.tools, attempt).await?;
         self.tools.table.of(attempt).ok_or(RunnerError::Unknown(attempt))
+    }
+
+    /// Whether the objects of an attempt are seen as they change.
+    fn is_watched(&self, attempt: AttemptId) -> bool {
+        let place = self.tools.table.place(attempt);
+        place.is_none_or(|namespace| self.tools.options.namespaces.contains(&namespace))
     }
 
     fn phase(&self, seen: &Seen) -> Option<Phase> {
@@ -252,7 +273,8 @@ impl Runner for KubeRunner {
         look_around(tools).await?;
         let mut found = Vec::new();
         for attempt in tools.table.all() {
-            match tools.table.seen(attempt).and_then(|seen| self.found(&seen)) {
+            let seen = tools.table.seen(attempt).filter(|seen| settled::since(seen).is_none());
+            match seen.and_then(|seen| self.found(&seen)) {
                 Some(Ok(attempt)) => found.push(attempt),
                 Some(Err(error)) => tracing::error!(%error, "a Job cannot be read and is left out"),
                 None => {}
@@ -276,11 +298,11 @@ impl Runner for KubeRunner {
     }
 
     async fn prepare(&self, work: &Work) -> Result<Identity, RunnerError> {
-        actions::prepare(&self.tools, work).await
+        making::prepare(&self.tools, work).await
     }
 
     async fn go(&self, attempt: AttemptId, secrets: &SecretValues) -> Result<(), RunnerError> {
-        actions::go(&self.tools, attempt, secrets).await
+        making::go(&self.tools, attempt, secrets).await
     }
 
     async fn wait(
@@ -291,7 +313,15 @@ impl Runner for KubeRunner {
     ) -> Result<Phase, RunnerError> {
         let deadline = Instant::now() + within;
         let mut watched = self.watched(attempt).await?;
+        let mut look =
+            (!self.is_watched(attempt)).then(|| deadline.min(Instant::now() + UNWATCHED));
         loop {
+            if look.is_some_and(|look| Instant::now() >= look) {
+                if let Err(error) = actions::refresh(&self.tools, attempt).await {
+                    tracing::debug!(%attempt, %error, "what is not watched could not be looked at");
+                }
+                look = Some(Instant::now() + UNWATCHED);
+            }
             let (phase, due) = {
                 let now = watched.borrow_and_update();
                 (self.phase(&now), phase::due(&now))
@@ -305,6 +335,7 @@ impl Runner for KubeRunner {
                 let left = Duration::from_secs(left.unsigned_abs()).max(Duration::from_millis(100));
                 deadline.min(Instant::now() + left)
             });
+            let pause = look.map_or(pause, |look| pause.min(look));
             tokio::select! {
                 () = tokio::time::sleep_until(pause) => {}
                 changed = watched.changed() => {
@@ -330,6 +361,9 @@ impl Runner for KubeRunner {
         loop {
             let seen = watched.borrow_and_update().clone();
             let phase = self.phase(&seen).ok_or(RunnerError::Unknown(attempt))?;
+            if let Some(piece) = logs::of_unstarted(&phase, cursor) {
+                return Ok(piece);
+            }
             let over = matches!(phase, Phase::Ended(_) | Phase::Vanished(_));
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(log) = self.logs.of(attempt, &seen, over) else {
@@ -361,7 +395,9 @@ impl Runner for KubeRunner {
     }
 
     async fn remove(&self, attempt: AttemptId) -> Result<(), RunnerError> {
-        removal::remove(&self.tools, attempt).await?;
+        if !settled::keep(&self.tools, attempt).await? {
+            removal::remove(&self.tools, attempt).await?;
+        }
         self.logs.forget(attempt);
         Ok(())
     }
@@ -417,5 +453,48 @@ async fn look_around(tools: &Tools) -> Result<(), RunnerError> {
     match refused {
         Some(error) if !seen => Err(error),
         Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        seen::fixtures::{over, running, went},
+        stub::Stub,
+        *,
+    };
+    use serde_json::json;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[tokio::test]
+    async fn the_end_of_what_is_in_a_namespace_that_the_file_lists_no_more_is_seen() {
+        let runs = went().with("p", 0, running(1)).told("p");
+        let ended = runs.clone().with("p", 0, over(3, "Error", 1, 2));
+        let (job, is_over) = (runs.job.clone().unwrap(), Arc::new(AtomicBool::new(false)));
+        let (answer, over_now) = (job.clone(), is_over.clone());
+        let stub = Stub::new(move |asked| match asked.what.split_once(' ') {
+            Some(("GET", path)) if path.contains("/namespaces/jobs/jobs/") => (200, json!(*answer)),
+            Some(("GET", path)) if path.ends_with("/namespaces/jobs/pods") => {
+                let (seen, version) =
+                    if over_now.load(Relaxed) { (&ended, "9") } else { (&runs, "8") };
+                let mut pod = json!(*seen.pods["p-uid"]);
+                pod["metadata"]["resourceVersion"] = json!(version);
+                (200, json!({"metadata": {"resourceVersion": version}, "items": [pod]}))
+            }
+            Some(("GET", _)) => (200, json!({"metadata": {"resourceVersion": "1"}, "items": []})),
+            _ => (200, json!({"metadata": {}, "spec": {}, "status": {"allowed": true}})),
+        })
+        .await;
+        let kubeconfig = Some(stub.kubeconfig("nobody", &json!({})));
+        let options = Options { kubeconfig, ..Options::example("elsewhere") };
+        let runner = KubeRunner::open(options).await.unwrap();
+        let attempt = runner.tools.table.owner().attempt(&job.metadata).unwrap();
+        runner.tools.table.expect(attempt, "jobs");
+        let soon = Duration::from_millis(100);
+        assert_eq!(runner.look(attempt).await.unwrap().phase, Phase::Running);
+        is_over.store(true, Relaxed);
+        let phase = runner.wait(attempt, &Phase::Running, soon).await.unwrap();
+        let Phase::Ended(exit) = phase else { panic!("{phase:?}") };
+        assert_eq!(exit.code, Some(3));
     }
 }

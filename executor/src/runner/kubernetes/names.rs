@@ -33,6 +33,8 @@ pub(super) const STOP: &str = "octavius.dev/stop";
 pub(super) const POD: &str = "octavius.dev/pod";
 /// How it ended, as it was first seen.
 pub(super) const ENDED: &str = "octavius.dev/ended";
+/// Since when the controller has its end and its log, where it is left after that.
+pub(super) const SETTLED: &str = "octavius.dev/settled";
 /// What keeps the cluster's autoscaler from moving it.
 pub(super) const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 

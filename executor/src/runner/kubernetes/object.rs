@@ -62,7 +62,7 @@ pub(super) fn job(work: &Work, options: &Options) -> Result<Job, String> {
         template::parse(&work.template, CONTAINER, &options.allowed_template_fields)?;
     template.merge_from(ours);
     if let Some(spec) = &mut template.spec {
-        gate_all(spec, work);
+        hold_all(spec, work, options.pod_security);
     }
     annotations.insert(WORK.to_owned(), kept::encode(work));
     annotations.insert(EPOCH.to_owned(), work.epoch.0.to_string());
@@ -174,21 +174,22 @@ fn pod(work: &Work, options: &Options) -> PodSpec {
                 .then(|| work.command.iter().map(|word| escaped(word)).collect()),
             env: Some(environment(work)),
             resources: resources(work),
-            security_context: security(options.pod_security),
             ..Container::default()
         }],
         ..PodSpec::default()
     }
 }
 
-/// Has every container need the gate, also those that the job's template brings, so that none of a second pod starts. The
-/// job's own is the last: the kubelet starts them in this order, and once the program runs the gate is shut.
-fn gate_all(spec: &mut PodSpec, work: &Work) {
+/// Has every container need the gate, also those that the job's template brings, so that none of a second pod starts, and
+/// lets none do more than the job's own. That is the last: the kubelet starts them in this order, and once the program runs
+/// the gate is shut.
+fn hold_all(spec: &mut PodSpec, work: &Work, pod_security: PodSecurity) {
     spec.containers.sort_by_key(|container| container.name == CONTAINER);
     for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
         let variables = container.env.get_or_insert_default();
         variables.retain(|variable| variable.name != GATE);
         variables.push(hidden(work, GATE));
+        container.security_context.merge_from(security(pod_security));
     }
 }
 

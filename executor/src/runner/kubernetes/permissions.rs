@@ -1,13 +1,21 @@
 //! What the executor may do in the cluster, asked before it takes any work.
 
-use super::{Tools, client::Fault, names::place_name};
-use crate::runner::RunnerError;
+use super::{
+    Tools,
+    client::Fault,
+    names::place_name,
+    watch::{RIGHTS, Sight},
+};
+use crate::{link::backoff::growing, runner::RunnerError};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
     core::v1::ServiceAccount,
 };
 use kube::api::PostParams;
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
+
+/// The first pause until it is asked again for a right that is missing, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What is needed in each namespace: group, resource, part of it, verbs.
 const NEEDED: [(&str, &str, &str, &[&str]); 6] = [
@@ -36,6 +44,13 @@ pub(super) struct Missing {
     pub(super) name: String,
     /// To do what.
     pub(super) verb: &'static str,
+}
+
+impl Missing {
+    /// Whether an attempt cannot be looked after without it, so that none is taken: without logs and warnings it can.
+    fn is_needed(&self) -> bool {
+        matches!(&self.resource[..], "jobs.batch" | "pods" | "secrets")
+    }
 }
 
 impl fmt::Display for Missing {
@@ -81,6 +96,36 @@ pub(super) async fn missing(tools: &Tools) -> Result<Vec<Missing>, RunnerError> 
     Ok(missing)
 }
 
+/// Tells which rights are missing without which no work is taken. Whether there are any.
+pub(super) fn tell(sight: &Sight, missing: &[Missing]) -> bool {
+    let mut needed = missing.iter().filter(|missing| missing.is_needed());
+    let (first, more) = (needed.next(), needed.count());
+    let why = first.map(|first| match more {
+        0 => first.to_string(),
+        more => format!("{first} (and {more} more, as its log says)"),
+    });
+    let is_missing = why.is_some();
+    sight.set(RIGHTS, why);
+    is_missing
+}
+
+/// Asks until all that is needed may be done. Ends then.
+pub(super) async fn ask_until_all(tools: Arc<Tools>, sight: Arc<Sight>) {
+    let mut asked = 0u32;
+    loop {
+        asked = asked.saturating_add(1);
+        tokio::time::sleep(growing(PAUSES, asked, rand::random())).await;
+        match missing(&tools).await {
+            Ok(missing) if tell(&sight, &missing) => {}
+            Ok(_) => {
+                tracing::info!("this executor may do now what it needs to");
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "what this executor may do was not told"),
+        }
+    }
+}
+
 async fn may(
     tools: &Tools,
     namespace: &str,
@@ -115,7 +160,7 @@ pub(super) async fn without_account(tools: &Tools) -> Vec<String> {
     for namespace in &tools.options.namespaces {
         let accounts = tools.cluster.api::<ServiceAccount>(namespace);
         let name = &tools.options.service_account_name;
-        if let Ok(None) = tools.cluster.call(accounts.get_opt(name)).await {
+        if let Ok(None) = tools.cluster.look(&accounts, name).await {
             without.push(namespace.clone());
         }
     }
@@ -125,8 +170,42 @@ pub(super) async fn without_account(tools: &Tools) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runner::kubernetes::stub::Stub;
+    use crate::runner::Runner as _;
+    use crate::runner::kubernetes::{KubeRunner, Options, stub::Stub};
     use serde_json::json;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[tokio::test]
+    async fn who_may_not_shut_a_gate_takes_no_work_until_it_may() {
+        let mended = Arc::new(AtomicBool::new(false));
+        let now = mended.clone();
+        let stub = Stub::new(move |asked| match asked.what.split_once(' ') {
+            Some(("GET", _)) => (200, json!({"metadata": {"resourceVersion": "1"}, "items": []})),
+            _ => {
+                let asked = &asked.body["spec"]["resourceAttributes"];
+                let of_gate = asked["resource"] == "secrets" && asked["verb"] == "delete";
+                // Without these two it works.
+                let of_less = asked["resource"] == "events" || asked["subresource"] == "log";
+                let allowed = !of_less && (!of_gate || now.load(Relaxed));
+                (201, json!({"metadata": {}, "spec": {}, "status": {"allowed": allowed}}))
+            }
+        })
+        .await;
+        let kubeconfig = Some(stub.kubeconfig("nobody", &json!({})));
+        let options = Options { kubeconfig, ..Options::example("jobs") };
+        let runner = KubeRunner::open(options).await.unwrap();
+        let mut sight = runner.sight();
+        let lacks = |why: &Option<String>| {
+            why.as_ref().is_some_and(|why| why.contains("may not delete secrets"))
+        };
+        let why = sight.borrow().clone().unwrap();
+        assert!(why.contains("may not delete secrets in the namespace `jobs`"), "{why}");
+        assert!(why.contains("create role octavius-delete --verb=delete"), "{why}");
+        assert!(!why.contains("more, as its log says"), "{why}");
+        mended.store(true, Relaxed);
+        let soon = Duration::from_secs(20);
+        tokio::time::timeout(soon, sight.wait_for(|why| !lacks(why))).await.unwrap().unwrap();
+    }
 
     #[tokio::test]
     async fn what_says_who_the_executor_is_is_asked_for_by_its_name_and_nothing_more() {

@@ -4,7 +4,7 @@ use super::{
     ending,
     names::text,
     node::{Silent, silent},
-    seen::{Seen, has_ended, is_over, own_state, started_at},
+    seen::{Seen, Warning, has_ended, is_over, own_status, started_at},
 };
 use crate::runner::Phase;
 use jiff::Timestamp;
@@ -72,13 +72,9 @@ pub(super) fn waits_for(seen: &Seen) -> String {
         statuses.iter().flatten().find_map(|status| waiting(seen, pod, status, kind))
     };
     waiting(&status.init_container_statuses, "init container")
-        .or_else(|| {
-            own_state(pod).and(status.container_statuses.as_ref()).and_then(|_| {
-                super::seen::own_status(pod).and_then(|status| self::waiting(seen, pod, status, ""))
-            })
-        })
+        .or_else(|| own_status(pod).and_then(|status| self::waiting(seen, pod, status, "")))
         .or_else(|| waiting(&status.container_statuses, "container"))
-        .or_else(|| seen.warning_of(pod).map(|warning| said(&warning.reason, &warning.message)))
+        .or_else(|| warning_of(seen, pod).map(|warning| said(&warning.reason, &warning.message)))
         .unwrap_or_default()
 }
 
@@ -88,7 +84,7 @@ fn waiting(seen: &Seen, pod: &Pod, status: &ContainerStatus, kind: &str) -> Opti
     let reason = text(&waiting.reason);
     let own = text(&waiting.message);
     // The kubelet says in events what it was told by registry, runtime or volume; here often only that it tries again.
-    let warned = seen.warning_of(pod).filter(|_| {
+    let warned = warning_of(seen, pod).filter(|_| {
         matches!(reason, "ContainerCreating" | "ImagePullBackOff" | "PodInitializing" | "")
     });
     let words = match warned {
@@ -101,6 +97,12 @@ fn waiting(seen: &Seen, pod: &Pod, status: &ContainerStatus, kind: &str) -> Opti
         "" => Some(words),
         kind => Some(format!("{kind} `{}`: {words}", status.name)),
     }
+}
+
+/// The last warning about a pod, unless what it is about is done with: a pod with a node waits for none.
+fn warning_of<'a>(seen: &'a Seen, pod: &Pod) -> Option<&'a Warning> {
+    let has_node = pod.spec.as_ref().is_some_and(|spec| !text(&spec.node_name).is_empty());
+    seen.warning_of(pod).filter(|warning| !(has_node && warning.reason == "FailedScheduling"))
 }
 
 fn is_back_off(message: &str) -> bool {

@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 /// The key of what it keeps.
 const INSTALLATION: &str = "installation";
+/// The key of the process that has the executor's session.
+const PROCESS: &str = "process";
 /// How often somebody else may be faster.
 const TRIES: u32 = 10;
 /// So long a right may be missing only because the API server has just started, and has not yet read who may do what.
@@ -31,6 +33,8 @@ pub struct ClusterPlace {
     name: String,
     executor: String,
     uid: Uuid,
+    /// This process.
+    process: Uuid,
     installation: watch::Sender<Option<String>>,
 }
 
@@ -48,7 +52,7 @@ impl ClusterPlace {
         let maps: Api<ConfigMap> = cluster.api(namespace);
         let mut map = None;
         for _ in 0..TRIES {
-            let there = settled(|| cluster.call(maps.get_opt(&name))).await;
+            let there = settled(|| cluster.look(&maps, &name)).await;
             map = there.map_err(|fault| fault.during(&doing))?;
             if map.is_some() {
                 break;
@@ -67,7 +71,8 @@ impl ClusterPlace {
         let (uid, installation) = read(&map, executor).map_err(RunnerError::Refused)?;
         let (namespace, executor) = (namespace.clone(), executor.clone());
         let installation = watch::Sender::new(installation);
-        Ok(Self { cluster, namespace, name, executor, uid, installation })
+        let process = Uuid::new_v4();
+        Ok(Self { cluster, namespace, name, executor, uid, process, installation })
     }
 
     /// The cluster that it is in.
@@ -85,40 +90,77 @@ impl ClusterPlace {
         self.installation.borrow().clone()
     }
 
+    /// This process has the executor's session: from now on others of its id leave alone what runs here.
+    ///
+    /// # Errors
+    /// Refused if it is another place by now; failed where the cluster may answer later.
+    pub async fn claim(&self) -> Result<(), RunnerError> {
+        let ours = self.process.to_string();
+        let claim = |data: &mut BTreeMap<String, String>| {
+            Ok(data.insert(PROCESS.to_owned(), ours.clone()).as_ref() != Some(&ours))
+        };
+        self.keep("which process goes on", claim).await
+    }
+
+    /// Whether no other process has claimed what runs here since this one did.
+    ///
+    /// # Errors
+    /// Failed where the cluster may answer later.
+    pub async fn is_claimed(&self) -> Result<bool, RunnerError> {
+        let Self { cluster, namespace, name, process, .. } = self;
+        let doing = format!("looking at the executor's ConfigMap {namespace}/{name}");
+        let maps: Api<ConfigMap> = cluster.api(namespace);
+        let map = cluster.call(maps.get(name)).await.map_err(|fault| fault.during(&doing))?;
+        let claimed = map.data.as_ref().and_then(|data| data.get(PROCESS));
+        Ok(claimed.is_none_or(|claimed| *claimed == process.to_string()))
+    }
+
     /// From now on this place belongs to that installation.
     ///
     /// # Errors
     /// Refused if it belongs to another one, or is another place by now; failed where the cluster may answer later.
     pub async fn keep_installation(&self, installation: &str) -> Result<(), RunnerError> {
-        let Self { cluster, namespace, name, executor, uid, .. } = self;
-        let doing = format!("keeping the installation in the ConfigMap {namespace}/{name}");
-        let maps: Api<ConfigMap> = cluster.api(namespace);
-        let refuse = |why: String| Err(RunnerError::Refused(format!("{doing}: {why}")));
-        for _ in 0..TRIES {
-            let there = cluster.call(maps.get_opt(name)).await;
-            let Some(mut map) = there.map_err(|fault| fault.during(&doing))? else {
-                return refuse("it was deleted meanwhile: start the executor again".to_owned());
-            };
-            let (now, known) = read(&map, executor).map_err(RunnerError::Refused)?;
-            if now != *uid {
-                return refuse("it was made anew meanwhile: start the executor again".to_owned());
+        let belong = |data: &mut BTreeMap<String, String>| match data.get(INSTALLATION) {
+            Some(known) if known == installation => Ok(false),
+            Some(other) => {
+                Err(format!("it says {other} already, and the controller {installation}"))
             }
-            if let Some(other) = known.as_ref().filter(|known| *known != installation) {
-                return refuse(format!(
-                    "it says {other} already, and the controller {installation}"
-                ));
-            }
-            if known.is_none() {
-                let data = map.data.get_or_insert_default();
+            None => {
                 data.insert(INSTALLATION.to_owned(), installation.to_owned());
-                match cluster.call(maps.replace(name, &PostParams::default(), &map)).await {
-                    Ok(_) => {}
-                    Err(Fault::Conflict | Fault::NotFound(_)) => continue,
-                    Err(fault) => return Err(fault.during(&doing)),
-                }
+                Ok(true)
             }
-            self.installation.send_replace(Some(installation.to_owned()));
-            return Ok(());
+        };
+        self.keep("the installation", belong).await?;
+        self.installation.send_replace(Some(installation.to_owned()));
+        Ok(())
+    }
+
+    /// Changes what is kept; `change` answers whether there is anything to write, or why it may not be.
+    async fn keep(
+        &self,
+        what: &str,
+        change: impl Fn(&mut BTreeMap<String, String>) -> Result<bool, String>,
+    ) -> Result<(), RunnerError> {
+        let Self { cluster, namespace, name, executor, uid, .. } = self;
+        let doing = format!("keeping {what} in the ConfigMap {namespace}/{name}");
+        let refused = |why: &str| RunnerError::Refused(format!("{doing}: {why}"));
+        let maps: Api<ConfigMap> = cluster.api(namespace);
+        for _ in 0..TRIES {
+            let there = cluster.look(&maps, name).await.map_err(|fault| fault.during(&doing))?;
+            let mut map = there
+                .ok_or_else(|| refused("it was deleted meanwhile: start the executor again"))?;
+            let (now, _) = read(&map, executor).map_err(RunnerError::Refused)?;
+            if now != *uid {
+                return Err(refused("it was made anew meanwhile: start the executor again"));
+            }
+            if !change(map.data.get_or_insert_default()).map_err(|why| refused(&why))? {
+                return Ok(());
+            }
+            match cluster.call(maps.replace(name, &PostParams::default(), &map)).await {
+                Ok(_) => return Ok(()),
+                Err(Fault::Conflict | Fault::NotFound(_)) => {}
+                Err(fault) => return Err(fault.during(&doing)),
+            }
         }
         Err(Fault::Conflict.during(&doing))
     }
@@ -242,6 +284,38 @@ mod tests {
         };
         assert_eq!(ClusterPlace::open(&options).await.unwrap().uid().to_string(), UID);
         assert_eq!(stub.asked().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn of_two_processes_the_one_that_claimed_last_goes_on() {
+        let map = watch::Sender::new(json!(made()));
+        let kept = map.clone();
+        let stub = Stub::new(move |asked| {
+            if asked.what.starts_with("PUT ") {
+                kept.send_replace(asked.body.clone());
+            }
+            (200, kept.borrow().clone())
+        })
+        .await;
+        let options = Options {
+            kubeconfig: Some(stub.kubeconfig("nobody", &json!({}))),
+            executor: "berlin-1".to_owned(),
+            ..Options::example("jobs")
+        };
+        let open = || ClusterPlace::open(&options);
+        let (older, newer) = (open().await.unwrap(), open().await.unwrap());
+        assert!(older.is_claimed().await.unwrap(), "nobody has");
+        older.claim().await.unwrap();
+        older.claim().await.unwrap();
+        assert!(older.is_claimed().await.unwrap());
+        newer.claim().await.unwrap();
+        assert!(newer.is_claimed().await.unwrap() && !older.is_claimed().await.unwrap());
+        let written = stub.asked().iter().filter(|asked| asked.what.starts_with("PUT ")).count();
+        assert_eq!(written, 2, "what is claimed already is not written again");
+
+        map.send_modify(|map| map["metadata"]["uid"] = json!(Uuid::new_v4()));
+        let refused = older.claim().await.unwrap_err().to_string();
+        assert!(refused.contains("made anew") && refused.contains("start the executor again"));
     }
 
     #[tokio::test]

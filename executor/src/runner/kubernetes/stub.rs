@@ -38,7 +38,7 @@ impl Drop for Stub {
 }
 
 impl Stub {
-    /// One that answers so: a status, and an object.
+    /// One that answers so: a status, and an object; or a page, as it is, where that is a text.
     pub(super) async fn new(
         answers: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
     ) -> Self {
@@ -115,7 +115,7 @@ async fn serve(stream: TcpStream, answers: Answers, told: watch::Sender<Vec<Aske
         let asked = Asked { what, token, body: serde_json::from_slice(&body).unwrap_or_default() };
         let (code, answer) = answers(&asked);
         told.send_modify(|told| told.push(asked));
-        let answer = answer.to_string();
+        let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
         let length = answer.len();
         let answer = format!(
             "HTTP/1.1 {code} x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{answer}"

@@ -37,10 +37,21 @@ struct Inner {
     attempts: BTreeMap<AttemptId, watch::Sender<Seen>>,
     /// The namespaces of attempts of which nothing needs to be seen yet.
     places: BTreeMap<AttemptId, String>,
+    /// The Secrets that this process has made.
+    gates: BTreeMap<AttemptId, Gate>,
     /// Uids of Jobs that were removed.
     forgotten: VecDeque<String>,
     /// Warnings that came before what they are about, oldest first.
     early: VecDeque<(String, Warning)>,
+}
+
+/// A Secret as it was made: of it nothing has to be asked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// The uid of the Job that it was made for.
+    pub(super) job: String,
+    /// Its own.
+    pub(super) uid: String,
 }
 
 impl Table {
@@ -50,6 +61,7 @@ impl Table {
         let inner = Inner {
             attempts: BTreeMap::new(),
             places: BTreeMap::new(),
+            gates: BTreeMap::new(),
             forgotten: VecDeque::new(),
             early: VecDeque::new(),
         };
@@ -81,6 +93,19 @@ impl Table {
         self.inner.send_modify(|inner| {
             inner.places.insert(attempt, namespace.to_owned());
         });
+    }
+
+    /// The Secret of a Job was made.
+    pub(super) fn gate_made(&self, attempt: AttemptId, gate: Gate) {
+        self.inner.send_modify(|inner| {
+            inner.gates.insert(attempt, gate);
+        });
+    }
+
+    /// The Secret of a Job, if this process has made it.
+    pub(super) fn gate(&self, attempt: AttemptId, job: &Job) -> Option<Gate> {
+        let gate = self.inner.borrow().gates.get(&attempt).cloned();
+        gate.filter(|gate| Some(&gate.job) == job.metadata.uid.as_ref())
     }
 
     /// The namespace of an attempt, as far as it is known.
@@ -244,6 +269,7 @@ impl Table {
     pub(super) fn forget(&self, attempt: AttemptId) {
         self.inner.send_modify(|inner| {
             inner.places.remove(&attempt);
+            inner.gates.remove(&attempt);
             let Some(seen) = inner.attempts.remove(&attempt) else { return };
             let uid = seen.borrow().any_job().map(|job| text(&job.metadata.uid).to_owned());
             if let Some(uid) = uid {

@@ -3,7 +3,8 @@
 //! A token that is in a file is read from there again each minute, and whenever the API server does not know it. What is
 //! empty or no token is not believed, and where a new one is not known, the last that was known is used on: it may be
 //! half written. Whatever else names this executor (a program, a certificate, a kubeconfig that is written anew) is
-//! asked for again when it has run out or is not known any more. A call that was not known is repeated once.
+//! asked for again when it has run out or is not known any more. A call that was not known is repeated once. An API server
+//! whose certificate is of an authority that is not known leads to the same: it may be a new one, and stand there by now.
 //!
 //! Whoever says who we are is asked by one task at a time, however many calls wait for that, and goes on where they give
 //! up. A call waits for it for a part of its own time, and not at all while what is known still holds.
@@ -34,7 +35,7 @@ use tokio::{
 use tonic::codegen::{
     Service,
     http::{
-        HeaderMap, Request, Response, StatusCode,
+        HeaderMap, Request, Response, StatusCode, Uri,
         header::{AUTHORIZATION, DATE, RETRY_AFTER},
         request::Parts,
     },
@@ -135,9 +136,8 @@ impl Way {
         let patience = Instant::now() + PATIENCE;
         let name = self.name(patience).await;
         let answer = self.ask(&name, parts.clone(), body).await?;
-        let Some(body) = again.filter(|_| answer.status() == StatusCode::UNAUTHORIZED) else {
-            return Ok(answer);
-        };
+        let is_unknown = answer.status() == StatusCode::UNAUTHORIZED && !is_of_kubelet(&parts.uri);
+        let Some(body) = again.filter(|_| is_unknown) else { return Ok(answer) };
         match self.other_name(&name, patience).await {
             Some(name) => self.ask(&name, parts, body).await,
             None => Ok(answer),
@@ -204,15 +204,29 @@ impl Way {
         Some(asking)
     }
 
-    async fn ask(&self, name: &Name, parts: Parts, body: Body) -> kube::Result<Response<Body>> {
+    async fn ask(
+        self: &Arc<Self>,
+        name: &Name,
+        parts: Parts,
+        body: Body,
+    ) -> kube::Result<Response<Body>> {
+        let is_of_kubelet = is_of_kubelet(&parts.uri);
         let mut request = Request::from_parts(parts, body);
         if let Some(value) = name.token.as_ref().and_then(bearer) {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         let answer = name.client.send(request).await;
-        let Ok(answer) = answer else {
-            metrics::asked_cluster(None);
-            return answer;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                metrics::asked_cluster(None);
+                let mut login = self.login.lock().await;
+                if login.made == name.made && is_of_other_authority(&error) {
+                    // The end of it is for the next call: until then this one has failed.
+                    let _ = self.begin_to_ask(&mut login);
+                }
+                return Err(error);
+            }
         };
         let status = answer.status();
         metrics::asked_cluster(Some(status.as_u16()));
@@ -220,6 +234,9 @@ impl Way {
             self.leave_alone(pause);
         }
         if status == StatusCode::UNAUTHORIZED {
+            if is_of_kubelet {
+                return Ok(answer);
+            }
             if self.unknown.send_replace(Some(UNKNOWN.to_owned())).is_none() {
                 tracing::warn!("the API server: {UNKNOWN}");
             }
@@ -318,6 +335,16 @@ fn made(config: Config) -> kube::Result<Client> {
     Ok(ClientBuilder::try_from(config)?.build())
 }
 
+/// Whether whoever is at the API server's address proves it with a certificate that we have no reason to believe.
+fn is_of_other_authority(error: &kube::Error) -> bool {
+    client::chain(error).contains("invalid peer certificate")
+}
+
+/// Whether a kubelet answers, through the API server: where it does not know the API server, that says nothing of us.
+fn is_of_kubelet(asked: &Uri) -> bool {
+    asked.path().ends_with("/log")
+}
+
 /// How long an answer asks to be left alone: in seconds, or until a time by the clock of who answered.
 fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -350,111 +377,4 @@ impl Service<Request<Body>> for Caller {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::runner::kubernetes::{
-        client::Cluster,
-        stub::{Asked, Stub, refusal},
-    };
-    use serde_json::{Value, json};
-    use std::fs;
-    use tokio::time::sleep;
-    use tonic::codegen::http::HeaderValue;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-            .collect()
-    }
-
-    #[test]
-    fn a_pause_is_asked_for_in_seconds_or_as_a_time() {
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        assert_eq!(asked_pause(&headers(&[("retry-after", "7")])), seconds(7));
-        let date = ("date", "Sun, 06 Nov 1994 08:49:00 GMT");
-        let until = ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(asked_pause(&headers(&[date, until])), seconds(37));
-        assert_eq!(asked_pause(&headers(&[until])), None, "long ago");
-        for nonsense in ["", "soon", "-1"] {
-            assert_eq!(asked_pause(&headers(&[("retry-after", nonsense)])), None, "{nonsense}");
-        }
-        assert_eq!(asked_pause(&headers(&[date])), None);
-    }
-
-    /// An API server that knows only the token in this file, and a cluster behind it whose program says what is in another
-    /// file, notes that it was started, and waits while there is a file `wait`.
-    async fn with_program(until: Option<Timestamp>) -> (Stub, Cluster) {
-        let knows = |asked: &Asked| match &asked.token[..] {
-            "known" => (200, json!({})),
-            _ => refusal(401, "Unauthorized"),
-        };
-        let stub = Stub::new(knows).await;
-        let folder = stub.folder.path().display();
-        let until = until.map_or(Value::Null, |until| json!(until.to_string()));
-        let said = json!({"status": {"token": "TOKEN", "expirationTimestamp": until}}).to_string();
-        let script = format!(
-            "cd {folder}; echo >> starts; while [ -e wait ]; do sleep 0.02; done; echo '{said}' | sed s/TOKEN/$(cat token)/"
-        );
-        fs::write(stub.folder.path().join("token"), "known").unwrap();
-        let kubeconfig = stub.kubeconfig("program", &json!({"username": "ada", "exec": {
-            "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
-            "interactiveMode": "Never",
-        }}));
-        let options = Options { kubeconfig: Some(kubeconfig), ..Options::example("jobs") };
-        let cluster = Cluster::connect(&options).await.unwrap();
-        (stub, cluster)
-    }
-
-    fn starts(stub: &Stub) -> usize {
-        let starts = fs::read_to_string(stub.folder.path().join("starts")).unwrap_or_default();
-        starts.lines().count()
-    }
-
-    async fn until(met: impl Fn() -> bool) {
-        let met = async {
-            while !met() {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(Duration::from_secs(30), met).await.expect("it never comes");
-    }
-
-    #[tokio::test]
-    async fn a_program_is_asked_once_at_a_time_though_those_who_wait_for_it_give_up() {
-        let (stub, cluster) = with_program(None).await;
-        assert_eq!(starts(&stub), 1, "a client needs one answer");
-        let wait = stub.folder.path().join("wait");
-        fs::write(&wait, "").unwrap();
-        // What was known is not known any more.
-        let way = cluster.way_of_tests();
-        way.login.lock().await.client = refused(&stub).await;
-        for _ in 0..5 {
-            let asked = timeout(Duration::from_millis(200), cluster.ask_clock()).await;
-            assert!(asked.is_err(), "it did not wait for the program");
-        }
-        until(|| starts(&stub) > 1).await;
-        fs::remove_file(&wait).unwrap();
-        cluster.ask_clock().await.unwrap();
-        assert_eq!(starts(&stub), 2);
-        assert_eq!(stub.asked().last().unwrap().token, "known");
-    }
-
-    /// A client whose token is not known.
-    async fn refused(stub: &Stub) -> Client {
-        let kubeconfig = Some(stub.kubeconfig("refused", &json!({"token": "refused"})));
-        login(&Options { kubeconfig, ..Options::example("jobs") }).await.unwrap().0
-    }
-
-    #[tokio::test]
-    async fn what_still_holds_is_used_while_the_next_is_asked_for() {
-        let soon = Timestamp::now().checked_add(Duration::from_secs(45)).unwrap();
-        let (stub, cluster) = with_program(Some(soon)).await;
-        fs::write(stub.folder.path().join("wait"), "").unwrap();
-        // Long before it could have answered.
-        timeout(PATIENCE, cluster.ask_clock()).await.unwrap().unwrap();
-        until(|| starts(&stub) == 2).await;
-        cluster.ask_clock().await.unwrap();
-        assert_eq!(starts(&stub), 2);
-    }
-}
+mod tests;

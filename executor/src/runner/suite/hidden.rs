@@ -1,6 +1,6 @@
 //! Secrets: they come to the program whole, and lie nowhere else.
 
-use super::{Place, ended, run, script, whole_log};
+use super::{Place, check_log, ended, log_with, script, start, unique, whole_log};
 use crate::runner::RunnerError;
 use octavius_protocol::secret::SecretValues;
 use std::fmt::Write as _;
@@ -26,12 +26,20 @@ pub async fn secrets_arrive_byte_for_byte_and_lie_nowhere(place: &dyn Place) {
         expected.push('\n');
         secrets.insert(format!("S{number}"), value);
     }
+    // It stays until all is read: a container runtime may lose what it has not read when a program ends.
+    let gate = place.shared().join(unique());
+    write!(text, "while [ ! -e {} ]; do sleep 0.1; done", gate.display()).unwrap();
     let mut work = script(&text);
     work.secrets = Some(secrets);
     runner.prepare(&work).await.unwrap();
     let holds = |kept: &[u8]| kept.windows(7).any(|part| part == b"planted");
     assert!(!holds(&place.kept(work.attempt)), "in a file before it ran");
-    let (_, log) = run(&*runner, &work).await;
+    start(&*runner, &work).await;
+    log_with(&*runner, work.attempt, &expected).await;
+    tokio::fs::write(&gate, "").await.unwrap();
+    let exit = ended(&*runner, work.attempt).await;
+    let log = whole_log(&*runner, work.attempt, 1 << 20).await;
+    check_log(&exit, &log);
     assert_eq!(String::from_utf8_lossy(&log), expected);
     assert!(!holds(&place.kept(work.attempt)), "in a file after it ran");
 }

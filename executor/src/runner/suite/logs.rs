@@ -1,8 +1,8 @@
 //! What a program is given, and what it writes.
 
 use super::{
-    Place, SOON, check_code, check_log, command, ended, log_with, next_piece, run, script, unique,
-    whole_log,
+    Place, SOON, check_code, check_log, command, ended, log_with, next_piece, run, script, start,
+    unique, whole_log,
 };
 use crate::runner::RunnerError;
 use bytes::Bytes;
@@ -193,14 +193,27 @@ pub async fn times_are_those_of_writing(place: &dyn Place) {
     let runner = place.open().await;
     let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     let before = wall();
-    let work = script("echo one; sleep 0.6; echo two; sleep 0.6; echo three");
-    let (_, log) = run(&*runner, &work).await;
+    let gates = [unique(), unique()].map(|name| place.shared().join(name));
+    let opens =
+        |number: usize| format!("until [ -e {} ]; do sleep 0.05; done", gates[number].display());
+    let work = script(&format!("echo one; {}; echo two; {}; echo three", opens(0), opens(1)));
+    start(&*runner, &work).await;
+    for (word, gate) in ["one\n", "two\n"].into_iter().zip(&gates) {
+        // Read, and thus dated, long before what follows is written.
+        log_with(&*runner, work.attempt, word).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::fs::write(gate, "").await.unwrap();
+    }
+    let exit = ended(&*runner, work.attempt).await;
     let after = wall();
-    let piece = next_piece(&*runner, work.attempt, &Bytes::new(), 1 << 20).await;
-    let chunks = piece.unwrap().chunks;
+    let (mut chunks, mut cursor) = (Vec::new(), Bytes::new());
+    while let Some(piece) = next_piece(&*runner, work.attempt, &cursor, 1 << 20).await {
+        chunks.extend(piece.chunks);
+        cursor = piece.cursor;
+    }
     let texts: Vec<&[u8]> = chunks.iter().map(|(_, bytes)| &bytes[..]).collect();
     assert_eq!(texts, [&b"one\n"[..], b"two\n", b"three\n"]);
-    assert_eq!(texts.concat(), log);
+    check_log(&exit, &texts.concat());
     assert!(before <= chunks[0].0 && chunks[2].0 <= after, "{before} {chunks:?} {after}");
     for pair in chunks.windows(2) {
         assert!(pair[1].0 - pair[0].0 >= 400, "{chunks:?}");

@@ -11,6 +11,7 @@
 pub mod ends;
 pub mod hidden;
 pub mod logs;
+pub mod masking;
 pub mod phases;
 pub mod processes;
 
@@ -77,6 +78,7 @@ pub fn command(command: &[&str]) -> Work {
         secrets: Some(SecretValues::default()),
         timeout: Some(Duration::from_secs(60)),
         grace: Duration::from_secs(2),
+        stop_if_unheard: None,
         namespace: None,
         resources: super::Resources::default(),
         template: String::new(),
@@ -230,8 +232,10 @@ pub fn running_here(text: &str, left_out: impl Fn(&str) -> bool) -> Vec<String> 
             let bytes = fs::read(entry.path().join(name)).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        let dead = read("stat").rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
-        let (line, environment) = (read("cmdline"), read("environ"));
+        // In this order: what takes the place of another program meanwhile is known by its own line.
+        let (environment, line) = (read("environ"), read("cmdline"));
+        let zombie = read("stat").rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
+        let dead = zombie || line.is_empty();
         let is_number = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
         let has = line.contains(text) || environment.contains(text);
         if is_number && !dead && has && !left_out(&line) {
@@ -256,6 +260,7 @@ macro_rules! runner_conformance {
                 timeout_with_a_handler, stop_terminates_then_kills, an_exit_before_the_stop_wins,
                 stop_is_heard_at_once, a_stopped_program_is_terminated_too;
             hidden: secrets_arrive_byte_for_byte_and_lie_nowhere, who_has_lost_the_secrets_says_so;
+            masking: what_a_program_prints_of_a_secret_is_masked;
             logs: bytes_are_kept_as_written, much_and_fast, both_outputs_in_their_order,
                 arguments_arrive_byte_for_byte, the_environment_is_clean, a_working_folder_of_its_own,
                 resumes_at_any_cursor, a_follower_waits_and_learns_the_end, times_are_those_of_writing,

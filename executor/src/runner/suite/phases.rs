@@ -167,7 +167,8 @@ pub async fn find_tells_all(place: &dyn Place) {
 /// A wait returns at the change, or when its time is up.
 pub async fn wait_ends_in_time(place: &dyn Place) {
     let runner = place.open().await;
-    let work = command(&["sleep", "1"]);
+    let gate = place.shared().join(unique());
+    let work = script(&format!("until [ -e {} ]; do sleep 0.05; done", gate.display()));
     runner.prepare(&work).await.unwrap();
     let asked = Instant::now();
     let phase = runner.wait(work.attempt, &Phase::Prepared, Duration::from_millis(300)).await;
@@ -180,6 +181,7 @@ pub async fn wait_ends_in_time(place: &dyn Place) {
     );
     gone.unwrap();
     assert!(matches!(phase.unwrap(), Phase::Starting(_) | Phase::Running));
+    tokio::fs::write(&gate, "").await.unwrap();
     check_code(&ended(&*runner, work.attempt).await, 0);
 }
 

@@ -3,10 +3,13 @@
 use super::super::installation::PATIENCE;
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, StreamExt as _, pin_mut};
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Pod, Secret},
+};
 use kube::{
-    Api, Client, Config,
-    api::{DeleteParams, LogParams, PostParams},
+    Api, Client, Config, ResourceExt as _,
+    api::{DeleteParams, LogParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{WatchStreamExt as _, watcher},
 };
@@ -24,11 +27,37 @@ const AT_ONCE: usize = 16;
 /// The image that all programs run in.
 pub(super) const IMAGE: &str = "busybox:dev";
 
+/// The label of the pods of many Jobs.
+const MANY: &str = "direct-many";
+
+/// What is done for each of many Jobs: each is the one before it, and more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Extent {
+    /// It is made, and watched until it is complete.
+    Complete,
+    /// Its log is followed to its end.
+    Followed,
+    /// Its container has a Secret of its own.
+    Secret,
+    /// Its pod comes only when a change of the Job lets it.
+    LetGo,
+    /// It is deleted as soon as it is complete.
+    Deleted,
+}
+
 /// One namespace of one cluster.
 #[derive(Clone)]
 pub(super) struct Direct {
     jobs: Api<Job>,
     pods: Api<Pod>,
+    secrets: Api<Secret>,
+}
+
+/// Whether a pod's program runs, or ran.
+fn has_started(pod: &Pod) -> bool {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let mut states = statuses.filter_map(|status| status.state.as_ref());
+    states.any(|state| state.running.is_some() || state.terminated.is_some())
 }
 
 impl Direct {
@@ -37,8 +66,11 @@ impl Direct {
         let file = Kubeconfig::read_from(kubeconfig)?;
         let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
         let client = Client::try_from(config)?;
-        let (jobs, pods) = (client.clone(), client);
-        Ok(Self { jobs: Api::namespaced(jobs, namespace), pods: Api::namespaced(pods, namespace) })
+        Ok(Self {
+            jobs: Api::namespaced(client.clone(), namespace),
+            pods: Api::namespaced(client.clone(), namespace),
+            secrets: Api::namespaced(client, namespace),
+        })
     }
 
     /// Makes a Job of one pod, and answers its name.
@@ -64,10 +96,7 @@ impl Direct {
         let started = async {
             while let Some(pod) = seen.next().await {
                 let pod = pod?;
-                let status = pod.status.unwrap_or_default();
-                let states = status.container_statuses.unwrap_or_default().into_iter();
-                let mut states = states.filter_map(|status| status.state);
-                if states.any(|state| state.running.is_some() || state.terminated.is_some()) {
+                if has_started(&pod) {
                     return pod.metadata.name.context("a pod without a name");
                 }
             }
@@ -123,10 +152,17 @@ impl Direct {
         Ok(took)
     }
 
-    /// Makes so many Jobs at once, and waits until each is complete.
-    pub(super) async fn all_complete(&self, command: &[&str], count: usize) -> Result<Duration> {
-        let seen = watcher(self.jobs.clone(), watcher::Config::default()).applied_objects();
-        pin_mut!(seen);
+    /// Makes so many Jobs at once, and waits until each is complete and what `extent` says is done for it.
+    pub(super) async fn all_complete(
+        &self,
+        command: &[&str],
+        count: usize,
+        extent: Extent,
+    ) -> Result<Duration> {
+        let jobs = watcher(self.jobs.clone(), watcher::Config::default()).applied_objects();
+        let ours = watcher::Config::default().labels(MANY);
+        let pods = watcher(self.pods.clone(), ours).applied_objects();
+        pin_mut!(jobs, pods);
         let began = Instant::now();
         let (room, mut making) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
         for _ in 0..count {
@@ -134,36 +170,118 @@ impl Direct {
             let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
             making.spawn(async move {
                 let _place = room.acquire_owned().await?;
-                let command: Vec<&str> = command.iter().map(String::as_str).collect();
-                this.create(&command).await
+                this.make_to(&command, extent).await
             });
         }
-        let mut waited = BTreeSet::new();
-        let mut complete = BTreeSet::new();
+        let (mut made, mut complete) = (BTreeSet::new(), BTreeSet::new());
+        let (mut read, mut reading, mut whole) = (BTreeSet::new(), JoinSet::new(), BTreeSet::new());
         let all = async {
             loop {
                 tokio::select! {
-                    Some(made) = making.join_next() => {
-                        waited.insert(made??);
+                    Some(job) = making.join_next() => {
+                        made.insert(job??);
                     }
-                    Some(job) = seen.next() => {
+                    Some(job) = jobs.next() => {
                         let job = job?;
                         let done = job.status.and_then(|status| status.succeeded) == Some(1);
-                        complete.extend(job.metadata.name.filter(|_| done));
+                        let Some(name) = job.metadata.name.filter(|_| done) else { continue };
+                        if complete.insert(name.clone())
+                            && whole.contains(&name)
+                            && extent >= Extent::Deleted
+                        {
+                            self.delete(&name).await?;
+                        }
+                    }
+                    Some(pod) = pods.next(), if extent >= Extent::Followed => {
+                        let pod = pod?;
+                        let Some(name) = pod.metadata.name.clone().filter(|_| has_started(&pod)) else {
+                            continue;
+                        };
+                        if read.insert(name.clone()) {
+                            let job = pod.labels().get("job-name").cloned().unwrap_or_default();
+                            let this = self.clone();
+                            reading.spawn(async move {
+                                this.read_to_end(&name).await?;
+                                anyhow::Ok(job)
+                            });
+                        }
+                    }
+                    Some(job) = reading.join_next() => {
+                        let job = job??;
+                        // Its log goes with it.
+                        if complete.contains(&job) && extent >= Extent::Deleted {
+                            self.delete(&job).await?;
+                        }
+                        whole.insert(job);
                     }
                 }
-                if waited.len() == count && waited.is_subset(&complete) {
+                let followed = extent < Extent::Followed || read.len() == count;
+                if made.len() == count
+                    && made.is_subset(&complete)
+                    && followed
+                    && reading.is_empty()
+                {
                     return anyhow::Ok(());
                 }
             }
         };
         timeout(PATIENCE * 3, all).await.context("the Jobs do not end")??;
         let took = began.elapsed();
-        for job in &waited {
-            self.delete(job).await?;
+        if extent < Extent::Deleted {
+            for job in &made {
+                self.delete(job).await?;
+            }
         }
         self.none_left().await?;
         Ok(took)
+    }
+
+    /// Makes one of many Jobs, and answers its name.
+    async fn make_to(&self, command: &[String], extent: Extent) -> Result<String> {
+        let name = format!("direct-{}", Uuid::new_v4().simple());
+        let secret = match extent {
+            Extent::Complete | Extent::Followed => json!([]),
+            Extent::Secret | Extent::LetGo | Extent::Deleted => {
+                json!([{ "secretRef": { "name": name } }])
+            }
+        };
+        let waits = extent >= Extent::LetGo;
+        let job: Job = serde_json::from_value(json!({
+            "metadata": { "name": name },
+            "spec": { "backoffLimit": 0, "parallelism": if waits { 0 } else { 1 }, "template": {
+                "metadata": { "labels": { MANY: "true" } },
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": false,
+                    "containers": [
+                        { "name": "job", "image": IMAGE, "command": command, "envFrom": secret },
+                    ],
+                },
+            } },
+        }))?;
+        let job = self.jobs.create(&PostParams::default(), &job).await?;
+        if extent >= Extent::Secret {
+            let owner = json!([{
+                "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job.metadata.uid,
+            }]);
+            let secret = serde_json::from_value(
+                json!({ "metadata": { "name": name, "ownerReferences": owner } }),
+            )?;
+            self.secrets.create(&PostParams::default(), &secret).await?;
+        }
+        if waits {
+            let go = Patch::Merge(json!({ "spec": { "parallelism": 1 } }));
+            self.jobs.patch(&name, &PatchParams::default(), &go).await?;
+        }
+        Ok(name)
+    }
+
+    async fn read_to_end(&self, pod: &str) -> Result<()> {
+        let log = self.follow(pod, false).await?;
+        pin_mut!(log);
+        let mut rest = Vec::new();
+        timeout(PATIENCE, log.read_to_end(&mut rest)).await.context("the log stands")??;
+        Ok(())
     }
 
     /// The pods that run now, and belong to executions.

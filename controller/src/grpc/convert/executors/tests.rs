@@ -26,7 +26,8 @@ fn leased(bytes: usize) -> Leased {
     };
     let lease = LeaseName { attempt, epoch: Epoch(1) };
     let timeout = Some(Duration::from_millis(1_500));
-    let grant = Grant { lease, identity: None, timeout, start_timeout: None };
+    let grant =
+        Grant { lease, identity: None, timeout, start_timeout: None, stop_if_unheard: None };
     Leased { grant, spec, secrets: Default::default() }
 }
 

@@ -1,6 +1,6 @@
 //! The limits of a job: how many of it run at once, and one at a time of each value of its key.
 
-use super::{Bound, Key, Lines, Spot, Turn};
+use super::{Bound, Key, Lines, OfKey, Spot, Turn};
 use crate::job_queue::record::Record;
 use octavius_protocol::id::{ExecutionId, JobName};
 use std::{
@@ -93,27 +93,32 @@ impl Lines {
         job: &JobName,
         key: Option<&Key>,
     ) -> impl Iterator<Item = (usize, Turn, ExecutionId)> {
-        let places = self.places.get(job).into_iter().flatten();
-        let of_job = places.filter_map(move |(demand, team, most)| {
-            let bound = Bound { job: job.clone(), most: *most };
-            Some((*most, self.line(demand, team)?.jobs.get(&bound)?))
-        });
-        let keys = match key {
+        self.keys_of(job, key).flat_map(|(most, of_key)| {
+            of_key.waiting.iter().map(move |(turn, id)| (most, *turn, *id))
+        })
+    }
+
+    /// The same by the values of the job's key.
+    fn keys_of(&self, job: &JobName, key: Option<&Key>) -> impl Iterator<Item = (usize, &OfKey)> {
+        let wanted = match key {
             Some(key) => (Included(key), Included(key)),
             None => (Unbounded, Unbounded),
         };
-        of_job.flat_map(move |(most, of_job)| {
-            let waiting = of_job.keys.range(keys).flat_map(|(_, of_key)| &of_key.waiting);
-            waiting.map(move |(turn, id)| (most, *turn, *id))
+        self.places.range(Bound::all(job)).flat_map(move |(bound, keys)| {
+            let places = keys.range(wanted);
+            let places = places.flat_map(|(key, places)| places.iter().map(move |at| (key, at)));
+            places.filter_map(move |(key, (demand, team))| {
+                let of_job = self.line(demand, team)?.jobs.get(bound)?;
+                Some((bound.most, of_job.keys.get(key)?))
+            })
         })
     }
 
     /// How many wait before this one for the same limit of its job, counted up to `most`.
     pub(in super::super) fn before_of(&self, spot: &Spot, limit: &Reached, most: usize) -> usize {
         let key = limit.key.is_some().then_some(&spot.key);
-        let waiting = self.waiting_of(&limit.job, key);
-        let before =
-            waiting.filter(|(bound, turn, _)| (key.is_some() || *bound > 0) && *turn < spot.turn);
-        before.take(most).count()
+        let limited = |(bound, _): &(usize, &OfKey)| key.is_some() || *bound > 0;
+        let keys = self.keys_of(&limit.job, key).filter(limited);
+        keys.flat_map(|(_, of_key)| of_key.waiting.range(..spot.turn)).take(most).count()
     }
 }

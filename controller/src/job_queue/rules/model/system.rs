@@ -89,6 +89,8 @@ pub(super) enum Then {
     Send(Vec<Message>),
     /// So much of the log is asked for, and with it the execution is over; then the executor is answered.
     Seal(LeaseName, u64, Message),
+    /// So much of the log of what was given up is asked for, and then the executor is answered.
+    SealAfterwards(usize, LeaseName, u64, Message),
     /// An executor hears what it is to do, and what it holds, if its session is this one still.
     Attended(usize, Session, Vec<LeaseName>, Vec<LeaseName>, Vec<Message>),
 }
@@ -149,11 +151,20 @@ pub(super) fn spec() -> Spec {
 }
 
 impl System {
+    /// Whether all that was submitted is over, and nobody has anything left of it.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let over = self.disk.values().all(|record| record.attempt.outcome().is_some());
+        let left = self.executors.iter().any(|executor| !executor.local.is_empty());
+        over && !left && self.flying.is_empty() && self.network.is_empty()
+    }
+
     /// Hands a decision to the store. Without changes it only waits for those before it.
     pub(super) fn commit(&mut self, changes: Vec<Change>, then: Then) {
         let records = changes.into_iter().filter_map(|change| match change {
             Change::Submitted(..) => None,
-            Change::Live(record) | Change::Done(record) => Some(*record),
+            Change::Live(record) | Change::Done(record) | Change::Afterwards(record) => {
+                Some(*record)
+            }
         });
         let records: Vec<Record> = records.collect();
         if records.is_empty() && self.flying.is_empty() {
@@ -187,6 +198,15 @@ impl System {
                 let done = self.view.sealed(lease, 0, "", NOW);
                 self.commit(done.into_iter().collect(), Then::Send(vec![answer]));
             }
+            // It is about to be cut, or its holder is to send the rest: it says it again.
+            Then::SealAfterwards(_, lease, size, _)
+                if self.is_newest(lease) || self.arrived(lease.attempt) < size => {}
+            Then::SealAfterwards(executor, lease, _, answer) => {
+                let over = self.view.log_over_afterwards(lease, &name(executor), Some((0, "")));
+                if let Some(changes) = over {
+                    self.commit(changes, Then::Send(vec![answer]));
+                }
+            }
             Then::Attended(executor, session, stop, forget, grants) => {
                 if self.executors[executor].session != session {
                     return;
@@ -196,10 +216,7 @@ impl System {
                     self.forget(executor, lease);
                 }
                 for lease in stop {
-                    let local = self.executors[executor].local.get_mut(&lease.attempt);
-                    if let Some(local) = local.filter(|local| local.epoch == lease.epoch) {
-                        local.stopped = true;
-                    }
+                    self.stop(executor, lease);
                 }
             }
         }
@@ -223,8 +240,13 @@ impl System {
                 self.broken = Some("an attempt that did not run once succeeded");
             }
         }
-        let was = self.disk.get(&record.id).map(|was| was.attempt);
-        if was.is_some_and(|was| was.outcome().is_some() && was != record.attempt) {
+        let was = self.disk.get(&record.id).filter(|was| was.attempt.outcome().is_some());
+        // What becomes known later stands beside its end.
+        let end = |record: &Record| {
+            let Record { attempt, ending, history, number, .. } = record;
+            (*attempt, ending.clone(), history.clone(), *number)
+        };
+        if was.is_some_and(|was| end(was) != end(&record)) {
             self.broken = Some("a final execution was written again");
         }
         self.disk.insert(record.id, record);
@@ -281,6 +303,49 @@ impl System {
         local.insert(lease.attempt, fresh);
     }
 
+    fn is_newest(&self, lease: LeaseName) -> bool {
+        let newest = self.view.live(lease.attempt.execution).map(Record::attempt_id);
+        newest == Some(lease.attempt)
+    }
+
+    /// Takes the last word about what history has as lost, or answers otherwise. None: its holder is to say it again.
+    fn ask_history(
+        &mut self,
+        executor: usize,
+        lease: LeaseName,
+        report: &Report,
+    ) -> Option<(Vec<Change>, Verdict)> {
+        let id = lease.attempt.execution;
+        let Some(record) = self.disk.get(&id) else {
+            self.broken = Some("a holder knows of an execution that the store does not");
+            return None;
+        };
+        // Of an end that is still on its way history does not know; what is read is what is written again.
+        let written =
+            self.flying.iter().flat_map(|batch| &batch.records).any(|record| record.id == id);
+        if record.attempt.outcome().is_none() || written {
+            return None;
+        }
+        let mut record = record.clone();
+        match record.hear_afterwards(lease, &name(executor), report, NOW) {
+            None => Some((Vec::new(), Verdict::from_history(&record, lease, report))),
+            Some(Heard::Verdict(verdict)) => Some((Vec::new(), verdict)),
+            Some(Heard::Log { ending, .. }) => {
+                let size = ending.log.map_or(0, |(size, _)| size);
+                let is_here = self.arrived(lease.attempt) >= size;
+                if is_here {
+                    record.log_over_afterwards(lease, &name(executor), Some((0, "")));
+                }
+                let change = Change::Afterwards(Box::new(record));
+                if !is_here {
+                    self.commit(vec![change], Then::Nothing);
+                    return None;
+                }
+                Some((vec![change], Verdict::Recorded))
+            }
+        }
+    }
+
     fn arrived(&self, attempt: AttemptId) -> u64 {
         self.logs.get(&attempt).copied().unwrap_or(0)
     }
@@ -320,14 +385,14 @@ impl System {
                 self.broken = Some("a holder knows of a grant that the store does not");
                 return;
             }
-            // History is read from the disk: of an end that is still on its way it does not know, and asks again.
-            Reported::AskHistory => match self.disk.get(&lease.attempt.execution) {
-                None => {
-                    self.broken = Some("a holder knows of an execution that the store does not");
-                    return;
-                }
-                Some(record) if record.attempt.outcome().is_none() => return,
-                Some(record) => (Vec::new(), Verdict::from_history(record, lease, &report)),
+            Reported::Afterwards(changes, ending) => {
+                let size = ending.log.map_or(0, |(size, _)| size);
+                let answer = Message::EndRecorded(executor, lease);
+                return self.commit(changes, Then::SealAfterwards(executor, lease, size, answer));
+            }
+            Reported::AskHistory => match self.ask_history(executor, lease, &report) {
+                Some(answer) => answer,
+                None => return,
             },
         };
         let answer = match (verdict, report) {
@@ -387,13 +452,25 @@ impl System {
         }
     }
 
+    fn stop(&mut self, executor: usize, lease: LeaseName) {
+        let local = self.executors[executor].local.get_mut(&lease.attempt);
+        if let Some(local) = local.filter(|local| local.epoch == lease.epoch) {
+            local.stopped = true;
+        }
+    }
+
     pub(super) fn attend(&mut self, executor: usize) {
         let session = self.executors[executor].session;
         let held = self.held(executor);
         let Ok(attended) = self.view.attend(session, &held) else { return };
         for lease in attended.unknown {
-            let over = |record: &Record| record.attempt.outcome().is_some();
-            if self.disk.get(&lease.attempt.execution).is_some_and(over) {
+            let over = |record: &&Record| record.attempt.outcome().is_some();
+            let Some(record) = self.disk.get(&lease.attempt.execution).filter(over) else {
+                continue;
+            };
+            if record.awaits_word_of(lease, &name(executor)) {
+                self.stop(executor, lease);
+            } else {
                 self.forget(executor, lease);
             }
         }

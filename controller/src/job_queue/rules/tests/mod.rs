@@ -1,5 +1,6 @@
 //! Single stories of the queue that are worth telling; what it promises over any story is in `properties`.
 
+mod afterwards;
 mod order;
 mod properties;
 mod retain;
@@ -22,6 +23,7 @@ pub(in crate::job_queue) const LIMITS: QueueLimits = QueueLimits {
     log_within: Duration::from_secs(300),
     cancel_within: Duration::from_secs(60),
     stop_within: Duration::from_secs(70),
+    unheard_within: Duration::from_secs(450),
 };
 
 pub(in crate::job_queue) fn at(seconds: u64) -> Moment {
@@ -156,6 +158,9 @@ fn a_grant_that_nobody_takes_goes_back_and_its_old_holder_is_refused() {
     assert!(matches!(refused, Reported::Verdict(_, Verdict::Superseded(_))), "{refused:?}");
     let orders = view.attend(Session(1), &[old]).unwrap().orders;
     assert_eq!(orders[0].kind, OrderKind::Release);
+    // Who lacks secrets gets those of what it holds.
+    let again = |session, lease| view.granted_again(Session(session), &[lease]).len();
+    assert_eq!((again(1, new), again(1, old), again(2, new)), (1, 0, 0));
 }
 
 #[test]
@@ -337,6 +342,24 @@ fn who_is_drained_keeps_what_it_holds_and_gets_nothing_new() {
     view.drain(&name(0), false);
     assert!(is_called(&view, Session(2)));
     assert_eq!(view.poll(Session(2), 5, &held, at(0)).unwrap().grants.len(), 1);
+}
+
+#[test]
+fn who_cannot_see_its_cluster_is_not_called_free() {
+    let mut view = queue();
+    submit(&mut view, 1);
+    view.sees(Session(1), "pods cannot be seen: forbidden".to_owned());
+    let candidate = |view: &View| view.explain(id(1)).unwrap().0.remove(0);
+    assert_eq!(candidate(&view).nearness, Nearness::Away);
+    assert_eq!(candidate(&view).words, "takes no new work: pods cannot be seen: forbidden");
+    let why = |view: &View| view.why(view.live(id(1)).unwrap());
+    assert!(why(&view).contains("cannot see its cluster"), "{}", why(&view));
+    view.sees(Session(1), String::new());
+    assert_eq!(candidate(&view).nearness, Nearness::Free);
+    // Another that sees takes it.
+    view.sees(Session(1), "pods cannot be seen: forbidden".to_owned());
+    view.join(join(1, 2, 3), at(0));
+    assert_eq!(why(&view), "waits for a free place of 3; it is the next");
 }
 
 /// A store that was restored from a backup must not end what it has forgotten.

@@ -1,6 +1,9 @@
 //! In which order executions are served, and what their jobs' limits do to them.
 
-use super::{super::lines::came_at, *};
+mod by_the_book;
+mod clocks;
+
+use super::*;
 use crate::registry::{OnLimit, RetryPolicy};
 use octavius_protocol::id::JobName;
 use proptest::{
@@ -37,11 +40,13 @@ const PLAIN: Kind = Kind {
     on: None,
 };
 
-/// A queue and a clock. Executors have places of their own, and labels.
+/// A queue and its clocks. Executors have places of their own, and labels.
 struct Fleet {
     view: View,
     seconds: u64,
-    submitted: u8,
+    /// How far the wall clock is ahead.
+    ahead: Duration,
+    last_id: ExecutionId,
 }
 
 impl Fleet {
@@ -52,15 +57,17 @@ impl Fleet {
             let session = u64::from(*number) + 1;
             view.join(Join { labels, ..join(*number, session, *capacity) }, at(0));
         }
-        Self { view, seconds: 0, submitted: 0 }
+        Self { view, seconds: 0, ahead: Duration::ZERO, last_id: ExecutionId::first_at(0) }
+    }
+
+    fn now(&self) -> Moment {
+        let steady = at(self.seconds);
+        Moment { at: steady.at + self.ahead, ..steady }
     }
 
     fn submit(&mut self, kind: &Kind) -> Result<Submitted, SubmitRefused> {
-        self.submitted = self.submitted.wrapping_add(1);
-        let milliseconds = at(self.seconds).at.as_millisecond().unsigned_abs();
-        let mut id = *ExecutionId::first_at(milliseconds).as_bytes();
-        id[15] = self.submitted;
-        id[8..12].copy_from_slice(&(self.view.next_order as u32).to_be_bytes());
+        let milliseconds = self.now().at.as_millisecond().unsigned_abs();
+        self.last_id = self.last_id.successor().unwrap().max(ExecutionId::first_at(milliseconds));
         let terms = Terms {
             concurrency: kind.concurrency,
             on_limit: kind.on_limit,
@@ -73,13 +80,13 @@ impl Fleet {
         let plain = submission(0, Needs::Any);
         let job: JobName = kind.job.parse().unwrap();
         let submission = Submission {
-            id: ExecutionId::from_bytes(id),
+            id: self.last_id,
             spec: Spec { job, ..plain.spec },
             terms: terms.into(),
             concurrency_key: kind.key.map(Arc::from),
             ..plain
         };
-        self.view.submit(submission, at(self.seconds))
+        self.view.submit(submission, self.now())
     }
 
     fn add(&mut self, kind: &Kind) -> ExecutionId {
@@ -95,7 +102,7 @@ impl Fleet {
             LeaseName { attempt: record.attempt_id(), epoch: record.attempt.held().unwrap() }
         });
         let held: Vec<_> = held.collect();
-        let polled = self.view.poll(session, 1, &held, at(self.seconds)).unwrap();
+        let polled = self.view.poll(session, 1, &held, self.now()).unwrap();
         assert!(polled.grants.len() <= 1);
         polled.grants.first().map(|grant| grant.lease)
     }
@@ -106,7 +113,7 @@ impl Fleet {
 
     fn ends_as(&mut self, outcome: Outcome, executor: u8, lease: LeaseName) {
         let session = Session(u64::from(executor) + 1);
-        let now = at(self.seconds);
+        let now = self.now();
         let prepared = Report::Prepared("made".to_owned());
         let ended = Report::Ended(ending(outcome));
         for report in [prepared, Report::Running, ended] {
@@ -186,7 +193,36 @@ fn no_team_waits_for_ever_because_it_has_much_elsewhere() {
         served += 1;
     }
     // It has five places more, each of which is worth ten minutes: others come at once, and every two minutes until then.
-    assert_eq!(served, 1 + 5 * 10 / 2, "others came before it");
+    assert_eq!(served, 5 * 10 / 2, "others came before it");
+}
+
+/// What a team waited for alone, or behind itself, nobody took from it.
+#[test]
+fn a_team_that_comes_to_old_wishes_of_another_gets_as_much_at_once() {
+    let executors: Vec<_> = (0..20).map(|number| (number, 1, "a")).collect();
+    let mut fleet = Fleet::of(&executors);
+    let (old, new) = (Kind { team: "old", ..PLAIN }, Kind { team: "new", ..PLAIN });
+    for _ in 0..90 {
+        fleet.add(&old);
+    }
+    let mut leases: Vec<_> = (0..20).map(|executor| fleet.next(executor).unwrap()).collect();
+    fleet.seconds = 24 * 3_600;
+    for _ in 0..60 {
+        fleet.add(&new);
+    }
+    let places = |fleet: &Fleet, team: &str| fleet.view.lines.places_of(&team.into());
+    for round in 0..3 {
+        for executor in 0..20 {
+            fleet.seconds += 10;
+            fleet.ends(executor, leases[usize::from(executor)]);
+            leases[usize::from(executor)] = fleet.next(executor).unwrap();
+            let (had, gets) = (places(&fleet, "old"), places(&fleet, "new"));
+            match round {
+                0 => assert_eq!(gets, (usize::from(executor) + 1).min(10), "{had} are old"),
+                _ => assert!(gets.abs_diff(had) <= 2, "{gets} to {had}"),
+            }
+        }
+    }
 }
 
 /// Of two of the first kind one waits for the other, in these words; one of the other kind passes.
@@ -284,160 +320,24 @@ fn a_team_fills_no_more_of_the_queue_than_its_part() {
     fleet.add(&Kind { team: "b", ..PLAIN });
 }
 
-/// Who would be next for an executor, found by looking at all that waits: what the rules say, in other words.
-fn by_the_book(fleet: &Fleet, executor: u8) -> Option<ExecutionId> {
-    let view = &fleet.view;
-    let records = || view.newest_first(Span::default());
-    let runs = |wanted: &dyn Fn(&Record) -> bool| {
-        records().filter(|record| record.attempt.occupies() && wanted(record)).count()
-    };
-    let seat = &view.seats[&name(executor)];
-    if runs(&|record| record.executor == Some(name(executor))) >= seat.capacity {
-        return None;
-    }
-    let may_run = |record: &&Record| {
-        let waits = record.attempt.held().is_none() && record.retry_at.is_none();
-        let fits =
-            record.terms.labels().iter().all(|(key, value)| seat.labels.get(key) == Some(value));
-        let most = record.terms.concurrency as usize;
-        let of_job = runs(&|other| other.job == record.job);
-        let of_key = record.concurrency_key.is_some()
-            && runs(&|other| {
-                other.job == record.job && other.concurrency_key == record.concurrency_key
-            }) > 0;
-        waits && fits && (most == 0 || of_job < most) && !of_key
-    };
-    let ageing = AGEING.as_millis() as i64;
-    let turn = |record: &Record| {
-        (came_at(record.id) - ageing * i64::from(record.terms.priority()), record.order)
-    };
-    let mut firsts: BTreeMap<Arc<str>, &Record> = BTreeMap::new();
-    for record in records().filter(may_run) {
-        let first = firsts.entry(record.terms.team.clone()).or_insert(record);
-        if turn(record) < turn(first) {
-            *first = record;
-        }
-    }
-    let standing = |record: &Record| {
-        let places = runs(&|other| other.terms.team == record.terms.team) as i64;
-        let served = seat.served.get(&record.terms.team).copied().unwrap_or(i64::MIN);
-        (places * ageing + served.max(came_at(record.id)), turn(record))
-    };
-    firsts.into_values().min_by_key(|record| standing(record)).map(|record| record.id)
-}
-
-#[derive(Clone, Debug, proptest_derive::Arbitrary)]
-enum Event {
-    #[proptest(weight = 10)]
-    Submit(#[proptest(strategy = "0..KINDS.len()")] usize),
-    #[proptest(weight = 12)]
-    Poll(#[proptest(strategy = "0..3u8")] u8),
-    #[proptest(weight = 10)]
-    End(#[proptest(strategy = "0..6usize")] usize),
-    #[proptest(weight = 3)]
-    Pass(#[proptest(strategy = "0..300u64")] u64),
-    Cancel(#[proptest(strategy = "0..32usize")] usize),
-    Reload,
-}
-
-const KINDS: [Kind; 10] = [
-    PLAIN,
-    Kind { team: "a", ..PLAIN },
-    Kind { team: "a", priority: 9, job: "urgent", ..PLAIN },
-    Kind { team: "b", priority: 0, job: "idle", ..PLAIN },
-    Kind { team: "b", concurrency: 2, job: "two", ..PLAIN },
-    Kind { team: "c", key: Some("`host=a`"), job: "deploy", ..PLAIN },
-    Kind { team: "c", key: Some("`host=b`"), job: "deploy", concurrency: 1, ..PLAIN },
-    Kind { on: Some(("zone", "b")), priority: 3, ..PLAIN },
-    Kind { job: "alone", concurrency: 2, on_limit: OnLimit::Refuse, ..PLAIN },
-    Kind { job: "newest", key: Some("`host=a`"), on_limit: OnLimit::Replace, ..PLAIN },
-];
-
-/// Histories of 10,000 events each: whoever is served is who should be, limits hold at each step, and nobody waits for
-/// ever.
+/// A job that always fails is tried again a day later: the queue is not filled with what waits for that.
 #[test]
-fn whoever_is_served_is_who_should_be() {
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let config = Config { cases: 4, max_shrink_iters: 64, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, rng);
-    let histories = prop::collection::vec(any::<Event>(), 10_000);
-    let outcome = runner.run(&histories, |events| {
-        let mut fleet = Fleet::of(&[(0, 3, "a"), (1, 2, "b"), (2, 1, "b")]);
-        let mut held: Vec<(u8, LeaseName)> = Vec::new();
-        let (mut served, mut refused, mut replaced) = (0, 0, 0);
-        for event in events {
-            match event {
-                Event::Submit(kind) if fleet.view.waiting() < 40 => {
-                    let kind = &KINDS[kind];
-                    let records = fleet.view.newest_first(Span::default());
-                    let same = records.filter(|record| record.job.as_str() == kind.job).count();
-                    match (fleet.submit(kind), kind.on_limit) {
-                        (Err(_), OnLimit::Refuse) => {
-                            prop_assert!(same >= 2, "refused with {same}");
-                            refused += 1;
-                        }
-                        (Ok(_), OnLimit::Refuse) => prop_assert!(same < 2, "taken with {same}"),
-                        (submitted, _) => replaced += submitted.unwrap().replaced.len(),
-                    }
-                }
-                Event::Submit(_) => {}
-                Event::Poll(executor) => {
-                    let expected = by_the_book(&fleet, executor);
-                    let next = fleet.next(executor);
-                    prop_assert_eq!(next.map(|lease| lease.attempt.execution), expected);
-                    served += usize::from(next.is_some());
-                    held.extend(next.map(|lease| (executor, lease)));
-                }
-                Event::End(index) if !held.is_empty() => {
-                    let (executor, lease) = held.swap_remove(index % held.len());
-                    fleet.ends(executor, lease);
-                }
-                Event::End(_) => {}
-                Event::Pass(seconds) => fleet.seconds += seconds,
-                Event::Cancel(index) => {
-                    let waiting: Vec<_> = fleet.view.lines.all().collect();
-                    if let Some(id) = waiting.get(index) {
-                        fleet.view.cancel(*id, "ada", at(fleet.seconds)).unwrap();
-                    }
-                }
-                Event::Reload => {
-                    let records = fleet.view.newest_first(Span::default()).cloned().collect();
-                    let mut view = View::load(LIMITS, records, Vec::new(), at(fleet.seconds));
-                    view.next_order = fleet.view.next_order;
-                    for (executor, seat) in &fleet.view.seats {
-                        let labels = seat.labels.clone();
-                        let capacity = seat.capacity;
-                        let number = executor.as_str().strip_prefix("executor-").unwrap();
-                        let number: u8 = number.parse().unwrap();
-                        let again = join(number, seat.session.0, capacity);
-                        view.join(Join { labels, ..again }, at(fleet.seconds));
-                    }
-                    fleet.view = view;
-                }
-            }
-            if let Err(why) = fleet.view.check() {
-                return Err(TestCaseError::fail(why));
-            }
-            let occupied =
-                || fleet.view.newest_first(Span::default()).filter(|one| one.attempt.occupies());
-            prop_assert!(occupied().filter(|one| one.job.as_str() == "two").count() <= 2);
-            let keyed = || occupied().filter(|one| one.concurrency_key.is_some());
-            let keys: BTreeSet<_> = keyed().map(|one| (&one.job, &one.concurrency_key)).collect();
-            prop_assert_eq!(keys.len(), keyed().count(), "two of one key run");
-            let records = fleet.view.newest_first(Span::default());
-            let newest = records.filter(|one| one.job.as_str() == "newest").count();
-            prop_assert!(newest <= 2, "{newest} are there, of which one may run and one wait");
-            let waits = |id| at(fleet.seconds).at.as_millisecond() - came_at(id);
-            let longest = fleet.view.lines.all().map(waits).max().unwrap_or(0);
-            // Forty wait at the most, in front of whom nobody comes for longer than nine steps of priority.
-            prop_assert!(longest < 24 * 3_600_000, "one has waited for {longest} ms");
-        }
-        prop_assert!(served > 1_000, "{served} were served");
-        prop_assert!(refused > 50 && replaced > 50, "{refused} refused, {replaced} replaced");
-        Ok(())
-    });
-    // Nobody reads ten thousand events: they are the same in each run.
-    if let Err(TestError::Fail(why, events)) = outcome {
-        panic!("{why}, in a history of {} events", events.len());
+fn what_waits_to_be_tried_again_is_of_its_teams_part() {
+    let mut fleet = Fleet::of(&[(0, 1, "a")]);
+    let failing = Kind { team: "a", tries: 2, ..PLAIN };
+    for _ in 0..LIMITS.pending_of_team {
+        fleet.add(&failing);
+        let lease = fleet.next(0).unwrap();
+        fleet.ends_as(Outcome::Failed, 0, lease);
     }
+    assert_eq!((fleet.view.pausing(), fleet.view.waiting()), (LIMITS.pending_of_team, 0));
+    let refused = fleet.submit(&failing).unwrap_err();
+    assert_eq!(refused, SubmitRefused::TeamFull { team: "a".into(), limit: 100 });
+    fleet.add(&Kind { team: "b", ..PLAIN });
+    let ids = fleet.view.newest_first(Span::default()).map(|record| record.id);
+    for id in ids.collect::<Vec<_>>() {
+        fleet.view.cancel(id, "ada", at(fleet.seconds)).unwrap();
+    }
+    fleet.add(&failing);
+    assert_eq!(fleet.view.check(), Ok(()));
 }

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    job_queue::{record::Step, rules::lines::Demand},
+    job_queue::{
+        record::{Afterwards, Step},
+        rules::lines::Demand,
+    },
     registry::{RetryOn, RetryPolicy},
 };
 use octavius_protocol::id::JobName;
@@ -26,6 +29,9 @@ enum Happening {
     Unseen(#[proptest(strategy = "0..4usize")] usize, #[proptest(strategy = "0..3usize")] usize),
     #[proptest(weight = 9)]
     Ended(#[proptest(strategy = "0..4usize")] usize, Outcome),
+    /// Who held what was given up as lost says how it ended, and its log comes to its end or not.
+    #[proptest(weight = 4)]
+    Afterwards(#[proptest(strategy = "0..3usize")] usize, Outcome, bool),
     #[proptest(weight = 8)]
     Sealed(#[proptest(strategy = "0..4usize")] usize),
     #[proptest(weight = 4)]
@@ -158,8 +164,48 @@ impl Story {
         let now = at(self.seconds);
         let Some((session, lease)) = self.lease(index) else { return };
         match self.view.report(session, lease, report, now) {
-            Ok(Reported::Verdict(changes, _) | Reported::Seal(changes, _)) => self.keep(changes),
+            Ok(
+                Reported::Verdict(changes, _)
+                | Reported::Seal(changes, _)
+                | Reported::Afterwards(changes, _),
+            ) => self.keep(changes),
             Ok(Reported::AskHistory | Reported::NotKnown) | Err(_) => {}
+        }
+    }
+
+    /// The leases of what was given up as lost, and who held it.
+    fn given_up(&self) -> Vec<(ExecutorId, LeaseName)> {
+        let of = |record: &Record| {
+            let execution = record.id;
+            let earlier = record.earlier.clone().into_iter().filter_map(move |earlier| {
+                let attempt = AttemptId { execution, attempt: earlier.number };
+                Some((earlier.executor?, LeaseName { attempt, epoch: earlier.given_up? }))
+            });
+            let lost = record.attempt.ending == Some(Outcome::Lost);
+            let newest = lost.then(|| {
+                let lease =
+                    LeaseName { attempt: record.attempt_id(), epoch: record.attempt.newest() };
+                Some((record.executor.clone()?, lease))
+            });
+            earlier.chain(newest.flatten()).collect::<Vec<_>>()
+        };
+        self.view.newest_first(Span::default()).flat_map(of).collect()
+    }
+
+    fn afterwards(&mut self, index: usize, outcome: Outcome, log_is_over: bool) {
+        let Some((executor, lease)) = self.given_up().into_iter().nth(index) else { return };
+        let Some(session) = self.view.session_of(&executor) else { return };
+        let report = Report::Ended(ending(outcome));
+        let reported = self.view.report(session, lease, report, at(self.seconds));
+        match reported {
+            Ok(Reported::Afterwards(changes, _)) => self.keep(changes),
+            Ok(Reported::Verdict(..) | Reported::Seal(..)) => {}
+            other => panic!("{other:?}"),
+        }
+        let newest = self.view.live(lease.attempt.execution).map(Record::attempt_id);
+        if log_is_over && newest != Some(lease.attempt) {
+            let over = self.view.log_over_afterwards(lease, &executor, Some((3, "")));
+            self.keep(over.unwrap_or_default());
         }
     }
 
@@ -195,6 +241,9 @@ impl Story {
                 self.report(index, Report::Unseen(WORDS[words].to_owned()));
             }
             Happening::Ended(index, outcome) => self.report(index, Report::Ended(ending(outcome))),
+            Happening::Afterwards(index, outcome, log_is_over) => {
+                self.afterwards(index, outcome, log_is_over);
+            }
             Happening::Sealed(index) => {
                 if let Some((_, lease)) = self.lease(index) {
                     let done = self.view.sealed(lease, 3, "", now);
@@ -287,6 +336,38 @@ proptest! {
         }
     }
 
+    /// P3: what becomes known of a lost attempt later moves nothing, and the first word stands.
+    #[test]
+    fn what_becomes_known_later_moves_nothing(steps in prop::collection::vec(any::<Happening>(), 0..150)) {
+        let known = |record: &Record| {
+            let earlier = record.earlier.iter().map(|earlier| earlier.afterwards.clone());
+            earlier.chain([record.afterwards.clone()]).collect::<Vec<_>>()
+        };
+        let without = |record: &Record| {
+            let mut record = record.clone();
+            record.afterwards = None;
+            for earlier in &mut record.earlier {
+                (earlier.afterwards, earlier.log_size, earlier.log_cut) = (None, 0, String::new());
+            }
+            record
+        };
+        let mut story = Story::begin();
+        for step in steps {
+            let says = matches!(step, Happening::Afterwards(..));
+            let was = story.view.clone();
+            story.step(step);
+            for record in was.newest_first(Span::default()).filter(|_| says) {
+                let now = story.view.live(record.id).expect("it is live as before");
+                prop_assert_eq!(without(record), without(now));
+                for (was, now) in known(record).into_iter().zip(known(now)) {
+                    let word = |known: Option<Box<Afterwards>>| known.map(|known| known.ending);
+                    prop_assert!(was.is_none() || word(was) == word(now));
+                }
+            }
+            prop_assert_eq!(was.waiting(), if says { story.view.waiting() } else { was.waiting() });
+        }
+    }
+
     /// P6: nobody holds more than it has places, and no more wait than the bound says.
     #[test]
     fn places_and_the_queue_are_bounded(steps in prop::collection::vec(any::<Happening>(), 0..60)) {
@@ -357,13 +438,20 @@ proptest! {
         }
     }
 
-    /// Nothing waits beyond its limit once somebody has looked at the clock.
+    /// Nothing waits beyond its limit once somebody has looked at the clock, but what is with somebody who was silent
+    /// meanwhile: that has the time of silence.
     #[test]
     fn no_limit_is_passed_in_silence(steps in prop::collection::vec(any::<Happening>(), 100..400)) {
         let mut story = Story::begin();
+        let mut silent = BTreeSet::new();
         for step in steps {
             let looked = matches!(step, Happening::Pass(_));
             story.step(step);
+            let deaf = story.view.newest_first(Span::default()).filter(|record| {
+                let seat = record.executor.as_ref().and_then(|holder| story.view.seats.get(holder));
+                record.attempt.held().is_some() && !seat.is_some_and(|seat| seat.ready)
+            });
+            silent.extend(deaf.map(Record::attempt_id));
             if !looked {
                 continue;
             }
@@ -377,6 +465,7 @@ proptest! {
                     // Whose grant was taken back with this very look comes due with the next.
                     State::Pending { .. } if lasts(record.history.last()).is_zero() => {}
                     State::Pending { .. } => prop_assert!(lasts(record.history.first()) < QUEUE, "{record:?}"),
+                    _ if silent.contains(&record.attempt_id()) => {}
                     State::Leased(_) | State::Starting(_) if !record.attempt.cancelling => {
                         let known = record.attempt.late.is_some() || record.attempt.ending.is_some();
                         let most = match record.runner {
@@ -402,7 +491,7 @@ fn the_stories_get_to_their_ends() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut ran, mut ended, mut granted, mut again, mut late) = (0, 0, 0, 0, 0);
-    let mut waited = 0;
+    let (mut waited, mut later) = (0, 0);
     for _ in 0..200 {
         let steps = prop::collection::vec(any::<Happening>(), 80..100);
         let mut story = Story::begin();
@@ -420,11 +509,21 @@ fn the_stories_get_to_their_ends() {
             let codes = ["start_timeout", "not_started", "timeout"];
             record.ending.as_ref().is_some_and(|ending| codes.contains(&&*ending.code))
         });
+        later += any(|record| {
+            let earlier = record.earlier.iter().any(|earlier| earlier.afterwards.is_some());
+            earlier || record.afterwards.is_some()
+        });
         granted += u32::from(story.first_grants.len() > 2);
     }
     assert!(
-        ran > 70 && ended > 60 && granted > 100 && again > 10 && late > 20 && waited > 60,
+        ran > 70
+            && ended > 60
+            && granted > 100
+            && again > 10
+            && late > 20
+            && waited > 60
+            && later > 0,
         "of 200: {ran} ran, {ended} ended, {granted} granted three, {again} tried again, {late} were late, \
-         {waited} waited for something"
+         {waited} waited for something, {later} had more that was known later"
     );
 }

@@ -1,7 +1,7 @@
 //! Stories of what an execution runs under: tries, limits, labels and bounds.
 
 use super::*;
-use crate::registry::RetryPolicy;
+use crate::{job_queue::show::shown, registry::RetryPolicy};
 
 fn submit_under(view: &mut View, number: u8, terms: Terms) {
     view.submit(Submission { terms: terms.into(), ..submission(number, Needs::Any) }, at(0))
@@ -22,7 +22,7 @@ fn end(view: &mut View, lease: LeaseName, outcome: Outcome, now: u64) -> Record 
     assert!(matches!(ended, Reported::Seal(..)), "{ended:?}");
     match view.sealed(lease, 3, "", at(now)).unwrap() {
         Change::Live(record) | Change::Done(record) => *record,
-        Change::Submitted(..) => panic!("it was submitted before"),
+        Change::Submitted(..) | Change::Afterwards(_) => panic!("it was live before"),
     }
 }
 
@@ -96,12 +96,39 @@ fn what_is_lost_is_run_again_where_the_job_says_so_and_what_failed_is_not() {
             end(&mut view, lease, Outcome::Failed, 1);
         }
         assert_eq!(view.pausing(), again, "lost: {lost}");
-        // Whoever comes back with the attempt that was given up is told to leave it, before anything else.
+        // Whoever comes back with the attempt that was given up is told to stop it, before anything else.
         let attended = view.attend(Session(1), &[lease]).unwrap();
         let orders: Vec<_> =
             attended.orders.iter().map(|order| (order.lease, order.kind)).collect();
-        let released = vec![(lease, OrderKind::Release); again];
-        assert_eq!(orders, released, "lost: {lost}");
+        let stopped = vec![(lease, OrderKind::Stop); again];
+        assert_eq!(orders, stopped, "lost: {lost}");
+    }
+}
+
+/// What follows a lost attempt would run beside its program, if that ran on for ever where nobody hears of it.
+#[test]
+fn only_what_is_run_again_when_it_is_lost_may_not_run_on_unheard() {
+    let limit = Some(super::LIMITS.unheard_within);
+    let on = |on: &str| RetryPolicy { on: [on.parse().unwrap()].into(), ..RetryPolicy::of(3) };
+    for (terms, last_try, expected) in [
+        (Terms::default(), false, None),
+        (Terms { rerun_lost: true, ..Terms::default() }, false, limit),
+        (Terms { rerun_lost: true, ..Terms::default() }, true, None),
+        (Terms { retry: Some(on("lost")), ..Terms::default() }, false, limit),
+        (Terms { retry: Some(on("failed")), ..Terms::default() }, false, None),
+    ] {
+        let mut view = queue();
+        submit_under(&mut view, 1, terms.clone());
+        if last_try {
+            let lease = running(&mut view, 0);
+            let lost = Ending { code: "vanished".to_owned(), ..ending(Outcome::Lost) };
+            view.report(Session(1), lease, Report::Ended(lost), at(1)).unwrap();
+            view.sealed(lease, 3, "", at(1)).unwrap();
+            view.tick(at(1_000));
+        }
+        let polled = view.poll(Session(1), 1, &[], at(1_000)).unwrap();
+        let limits: Vec<_> = polled.grants.iter().map(|grant| grant.stop_if_unheard).collect();
+        assert_eq!(limits, [expected], "{terms:?}, the last one: {last_try}");
     }
 }
 
@@ -138,6 +165,23 @@ fn what_was_granted_before_a_restart_and_comes_back_does_not_wait_anew() {
     view.lose(&name(0), Session(1), at(50));
     assert_eq!(view.tick(at(59)).changes, []);
     let changes = view.tick(at(60)).changes;
+    assert!(matches!(&changes[..], [Change::Done(_)]), "{changes:?}");
+}
+
+#[test]
+fn what_is_tried_again_does_not_wait_anew_with_each_restart_and_shows_no_time_that_is_past() {
+    let mut view = queue();
+    let terms = Terms { queue_timeout_ms: Some(60_000), ..three_tries() };
+    submit_under(&mut view, 1, terms);
+    let lease = running(&mut view, 0);
+    let record = end(&mut view, lease, Outcome::Failed, 1);
+    assert!((at(9).at..=at(11).at).contains(&record.retry_at.unwrap()));
+    let mut view = View::load(LIMITS, vec![record], Vec::new(), at(50));
+    assert_eq!(view.tick(at(50)).changes, []);
+    let shown = shown(&view, view.live(id(1)).unwrap());
+    assert_eq!((shown.reason_code.as_str(), shown.record.retry_at), ("no_executor", None));
+    assert_eq!(view.tick(at(68)).changes, []);
+    let changes = view.tick(at(71)).changes;
     assert!(matches!(&changes[..], [Change::Done(_)]), "{changes:?}");
 }
 
@@ -227,6 +271,81 @@ fn a_holder_that_never_stops_what_is_late_does_not_hold_it_up() {
     let ending = ran.ending.as_ref().unwrap();
     assert_eq!((ending.outcome, &*ending.code), (Outcome::Lost, "not_stopped"), "it may go on");
     assert!(ending.reason.starts_with("stopped after its time limit of 30s (the job's `timeout`)"));
+}
+
+/// The end of a program that its executor stopped because it was left alone.
+fn unheard() -> Ending {
+    let (code, reason) = ("unheard".to_owned(), "no answer of the controller".to_owned());
+    Ending { code, reason, exit_code: Some(143), ..ending(Outcome::Lost) }
+}
+
+#[test]
+fn limits_of_what_a_silent_holder_has_wait_for_its_word_or_its_loss() {
+    let limits =
+        Terms { start_timeout_ms: Some(20_000), timeout_ms: Some(30_000), ..Terms::default() };
+    for is_lost in [false, true] {
+        let mut view = queue();
+        submit_under(&mut view, 1, limits.clone());
+        submit_under(&mut view, 2, limits.clone());
+        let held = poll(&mut view, &[], at(0));
+        for lease in &held {
+            report(&mut view, *lease, Report::Prepared("thing".to_owned()));
+        }
+        report(&mut view, held[1], Report::Running);
+        view.expire(&name(0), Session(1));
+        for second in (20..900).step_by(10) {
+            assert_eq!(view.tick(at(second)).changes, [], "at {second}");
+        }
+        if is_lost {
+            assert_eq!(view.lose(&name(0), Session(1), at(900)).len(), 2);
+            continue;
+        }
+        view.attend(Session(1), &held).unwrap();
+        let done = end(&mut view, held[1], Outcome::Succeeded, 900);
+        assert_eq!(done.attempt.outcome(), Some(Outcome::Succeeded), "it ended in time");
+        view.tick(at(980));
+        assert_eq!(
+            view.live(id(1)).unwrap().attempt.late,
+            Some(Late::Start),
+            "it is counted again"
+        );
+    }
+}
+
+#[test]
+fn what_began_at_the_last_moment_and_is_not_stopped_may_run_on() {
+    let mut view = queue();
+    submit_under(&mut view, 1, Terms { start_timeout_ms: Some(20_000), ..Terms::default() });
+    let held = poll(&mut view, &[], at(0));
+    report(&mut view, held[0], Report::Prepared("thing".to_owned()));
+    view.tick(at(20));
+    report(&mut view, held[0], Report::Running);
+    view.tick(at(90));
+    assert_eq!(view.live(id(1)).unwrap().attempt.ending, Some(Outcome::Lost));
+}
+
+/// It was told by nobody whom it could hear, so it says what it knows.
+#[test]
+fn what_was_to_be_stopped_and_was_stopped_for_silence_ends_as_it_was_to() {
+    let terms = Terms { rerun_lost: true, timeout_ms: Some(30_000), ..Terms::default() };
+    let ends_as = |change: &dyn Fn(&mut View)| {
+        let mut view = queue();
+        submit_under(&mut view, 1, terms.clone());
+        let lease = running(&mut view, 0);
+        change(&mut view);
+        view.report(Session(1), lease, Report::Ended(unheard()), at(200)).unwrap();
+        view.sealed(lease, 3, "", at(200)).unwrap();
+        view.live(id(1)).map(|record| record.number.0)
+    };
+    assert_eq!(ends_as(&|_| ()), Some(2), "nobody wanted it stopped: it is run again");
+    let cancelled = |view: &mut View| {
+        view.cancel(id(1), "ada", at(2)).unwrap();
+    };
+    assert_eq!(ends_as(&cancelled), None, "it was cancelled");
+    let late = |view: &mut View| {
+        view.tick(at(150));
+    };
+    assert_eq!(ends_as(&late), None, "its time was over");
 }
 
 #[test]

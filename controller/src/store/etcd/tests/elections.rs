@@ -3,7 +3,8 @@
 use super::*;
 use tokio::time::timeout;
 
-const TTL: Duration = Duration::from_secs(2);
+/// Longer than a busy machine holds up who renews it.
+const TTL: Duration = Duration::from_secs(6);
 
 fn election(etcd: &Etcd, name: &str) -> Election {
     election_at(etcd.endpoints(), name)
@@ -54,7 +55,7 @@ async fn one_leads_and_who_resigns_is_followed_at_once() {
 async fn a_lead_is_renewed_for_longer_than_its_lease() {
     let etcd = Etcd::start(EtcdOptions::default()).await;
     let elected = wins(&election(&etcd, "first")).await;
-    sleep(TTL * 3).await; // what is looked at is that time passes
+    sleep(TTL * 2).await; // what is looked at is that time passes
     assert!(elected.lead.is_certain());
     assert!(etcd.get("octavius/v1/leader").await.is_some());
 }

@@ -17,16 +17,19 @@ async fn with_users(options: EtcdOptions) -> Etcd {
 
 #[tokio::test]
 async fn a_login_that_has_run_out_is_made_anew_and_once() {
-    let ttl = Some(Duration::from_secs(1));
-    let mut etcd = with_users(EtcdOptions { auth_token_ttl: ttl, ..EtcdOptions::default() }).await;
+    let ttl = Duration::from_secs(1);
+    let options = EtcdOptions { auth_token_ttl: Some(ttl), ..EtcdOptions::default() };
+    let mut etcd = with_users(options).await;
     let world = World::start(as_user(&etcd, "octavius", "first"), Lead::sole()).await;
     let writer = world.enlist().await;
     assert_eq!(writer.commit(put("a", "1")).await, Commit::Done);
     // Nothing is asked with the store's own token meanwhile.
     sleep(Duration::from_secs(3)).await;
-    let before = etcd.logins().await;
+    let (before, began) = (etcd.logins().await, Instant::now());
     assert_eq!(writer.commit(put("b", "1")).await, Commit::Done);
-    assert_eq!(etcd.logins().await, before + 1.0);
+    let logins = etcd.logins().await - before;
+    // One that has run out again before it was used is made once more.
+    assert!(logins == 1.0 || logins > 1.0 && began.elapsed() >= ttl, "{logins} logins");
     etcd.restart(0).await; // it knows no token of before
     assert_eq!(writer.commit(put("c", "1")).await, Commit::Done);
     assert_eq!(world.written().await.len(), 3);
@@ -61,9 +64,10 @@ async fn a_login_of_before_a_change_of_users_is_made_anew_and_once() {
 #[tokio::test]
 async fn a_change_of_users_costs_no_leader_the_lead_and_nobody_who_waits_his_turn() {
     let etcd = with_users(EtcdOptions { signed_tokens: true, ..EtcdOptions::default() }).await;
+    let ttl = Duration::from_secs(6);
     let election = |name: &str| {
         let opener = as_user(&etcd, "octavius", "first");
-        Arc::new(Election::new(&opener, name.to_owned(), Duration::from_secs(2), |_| Ok(())))
+        Arc::new(Election::new(&opener, name.to_owned(), ttl, |_| Ok(())))
     };
     let (first, second) = (election("first"), election("second"));
     let elected = first.win().await;
@@ -71,7 +75,7 @@ async fn a_change_of_users_costs_no_leader_the_lead_and_nobody_who_waits_his_tur
     let won = tokio::spawn(async move { waiting.win().await });
     until("it follows", async || standing.borrow().leader.is_some()).await;
     etcd.add_user("other", "other's", "other/").await;
-    sleep(Duration::from_secs(5)).await; // what is looked at is that time passes
+    sleep(ttl * 2).await; // what is looked at is that time passes
     assert!(elected.lead.is_certain(), "the lease was not renewed");
     assert_eq!(standing.borrow().trouble, None);
     elected.resign().await;

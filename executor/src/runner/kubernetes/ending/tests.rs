@@ -61,6 +61,27 @@ fn what_was_sent_a_stop_ended_by_that_with_its_code_beside_it() {
     assert!(matches!(cause(StopWhy::NotStarted, 143), NotStarted { code: "start_timeout", .. }));
 }
 
+/// As a kubelet tells that was away when the keeper ended what it took for running.
+#[test]
+fn what_had_ended_before_its_stop_ended_by_itself_unless_its_nodes_clock_is_behind() {
+    let told = |why, to, stop, taken_up: i64| {
+        let mut status = fixtures::over(0, "Completed", 1, to);
+        status["startTime"] = at(taken_up).to_string().into();
+        exit(&went().with("p", 0, status).stopped(why, stop)).cause
+    };
+    for why in [StopWhy::TimedOut, StopWhy::Asked] {
+        assert_eq!(told(why, 10, 31, 0), Exited);
+        assert_eq!(told(why, 10, 13, 0), Exited);
+    }
+    assert_eq!(told(StopWhy::Asked, 10, 12, 0), Stopped);
+    assert_eq!(told(StopWhy::TimedOut, 29, 31, 0), TimedOut);
+    // It ran for too long before an executor came and saw that.
+    assert_eq!(told(StopWhy::TimedOut, 30, 100, 0), Exited);
+    assert_eq!(told(StopWhy::TimedOut, 31, 100, 0), TimedOut);
+    // What was cut short looks the same where the node's clock is behind.
+    assert_eq!(told(StopWhy::TimedOut, 10, 31, -1), TimedOut);
+}
+
 #[test]
 fn a_program_killed_for_memory_is_told_with_its_limit_and_one_that_lost_a_child_only_noted() {
     let (why, code) =
@@ -117,6 +138,22 @@ fn a_pod_that_is_deleted_from_outside_is_a_failure_unless_its_program_had_ended(
 }
 
 #[test]
+fn a_pod_that_made_room_for_another_was_preempted_whether_its_program_ran_or_not() {
+    let words = "default-scheduler: preempting to accommodate a higher priority pod";
+    let condition = json!([{"type": "DisruptionTarget", "status": "True",
+        "reason": "PreemptionByKubeScheduler", "message": words}]);
+    let mut ran = fixtures::over(143, "Error", 1, 20);
+    ran["conditions"] = condition.clone();
+    let (why, code) = failed(&went().with("p", 0, ran).deleting("p", 15, 30), "preempted");
+    assert_eq!((why, code), (format!("PreemptionByKubeScheduler: {words}"), Some(143)));
+    let mut waits = json!({"phase": "Failed"});
+    waits["conditions"] = condition;
+    let seen = went().with("p", 0, waits).stopped(StopWhy::PodDeleted, 9);
+    let Phase::Ended(exit) = never_started(&seen, &seen.stop().unwrap()) else { panic!() };
+    assert!(matches!(exit.cause, NotStarted { code: "preempted", .. }), "{exit:?}");
+}
+
+#[test]
 fn how_a_program_ended_on_a_node_that_did_not_come_back_is_not_known() {
     let silent = went().with("p", 0, running(1)).told("p").silent("p", 40);
     assert_eq!(ended(&silent.clone().deleting("p", 340, 5)), None, "it may come back");
@@ -155,6 +192,17 @@ fn of_a_job_that_failed_with_an_unseen_pod_nobody_knows_how_it_ended() {
     }
     let deadline = went().told("p").condition("Failed", "DeadlineExceeded");
     assert_eq!(exit(&deadline).cause, TimedOut);
+}
+
+#[test]
+fn what_the_cluster_gave_up_before_it_was_let_go_never_ran() {
+    let prepared = Seen { job: Some(job().into()), ..Seen::default() };
+    assert_eq!(ended(&prepared), None);
+    let seen = prepared.condition("Failed", "DeadlineExceeded");
+    let (why, code) = failed(&seen, "start_timeout");
+    assert!(why.contains("DeadlineExceeded") && why.contains("before it was let go"), "{why}");
+    assert_eq!((code, exit(&seen).log), (None, ExitLog::Followed));
+    assert_eq!(ended(&seen.stopped(StopWhy::Asked, 9)), None, "it ends by that");
 }
 
 #[test]
@@ -213,7 +261,7 @@ fn what_was_made_and_not_started_did_not_end_with_0() {
     status["containerStatuses"][0]["state"]["terminated"] = never;
     let seen = went().with("p", 0, status);
     let (why, code) = failed(&seen, "start_failed");
-    assert_eq!((code, exit(&seen).log), (None, ExitLog::NOTHING));
+    assert_eq!((code, exit(&seen).log), (None, ExitLog::Followed));
     assert!(why.starts_with("`sh` was not started: ") && why.contains("kubelet"), "{why}");
     let cancelled = exit(&seen.stopped(StopWhy::Asked, 9));
     assert_eq!((cancelled.cause, cancelled.code), (Stopped, None));
@@ -236,7 +284,7 @@ fn what_could_not_be_started_says_what_and_why() {
         "failed to create containerd task: exec: \"sh\": executable file not found in $PATH: unknown".into();
     let seen = went().with("p", 0, status);
     let (why, code) = failed(&seen, "start_failed");
-    assert_eq!((code, exit(&seen).log), (None, ExitLog::NOTHING));
+    assert_eq!((code, exit(&seen).log), (None, ExitLog::Followed));
     assert!(why.starts_with("`sh` could not be started: ") && why.contains("install it"), "{why}");
     let invalid = waits("InvalidImageName", "Failed to apply default image tag \"A:B:C\"");
     let (why, _) = failed(&went().with("p", 0, invalid), "image");
@@ -256,7 +304,11 @@ fn what_did_not_start_in_time_says_what_it_waited_for() {
     let Phase::Ended(exit) = never_started(&went(), &stop) else { panic!() };
     let NotStarted { code: "start_timeout", why } = exit.cause else { panic!("{exit:?}") };
     assert_eq!(why, "the program did not start within 1m (`start_timeout`): no node");
-    assert_eq!(exit.log, ExitLog::NOTHING);
+    assert_eq!(exit.log, ExitLog::Followed);
+    let waited_for = "ImagePullBackOff: no such host".to_owned();
+    let Phase::Ended(exit) = never_started(&went(), &Stop { waited_for, ..stop }) else { panic!() };
+    let NotStarted { code: "image", why } = exit.cause else { panic!("{exit:?}") };
+    assert!(why.ends_with("(`start_timeout`): ImagePullBackOff: no such host"), "{why}");
 }
 
 #[test]

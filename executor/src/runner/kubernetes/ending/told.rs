@@ -1,24 +1,8 @@
 //! The end of an attempt as its Job keeps it, so that an executor that comes later tells the same.
 
-use super::{super::names::ENDED, Seen};
+use super::{super::names::ENDED, Seen, code};
 use crate::runner::{Exit, ExitCause, ExitLog, Phase};
 use serde::{Deserialize, Serialize};
-
-/// Why programs did not start or were ended, in one word each.
-const CODES: [&str; 12] = [
-    "evicted",
-    "image",
-    "init_failed",
-    "node_lost",
-    "node_shutdown",
-    "not_admitted",
-    "oom_killed",
-    "pod_deleted",
-    "pod_failed",
-    "preempted",
-    "start_failed",
-    "start_timeout",
-];
 
 #[derive(Serialize, Deserialize)]
 struct Told {
@@ -46,7 +30,7 @@ enum Cause {
 pub(super) fn read(seen: &Seen) -> Option<Phase> {
     let text = super::super::names::annotation(&seen.any_job()?.metadata, ENDED)?;
     let told: Told = serde_json::from_str(text).ok()?;
-    let known = |code: &str| CODES.into_iter().find(|known| *known == code);
+    let known = |code: &str| code::ALL.iter().copied().find(|known| *known == code);
     let cause = match told.cause {
         Cause::Vanished(words) => return Some(Phase::Vanished(words)),
         Cause::Exited => ExitCause::Exited,
@@ -85,4 +69,38 @@ pub(super) fn written(phase: &Phase) -> Option<String> {
         Phase::Prepared | Phase::Starting(_) | Phase::Running | Phase::Unseen(_) => return None,
     };
     serde_json::to_string(&told).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::kubernetes::seen::fixtures::went;
+    use std::sync::Arc;
+
+    #[test]
+    fn an_end_is_read_as_it_was_written_whatever_its_code() {
+        let of = |cause| {
+            Phase::Ended(Exit {
+                cause,
+                code: None,
+                signal: None,
+                log: ExitLog::Followed,
+                note: String::new(),
+            })
+        };
+        let each = code::ALL.iter().flat_map(|&code| {
+            let why = "words".to_owned();
+            [
+                of(ExitCause::NotStarted { code, why: why.clone() }),
+                of(ExitCause::Failed { code, why }),
+            ]
+        });
+        for end in each {
+            let mut seen = went();
+            let job = Arc::make_mut(seen.job.as_mut().unwrap());
+            let annotations = job.metadata.annotations.as_mut().unwrap();
+            annotations.insert(ENDED.to_owned(), written(&end).unwrap());
+            assert_eq!(read(&seen), Some(end));
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::super::{
     ending,
-    names::text,
+    names::{WENT, annotation, text},
     node::silent,
     object,
     phase::waits_for,
@@ -143,7 +143,9 @@ pub(in super::super) fn to_stop(seen: &Seen, job: &Job, now: Timestamp) -> Duty 
     let Ok(made) = object::kept::decode(job) else { return Duty::Rest(None) };
     let started = main.and_then(|pod| started_at(pod));
     let (from, limit, why) = match started {
-        Some(started) => (Some(started.0), made.work.timeout, StopWhy::TimedOut),
+        Some(started) => {
+            (Some(runs_since(job, started.0, now)), made.work.timeout, StopWhy::TimedOut)
+        }
         None => {
             let limit = made.work.start_timeout.unwrap_or(object::START_TIMEOUT);
             let created = job.metadata.creation_timestamp.as_ref().map(|time| time.0);
@@ -163,6 +165,13 @@ pub(in super::super) fn to_stop(seen: &Seen, job: &Job, now: Timestamp) -> Duty 
     }
     let waited_for = if started.is_none() { waits_for(seen) } else { String::new() };
     stop(why, waited_for)
+}
+
+/// Since when a program has run, by the API server's clock: its start is told by its node's, which may be wrong, and nothing
+/// runs before it is let go, nor later than now.
+fn runs_since(job: &Job, started: Timestamp, now: Timestamp) -> Timestamp {
+    let went = annotation(&job.metadata, WENT).and_then(|text| text.parse().ok());
+    went.map_or(started, |went| started.max(went)).min(now)
 }
 
 fn stop(why: StopWhy, waited_for: String) -> Duty {

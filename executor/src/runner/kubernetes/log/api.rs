@@ -1,12 +1,12 @@
 //! What is asked of the API about a pod's log.
 
-use crate::runner::kubernetes::client::{chain, left_alone};
+use crate::runner::kubernetes::client::{IN_BETWEEN, NOT_FOUND, chain, left_alone};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, StreamExt, stream, stream::BoxStream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, api::LogParams};
+use kube::{Api, Client, api::LogParams, core::Status};
 use std::{fmt, io, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
@@ -163,11 +163,12 @@ fn refusal(error: kube::Error) -> LogRefusal {
         return LogRefusal::Failed { why: chain(&error), after: None };
     };
     let after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-    let why = status.message;
-    match status.code {
+    let Status { code, reason, message: why, .. } = *status;
+    match code {
         400 => LogRefusal::NotThere(why),
         403 => LogRefusal::Forbidden(why),
-        404 => LogRefusal::Gone(why),
+        404 if reason == NOT_FOUND => LogRefusal::Gone(why),
+        404 => LogRefusal::Failed { why: format!("{IN_BETWEEN}{why}"), after: None },
         _ => LogRefusal::Failed {
             why,
             after: (after > 0).then(|| Duration::from_secs(u64::from(after))),
@@ -178,11 +179,10 @@ fn refusal(error: kube::Error) -> LogRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
 
-    fn of(code: u16, retry: u32) -> LogRefusal {
+    fn of(code: u16, reason: &str, retry: u32) -> LogRefusal {
         let text = format!(
-            r#"{{"message": "no", "code": {code}, "details": {{"retryAfterSeconds": {retry}}}}}"#
+            r#"{{"message": "no", "code": {code}, "reason": "{reason}", "details": {{"retryAfterSeconds": {retry}}}}}"#
         );
         let status: Status = serde_json::from_str(&text).unwrap();
         refusal(kube::Error::Api(status.boxed()))
@@ -195,12 +195,14 @@ mod tests {
             (400, 0, LogRefusal::NotThere("no".to_owned())),
             (401, 0, failed(None)),
             (403, 0, LogRefusal::Forbidden("no".to_owned())),
-            (404, 0, LogRefusal::Gone("no".to_owned())),
             (429, 7, failed(Some(Duration::from_secs(7)))),
             (500, 0, failed(None)),
             (503, 1, failed(Some(Duration::from_secs(1)))),
         ] {
-            assert_eq!(of(code, retry), expected, "{code}");
+            assert_eq!(of(code, "", retry), expected, "{code}");
         }
+        assert_eq!(of(404, "NotFound", 0), LogRefusal::Gone("no".to_owned()));
+        let page = of(404, "Failed to parse error data", 0);
+        assert!(matches!(page, LogRefusal::Failed { .. }), "a proxy's page: {page:?}");
     }
 }

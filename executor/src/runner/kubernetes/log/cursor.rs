@@ -5,7 +5,7 @@
 //! is sent before the peak, or among that many behind it, was taken. If a later stamp comes before the peak, then the
 //! peak is not there any more: it was rotated away.
 //!
-//! Most of the 256 bytes are free: what masks a log will keep here what it needs to go on in the middle of a value.
+//! A hundred of the 256 bytes stay free: what masks a log adds to it (`crate::mask`).
 
 use super::{decode::Item, stamp::Stamp};
 use crate::runner::RunnerError;
@@ -184,7 +184,7 @@ mod tests {
     }
 
     proptest! {
-        /// Half of the room stays free.
+        /// There is room for what masks a log.
         #[test]
         fn a_cursor_is_read_as_it_was_written(offset: u64, mid_line: bool, place in places()) {
             let cursor = Cursor { offset, mid_line, place };

@@ -24,6 +24,8 @@ mod stamp;
 mod tests;
 mod words;
 
+pub(super) use words::line;
+
 pub use api::{KubeLogs, LogApi, LogBytes, LogRefusal, PodName};
 
 use crate::runner::{LogPiece, RunnerError};

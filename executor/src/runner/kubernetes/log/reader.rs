@@ -39,6 +39,10 @@ const STALLED: Duration = Duration::from_secs(30);
 /// How long a read that follows may be silent once the container has ended.
 const LINGER: Duration = Duration::from_millis(300);
 
+/// The same where its pod is gone, so that no other read can be had: what is on its way from a busy node is there by then.
+/// A kubelet (1.20) does not end the read of what is gone.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A read goes on where another ended if it is open so soon after it.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
@@ -82,7 +86,7 @@ pub(super) struct Source {
 pub(super) struct Reader {
     source: Source,
     ended: watch::Receiver<Option<Ended>>,
-    /// The last read listened while the container ran, and ended by itself.
+    /// The last read listened while the container ran, and ended by itself; and nobody was kept from listening since.
     is_heard_out: bool,
     buffer: Arc<watch::Sender<Buffer>>,
     cursor: Cursor,
@@ -95,6 +99,8 @@ pub(super) struct Reader {
     /// What stood behind the last newline at the end of a read: if its file is rotated away, the end of that file. The
     /// runtime changes files in the middle of a line, too.
     tail: Vec<Item>,
+    /// The read that follows the end of the container, where it is open already.
+    behind: Option<LogBytes>,
     /// A read after the container's end was whole, and had this behind its last newline.
     end_seen: Option<Vec<Item>>,
 }
@@ -149,6 +155,7 @@ impl Reader {
             passed: Passed::default(),
             unsaid: None,
             tail: Vec::new(),
+            behind: None,
             end_seen: None,
         }
     }
@@ -157,12 +164,10 @@ impl Reader {
     pub(super) async fn run(mut self) {
         while self.cursor.place != Place::Over {
             let ended = *self.ended.borrow_and_update();
-            let Source { api, pod, container, .. } = &self.source;
-            let open = api.open(pod, container, self.cursor.place.since(), ended.is_none());
-            let opened = timeout(OPENING, open).await.unwrap_or_else(|_| {
-                let why = format!("the API gave no answer within {} s", OPENING.as_secs());
-                Err(LogRefusal::Failed { why, after: None })
-            });
+            let opened = match self.behind.take() {
+                Some(bytes) => Ok(bytes),
+                None => self.open(ended.is_none()).await,
+            };
             let is_over = match opened {
                 Ok(bytes) => {
                     let read = self.read(bytes, ended).await;
@@ -175,6 +180,9 @@ impl Reader {
                     if let Some(before) = &mut self.before {
                         before.listened = false;
                     }
+                    if ended.is_none() && words::keeps_from_listening(&refusal) {
+                        self.is_heard_out = false;
+                    }
                     self.refused(&refusal, ended).await
                 }
             };
@@ -185,17 +193,28 @@ impl Reader {
         self.buffer.send_modify(Buffer::end_here);
     }
 
+    /// Opens a read that goes on from here.
+    async fn open(&mut self, listens: bool) -> Result<LogBytes, LogRefusal> {
+        let Source { api, pod, container, .. } = &self.source;
+        let open = api.open(pod, container, self.cursor.place.since(), listens);
+        timeout(OPENING, open).await.unwrap_or_else(|_| {
+            let why = format!("the API gave no answer within {} s", OPENING.as_secs());
+            Err(LogRefusal::Failed { why, after: None })
+        })
+    }
+
     /// What one read brings, until it ends.
     async fn read(&mut self, mut bytes: LogBytes, ended: Option<Ended>) -> Read {
         let opened = Instant::now();
         let rotation = self.rotation(opened);
         let mut seam = Seam::at(self.cursor.place);
         let mut decoder = Decoder::default();
-        let (mut took, mut told) = (false, false);
+        let (mut took, mut told, mut is_last) = (false, false, false);
         self.passed.opened();
         let end = loop {
             let limit = match (ended, told) {
                 (Some(_), _) => STALLED,
+                (None, true) if is_last => LAST_WORDS,
                 (None, true) => LINGER,
                 (None, false) => self.silence.limit(),
             };
@@ -234,6 +253,10 @@ impl Reader {
                     break End::Cut;
                 }
                 Ok(None) => break End::Clean,
+                Err(_) if told && !is_last => match self.open_behind().await {
+                    Err(LogRefusal::Gone(_)) => is_last = true,
+                    Ok(()) | Err(_) => break End::Silent,
+                },
                 Err(_) => break End::Silent,
             }
         };
@@ -260,6 +283,15 @@ impl Reader {
             clear: is_missing && !is_lossy,
         });
         Read { end, took, told, opened, seam, rotation, rest, words: decoder.words() }
+    }
+
+    /// Opens the read that follows the end of the container, while the one before it is still there: of a pod that is gone
+    /// there is no other.
+    async fn open_behind(&mut self) -> Result<(), LogRefusal> {
+        if let Ok(opened) = timeout(LOOKING, self.open(false)).await {
+            self.behind = Some(opened?);
+        }
+        Ok(()) // else whoever opens the next one learns why
     }
 
     /// Looks whether this read went on into another file by itself.
@@ -325,6 +357,16 @@ impl Reader {
                         *left = 0;
                     }
                     (item.stamp.millis(), item.content, place, false)
+                }
+                Seen::Dropped => {
+                    let latest = self.cursor.place.latest();
+                    let next = match seen.peek() {
+                        Some(Seen::New(item)) => Some(item.stamp),
+                        _ => None,
+                    };
+                    let text = words::set_back(latest, next.or(end));
+                    tracing::warn!(pod = %self.source.pod, "{text}");
+                    self.words(&text, latest, self.cursor.place)
                 }
                 Seen::Rotated => {
                     for item in mem::take(&mut self.tail) {

@@ -99,6 +99,8 @@ pub(super) struct State {
     ended: bool,
     /// Who follows goes on in the next file at once, and passes over what came into the old one meanwhile.
     pub(super) goes_on: bool,
+    /// The pod is gone, and who follows its log listens on.
+    pub(super) is_gone: bool,
     openings: VecDeque<Opening>,
     /// From which second on a read was opened, and whether to follow.
     pub(super) opened: Vec<(Option<i64>, bool)>,
@@ -120,6 +122,7 @@ impl Kubelet {
             files: vec![Vec::new()],
             ended: false,
             goes_on: false,
+            is_gone: false,
             openings: openings.into_iter().collect(),
             opened: Vec::new(),
             sent: 0,
@@ -154,6 +157,10 @@ impl Kubelet {
         self.state.send_modify(|state| state.ended = true);
     }
 
+    pub(super) fn remove_pod(&self) {
+        self.state.send_modify(|state| state.is_gone = true);
+    }
+
     pub(super) fn next_openings(&self, openings: impl IntoIterator<Item = Opening>) {
         self.state.send_modify(|state| state.openings.extend(openings));
     }
@@ -163,10 +170,17 @@ impl Kubelet {
     }
 }
 
+fn gone() -> LogRefusal {
+    LogRefusal::Gone("no pod".to_owned())
+}
+
 #[async_trait]
 impl LogApi for Kubelet {
     async fn first(&self, _pod: &PodName, _container: &str) -> Result<Bytes, LogRefusal> {
         let state = self.state.borrow();
+        if state.is_gone {
+            return Err(gone());
+        }
         let newest = state.files.last().unwrap();
         let mut bytes = sent(&newest[..newest.len().min(1)], i64::MIN);
         bytes.truncate(64);
@@ -183,6 +197,9 @@ impl LogApi for Kubelet {
         let mut opening = None;
         self.state.send_modify(|state| {
             opening = state.openings.pop_front();
+            if state.is_gone {
+                opening = Some(Opening::Refused(gone()));
+            }
             state.opened.push((since, follow));
         });
         let budget = match &opening {

@@ -11,7 +11,7 @@ use std::{mem, time::Duration};
 pub(super) const ROTATIONS_APART: Duration = Duration::from_secs(9);
 
 /// The most bytes that are held until it is known whether they were taken.
-const HELD: usize = 256 << 10;
+const MOST_HELD: usize = 256 << 10;
 
 /// What comes of one piece of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +22,42 @@ pub(super) enum Seen {
     Rest(Item),
     /// A new piece.
     New(Item),
+    /// Here were more new pieces than are held.
+    Dropped,
+}
+
+/// The first pieces before the one that is looked for.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    items: Vec<Item>,
+    bytes: usize,
+    /// There were more.
+    is_cut: bool,
+}
+
+impl Held {
+    fn hold(&mut self, item: Item) {
+        self.is_cut |= self.bytes + item.content.len() > MOST_HELD;
+        if !self.is_cut {
+            self.bytes += item.content.len();
+            self.items.push(item);
+        }
+    }
+
+    /// All of them are new.
+    fn see(self, mut see: impl FnMut(Seen)) {
+        self.items.into_iter().for_each(|item| see(Seen::New(item)));
+        if self.is_cut {
+            see(Seen::Dropped);
+        }
+    }
 }
 
 /// Passes one read through.
 #[derive(Debug)]
 pub(super) enum Seam {
     /// What was taken last has not come yet. The first that came are held: they are new if it does not come.
-    Looking { taken: Taken, left: u32, held: Vec<Item>, bytes: usize },
+    Looking { taken: Taken, left: u32, held: Held },
     /// The peak came; so many more were taken.
     Skipping { behind: u64, left: u32 },
     /// What begins here was found missing before.
@@ -42,9 +71,7 @@ impl Seam {
     pub(super) fn at(place: Place) -> Self {
         match place {
             Place::Start | Place::Over => Self::Through,
-            Place::Behind { taken, left } => {
-                Self::Looking { taken, left, held: Vec::new(), bytes: 0 }
-            }
+            Place::Behind { taken, left } => Self::Looking { taken, left, held: Held::default() },
             Place::Gap { until, .. } => Self::Gap(until.0),
         }
     }
@@ -67,20 +94,16 @@ impl Seam {
                 let (behind, left) = (taken.behind, *left);
                 self.skipped(item, behind, left, see);
             }
-            Self::Looking { taken, held, bytes, .. } if item.stamp < taken.peak => {
+            Self::Looking { taken, held, .. } if item.stamp < taken.peak => {
                 // Where the peak is still there, much may stand before it, and all of that was taken.
-                if *bytes + item.content.len() <= HELD {
-                    *bytes += item.content.len();
-                    held.push(item);
-                }
+                held.hold(item);
             }
             Self::Looking { held, .. } => {
                 let held = mem::take(held);
                 *self = Self::Through;
                 see(Seen::Rotated);
-                for item in held.into_iter().chain([item]) {
-                    see(Seen::New(item));
-                }
+                held.see(&mut see);
+                see(Seen::New(item));
             }
             Self::Skipping { behind, left } => {
                 let (behind, left) = (*behind - 1, *left);
@@ -100,14 +123,12 @@ impl Seam {
     pub(super) fn finish(&mut self, mut see: impl FnMut(Seen)) {
         let held = match self {
             Self::Looking { held, .. } => mem::take(held),
-            Self::Gap(_) => Vec::new(),
+            Self::Gap(_) => Held::default(),
             Self::Skipping { .. } | Self::Through => return,
         };
         *self = Self::Through;
         see(Seen::Rotated);
-        for item in held {
-            see(Seen::New(item));
-        }
+        held.see(see);
     }
 
     fn skipped(&mut self, mut item: Item, behind: u64, left: u32, mut see: impl FnMut(Seen)) {
@@ -173,6 +194,7 @@ mod tests {
                         rotated += 1;
                         return;
                     }
+                    Seen::Dropped => return,
                     Seen::Rest(item) => item.content,
                     Seen::New(item) => {
                         cursor.place = cursor.place.behind(&item);

@@ -314,6 +314,33 @@ fn a_gap_in_the_middle_of_a_line_is_a_line_of_its_own() {
 }
 
 #[test]
+fn what_is_dropped_of_a_log_whose_clock_was_set_back_is_said() {
+    on_paused_time(async {
+        let kubelet = kubelet([]);
+        let (log, mut asker) = (pod_log(&kubelet), Asker::default());
+        kubelet.line(5_000, "first");
+        asker.until(&log, "first\n").await;
+        kubelet.line(4_000, "set back");
+        asker.until(&log, "set back\n").await;
+        kubelet.rotate();
+        let much = "x".repeat(9_000);
+        for number in 0..40 {
+            kubelet.line(4_100 + number, &much);
+        }
+        kubelet.line(6_000, "last");
+        kubelet.end();
+        log.container_ended(None);
+        asker.until_over(&log).await;
+        let text = asker.text().replace(&much, "x");
+        assert!(text.starts_with("first\nset back\nx\n"), "{text}");
+        assert!(
+            text.ends_with("x\n[octavius: of what was written from 2026-11-28T20:31:30.128Z to 2026-11-28T20:31:32.000Z some is missing: the log was rotated after the node's clock was set back]\nlast\n"),
+            "{text}"
+        );
+    });
+}
+
+#[test]
 fn an_end_that_was_rotated_away_is_said() {
     on_paused_time(async {
         let kubelet = kubelet([Opening::CutAfter(37), Opening::Refused(refused())]);
@@ -392,6 +419,49 @@ fn what_was_not_read_when_its_pod_was_gone_is_said_once() {
         fresh.container_ended(None);
         asker.until_over(&fresh).await;
         assert_eq!(asker.text(), text, "a reader behind it is told nothing more");
+    });
+}
+
+const LOST: &str = "first\n[octavius: the log from 2026-11-28T20:31:26.000Z on is missing: the pod `pod` was gone before it was read to its end]\n";
+
+fn ends(log: &PodLog) {
+    log.container_ended(Some("2026-11-28T20:40:00Z".parse().unwrap()));
+}
+
+#[test]
+fn what_a_program_wrote_while_its_kubelet_was_away_is_said_to_be_missing() {
+    on_paused_time(async {
+        // A kubelet that dies ends a read as if the log were over.
+        let kubelet = kubelet([Opening::EndsAfter(37), Opening::Refused(refused())]);
+        let (log, mut asker) = (pod_log(&kubelet), Asker::default());
+        kubelet.line(0, "first");
+        asker.until(&log, "first\n").await;
+        while kubelet.opened() < 2 {
+            nothing_for(&log, &asker, Duration::from_millis(10)).await;
+        }
+        kubelet.line(1, "last");
+        kubelet.end();
+        kubelet.remove_pod();
+        ends(&log);
+        asker.until_over(&log).await;
+        assert_eq!(asker.text(), LOST);
+    });
+}
+
+/// Of a pod that is stopped, and gone at once, no other read can be had.
+#[test]
+fn what_is_on_its_way_when_its_pod_is_gone_is_waited_for() {
+    on_paused_time(async {
+        let kubelet = kubelet([]);
+        let (log, mut asker) = (pod_log(&kubelet), Asker::default());
+        kubelet.line(0, "first");
+        asker.until(&log, "first\n").await;
+        kubelet.remove_pod();
+        ends(&log);
+        nothing_for(&log, &asker, Duration::from_millis(800)).await;
+        kubelet.line(1, "last");
+        asker.until_over(&log).await;
+        assert_eq!(asker.text(), "first\nlast\n");
     });
 }
 

@@ -15,6 +15,15 @@ pub(super) fn rotated_away(from: Option<Stamp>, to: Option<Stamp>) -> String {
     format!("the log from {from} to {to} is missing: rotated away before it could be read")
 }
 
+/// Between two times, or up to the end of the log where the second is not known, more was written with stamps of before
+/// than is held.
+pub(super) fn set_back(from: Option<Stamp>, to: Option<Stamp>) -> String {
+    let (from, to) = (time(from, "its start"), time(to, "its end"));
+    format!(
+        "of what was written from {from} to {to} some is missing: the log was rotated after the node's clock was set back"
+    )
+}
+
 /// Between two times files were changed, and what came into the old one in that moment may not have been sent.
 pub(super) fn passed_over(from: Stamp, to: Stamp) -> String {
     format!(
@@ -59,7 +68,7 @@ fn forbidden(namespace: &str, text: &str) -> String {
 }
 
 /// A line of its own in the log.
-pub(super) fn line(mid_line: bool, words: &str) -> String {
+pub(in crate::runner::kubernetes) fn line(mid_line: bool, words: &str) -> String {
     let words: String = words
         .chars()
         .map(|char| if char.is_control() { ' ' } else { char })
@@ -91,6 +100,15 @@ pub(super) fn is_removed(words: &str) -> bool {
 /// Whether the kubelet says that the container has not started.
 pub(super) fn waits(refusal: &LogRefusal) -> bool {
     matches!(refusal, LogRefusal::NotThere(why) if why.contains("waiting to start"))
+}
+
+/// Whether a program may write, while it is refused like this, what nobody listens to.
+pub(super) fn keeps_from_listening(refusal: &LogRefusal) -> bool {
+    match refusal {
+        LogRefusal::Failed { .. } | LogRefusal::Forbidden(_) => true,
+        // There is no program yet, or none any more.
+        LogRefusal::NotThere(_) | LogRefusal::Gone(_) => false,
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,20 @@
 //! A job's own partial pod template: which of its fields an executor lets through.
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use octavius_service::text::cut;
 use serde_json::Value;
+
+/// What a container that a template brings says of itself, where a job says it of its own one under keys of its own.
+const WHAT_IT_RUNS: [&str; 3] = ["args", "command", "image"];
+
+/// The most bytes of a value in a refusal.
+const MOST_SHOWN: usize = 200;
 
 /// The template of a job that may only say what is `allowed`; or what is wrong, for its author.
 ///
 /// Fields are named as Kubernetes does: those of the pod's `spec`, and those of its containers, by their own name; those of
-/// `metadata` as well. Of containers a template can change the job's own one, `job`; others are allowed by `containers`.
+/// `metadata` as well. Of containers a template can change the job's own one, `job`; others are allowed by `containers` and
+/// `initContainers`, and may say of themselves what they run, and else no more than the job's own.
 pub(super) fn parse(
     text: &str,
     container: &str,
@@ -23,16 +31,16 @@ pub(super) fn parse(
     for (part, inner) in parts.iter_mut() {
         match (part.as_str(), inner) {
             ("metadata", Value::Object(fields)) => {
-                fields
-                    .keys()
-                    .try_for_each(|field| allow(field, &format!("metadata.{field}"), allowed))?;
+                for (field, inner) in fields.iter() {
+                    allow(field, &format!("metadata.{field}"), inner, allowed)?;
+                }
             }
             ("spec", Value::Object(fields)) => {
                 for (field, inner) in fields.iter() {
-                    if field == "containers" {
-                        containers(inner, container, allowed)?;
-                    } else {
-                        allow(field, &format!("spec.{field}"), allowed)?;
+                    match field.as_str() {
+                        "containers" => containers(field, inner, Some(container), allowed)?,
+                        "initContainers" => containers(field, inner, None, allowed)?,
+                        field => allow(field, &format!("spec.{field}"), inner, allowed)?,
                     }
                 }
                 // Which the API's own type demands.
@@ -52,30 +60,39 @@ pub(super) fn parse(
     }
 }
 
-fn containers(value: &Value, own: &str, allowed: &[String]) -> Result<(), String> {
+/// Looks at the containers under `list`, of which the job's own, if it is one of them, is called `own`.
+fn containers(
+    list: &str,
+    value: &Value,
+    own: Option<&str>,
+    allowed: &[String],
+) -> Result<(), String> {
     for one in value.as_array().into_iter().flatten() {
         let name = one.get("name").and_then(Value::as_str).unwrap_or_default();
-        if name != own {
-            allow("containers", &format!("spec.containers[{name}]"), allowed)?;
-            continue;
+        let is_own = own == Some(name);
+        if !is_own {
+            allow(list, &format!("spec.{list}[{name}]"), one, allowed)?;
         }
-        let fields = one.as_object().into_iter().flat_map(|fields| fields.keys());
-        for field in fields.filter(|field| *field != "name") {
-            allow(field, &format!("spec.containers[{own}].{field}"), allowed)?;
+        let says = |field: &str| field == "name" || !is_own && WHAT_IT_RUNS.contains(&field);
+        let fields = one.as_object().into_iter().flatten();
+        for (field, inner) in fields.filter(|(field, _)| !says(field)) {
+            allow(field, &format!("spec.{list}[{name}].{field}"), inner, allowed)?;
         }
     }
     Ok(())
 }
 
-fn allow(field: &str, path: &str, allowed: &[String]) -> Result<(), String> {
+fn allow(field: &str, path: &str, value: &Value, allowed: &[String]) -> Result<(), String> {
     if allowed.iter().any(|allowed| allowed == field) {
         return Ok(());
     }
     let listed = allowed.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ");
     let listed = if listed.is_empty() { "nothing".to_owned() } else { listed };
+    let value = cut(value.to_string(), MOST_SHOWN);
     Err(format!(
-        "the job's key `kubernetes` has `{path}`, which this executor does not let through: its file allows {listed} \
-         under `allowed_template_fields`; take the field out of the job, or let whoever runs the executor add `{field}` there"
+        "the job's key `kubernetes` has `{path}` ({value}), which this executor does not let through: its file allows \
+         {listed} under `allowed_template_fields`; take the field out of the job, or let whoever runs the executor add \
+         `{field}` there"
     ))
 }
 
@@ -146,12 +163,42 @@ mod tests {
                 "`spec.containers[spy]`",
                 "`containers`",
             ),
+            (
+                r#"{"spec": {"initContainers": [{"name": "spy", "image": "spy"}]}}"#,
+                "`spec.initContainers[spy]`",
+                "`initContainers`",
+            ),
         ] {
             let refused = allowed(text).unwrap_err();
             assert!(refused.contains(path), "{refused}");
             assert!(refused.contains("`allowed_template_fields`"), "{refused}");
             assert!(refused.contains("`resources`, `nodeSelector`, `tolerations`"), "{refused}");
             assert!(refused.ends_with(&format!("add {field} there")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_a_template_brings_may_say_no_more_than_the_jobs_own() {
+        let brought = |list: &str, says: &str, more: &[&str]| {
+            let text =
+                format!(r#"{{"spec": {{"{list}": [{{"name": "job", "image": "x"{says}}}]}}}}"#);
+            let text = text.replace("job", if list == "containers" { "spy" } else { "job" });
+            let fields = ["containers", "initContainers"].iter().chain(more);
+            parse(&text, "job", &fields.map(|field| (*field).to_owned()).collect::<Vec<_>>())
+        };
+        for list in ["containers", "initContainers"] {
+            for (field, value) in [
+                ("securityContext", r#"{"privileged":true}"#),
+                ("envFrom", r#"[{"secretRef":{"name":"of-others"}}]"#),
+                ("ports", r#"[{"containerPort":80,"hostPort":80}]"#),
+            ] {
+                let says = format!(r#", "{field}": {value}"#);
+                let refused = brought(list, &says, &[]).unwrap_err();
+                assert!(refused.contains(&format!("].{field}` ({value})")), "{refused}");
+                assert!(refused.ends_with(&format!("add `{field}` there")), "{refused}");
+                brought(list, &says, &[field]).unwrap();
+            }
+            brought(list, r#", "command": ["sh"], "args": ["-c", ":"]"#, &[]).unwrap();
         }
     }
 

@@ -29,6 +29,7 @@ fn work() -> Work {
         secrets: Some(secrets),
         timeout: Some(Duration::from_secs(90)),
         grace: Duration::from_millis(9_500),
+        stop_if_unheard: Some(Duration::from_secs(450)),
         namespace: None,
         resources: Resources {
             requests: [("cpu".to_owned(), "500m".to_owned())].into(),
@@ -176,6 +177,38 @@ fn pods_may_be_held_more_or_less_strictly() {
     let restricted = context(PodSecurity::Restricted).unwrap();
     assert_eq!(restricted.run_as_non_root, Some(true));
     assert_eq!(restricted.capabilities.unwrap().drop.unwrap(), ["ALL"]);
+}
+
+#[test]
+fn what_a_template_brings_may_do_no_more_than_the_jobs_own_container() {
+    let fields = ["containers", "initContainers", "securityContext"].map(str::to_owned).to_vec();
+    let template = r#"{"spec": {
+        "initContainers": [{"name": "clone", "image": "git"}],
+        "containers": [{"name": "proxy", "image": "proxy", "securityContext": {
+            "allowPrivilegeEscalation": true, "runAsUser": 7, "capabilities": {"add": ["SYS_ADMIN"], "drop": []}}}]}}"#;
+    let work = Work { template: template.to_owned(), ..work() };
+    let spec = |pod_security| {
+        let options =
+            Options { pod_security, allowed_template_fields: fields.clone(), ..options() };
+        job(&work, &options).unwrap().spec.unwrap().template.spec.unwrap()
+    };
+    for pod_security in [PodSecurity::Baseline, PodSecurity::Restricted] {
+        let spec = spec(pod_security);
+        let all = spec.init_containers.iter().flatten().chain(&spec.containers);
+        for container in all {
+            let held = container.security_context.as_ref().unwrap();
+            assert_eq!(held.allow_privilege_escalation, Some(false), "{}", container.name);
+            let restricted = (pod_security == PodSecurity::Restricted).then_some(true);
+            assert_eq!(held.run_as_non_root, restricted, "{}", container.name);
+            if restricted.is_some() {
+                let dropped = held.capabilities.as_ref().unwrap().drop.as_ref().unwrap();
+                assert_eq!(*dropped, ["ALL"], "{}", container.name);
+            }
+        }
+        assert_eq!(spec.containers[0].security_context.as_ref().unwrap().run_as_user, Some(7));
+    }
+    let spec = spec(PodSecurity::AsImage);
+    assert_eq!(spec.init_containers.unwrap()[0].security_context, None);
 }
 
 #[test]

@@ -78,6 +78,21 @@ fn what_an_attempt_waits_for_is_said_in_the_clusters_own_words() {
 }
 
 #[test]
+fn a_pod_that_has_its_node_is_not_said_to_wait_for_one() {
+    let on = |mut seen: Seen, node: Option<&str>| {
+        let pod = std::sync::Arc::make_mut(seen.pods.get_mut("p-uid").unwrap());
+        pod.spec.as_mut().unwrap().node_name = node.map(str::to_owned);
+        let few = "0/1 nodes are available: 1 Insufficient cpu.";
+        starting(&seen.warned("p", "FailedScheduling", few))
+    };
+    let pending = went().with("p", 1, json!({"phase": "Pending"}));
+    assert!(on(pending.clone(), None).starts_with("FailedScheduling: 0/1 nodes"));
+    assert_eq!(on(pending, Some("n1")), "");
+    let creating = went().with("p", 1, waits("ContainerCreating", ""));
+    assert_eq!(on(creating, Some("n1")), "ContainerCreating");
+}
+
+#[test]
 fn a_container_beside_the_jobs_own_does_not_make_it_run() {
     let mut status = waits("ContainerCreating", "");
     let proxy = json!({"name": "proxy", "image": "proxy", "imageID": "", "ready": true, "restartCount": 0,

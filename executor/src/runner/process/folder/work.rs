@@ -41,6 +41,7 @@ pub(super) struct WorkFile {
     arguments: BTreeMap<String, String>,
     timeout_ms: Option<u64>,
     grace_ms: u64,
+    stop_if_unheard_ms: Option<u64>,
     spool_max: u64,
     open_files: Option<u64>,
 }
@@ -66,6 +67,7 @@ impl WorkFile {
             secrets: None,
             timeout: self.timeout_ms.map(Duration::from_millis),
             grace: Duration::from_millis(self.grace_ms),
+            stop_if_unheard: self.stop_if_unheard_ms.map(Duration::from_millis),
             namespace: None,
             resources: Resources::default(),
             template: String::new(),
@@ -93,6 +95,7 @@ pub(super) fn encode(kept: &Kept) -> io::Result<Vec<u8>> {
         arguments: work.arguments.clone(),
         timeout_ms: work.timeout.map(millis),
         grace_ms: millis(work.grace),
+        stop_if_unheard_ms: work.stop_if_unheard.map(millis),
         spool_max: allowed.spool_max,
         open_files: allowed.open_files,
     };

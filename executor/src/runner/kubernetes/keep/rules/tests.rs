@@ -1,7 +1,10 @@
 //! What is due, and when.
 
 use super::{
-    super::super::{names::WORK, seen::fixtures::*},
+    super::super::{
+        names::{WENT, WORK},
+        seen::fixtures::*,
+    },
     *,
 };
 
@@ -76,6 +79,19 @@ fn limits_are_kept_by_the_clock_of_the_api_server() {
     assert!(waited_for.contains("exceeded quota"), "{waited_for}");
     let prepared = Seen { job: Some(job().into()), ..Seen::default() };
     assert_eq!(stopped(&prepared, 600), None, "what was not let go has no limit here");
+}
+
+#[test]
+fn a_node_whose_clock_is_wrong_cuts_no_program_short() {
+    let mut done = Done::default();
+    done.fulfilled(Duty::ShutGate { pod: String::new(), uid: String::new() });
+    let mut seen = went().with("p", 0, running(-600)).told("p");
+    let job = std::sync::Arc::make_mut(seen.job.as_mut().unwrap());
+    job.metadata.annotations.as_mut().unwrap().insert(WENT.to_owned(), at(1).to_string());
+    assert_eq!(next(&seen, &done, at(2)), Duty::Rest(Some(MADE + 31)));
+    assert!(matches!(next(&seen, &done, at(31)), Duty::Stop { why: StopWhy::TimedOut, .. }));
+    let ahead = went().with("p", 0, running(600)).told("p");
+    assert_eq!(next(&ahead, &done, at(2)), Duty::Rest(Some(MADE + 32)), "it is looked at again");
 }
 
 #[test]
