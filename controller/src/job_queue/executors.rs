@@ -250,7 +250,6 @@ impl Handler<Attend> for JobQueue {
 impl JobQueue {
     fn wait_for_orders(&mut self, session: Session) -> oneshot::Receiver<Wake> {
         let (waiter, wait) = oneshot::channel();
-        self.attends.retain(|_, waiter| !waiter.is_closed());
         if let Some(older) = self.attends.insert(session, waiter) {
             let _ = older.send(Wake::Displaced); // one call of a session is its sign of life, not two
         }

@@ -266,6 +266,7 @@ impl JobQueue {
         }
         self.cut_due(ticked.cuts, context);
         self.forget_polls_that_left();
+        self.attends.retain(|_, waiter| !waiter.is_closed());
         self.wake_polls();
         self.ends.forget_who_left();
         self.measure();

@@ -27,6 +27,9 @@ use std::{
     time::Duration,
 };
 
+/// The first of each of several in their order, with what it is the first of.
+type Heads<T> = BTreeMap<Turn, (T, ExecutionId)>;
+
 /// Those that wait for one value of a job's key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct OfKey {
@@ -40,7 +43,7 @@ struct OfKey {
 struct OfJob {
     keys: BTreeMap<Key, OfKey>,
     /// The first of each key that is free.
-    heads: BTreeSet<(Turn, Key)>,
+    heads: Heads<Key>,
     /// Its first, where that is among the heads of its line.
     shown: Option<Turn>,
 }
@@ -50,7 +53,7 @@ struct OfJob {
 pub(super) struct Line {
     jobs: BTreeMap<Bound, OfJob>,
     /// The first of each job whose bound is not reached.
-    heads: BTreeSet<(Turn, Bound)>,
+    heads: Heads<Bound>,
     /// When another team was first served before its first, since one of it was served; none: none was. By the monotonic
     /// clock.
     passed_over: Option<Duration>,
@@ -193,23 +196,15 @@ impl Lines {
 
     /// The first of each team that this executor could run and nothing holds up.
     pub(super) fn firsts(&self, seat: &Seat) -> Vec<First> {
-        let mut firsts: BTreeMap<&Team, (Turn, ExecutionId, Option<Duration>)> = BTreeMap::new();
-        for (_, teams) in self.of_seat(seat) {
-            for (team, line) in teams {
-                let Some((turn, id)) = line.first() else { continue };
-                let first = (turn, id, line.passed_over);
-                let least = firsts.entry(team).or_insert(first);
-                *least = first.min(*least);
-            }
-        }
-        let firsts = firsts.into_iter();
-        let first = |(team, (turn, id, passed_over)): (&Team, _)| First {
-            team: team.clone(),
-            turn,
-            id,
-            passed_over,
+        let lines = self.of_seat(seat).flat_map(|(_, teams)| teams);
+        let first = |(team, line): (&Team, &Line)| {
+            let (turn, id) = line.first()?;
+            Some(First { team: team.clone(), turn, id, passed_over: line.passed_over })
         };
-        firsts.map(first).collect()
+        let mut firsts: Vec<_> = lines.filter_map(first).collect();
+        firsts.sort_by(|one, other| (&one.team, one.turn).cmp(&(&other.team, other.turn)));
+        firsts.dedup_by(|later, first| later.team == first.team);
+        firsts
     }
 
     /// Since when others are served before the line of this one.
@@ -255,10 +250,7 @@ impl Lines {
 
 impl Line {
     fn first(&self) -> Option<(Turn, ExecutionId)> {
-        let (turn, bound) = self.heads.first()?;
-        let of_job = self.jobs.get(bound)?;
-        let (_, key) = of_job.heads.first()?;
-        Some((*turn, *of_job.keys.get(key)?.waiting.get(turn)?))
+        self.heads.first_key_value().map(|(turn, (_, id))| (*turn, *id))
     }
 }
 
@@ -297,20 +289,31 @@ impl Running {
         if let Some(key) = key
             && let Some(of_key) = of_job.keys.get_mut(key)
         {
-            let first = of_key.waiting.keys().next().copied();
+            let first = of_key.waiting.first_key_value().map(|(turn, id)| (*turn, *id));
             let first = first.filter(|_| !self.is_taken(&bound.job, key));
-            if let Some(was) = std::mem::replace(&mut of_key.shown, first) {
-                of_job.heads.remove(&(was, key.clone()));
-            }
-            of_job.heads.extend(first.map(|turn| (turn, key.clone())));
+            put(&mut of_job.heads, &mut of_key.shown, key, first);
         }
-        let first = of_job.heads.first().map(|(turn, _)| *turn);
+        let first = of_job.heads.first_key_value().map(|(turn, (_, id))| (*turn, *id));
         let first = first.filter(|_| self.has_room(&bound.job, bound.most));
-        if let Some(was) = std::mem::replace(&mut of_job.shown, first) {
-            line.heads.remove(&(was, bound.clone()));
-        }
-        line.heads.extend(first.map(|turn| (turn, bound.clone())));
+        put(&mut line.heads, &mut of_job.shown, bound, first);
     }
+}
+
+/// Has the first of these among the heads, in place of the one that was.
+fn put<T: Clone>(
+    heads: &mut Heads<T>,
+    shown: &mut Option<Turn>,
+    of: &T,
+    first: Option<(Turn, ExecutionId)>,
+) {
+    let turn = first.map(|(turn, _)| turn);
+    if *shown == turn {
+        return;
+    }
+    if let Some(was) = std::mem::replace(shown, turn) {
+        heads.remove(&was);
+    }
+    heads.extend(first.map(|(turn, id)| (turn, (of.clone(), id))));
 }
 
 /// Counts one less, and keeps no zeros.

@@ -60,7 +60,7 @@ impl Lines {
     /// How many of those that ask for the same could be served at once, counted up to `most`: nothing holds them up.
     pub(in super::super) fn open(&self, teams: &Teams, most: usize) -> usize {
         let mut open = 0;
-        for (_, bound) in teams.values().flat_map(|line| &line.heads) {
+        for (bound, _) in teams.values().flat_map(|line| line.heads.values()) {
             open += self.open_of(teams, bound, most);
             if open >= most {
                 return most;
@@ -77,7 +77,7 @@ impl Lines {
         };
         let of_job = teams.values().filter_map(|line| line.jobs.get(bound));
         let free = of_job.flat_map(|of_job| {
-            of_job.heads.iter().take(most).map(|(_, key)| match key {
+            of_job.heads.values().take(most).map(|(key, _)| match key {
                 None => of_job.keys.get(key).map_or(0, |of_key| of_key.waiting.len()),
                 Some(_) => 1,
             })

@@ -55,7 +55,8 @@ struct Bounds {
     /// What becomes of an execution that comes while another of the same key is there; none: there are no keys.
     on_limit: Option<OnLimit>,
     /// Whether all executions come before anything else happens, and programs that end by themselves succeed: which of
-    /// two ways they end in, and in what order with all else they come, is looked at where there are fewer of them.
+    /// two ways they end in, and in what order with all else they come, is looked at where there are fewer of them. And what
+    /// is over for all is not told apart by how it ended.
     plain: bool,
 }
 
@@ -291,6 +292,9 @@ impl Model for Bounds {
         while self.flying == 0 && !system.flying.is_empty() {
             let then = system.land()?;
             system.then(then);
+        }
+        if self.plain {
+            system.forget_what_is_over();
         }
         (system != *last).then_some(system)
     }

@@ -72,6 +72,20 @@ pub(super) enum Message {
     Superseded(usize, LeaseName),
 }
 
+impl Message {
+    fn lease(&self) -> LeaseName {
+        match self {
+            Self::Granted(_, lease, _)
+            | Self::Prepared(_, _, lease, _)
+            | Self::Running(_, _, lease)
+            | Self::Ended(_, _, lease, ..)
+            | Self::PreparedRecorded(_, lease, _)
+            | Self::EndRecorded(_, lease)
+            | Self::Superseded(_, lease) => *lease,
+        }
+    }
+}
+
 /// A decision on its way to the disk, and what follows once the store has confirmed it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Batch {
@@ -156,6 +170,25 @@ impl System {
         let over = self.disk.values().all(|record| record.attempt.outcome().is_some());
         let left = self.executors.iter().any(|executor| !executor.local.is_empty());
         over && !left && self.flying.is_empty() && self.network.is_empty()
+    }
+
+    /// Takes away what is over and what nobody has anything of any more, neither on a disk nor on its way: whatever it was,
+    /// nothing that follows can depend on it. Only how it ended would tell apart what is the same from here on.
+    pub(super) fn forget_what_is_over(&mut self) {
+        let local = self.executors.iter().flat_map(|executor| executor.local.keys().copied());
+        let carried = self.network.iter().map(|message| message.lease().attempt);
+        let has: BTreeSet<_> = local.chain(carried).map(|attempt| attempt.execution).collect();
+        let over = |record: &Record| record.attempt.outcome().is_some();
+        if self.flying.is_empty() {
+            self.disk.retain(|id, record| has.contains(id) || !over(record));
+        }
+        let Self { disk, promised, logs, closed, starts, finals, .. } = self;
+        promised.retain(|id| disk.contains_key(id));
+        finals.retain(|id, _| disk.contains_key(id));
+        let is_there = |attempt: &AttemptId| disk.contains_key(&attempt.execution);
+        logs.retain(|attempt, _| is_there(attempt));
+        closed.retain(is_there);
+        starts.retain(|attempt, _| is_there(attempt));
     }
 
     /// Hands a decision to the store. Without changes it only waits for those before it.
