@@ -10,6 +10,7 @@ use octavius_client::v1::{
 };
 use std::{
     collections::{HashMap, HashSet},
+    path::Path,
     time::Duration,
 };
 use tokio::{
@@ -17,7 +18,12 @@ use tokio::{
     task::JoinSet,
     time::Instant,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
 
 /// How long a call is parked.
 const WAIT: prost_types::Duration = prost_types::Duration { seconds: 2, nanos: 0 };
@@ -37,6 +43,45 @@ pub(super) enum Done {
     Failed(anyhow::Error),
 }
 
+/// What it takes to join where TLS is spoken and tokens are taken.
+#[derive(Debug)]
+pub(super) struct Invitation {
+    tls: ClientTlsConfig,
+    proof: Proof,
+}
+
+impl Invitation {
+    /// Trusted is the authority in this PEM file, and the token is one for joining.
+    pub(super) fn new(authority: &Path, token: &str) -> Result<Self> {
+        let authority = Certificate::from_pem(std::fs::read(authority)?);
+        let tls = ClientTlsConfig::new().ca_certificate(authority);
+        Ok(Self { tls, proof: Proof::of(token)? })
+    }
+}
+
+/// Goes with each call, where a token is asked for.
+#[derive(Clone, Debug, Default)]
+struct Proof(Option<MetadataValue<Ascii>>);
+
+impl Proof {
+    fn of(token: &str) -> Result<Self> {
+        let mut bearer: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
+        bearer.set_sensitive(true);
+        Ok(Self(Some(bearer)))
+    }
+}
+
+impl Interceptor for Proof {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(bearer) = &self.0 {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        Ok(request)
+    }
+}
+
+type Wire = InterceptedService<Channel, Proof>;
+
 /// It works until this is dropped.
 #[derive(Debug)]
 pub(super) struct IdleExecutor {
@@ -47,10 +92,11 @@ impl IdleExecutor {
     /// Registers, and takes up to `capacity` attempts at once. What it does is told to `told`.
     pub(super) async fn start(
         address: &str,
+        invitation: Option<&Invitation>,
         capacity: u32,
         told: mpsc::UnboundedSender<Done>,
     ) -> Result<Self> {
-        Self::join(address, "idle", capacity, [WAIT, WAIT], told).await
+        Self::join(address, invitation, "idle", capacity, [WAIT, WAIT], told).await
     }
 
     /// One of very many, each with a name of its own and one place.
@@ -59,18 +105,21 @@ impl IdleExecutor {
         name: &str,
         told: mpsc::UnboundedSender<Done>,
     ) -> Result<Self> {
-        Self::join(address, name, 1, [LONG_POLL, LONG_ATTEND], told).await
+        Self::join(address, None, name, 1, [LONG_POLL, LONG_ATTEND], told).await
     }
 
     /// Its calls for work and for orders are parked for that long.
     async fn join(
         address: &str,
+        invitation: Option<&Invitation>,
         name: &str,
         capacity: u32,
         [poll, attends]: [prost_types::Duration; 2],
         told: mpsc::UnboundedSender<Done>,
     ) -> Result<Self> {
-        let mut client = connected(address).await?;
+        let channel = connected(address, invitation).await?;
+        let proof = invitation.map(|invitation| invitation.proof.clone()).unwrap_or_default();
+        let mut joins = ExecutorsClient::with_interceptor(channel.clone(), proof);
         let request = v1::RegisterRequest {
             executor: name.to_owned(),
             place: uuid::Uuid::new_v4().to_string(),
@@ -81,8 +130,15 @@ impl IdleExecutor {
             capacity,
             ..v1::RegisterRequest::default()
         };
-        let session = client.register(request).await?.into_inner().session;
-        let beats = connected(address).await?;
+        let registered = joins.register(request).await?.into_inner();
+        let session = registered.session;
+        let proof = match invitation {
+            Some(_) => Proof::of(&registered.credential)?,
+            None => Proof::default(),
+        };
+        let client = ExecutorsClient::with_interceptor(channel, proof.clone());
+        let beats = connected(address, invitation).await?;
+        let beats = ExecutorsClient::with_interceptor(beats, proof);
         let (held, named) = watch::channel(HashMap::new());
         let mut tasks = JoinSet::new();
         let failed = told.clone();
@@ -98,9 +154,14 @@ impl IdleExecutor {
     }
 }
 
-async fn connected(address: &str) -> Result<ExecutorsClient<Channel>> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
-    Ok(ExecutorsClient::new(endpoint.connect().await?))
+async fn connected(address: &str, invitation: Option<&Invitation>) -> Result<Channel> {
+    let endpoint = match invitation {
+        Some(Invitation { tls, .. }) => {
+            Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls.clone())?
+        }
+        None => Endpoint::from_shared(format!("http://{address}"))?,
+    };
+    Ok(endpoint.tcp_nodelay(true).connect().await?)
 }
 
 type Held = HashMap<String, LeaseName>;
@@ -114,7 +175,7 @@ fn named(held: &Held) -> Vec<v1::HeldAttempt> {
 
 /// Gives signs of life. Orders are not obeyed: nobody cancels in a bench.
 async fn attend(
-    mut client: ExecutorsClient<Channel>,
+    mut client: ExecutorsClient<Wire>,
     session: u64,
     wait: prost_types::Duration,
     held: watch::Receiver<Held>,
@@ -128,7 +189,7 @@ async fn attend(
 }
 
 struct Work {
-    client: ExecutorsClient<Channel>,
+    client: ExecutorsClient<Wire>,
     session: u64,
     capacity: u32,
     wait: prost_types::Duration,
@@ -175,7 +236,7 @@ impl Work {
 
 /// The life of an attempt.
 async fn run(
-    mut client: ExecutorsClient<Channel>,
+    mut client: ExecutorsClient<Wire>,
     session: u64,
     lease: LeaseName,
     told: mpsc::UnboundedSender<Done>,

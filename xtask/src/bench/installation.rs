@@ -1,8 +1,9 @@
 //! A controller of its own, on free ports and in a temporary folder, and an executor if one is wanted.
 
-use super::place::Place;
+use super::{idle_executor::Invitation, place::Place};
 use anyhow::{Context as _, Result, bail, ensure};
 use octavius_client::{Client, Settings, v1};
+use octavius_controller::init;
 use octavius_testbed::ports::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ use tokio::time::{Instant, sleep};
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// The job that does nothing.
 pub(super) const NOTHING: &str = "nothing";
+/// Who asks, unless somebody else does.
+const ASKS: &str = "bench@example.com";
 
 /// A server that runs, until it is dropped.
 #[derive(Debug)]
@@ -56,12 +59,7 @@ impl Server {
 
     /// How long it has had a core so far, its children that ended not counted.
     pub(super) fn worked(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let (_, rest) = stat.rsplit_once(") ").context("the kernel's line is another one")?;
-        let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<u64>);
-        let ticks: u64 = ticks.sum::<Result<_, _>>()?;
-        let a_second = rustix::param::clock_ticks_per_second().max(1);
-        Ok(Duration::from_millis(ticks * 1000 / a_second))
+        worked(self.0.id())
     }
 
     /// Asks it to end, and does not wait.
@@ -88,6 +86,21 @@ impl Drop for Server {
     }
 }
 
+/// How long a process has had a core so far, its children that ended not counted.
+fn worked(process: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, rest) = stat.rsplit_once(") ").context("the kernel's line is another one")?;
+    let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<u64>);
+    let ticks: u64 = ticks.sum::<Result<_, _>>()?;
+    let a_second = rustix::param::clock_ticks_per_second().max(1);
+    Ok(Duration::from_millis(ticks * 1000 / a_second))
+}
+
+/// The same of the bench itself.
+pub(super) fn worked_itself() -> Result<Duration> {
+    worked(std::process::id())
+}
+
 /// A controller, and who asks it.
 #[derive(Debug)]
 pub(super) struct Installation {
@@ -95,6 +108,8 @@ pub(super) struct Installation {
     pub(super) client: Client,
     /// Host and port.
     pub(super) address: String,
+    /// What `client` asks with.
+    settings: Settings,
     binaries: PathBuf,
     configuration: Value,
     variables: Vec<(String, String)>,
@@ -104,21 +119,65 @@ pub(super) struct Installation {
 impl Installation {
     /// A controller that serves, has its state and logs there, and has the job [`NOTHING`].
     pub(super) async fn start(binaries: &Path, place: &Place) -> Result<Self> {
+        Self::serving(binaries, place, tempfile::tempdir()?, json!({}), None).await
+    }
+
+    /// The same as `controller init` sets it up: it speaks TLS, takes tokens, and records who did what. Who asks is its
+    /// first administrator; executors take an [`Invitation`].
+    pub(super) async fn secured(binaries: &Path, place: &Place) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        let made = folder.path().join("init");
+        let said = Command::new(binaries.join("controller"))
+            .args(["init", "--administrator", ASKS])
+            .arg(&made)
+            .stdin(Stdio::null())
+            .output()
+            .context("controller cannot be started")?;
+        ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let read = |name: &str| std::fs::read_to_string(made.join(name));
+        let mut configuration: Value = serde_json::from_str(&read(init::CONFIGURATION)?)?;
+        configuration["listen_address"] = "127.0.0.1".into();
+        let proof = (made.join(init::CA), read(init::TOKEN)?);
+        Self::serving(binaries, place, folder, configuration, Some(proof)).await
+    }
+
+    /// Adds to the configuration what is the same for all, and starts. With `proof` TLS is spoken with whom this authority
+    /// names, and this token is shown.
+    async fn serving(
+        binaries: &Path,
+        place: &Place,
+        folder: tempfile::TempDir,
+        mut configuration: Value,
+        proof: Option<(PathBuf, String)>,
+    ) -> Result<Self> {
         let (port, metrics_port) = (free_port(), free_port());
-        let mut configuration = json!({
-            "app_port": port,
-            "metrics_address": format!("127.0.0.1:{metrics_port}"),
-            "data_dir": folder.path().join("data"),
-            "log_limit": "256MiB", // more than the largest log that is measured: none is to be cut
-        });
+        configuration["app_port"] = port.into();
+        configuration["metrics_address"] = format!("127.0.0.1:{metrics_port}").into();
+        configuration["data_dir"] = folder.path().join("data").display().to_string().into();
+        // More than the largest log that is measured: none is to be cut.
+        configuration["log_limit"] = "256MiB".into();
         place.configure(port, &mut configuration);
         let variables = place.variables();
         let controller =
             Server::start(binaries, "controller", folder.path(), &configuration, &variables)?;
         let address = format!("127.0.0.1:{port}");
-        let (client, binaries) = (client(&address)?, binaries.canonicalize()?);
-        let this = Self { controller, client, address, binaries, configuration, variables, folder };
+        let mut settings = settings(&address);
+        if let Some((authority, token)) = proof {
+            settings.address = format!("https://{address}");
+            settings.ca_file = Some(authority);
+            settings.token = Some(token.trim().into());
+        }
+        let (client, binaries) = (Client::new(&settings)?, binaries.canonicalize()?);
+        let this = Self {
+            controller,
+            client,
+            address,
+            settings,
+            binaries,
+            configuration,
+            variables,
+            folder,
+        };
         this.serves().await.with_context(|| this.output())?;
         this.job(NOTHING, &["true"]).await?;
         Ok(this)
@@ -181,7 +240,32 @@ impl Installation {
 
     /// Another client, with a connection of its own.
     pub(super) fn another_client(&self) -> Result<Client> {
-        client(&self.address)
+        Ok(Client::new(&self.settings)?)
+    }
+
+    /// A client of somebody else, who may execute, with a connection of its own; where tokens are taken, with a token of
+    /// its own, too.
+    pub(super) async fn client_of(&self, name: &str) -> Result<Client> {
+        let mut settings = Settings { email: Some(name.to_owned()), ..self.settings.clone() };
+        if settings.token.is_some() {
+            let request = v1::CreateTokenRequest { name: name.to_owned(), ..Default::default() };
+            settings.token = Some(self.client.create_token(request).await?.token.into());
+            let is = Some(v1::subject::Is::Person(name.to_owned()));
+            let role = v1::Role::Operator.into();
+            let subject = Some(v1::Subject { is });
+            let request = v1::GrantRoleRequest { subject, role, ..Default::default() };
+            self.client.grant_role(request).await?;
+        }
+        Ok(Client::new(&settings)?)
+    }
+
+    /// What it takes to join as one executor; none: whoever comes may.
+    pub(super) async fn invitation(&self) -> Result<Option<Invitation>> {
+        let Some(authority) = &self.settings.ca_file else { return Ok(None) };
+        let expires_in = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
+        let request = v1::InviteExecutorsRequest { uses: 1, expires_in, ..Default::default() };
+        let token = self.client.invite_executors(request).await?.token;
+        Invitation::new(authority, &token).map(Some)
     }
 
     /// Ends the controller in order, starts it again, and answers how long that took until it answered a call.
@@ -191,7 +275,7 @@ impl Installation {
         let began = Instant::now();
         let controller =
             Server::start(binaries, "controller", folder, &self.configuration, &self.variables)?;
-        let this = Self { controller, client: client(&self.address)?, ..self };
+        let this = Self { controller, client: Client::new(&self.settings)?, ..self };
         this.serves().await.with_context(|| this.output())?;
         Ok((this, began.elapsed()))
     }
@@ -217,7 +301,7 @@ impl Installation {
     /// A program of ours, told where the controller is.
     pub(super) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.binaries.join(name));
-        command.env("CP_HOST", &self.address).env("EMAIL_ID", "bench@example.com");
+        command.env("CP_HOST", &self.address).env("EMAIL_ID", ASKS);
         command.current_dir(self.folder.path());
         command
     }
@@ -234,11 +318,15 @@ impl Installation {
     }
 }
 
-/// A client of the controller at `host:port`.
+/// What a client asks the open controller at `host:port` with.
+fn settings(address: &str) -> Settings {
+    let (address, email) = (format!("http://{address}"), Some(ASKS.to_owned()));
+    Settings { ca_file: None, address, email, token: None, timeout: PATIENCE }
+}
+
+/// A client of the open controller at `host:port`.
 pub(super) fn client(address: &str) -> Result<Client> {
-    let address = format!("http://{address}");
-    let email = Some("bench@example.com".to_owned());
-    Ok(Client::new(&Settings { ca_file: None, address, email, token: None, timeout: PATIENCE })?)
+    Ok(Client::new(&settings(address))?)
 }
 
 /// Where the tests' own build has put the servers; they are built if they are not there.

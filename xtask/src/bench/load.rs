@@ -2,7 +2,7 @@
 
 use super::{
     idle_executor::{Done, IdleExecutor},
-    installation::{Installation, NOTHING, PATIENCE},
+    installation::{Installation, NOTHING, PATIENCE, worked_itself},
 };
 use anyhow::{Context as _, Result, ensure};
 use octavius_client::{Client, v1::ExecutionState};
@@ -17,42 +17,85 @@ use tokio::{
 };
 
 /// How many connections those share who submit.
-const CONNECTIONS: usize = 4;
+pub(super) const CONNECTIONS: usize = 4;
 
-/// Submits `in_flight` at a time until the time is over, each as soon as the one before has ended at `executor`, and
-/// answers how many ended in which time. All of them are asked for at the end, and have to have succeeded.
-pub(super) async fn run(
-    installation: &Installation,
+/// Those who submit to one controller, and the executor that ends what they submit.
+#[derive(Debug)]
+pub(super) struct Load {
     in_flight: usize,
-    time: Duration,
-) -> Result<(u64, Duration)> {
-    let (told, hears) = mpsc::unbounded_channel();
-    let capacity = u32::try_from(2 * in_flight + 64)?;
-    let executor = IdleExecutor::start(&installation.address, capacity, told).await?;
-    let (asks, asked) = mpsc::unbounded_channel();
-    let mut submitters = JoinSet::new();
-    let began = Instant::now();
-    let clients = clients(installation)?;
-    for number in 0..in_flight {
-        let (client, asks) = (clients[number % CONNECTIONS].clone(), asks.clone());
-        submitters.spawn(submit(client, asks, began + time));
+    clients: Vec<Client>,
+    hears: mpsc::UnboundedReceiver<Done>,
+    _executor: IdleExecutor,
+}
+
+/// What ended.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) submitted: HashSet<String>,
+    /// From before each submit until its end was acknowledged.
+    pub(super) spans: Vec<Duration>,
+    pub(super) took: Duration,
+    /// How long the controller has had a core meanwhile.
+    pub(super) worked: Duration,
+    /// The same of those who submit and the executor, which are the bench.
+    pub(super) worked_itself: Duration,
+}
+
+impl Ran {
+    pub(super) fn count(&self) -> u64 {
+        self.submitted.len() as u64
     }
-    drop(asks);
-    let (mut count, mut submitted) = (0, HashSet::new());
-    let submitting = async {
-        while let Some(ids) = submitters.join_next().await {
-            submitted.extend(ids??);
+}
+
+impl Load {
+    /// `in_flight` who share so many connections; where tokens are taken, each of these has one of its own.
+    pub(super) async fn start(
+        installation: &Installation,
+        in_flight: usize,
+        connections: usize,
+    ) -> Result<Self> {
+        let (told, hears) = mpsc::unbounded_channel();
+        let capacity = u32::try_from(2 * in_flight + 64)?;
+        let invitation = installation.invitation().await?;
+        let address = &installation.address;
+        let executor = IdleExecutor::start(address, invitation.as_ref(), capacity, told).await?;
+        let mut clients = Vec::new();
+        for number in 0..connections {
+            clients.push(installation.client_of(&format!("bench-{number}@example.com")).await?);
         }
-        count = u64::try_from(submitted.len())?;
-        anyhow::Ok(began.elapsed())
-    };
-    let took = tokio::select! {
-        took = submitting => took?,
-        failed = tell(hears, asked) => return Err(failed),
-    };
-    drop(executor);
-    succeeded(installation, &submitted).await?;
-    Ok((count, took))
+        Ok(Self { in_flight, clients, hears, _executor: executor })
+    }
+
+    /// Submits until the time is over, each as soon as the one before has ended at the executor. All of them are asked for
+    /// at the end, and have to have succeeded.
+    pub(super) async fn run(&mut self, installation: &Installation, time: Duration) -> Result<Ran> {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let mut submitters = JoinSet::new();
+        let (worked, itself) = (installation.controller.worked()?, worked_itself()?);
+        let began = Instant::now();
+        for client in self.clients.iter().cycle().take(self.in_flight) {
+            submitters.spawn(submit(client.clone(), asks.clone(), began + time));
+        }
+        drop(asks);
+        let (mut submitted, mut spans) = (HashSet::new(), Vec::new());
+        let submitting = async {
+            while let Some(ended) = submitters.join_next().await {
+                for (id, span) in ended?? {
+                    submitted.insert(id);
+                    spans.push(span);
+                }
+            }
+            anyhow::Ok(began.elapsed())
+        };
+        let took = tokio::select! {
+            took = submitting => took?,
+            failed = tell(&mut self.hears, asked) => return Err(failed),
+        };
+        let worked = installation.controller.worked()?.saturating_sub(worked);
+        let worked_itself = worked_itself()?.saturating_sub(itself);
+        succeeded(installation, &submitted).await?;
+        Ok(Ran { submitted, spans, took, worked, worked_itself })
+    }
 }
 
 pub(super) fn clients(installation: &Installation) -> Result<Vec<Client>> {
@@ -66,21 +109,22 @@ async fn submit(
     client: Client,
     asks: mpsc::UnboundedSender<Ask>,
     until: Instant,
-) -> Result<Vec<String>> {
+) -> Result<Vec<(String, Duration)>> {
     let mut submitted = Vec::new();
     while Instant::now() < until {
+        let began = Instant::now();
         let id = client.execute(NOTHING, [].into()).await?.id;
-        submitted.push(id.clone());
         let (tell, told) = oneshot::channel();
-        asks.send((id, tell)).ok().context("nobody listens")?;
+        asks.send((id.clone(), tell)).ok().context("nobody listens")?;
         timeout(PATIENCE, told).await.context("an execution did not end")??;
+        submitted.push((id, began.elapsed()));
     }
     Ok(submitted)
 }
 
 /// Tells those who wait what the executor has ended. Ends only with a failure.
 async fn tell(
-    mut hears: mpsc::UnboundedReceiver<Done>,
+    hears: &mut mpsc::UnboundedReceiver<Done>,
     mut asked: mpsc::UnboundedReceiver<Ask>,
 ) -> anyhow::Error {
     let (mut ended, mut waiting) = (HashSet::new(), HashMap::<String, oneshot::Sender<()>>::new());
@@ -110,9 +154,10 @@ async fn tell(
     }
 }
 
-/// Asks the controller for all executions, and checks that all of these are there and have succeeded.
+/// Asks the controller for as many executions as were submitted last, and checks that all of these are there and have
+/// succeeded.
 async fn succeeded(installation: &Installation, submitted: &HashSet<String>) -> Result<()> {
-    let found = installation.client.executions(Some(NOTHING), None).await?;
+    let found = installation.client.executions(Some(NOTHING), Some(submitted.len())).await?;
     let found = found.into_iter().filter(|found| submitted.contains(&found.id));
     let good = found.filter(|found| found.state() == ExecutionState::Succeeded).count();
     ensure!(good == submitted.len(), "{good} of {} executions succeeded", submitted.len());

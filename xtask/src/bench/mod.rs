@@ -18,6 +18,7 @@ mod machine;
 mod million;
 mod place;
 mod rates;
+mod security;
 mod state;
 mod table;
 
@@ -90,6 +91,8 @@ enum Group {
     Million,
     /// Many executors, and very much that waits: decisions a second, memory, and how soon a cancel ends a program
     Fleet,
+    /// Executions a second with TLS, tokens and the audit, beside those without, in turns
+    Security,
     /// Executions on a real cluster of the bench's own, beside the same done with the API alone; only if it is named
     Kubernetes,
 }
@@ -170,6 +173,7 @@ impl Bench {
                 Group::Failover => failover::failover(binaries, plan, place).await,
                 Group::Million => million::million(binaries, plan).await,
                 Group::Fleet => fleet::fleet(binaries, plan, place).await,
+                Group::Security => security::security(binaries, plan, place).await,
                 Group::Kubernetes => kubernetes::kubernetes(binaries, plan, place).await,
             };
             let measured = measured.with_context(|| name.to_owned())?;
@@ -212,5 +216,20 @@ mod tests {
         let row = rates::rate(&binaries, 8, table::Aim::None, plan, &place);
         let row = runtime.block_on(row).unwrap();
         assert!(row.value > 0.0, "{row:?}");
+    }
+
+    /// That the second one did it over TLS, with tokens, and recorded it all, the bench looks at itself.
+    #[test]
+    fn a_quick_bench_runs_executions_without_security_and_with_it() {
+        let binaries = installation::built_for_tests();
+        let place = Place::default();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let plan = Plan { quick: true, history: None };
+        let rows = security::beside(&binaries, 4, plan, &place);
+        let rows = runtime.block_on(rows).unwrap();
+        assert_eq!(rows.len(), 9);
+        for row in rows {
+            assert!(row.value.is_finite() && row.value > 0.0, "{row:?}");
+        }
     }
 }

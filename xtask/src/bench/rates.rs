@@ -5,7 +5,7 @@ use super::{
     figures::{Spans, per_second},
     idle_executor::{Done, IdleExecutor},
     installation::{Installation, NOTHING, PATIENCE},
-    load,
+    load::{CONNECTIONS, Load},
     place::{Looked, Place, size_of_record},
     table::{Aim, Row},
 };
@@ -81,22 +81,22 @@ pub(super) async fn rate(
     place: &Place,
 ) -> Result<Row> {
     let installation = Installation::start(binaries, place).await?;
-    load::run(&installation, in_flight, time(plan) / 10).await?; // so that it is warm
-    let before = installation.controller.worked()?;
+    let mut load = Load::start(&installation, in_flight, CONNECTIONS).await?;
+    load.run(&installation, time(plan) / 10).await?; // so that it is warm
     let looked = match place.etcd() {
         Some(etcd) => Some((Looked::at(etcd).await, etcd)),
         None => None,
     };
-    let (count, took) = load::run(&installation, in_flight, time(plan)).await?;
-    let worked = installation.controller.worked()?.saturating_sub(before);
-    let each = worked.as_secs_f64() * 1e6 / per_second(count, Duration::from_secs(1));
+    let ran = load.run(&installation, time(plan)).await?;
+    let count = ran.count();
+    let each = ran.worked.as_secs_f64() * 1e6 / per_second(count, Duration::from_secs(1));
     let done = match looked {
         Some((before, etcd)) => format!("; {}", before.since(etcd).await),
         None => String::new(),
     };
     Ok(Row {
         name: format!("executions, {in_flight} in flight"),
-        value: per_second(count, took),
+        value: per_second(count, ran.took),
         unit: "1/s",
         aim,
         note: format!("{count} succeeded, all durable; controller {each:.0} µs CPU each{done}"),
@@ -106,7 +106,7 @@ pub(super) async fn rate(
 pub(super) async fn lease(binaries: &Path, plan: Plan, place: &Place) -> Result<Vec<Row>> {
     let installation = Installation::start(binaries, place).await?;
     let (told, mut hears) = mpsc::unbounded_channel();
-    let _executor = IdleExecutor::start(&installation.address, 8, told).await?;
+    let _executor = IdleExecutor::start(&installation.address, None, 8, told).await?;
     let mut spans = Vec::new();
     for _ in 0..plan.of(500, 50) {
         sleep(PAUSE).await;

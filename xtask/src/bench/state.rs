@@ -85,7 +85,7 @@ pub(super) async fn history(binaries: &Path, plan: Plan, place: &Place) -> Resul
 /// Ends all that waits.
 async fn end(installation: &Installation, count: usize) -> Result<()> {
     let (told, mut hears) = mpsc::unbounded_channel();
-    let _executor = IdleExecutor::start(&installation.address, 512, told).await?;
+    let _executor = IdleExecutor::start(&installation.address, None, 512, told).await?;
     let mut ended = 0;
     while ended < count {
         match timeout(PATIENCE, hears.recv()).await.context("nothing ends")? {
