@@ -73,6 +73,18 @@ pub(super) enum Message {
 }
 
 impl Message {
+    fn executor(&self) -> usize {
+        match self {
+            Self::Granted(executor, ..)
+            | Self::Prepared(executor, ..)
+            | Self::Running(executor, ..)
+            | Self::Ended(executor, ..)
+            | Self::PreparedRecorded(executor, ..)
+            | Self::EndRecorded(executor, ..)
+            | Self::Superseded(executor, ..) => *executor,
+        }
+    }
+
     fn lease(&self) -> LeaseName {
         match self {
             Self::Granted(_, lease, _)
@@ -175,6 +187,12 @@ impl System {
     /// Takes away what is over and what nobody has anything of any more, neither on a disk nor on its way: whatever it was,
     /// nothing that follows can depend on it. Only how it ended would tell apart what is the same from here on.
     pub(super) fn forget_what_is_over(&mut self) {
+        for (index, executor) in self.executors.iter_mut().enumerate() {
+            let carried = self.network.iter().any(|message| message.executor() == index);
+            if executor.local.is_empty() && !carried {
+                executor.made = 0;
+            }
+        }
         let local = self.executors.iter().flat_map(|executor| executor.local.keys().copied());
         let carried = self.network.iter().map(|message| message.lease().attempt);
         let has: BTreeSet<_> = local.chain(carried).map(|attempt| attempt.execution).collect();
