@@ -40,6 +40,8 @@ const LONGEST_DIAL: Duration = Duration::from_secs(60);
 const LEADER_TTLS: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
 /// Each takes a kilobyte or two of memory.
 const MOST_PENDING: u64 = 10_000_000;
+/// More than a controller answers.
+const MOST_CALLS_PER_SECOND: u64 = 1_000_000;
 /// A segment of a log is about that large.
 pub(crate) const LEAST_LOG_LIMIT: Bytes = Bytes(1 << 20);
 
@@ -197,6 +199,11 @@ section! {
     /// The PEM file of the authority whose certificates are trusted when calls are passed on to the controller that
     /// leads, over TLS. Unless it is given: those that this machine trusts.
     tls_ca_file: Option<PathBuf>;
+    /// The PEM file of the authorities that sign the certificates of executors. Where it is given, executors have to show one,
+    /// besides their credential: `tls_cert_file` and `tls_key_file` in their file. So has a controller that passes calls of
+    /// executors on: the certificate in `tls_cert_file` is then for clients, too, and of one of these authorities. People need
+    /// none. It is read again when it changes ([security.md](security.md#certificates-of-executors)).
+    tls_executor_ca_file: Option<PathBuf>;
     /// Where `/metrics`, `/healthz` and `/readyz` are answered.
     metrics_address: SocketAddr = SocketAddr::new(LOOPBACK, 3001);
     /// Where the other controllers of the same etcd reach this one: `HOST:PORT`. Without it the address where it listens,
@@ -248,6 +255,9 @@ section! {
     /// How many of them may be of one team, so that it does not fill the queue for others; those of all jobs without a
     /// team count as one. Without it: as many as `max_pending`.
     max_pending_of_team: Option<u64>;
+    /// How many calls one person may make in a second, with all their tokens; five times as many may come at once. Further
+    /// ones are refused, and our clients try again. It does not count for executors, nor with `authentication: open`.
+    calls_per_second: u64 = 200;
     /// In what time an execution that waits gains a step of priority, so that none waits for ever behind those of a higher
     /// one. A team that waits while others are served before it gains a place in it.
     priority_ageing: Duration = Duration::from_secs(10 * 60);
@@ -346,6 +356,15 @@ impl Bounds for Configuration {
             if given.is_some() && missing.is_none() {
                 faults.push(Fault::new(key, format!("give `{other}`, too, or neither of them")));
             }
+        }
+        if self.tls_executor_ca_file.is_some() && self.tls_cert_file.is_none() {
+            let remedy = "executors show certificates over TLS alone: give `tls_cert_file` and `tls_key_file`, too, or leave it out";
+            faults.push(Fault::new("tls_executor_ca_file", remedy));
+        }
+        if !(1..=MOST_CALLS_PER_SECOND).contains(&self.calls_per_second) {
+            let remedy =
+                format!("give a number from 1 to {MOST_CALLS_PER_SECOND}, for example `200`");
+            faults.push(Fault::new("calls_per_second", remedy));
         }
         let of_team = ("max_pending_of_team", self.max_pending_of_team.unwrap_or(1));
         for (key, count) in [("max_pending", self.max_pending), of_team] {
@@ -633,6 +652,17 @@ mod tests {
         }
         let guarded = format!(r#"{{"listen_address": "0.0.0.0", {tls}, {tokens}}}"#);
         assert!(load(&guarded).is_ok());
+    }
+
+    #[test]
+    fn who_asks_executors_for_certificates_speaks_tls() {
+        let problems = load(r#"{"tls_executor_ca_file": "ca"}"#).unwrap_err().to_string();
+        let wanted = "`tls_executor_ca_file` is `ca`: executors show certificates over TLS alone: give `tls_cert_file` and `tls_key_file`";
+        assert!(problems.contains(wanted), "{problems}");
+        let tls = r#"{"tls_executor_ca_file": "ca", "tls_cert_file": "c", "tls_key_file": "k"}"#;
+        assert!(load(tls).is_ok());
+        let problems = load(r#"{"calls_per_second": 0}"#).unwrap_err().to_string();
+        assert!(problems.contains("`calls_per_second` is `0`: give a number from 1"), "{problems}");
     }
 
     #[test]

@@ -60,6 +60,10 @@ enum Command {
         /// among them in any case.
         #[arg(long = "name", value_name = "NAME")]
         names: Vec<String>,
+        /// An executor that gets a certificate of its own, by its id. With one or more of them the controller takes calls
+        /// of executors from those alone who show such a certificate.
+        #[arg(long = "executor", value_name = "ID")]
+        executors: Vec<String>,
         /// The folder that it is all written to; made if it is not there.
         #[arg(value_name = "FOLDER", default_value = ".")]
         folder: PathBuf,
@@ -130,6 +134,7 @@ const INIT: &str = "\
 Example:
   controller init --administrator ada@example.com --name octavius.example.com /etc/octavius
   controller start --config /etc/octavius/controller_config.json
+  controller init --administrator ada@example.com --executor eu-1 --executor eu-2 /etc/octavius
 
 Nothing that is there is overwritten. Files that hold a secret are for their owner alone.
 
@@ -192,8 +197,13 @@ impl File {
 fn main() -> ExitCode {
     let (file, check_config) = match Arguments::parse().command {
         Command::Start { file, check_config } => (file, check_config),
-        Command::Init { administrator, names, folder } => {
-            return match init::init(&administrator, &names, &folder) {
+        Command::Init { administrator, names, executors, folder } => {
+            let wanted = init::Wanted {
+                administrator: &administrator,
+                names: &names,
+                executors: &executors,
+            };
+            return match init::init(&wanted, &folder) {
                 Ok(text) => match writeln!(io::stdout(), "{text}") {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(error) => tell(NOT_NOW, format_args!("{error}")),

@@ -22,6 +22,12 @@ section! {
     /// The PEM file of the authority whose certificates are trusted, read once, at the start. Unless it is given: those
     /// that this machine trusts.
     tls_ca_file: Option<PathBuf>;
+    /// The PEM file of the certificate that this executor shows, and of the authorities between it and the one that the
+    /// controller trusts; where the controller has `tls_executor_ca_file`, it takes calls of executors over such connections
+    /// alone. Both files are read again when they change.
+    tls_cert_file: Option<PathBuf>;
+    /// The PEM file of that certificate's private key.
+    tls_key_file: Option<PathBuf>;
     /// This executor's name, unique among those of one controller: 1 to 63 characters of `a-z`, `A-Z`, `0-9`, `-`,
     /// `_` and `.`.
     id: String;
@@ -168,6 +174,11 @@ impl Configuration {
         }
     }
 
+    /// The files of the certificate that it shows, and of its key.
+    pub fn certificate(&self) -> Option<(PathBuf, PathBuf)> {
+        self.tls_cert_file.clone().zip(self.tls_key_file.clone())
+    }
+
     /// How many attempts this executor takes at once.
     pub fn capacity(&self) -> u32 {
         self.capacity.unwrap_or_else(cores)
@@ -200,6 +211,11 @@ impl Bounds for Configuration {
         demand(self.executor().is_ok(), "id", id);
         let host = "give host and port of the controller, for example `localhost:3000`";
         demand(!self.cp_host.is_empty(), "cp_host", host);
+        let (certificate, key) = (self.tls_cert_file.is_some(), self.tls_key_file.is_some());
+        let key_too = "give `tls_key_file`, too, or neither of them";
+        demand(!certificate || key, "tls_cert_file", key_too);
+        let certificate_too = "give `tls_cert_file`, too, or neither of them";
+        demand(!key || certificate, "tls_key_file", certificate_too);
         let sensible = SHORTEST_CALL..=LONGEST_CALL;
         let time = |example| {
             let (shortest, longest) = (SHORTEST_CALL.shown(), LONGEST_CALL.shown());
@@ -296,6 +312,13 @@ mod tests {
         let problems = from_values::<Configuration>(file).unwrap_err();
         let keys: Vec<_> = problems.0.iter().filter_map(|problem| problem.key.as_deref()).collect();
         assert_eq!(keys, ["id", "ping_interval", "capacity", "spool_max"]);
+        for (alone, other) in [("tls_cert_file", "tls_key_file"), ("tls_key_file", "tls_cert_file")]
+        {
+            let file = format!(r#"{{"id": "x", "{alone}": "a.pem"}}"#);
+            let problems = from_values::<Configuration>(&file).unwrap_err().to_string();
+            let wanted = format!("`{alone}` is `a.pem`: give `{other}`, too, or neither of them");
+            assert!(problems.contains(&wanted), "{problems}");
+        }
         let capacity =
             |places| format!(r#"{{"id": "x", "runner": "process", "capacity": {places}}}"#);
         assert!(from_values::<Configuration>(&capacity(5000)).is_ok());

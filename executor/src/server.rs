@@ -116,6 +116,7 @@ impl Place {
         let link = Link::new(&LinkOptions {
             controller: configuration.cp_host.clone(),
             ca_file: configuration.tls_ca_file.clone(),
+            certificate: configuration.certificate(),
             executor: executor.clone(),
             token: configuration.access_token.clone(),
             deadline: configuration.conn_time_out,

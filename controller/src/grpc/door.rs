@@ -6,6 +6,7 @@
 //! a view that is read for each call: what was taken away lets nobody in any more. What an RPC takes for a job is demanded
 //! once its handler knows which job it is about, with [`Door::demand`]; what somebody may not see does not exist for them.
 
+use super::certificate::Uncertified;
 use crate::{
     access::{
         AccessView, Sight,
@@ -177,6 +178,16 @@ pub enum DoorError {
     /// Nobody can say yet.
     #[error("this controller is loading who may do what: try again in a moment")]
     Loading,
+    /// An executor has to show a certificate.
+    #[error(
+        "this controller asks executors for a certificate, and the connection {0}: give one that an authority of `tls_executor_ca_file` has signed as `tls_cert_file`, with its key as `tls_key_file`, in `executor_config.json`"
+    )]
+    Uncertified(Uncertified),
+    /// So does the controller that passes its calls on.
+    #[error(
+        "this controller asks executors for a certificate, and the controller that passed this call on {0}: have the one in its `tls_cert_file` signed by an authority of `tls_executor_ca_file`, for servers and clients"
+    )]
+    PassedOnUncertified(Uncertified),
     /// The token is for something else.
     #[error("{caller} may not call {rpc}: {}", other_kind(*.rpc), rpc = rpc.name())]
     NotFor {

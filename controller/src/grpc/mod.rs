@@ -7,6 +7,7 @@
 mod access;
 mod accompany;
 pub(crate) mod bound;
+pub(crate) mod certificate;
 pub(crate) mod convert;
 pub mod door;
 mod executions;
@@ -16,6 +17,7 @@ pub(crate) mod forward;
 mod health;
 mod jobs;
 mod meter;
+pub(crate) mod pace;
 pub(crate) mod peer;
 mod read_log;
 mod secrets;
@@ -28,9 +30,11 @@ pub(crate) mod unwritten;
 
 pub use accompany::With;
 pub use bound::{BoundLayer, MOST_BYTES, MOST_CALLS};
+pub use certificate::{Authorities, Uncertified};
 pub(crate) use forward::{ForwardError, Forwarder};
 pub(crate) use health::watch_health;
 pub use meter::Meter;
+pub use pace::Pace;
 pub use peer::{Peer, Peers};
 pub use slow::SlowLayer;
 pub(crate) use status::RoleError;
@@ -86,6 +90,8 @@ pub struct Parts {
     pub over: Over,
     /// Who may ask for what.
     pub door: Door,
+    /// How fast each person calls; none: as fast as they like.
+    pub pace: Option<Arc<Pace>>,
     /// A place for each reader of a log.
     pub followers: Arc<Semaphore>,
 }

@@ -6,6 +6,7 @@
 
 use super::{
     accompany::{Accompany, Companion, Part},
+    certificate::{Authorities, Certificate},
     unwritten::{UnwrittenOfAll, UnwrittenOfOne},
 };
 use http::Request;
@@ -22,6 +23,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::SemaphorePermit, time::Instant};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 /// For how long a connection may be there before its first call: our own clients call at once.
 pub(crate) const FIRST_CALL_WITHIN: Duration = Duration::from_secs(10);
@@ -36,6 +38,7 @@ pub struct Peer(Arc<State>);
 struct State {
     /// From where it comes, if that is known.
     address: Option<IpAddr>,
+    certificate: Certificate,
     began: Instant,
     /// Calls that are not answered to their end.
     calls: AtomicUsize,
@@ -49,17 +52,23 @@ struct State {
 impl Peer {
     /// A connection that begins now.
     pub fn new(all: Arc<UnwrittenOfAll>) -> Self {
-        Self::begun(all, None)
+        Self::showing(all, None, None)
     }
 
     /// The same, from this address.
     pub fn of(all: Arc<UnwrittenOfAll>, address: IpAddr) -> Self {
-        Self::begun(all, Some(address))
+        Self::showing(all, Some(address), None)
     }
 
-    fn begun(all: Arc<UnwrittenOfAll>, address: Option<IpAddr>) -> Self {
+    /// The same, where executors have to show a certificate of one of these.
+    pub fn showing(
+        all: Arc<UnwrittenOfAll>,
+        address: Option<IpAddr>,
+        authorities: Option<Arc<Authorities>>,
+    ) -> Self {
         Self(Arc::new(State {
             address,
+            certificate: Certificate::asked_by(authorities),
             began: Instant::now(),
             calls: AtomicUsize::new(0),
             asked: AtomicBool::new(false),
@@ -72,6 +81,15 @@ impl Peer {
     /// From where it comes, if that is known.
     pub fn address(&self) -> Option<IpAddr> {
         self.0.address
+    }
+
+    /// It shows these certificates, its own first, and has proven that it has the key.
+    pub fn show(&self, chain: &[CertificateDer<'_>]) {
+        self.0.certificate.show(chain);
+    }
+
+    pub(super) fn certificate(&self) -> &Certificate {
+        &self.0.certificate
     }
 
     /// Whether it has ever called.

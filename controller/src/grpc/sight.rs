@@ -2,7 +2,7 @@
 //! answered as what does not exist is.
 
 use super::{
-    Peer, Services,
+    Peer, Services, certificate,
     door::{self, Demand, DoorError, Rpc},
 };
 use crate::{
@@ -13,14 +13,18 @@ use crate::{
     liveness::Registration,
     registry::LookUpError,
 };
-use octavius_protocol::id::{ExecutionId, JobName, Session};
+use octavius_protocol::{
+    FORWARDED,
+    id::{ExecutionId, JobName, Session},
+};
 use secrecy::SecretString;
 use tonic::{Request, Status};
 
 impl Services {
     /// The caller and the message of a request that may be made, as far as that can be said without its job.
-    pub(super) fn enter<T>(&self, rpc: Rpc, request: Request<T>) -> Result<(Caller, T), DoorError> {
-        let from = request.extensions().get::<Peer>().and_then(Peer::address);
+    pub(super) fn enter<T>(&self, rpc: Rpc, request: Request<T>) -> Result<(Caller, T), Status> {
+        let peer = request.extensions().get::<Peer>();
+        let from = peer.and_then(Peer::address);
         let calling = |caller: Caller| caller.calling(rpc.name(), from);
         let caller = self.parts.door.caller(rpc, request.metadata()).map(calling);
         let caller = caller.inspect_err(|why| {
@@ -29,14 +33,21 @@ impl Services {
                 DoorError::Expired { id, .. } => About::default().and(format!("token {id}")),
                 DoorError::Name | DoorError::Loading => return,
                 // What follows is about callers who were let in.
-                DoorError::NotFor { .. }
+                DoorError::Uncertified(_)
+                | DoorError::PassedOnUncertified(_)
+                | DoorError::NotFor { .. }
                 | DoorError::NoMore { .. }
                 | DoorError::NotAllowed { .. } => return,
             };
             let nobody = calling(Caller::new("", Vec::new()));
             self.parts.audit.refused(&nobody, about, &why.to_string());
         })?;
-        door::check(rpc, &caller).inspect_err(|why| {
+        if let Some(pace) = &self.parts.pace {
+            pace.keep(&caller)?;
+        }
+        let passed_on = request.metadata().contains_key(FORWARDED);
+        let certified = || certificate::certified(rpc, peer, passed_on);
+        door::check(rpc, &caller).and_then(|()| certified()).inspect_err(|why| {
             self.parts.audit.refused(&caller, About::default(), &why.to_string());
         })?;
         Ok((caller, request.into_inner()))

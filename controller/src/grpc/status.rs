@@ -3,7 +3,7 @@
 //!
 //! A status travels in HTTP headers, of which clients take 16 KiB: texts and details are bounded here.
 
-use super::{door::DoorError, forward::ForwardError};
+use super::{door::DoorError, forward::ForwardError, pace::TooFast};
 use crate::{
     access::{AccessError, JoinError},
     audit::AuditError,
@@ -331,6 +331,10 @@ statuses! {
             Meaning::full("TOO_MANY_FOLLOWERS", LATER, "Each `getlogs --follow` is one of them.")
         }
     };
+    TooFast => |_error| {
+        let help = "Each person has as many calls a second as `calls_per_second` of the controller says, and five times as many at once.";
+        Meaning::full("TOO_FAST", SOON, help)
+    };
     RoleError => |error| match error {
         RoleError::Starting => Meaning::unavailable(STARTING),
         RoleError::Uncertain => Meaning::unavailable(NO_LEADER),
@@ -360,6 +364,9 @@ statuses! {
         DoorError::NoToken { .. } => Meaning::new(Code::Unauthenticated, "NO_TOKEN"),
         DoorError::BadToken { .. } => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
         DoorError::Expired { .. } => Meaning::new(Code::Unauthenticated, "TOKEN_EXPIRED"),
+        DoorError::Uncertified(_) | DoorError::PassedOnUncertified(_) => {
+            Meaning::new(Code::Unauthenticated, "NO_CERTIFICATE")
+        }
         DoorError::Loading => Meaning::unavailable(STARTING),
         DoorError::NotFor { .. } | DoorError::NotAllowed { .. } | DoorError::NoMore { .. } => {
             Meaning::new(Code::PermissionDenied, "NOT_ALLOWED")

@@ -6,6 +6,7 @@ use crate::{
     grpc::{
         MOST_BYTES, MOST_CALLS, MOST_FOLLOWERS,
         bound::{MESSAGE_WITHIN, NOTHING_FOR},
+        certificate::MOST_CERTIFICATE_BYTES,
         convert::{USUAL_PAGE, executors as reports},
         executors::LONGEST_POLL,
         forward::MOST_FORWARDED,
@@ -132,6 +133,15 @@ pub(super) fn calls() -> Vec<Limit> {
             Amount::count(MOST_CALLS),
             "{} calls are not answered yet, the most that are taken",
         ),
+        Limit::key(
+            "Calls of one person in a second, with `authentication: tokens`; five times as many come at once",
+            Amount::Key,
+            "calls_per_second",
+            Refused(
+                "RESOURCE_EXHAUSTED",
+                "makes more than … calls a second, the most of one person",
+            ),
+        ),
         full(
             "Calls that wait for one part of the controller; half of them may read, three quarters read or ask for something new",
             Amount::count(each.waiting),
@@ -191,6 +201,11 @@ pub(super) fn calls() -> Vec<Limit> {
             "While that is exceeded, the time that a connection may take nothing of its answers",
             Amount::Time(STILL_FOR),
             "Those that have taken nothing for the longest are closed until a quarter is free; who reads a log comes back where it was.",
+        ),
+        instead(
+            "What a connection shows as its certificate, with those of its authorities",
+            Amount::bytes(MOST_CERTIFICATE_BYTES),
+            "TLS does not come about.",
         ),
         instead(
             "The metadata of a call",

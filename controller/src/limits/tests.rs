@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     access::AccessError,
-    grpc::status::RequestError,
+    grpc::{pace::TooFast, status::RequestError},
     job_queue::{QueueError, SubmitError},
     liveness::rules::RegisterRefused,
     registry::{ChangeError, JobDefinition, rules::check_definition},
@@ -87,6 +87,12 @@ fn a_bound_is_refused_with_the_status_and_the_words_of_its_row() {
         (
             "Calls that are not answered yet, of all callers",
             Box::new(|limit| RequestError::Calls { limit }.into()),
+        ),
+        (
+            "Calls of one person in a second, with `authentication: tokens`; five times as many come at once",
+            Box::new(|limit| {
+                TooFast { caller: "ada@example.com".to_owned(), limit: limit as u64 }.into()
+            }),
         ),
         (
             "Executors of a controller",

@@ -5,7 +5,7 @@
 //! each further one of them the first gives way, so that who does call gets in also while thousands of others do not.
 
 use super::{MOST_EXECUTORS, stream::Stream};
-use crate::grpc::{MOST_FOLLOWERS, Peer, UnwrittenOfAll};
+use crate::grpc::{Authorities, MOST_FOLLOWERS, Peer, UnwrittenOfAll};
 use futures::stream;
 use rustix::process::{Resource, getrlimit};
 use std::{
@@ -52,14 +52,15 @@ fn most(files: Option<u64>) -> usize {
     usize::try_from(rest).unwrap_or(usize::MAX).min(MOST_CONNECTIONS)
 }
 
-/// The connections that are let in, which speak TLS where `tls` is there. It never ends.
+/// The connections that are let in, which speak TLS where `tls` is there, and on which executors have to show a
+/// certificate of one of the authorities where those are. It never ends.
 pub(super) fn incoming(
     listener: TcpListener,
     unwritten: Arc<UnwrittenOfAll>,
-    tls: Option<TlsAcceptor>,
+    (tls, authorities): (Option<TlsAcceptor>, Option<Arc<Authorities>>),
 ) -> impl futures::Stream<Item = io::Result<Connection>> {
     let entrance = Entrance::new(listener, most(getrlimit(Resource::Nofile).current), unwritten);
-    let entrance = Entrance { tls, ..entrance };
+    let entrance = Entrance { tls, authorities, ..entrance };
     stream::unfold(entrance, async |mut entrance| Some((Ok(entrance.next().await), entrance)))
 }
 
@@ -71,6 +72,7 @@ struct Entrance {
     silent: VecDeque<Weak<Seat>>,
     unwritten: Arc<UnwrittenOfAll>,
     tls: Option<TlsAcceptor>,
+    authorities: Option<Arc<Authorities>>,
     /// When the log was told last that not all get what they want, and how many since.
     told: Option<Instant>,
     untold: u64,
@@ -85,6 +87,7 @@ impl Entrance {
             silent: VecDeque::new(),
             unwritten,
             tls: None,
+            authorities: None,
             told: None,
             untold: 0,
         }
@@ -109,14 +112,18 @@ impl Entrance {
             };
             let _ = stream.set_nodelay(true); // without it it is slower, and right
             let seat = Arc::new(Seat {
-                peer: Peer::of(self.unwritten.clone(), from.ip()),
+                peer: Peer::showing(
+                    self.unwritten.clone(),
+                    Some(from.ip()),
+                    self.authorities.clone(),
+                ),
                 gives_way: AtomicBool::new(false),
                 _place: place,
             });
             self.make_room();
             self.silent.push_back(Arc::downgrade(&seat));
             return Connection {
-                stream: Stream::new(stream, self.tls.as_ref()),
+                stream: Stream::new(stream, self.tls.as_ref(), &seat.peer),
                 seat,
                 silent_at: Box::pin(sleep(Duration::ZERO)),
                 stuck: None,

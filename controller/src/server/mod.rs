@@ -12,6 +12,8 @@ pub(crate) mod roles;
 mod stop;
 mod stream;
 mod terms;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tls;
 pub(crate) mod vault;
 
@@ -106,6 +108,8 @@ impl Controller {
         metrics::describe(&[metrics::METRICS, METRICS]);
         let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
         let plan = Plan::new(configuration, followers.clone(), ending.clone()).await?;
+        #[cfg(feature = "etcd")]
+        let plan = Plan { certificates: certificates.clone(), ..plan };
         let begin = Begin::new(plan, address).await?;
         let unwritten = Arc::<UnwrittenOfAll>::default();
         let roles = Roles::new(ending.clone());
@@ -120,8 +124,11 @@ impl Controller {
         let begun = begin.ready(&roles).await?;
         let listening = || {
             let tls = certificates.as_ref().map(tls::Certificates::acceptor).transpose()?;
+            let authorities =
+                certificates.as_ref().and_then(|certificates| certificates.executors());
             let connections = listen(socket, address)?;
-            let connections = connections::incoming(connections, unwritten.clone(), tls);
+            let connections =
+                connections::incoming(connections, unwritten.clone(), (tls, authorities));
             serve(connections, &roles, ending.clone())
         };
         let serving = match listening() {

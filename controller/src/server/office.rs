@@ -1,5 +1,7 @@
 //! What a controller has while it leads: its actors, from the store upwards, and the services that ask them.
 
+#[cfg(feature = "etcd")]
+use super::tls::Certificates;
 use super::{MOST_EXECUTORS, StartError, vault};
 use crate::{
     access::AccessHandle,
@@ -38,6 +40,9 @@ pub(super) struct Plan {
     pub(super) followers: Arc<Semaphore>,
     /// Ends all calls that wait.
     pub(super) ending: CancellationToken,
+    /// What this controller shows where it passes calls on.
+    #[cfg(feature = "etcd")]
+    pub(super) certificates: Option<Arc<Certificates>>,
 }
 
 impl Plan {
@@ -59,7 +64,14 @@ impl Plan {
                 None
             }
         };
-        Ok(Self { configuration: configuration.clone(), log_store, followers, ending })
+        Ok(Self {
+            configuration: configuration.clone(),
+            log_store,
+            followers,
+            ending,
+            #[cfg(feature = "etcd")]
+            certificates: None,
+        })
     }
 }
 
@@ -141,6 +153,12 @@ impl Office {
             Authentication::Open => door::Policy::Open,
             Authentication::Tokens => door::Policy::Tokens(actors.access.view()),
         };
+        let pace = match plan.configuration.authentication {
+            Authentication::Open => None, // nobody says who calls: all would be one
+            Authentication::Tokens => {
+                Some(Arc::new(grpc::Pace::new(plan.configuration.calls_per_second)))
+            }
+        };
         let parts = grpc::Parts {
             store: actors.store.clone(),
             registry: actors.registry.clone(),
@@ -154,6 +172,7 @@ impl Office {
             ping_deadline: plan.configuration.executor_ping_deadline,
             over: grpc::Over { uncertain: ending.child_token(), ending },
             door: door::Door::new(policy, actors.registry.view()),
+            pace,
             followers: plan.followers.clone(),
         };
         Ok((actors, leadership, parts))

@@ -4,10 +4,15 @@
 //! controller answers for itself.
 
 use super::office::Seen;
-use crate::grpc::{ForwardError, Forwarder, RoleError};
+use crate::grpc::{
+    ForwardError, Forwarder, Peer, RoleError,
+    certificate::certified,
+    door::{DoorError, Rpc},
+};
 use axum::body::Body as HttpBody;
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use octavius_protocol::FORWARDED;
 use octavius_service::actor::Vitals;
 use std::{
     convert::Infallible,
@@ -183,6 +188,10 @@ impl Service<Request<HttpBody>> for Switch {
                 Role::Leading(_) => refused(RoleError::Uncertain.into()),
                 Role::Starting | Role::Loading => refused(RoleError::Starting.into()),
                 Role::Standby { leader: Some(leader), .. } => {
+                    // The leader sees the certificate of this controller alone.
+                    if let Err(why) = shown(&request) {
+                        return refused(why.into());
+                    }
                     let answer = leader.call(request.map(Body::new));
                     drop(leader); // who waits for an answer does not keep the way open
                     Ok(answer.await)
@@ -191,6 +200,13 @@ impl Service<Request<HttpBody>> for Switch {
             }
         })
     }
+}
+
+/// Whether a call may be passed on as far as certificates go.
+fn shown(request: &Request<HttpBody>) -> Result<(), DoorError> {
+    let Some(rpc) = Rpc::from_path(request.uri().path()) else { return Ok(()) };
+    let passed_on = request.headers().contains_key(FORWARDED);
+    certified(rpc, request.extensions().get::<Peer>(), passed_on)
 }
 
 #[cfg(test)]

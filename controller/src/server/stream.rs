@@ -3,6 +3,7 @@
 //! What TLS takes to come about is done when the connection is first read or written, so that who is slow at it holds up
 //! nobody, and is bound by whatever bounds a connection.
 
+use crate::grpc::Peer;
 use std::{
     io,
     pin::Pin,
@@ -22,7 +23,7 @@ pub(super) enum Stream {
 
 /// A connection that speaks TLS, or is about to.
 pub(super) enum Tls {
-    Beginning(Accept<TcpStream>),
+    Beginning(Accept<TcpStream>, Peer),
     Open(TlsStream<TcpStream>),
     /// It did not come about.
     Over,
@@ -39,9 +40,9 @@ impl std::fmt::Debug for Stream {
 
 impl Stream {
     /// A connection that speaks TLS where there is what does.
-    pub(super) fn new(stream: TcpStream, tls: Option<&TlsAcceptor>) -> Self {
+    pub(super) fn new(stream: TcpStream, tls: Option<&TlsAcceptor>, peer: &Peer) -> Self {
         match tls {
-            Some(tls) => Self::Tls(Box::new(Tls::Beginning(tls.accept(stream)))),
+            Some(tls) => Self::Tls(Box::new(Tls::Beginning(tls.accept(stream), peer.clone()))),
             None => Self::Plain(stream),
         }
     }
@@ -52,9 +53,14 @@ impl Tls {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<Pin<&mut TlsStream<TcpStream>>>> {
-        if let Self::Beginning(accept) = self {
+        if let Self::Beginning(accept, peer) = self {
             match ready!(Pin::new(accept).poll(context)) {
-                Ok(stream) => *self = Self::Open(stream),
+                Ok(stream) => {
+                    if let Some(chain) = stream.get_ref().1.peer_certificates() {
+                        peer.show(chain);
+                    }
+                    *self = Self::Open(stream);
+                }
                 Err(error) => {
                     tracing::debug!(%error, "TLS with one who connected did not come about");
                     super::connections::closed("tls");
@@ -65,7 +71,9 @@ impl Tls {
         }
         match self {
             Self::Open(stream) => Poll::Ready(Ok(Pin::new(stream))),
-            Self::Beginning(_) | Self::Over => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Beginning(..) | Self::Over => {
+                Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+            }
         }
     }
 }
@@ -122,7 +130,7 @@ impl AsyncWrite for Stream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(tls) => match &mut **tls {
                 Tls::Open(stream) => Pin::new(stream).poll_shutdown(context),
-                Tls::Beginning(_) | Tls::Over => Poll::Ready(Ok(())),
+                Tls::Beginning(..) | Tls::Over => Poll::Ready(Ok(())),
             },
         }
     }

@@ -115,19 +115,17 @@ impl Begin {
 
 #[cfg(feature = "etcd")]
 mod elected {
-    use super::super::{roles::Leader, vault};
+    use super::super::{roles::Leader, tls::Certificates, vault};
     use super::*;
     use crate::store::etcd::{Election, EtcdOpener, Standing, compact_while};
     use crate::{grpc::Forwarder, pauses::Pauses};
     use octavius_protocol::reach::{Address, tls};
-    use std::{
-        path::{Path, PathBuf},
-        sync::OnceLock,
-    };
+    use std::{path::PathBuf, sync::OnceLock};
     use tokio::{
         task::JoinHandle,
         time::{Instant, sleep_until},
     };
+    use tonic::transport::ClientTlsConfig;
 
     /// After an election that came to nothing another controller has its turn first.
     const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -176,9 +174,14 @@ mod elected {
             roles: Roles,
             ending: CancellationToken,
         ) -> Option<InOffice> {
-            let authorities = self.plan.configuration.tls_ca_file.clone();
+            let certificates = self.plan.certificates.clone();
+            let tls = Tls {
+                authorities: self.plan.configuration.tls_ca_file.clone(),
+                // Else nobody asks for it.
+                shown: certificates.filter(|certificates| certificates.executors().is_some()),
+            };
             let standing = self.election.standing();
-            tokio::spawn(show(standing, roles.clone(), authorities, ending.clone()));
+            tokio::spawn(show(standing, roles.clone(), tls, ending.clone()));
             let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
             let mut closing: Option<JoinHandle<()>> = None;
             loop {
@@ -254,12 +257,40 @@ mod elected {
         }
     }
 
-    /// The way to the leader; else what says why there is none. `authorities` is the file of those that its certificate
-    /// is checked with; without one those of this machine are.
-    fn way(leader: &str, authorities: Option<&Path>) -> Forwarder {
+    /// What TLS is spoken with to the leader.
+    #[derive(Clone, Debug, Default)]
+    struct Tls {
+        /// The file of those that its certificate is checked with; without one those of this machine are.
+        authorities: Option<PathBuf>,
+        /// What this controller shows, so that executors' calls that it passes on are taken.
+        shown: Option<Arc<Certificates>>,
+    }
+
+    impl Tls {
+        fn client(&self) -> Result<ClientTlsConfig, String> {
+            let tls = tls::trusting(self.authorities.as_deref())?;
+            match &self.shown {
+                Some(certificates) => certificates.shown_with(tls),
+                None => Ok(tls),
+            }
+        }
+
+        /// Shows the leader another certificate from now on.
+        fn renew(&self, roles: &Roles) {
+            let Role::Standby { leader: Some(way), .. } = roles.now() else { return };
+            let renewed =
+                self.client().and_then(|tls| way.renew(tls).map_err(|error| error.to_string()));
+            if let Err(why) = renewed {
+                tracing::error!(why, "the leader is shown the certificate that was in use before");
+            }
+        }
+    }
+
+    /// The way to the leader; else what says why there is none.
+    fn way(leader: &str, tls: &Tls) -> Forwarder {
         let to = || {
             let address = Address::parse(leader, false).map_err(|error| error.to_string())?;
-            let tls = address.is_tls().then(|| tls::trusting(authorities)).transpose()?;
+            let tls = address.is_tls().then(|| tls.client()).transpose()?;
             Forwarder::to(&address, tls).map_err(|error| error.to_string())
         };
         to().unwrap_or_else(|why| {
@@ -272,9 +303,10 @@ mod elected {
     async fn show(
         mut standing: tokio::sync::watch::Receiver<Standing>,
         roles: Roles,
-        authorities: Option<PathBuf>,
+        tls: Tls,
         ending: CancellationToken,
     ) {
+        let mut renewed = tls.shown.as_ref().map(|certificates| certificates.renewed());
         let showing = async {
             let (mut life, mut pauses) = (None, Pauses::new(FIRST_PAUSE, LONGEST_PAUSE));
             // A way that could not be made is tried again then: a file of authorities may be half written.
@@ -286,9 +318,22 @@ mod elected {
                         None => std::future::pending().await,
                     }
                 };
+                let is_renewed = async {
+                    let changed = match &mut renewed {
+                        Some(renewed) => renewed.changed().await.is_ok(),
+                        None => false,
+                    };
+                    if !changed {
+                        std::future::pending().await
+                    }
+                };
                 tokio::select! {
                     changed = standing.changed() => if changed.is_err() { return },
                     () = is_due => {}
+                    () = is_renewed => {
+                        tls.renew(&roles);
+                        continue;
+                    }
                 }
                 let Standing { leader, trouble } = standing.borrow_and_update().clone();
                 let now = leader.as_ref().map(|leader| leader.life.clone());
@@ -305,7 +350,7 @@ mod elected {
                         Leader::Nobody
                     }
                     Some(leader) => {
-                        let way = way(&leader.address, authorities.as_deref());
+                        let way = way(&leader.address, &tls);
                         due = way.missing().map(|_| Instant::now() + pauses.next());
                         Leader::Another(Arc::new(way))
                     }
@@ -351,7 +396,7 @@ mod elected {
             let _end = ending.clone().drop_guard();
             let roles = Roles::new(ending.clone());
             let (tell, seen) = tokio::sync::watch::channel(Standing::default());
-            tokio::spawn(show(seen, roles.clone(), None, ending));
+            tokio::spawn(show(seen, roles.clone(), Tls::default(), ending));
             tell.send_replace(standing("a", "127.0.0.1:1"));
             until("a way", || roles.serves()).await;
             let first = way_of(&roles).unwrap();
@@ -379,7 +424,8 @@ mod elected {
             let _end = ending.clone().drop_guard();
             let roles = Roles::new(ending.clone());
             let (tell, seen) = tokio::sync::watch::channel(Standing::default());
-            tokio::spawn(show(seen, roles.clone(), Some(file.clone()), ending));
+            let tls = Tls { authorities: Some(file.clone()), shown: None };
+            tokio::spawn(show(seen, roles.clone(), tls, ending));
             tell.send_replace(standing("a", "https://127.0.0.1:1"));
             let told = "the way to the leader at https://127.0.0.1:1 cannot be made: ";
             let began = Instant::now();

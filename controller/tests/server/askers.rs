@@ -6,7 +6,10 @@ use crate::{
 };
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use octavius_controller::{configuration::Authentication, grpc::door::Rpc};
+use octavius_controller::{
+    configuration::{Authentication, Configuration},
+    grpc::door::Rpc,
+};
 use octavius_protocol::v1;
 use prost::Message;
 use std::{collections::BTreeMap, time::Duration};
@@ -94,13 +97,22 @@ pub(crate) fn subject(person: &str) -> Option<v1::Subject> {
 
 /// A controller that takes tokens, and its first administrator: made while it was open.
 pub(crate) async fn guarded() -> (World, Asker) {
+    guarded_with(|_| {}, async |world| world.channel().await).await
+}
+
+/// The same where `change` says more of it, and `connect` how it is reached then.
+pub(crate) async fn guarded_with(
+    change: impl FnOnce(&mut Configuration),
+    connect: impl AsyncFnOnce(&World) -> Channel,
+) -> (World, Asker) {
     let mut world = World::start().await;
     let open = Asker::of(&world, None).await;
     let (token, _) = open.token("root@example.org", &[]).await;
     open.grant("root@example.org", v1::Role::Admin, "").await;
     world.configuration.authentication = Authentication::Tokens;
+    change(&mut world.configuration);
     let world = world.restart().await;
-    let admin = Asker::of(&world, Some(&token)).await;
+    let admin = Asker { channel: connect(&world).await, token: Some(token) };
     (world, admin)
 }
 

@@ -9,6 +9,7 @@ mod audit;
 #[cfg(feature = "etcd")]
 mod backup;
 mod burst;
+mod certificates;
 #[cfg(feature = "clouds")]
 mod clouds;
 mod crowds;
@@ -18,6 +19,7 @@ mod faults;
 mod hostile;
 mod jobs;
 mod logs;
+mod pace;
 mod permissions;
 mod rerun;
 mod retention;

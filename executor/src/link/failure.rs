@@ -14,6 +14,14 @@ pub enum LinkError {
     /// The file of the authority cannot be used.
     #[error("`tls_ca_file` {0}")]
     Ca(String),
+    /// The certificate that it shows, or its key, cannot be used.
+    #[error("{0}")]
+    Own(String),
+    /// There is a certificate, and nobody to show it to.
+    #[error(
+        "`tls_cert_file` is given, and no TLS is spoken with `cp_host`: write `https://` before it, or give `tls_ca_file`"
+    )]
+    Plain,
     /// TLS cannot be set up.
     #[error(
         "TLS cannot be set up: name the PEM file of the authority that is trusted with `tls_ca_file`"

@@ -8,6 +8,7 @@
 
 pub mod backoff;
 mod calm;
+mod certificate;
 mod credentials;
 mod failure;
 pub mod rules;
@@ -27,6 +28,7 @@ use crate::{
     watched::present,
 };
 use calm::Calm;
+use certificate::{Renewal, Shown};
 use credentials::Credentials;
 use octavius_protocol::{
     DOMAIN, ENDING, LEADER_AWAY, LEVEL, MAX_MESSAGE, NO_LEADER, NOT_LEADING, STARTING, UNCONFIRMED,
@@ -49,6 +51,8 @@ pub struct LinkOptions {
     pub controller: String,
     /// The PEM file of the authority whose certificates are trusted; none: those that this machine trusts.
     pub ca_file: Option<PathBuf>,
+    /// The files of the certificate that is shown, and of its key; none: none is.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// This executor's id.
     pub executor: ExecutorId,
     /// Proves who this executor is until [`Link::prove_with`] says otherwise; none: it was given nothing to prove it with.
@@ -173,6 +177,8 @@ pub struct Link {
     calm: Calm,
     /// What the log was told of TLS that did not come about, since a call was answered last.
     told_of_tls: Arc<watch::Sender<Option<String>>>,
+    /// It ends with the last clone of this.
+    _renewal: Option<Arc<Renewal>>,
 }
 
 /// An answer, with the term of the controller that gave it.
@@ -204,15 +210,22 @@ impl Link {
         let ca = options.ca_file.as_deref();
         let addresses = addresses(&options.controller, ca.is_some()).map_err(LinkError::Address)?;
         let tls = addresses.iter().any(Address::is_tls).then(|| tls::trusting(ca));
+        let tls = tls.transpose().map_err(LinkError::Ca)?;
+        let shown = match (&options.certificate, &tls) {
+            (None, _) => None,
+            (Some(_), None) => return Err(LinkError::Plain),
+            (Some(files), Some(tls)) => Some(Shown::open(files, tls).map_err(LinkError::Own)?),
+        };
         let reach = ReachOptions {
             addresses,
-            tls: tls.transpose().map_err(LinkError::Ca)?,
+            tls: shown.as_ref().map(Shown::tls).or(tls),
             ca_key: "tls_ca_file",
             connect_within: options.deadline,
             user_agent: concat!("octavius-executor/", env!("CARGO_PKG_VERSION")),
         };
         let way = || Reach::new(reach.clone()).map_err(LinkError::Tls);
         let ways = [way()?, way()?];
+        let renewal = shown.map(|shown| Arc::new(shown.renewed_for(ways.clone())));
         let credentials = Credentials::new(options)?;
         let client = |way: &Reach| {
             ExecutorsClient::with_interceptor(way.clone(), credentials.clone())
@@ -231,6 +244,7 @@ impl Link {
             heard: Arc::new(watch::Sender::new(Instant::now())),
             calm: Calm::default(),
             told_of_tls: Arc::default(),
+            _renewal: renewal,
         })
     }
 

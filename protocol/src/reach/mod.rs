@@ -79,7 +79,8 @@ pub struct Reach(Arc<Way>);
 #[derive(Debug)]
 struct Way {
     addresses: Vec<Address>,
-    endpoints: Vec<Endpoint>,
+    /// The ways to them, without TLS.
+    plain: Vec<Endpoint>,
     ca_key: &'static str,
     connect_within: Duration,
     look_up: LookUp,
@@ -88,6 +89,8 @@ struct Way {
 
 #[derive(Debug, Default)]
 struct State {
+    /// How the connections to each address are made.
+    endpoints: Vec<Endpoint>,
     /// Where calls go at present.
     turn: Option<Turn>,
     /// How many turns there were.
@@ -131,14 +134,27 @@ impl Reach {
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(WINDOW)
                 .initial_connection_window_size(WINDOW);
-            match tls.clone().filter(|_| address.is_tls()) {
-                Some(tls) => endpoint.tls_config(tls),
-                None => Ok(endpoint),
-            }
+            Ok::<_, tonic::transport::Error>(endpoint)
         };
-        let endpoints = addresses.iter().map(endpoint).collect::<Result<_, _>>()?;
-        let state = Mutex::default();
-        Ok(Self(Arc::new(Way { addresses, endpoints, ca_key, connect_within, look_up, state })))
+        let plain = addresses.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?;
+        let state =
+            State { endpoints: over(&addresses, &plain, tls.as_ref())?, ..State::default() };
+        let state = Mutex::new(state);
+        Ok(Self(Arc::new(Way { addresses, plain, ca_key, connect_within, look_up, state })))
+    }
+
+    /// From the next call on TLS is spoken with this, over a connection of its own. What is under way stays.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up: then nothing changes.
+    pub async fn renew(&self, tls: &ClientTlsConfig) -> Result<(), tonic::transport::Error> {
+        let endpoints = over(&self.0.addresses, &self.0.plain, Some(tls))?;
+        let mut state = self.0.state.lock().await;
+        state.endpoints = endpoints;
+        if let Some(turn) = state.turn.take() {
+            state.begin = Begin::With(turn.candidate.socket);
+        }
+        Ok(())
     }
 
     /// Goes to the next one from the next call on: who is asked at present did not answer in time. What is under way
@@ -150,6 +166,21 @@ impl Reach {
             self.0.leave(number, None).await;
         }
     }
+}
+
+/// The ways to these addresses, with TLS to those that speak it.
+fn over(
+    addresses: &[Address],
+    plain: &[Endpoint],
+    tls: Option<&ClientTlsConfig>,
+) -> Result<Vec<Endpoint>, tonic::transport::Error> {
+    let each = addresses.iter().zip(plain).map(|(address, endpoint)| {
+        match tls.filter(|_| address.is_tls()) {
+            Some(tls) => endpoint.clone().tls_config(tls.clone()),
+            None => Ok(endpoint.clone()),
+        }
+    });
+    each.collect()
 }
 
 impl Way {
@@ -212,8 +243,8 @@ impl Way {
     ) -> Result<Turn, Cause> {
         // Whoever goes on after this search was given up goes on with the next.
         state.begin = Begin::After(candidate.socket);
-        let (address, endpoint) =
-            (&self.addresses[candidate.address], &self.endpoints[candidate.address]);
+        let address = &self.addresses[candidate.address];
+        let endpoint = &state.endpoints[candidate.address].clone();
         let line = Line::default();
         let opened = open(endpoint, address, candidate.socket, &line, (!alone, self.ca_key));
         let within = match alone {

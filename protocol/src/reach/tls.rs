@@ -1,9 +1,14 @@
 //! What TLS to a controller takes, and what is said where it does not come about.
 
 use super::{Address, error::What};
-use std::{error::Error as StdError, io, path::Path};
-use tokio_rustls::rustls::{CertificateError, Error};
-use tonic::transport::{Certificate, ClientTlsConfig};
+use std::{error::Error as StdError, fmt, io, path::Path};
+use tokio_rustls::rustls::{
+    CertificateError, Error, InconsistentKeys,
+    crypto::ring::sign::any_supported_type,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 /// What TLS is spoken with: trusted are the authorities in the PEM file `ca`, or, without one, those of this machine.
 ///
@@ -22,6 +27,60 @@ pub fn trusting(ca: Option<&Path>) -> Result<ClientTlsConfig, String> {
         ));
     }
     Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
+}
+
+/// The certificate that this side shows, and its key, as their files hold them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Own {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Own").finish_non_exhaustive()
+    }
+}
+
+impl Own {
+    /// What the files of `tls_cert_file` and `tls_key_file` hold, if it belongs together.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with which.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, String> {
+        let read = |name: &str, path: &Path| {
+            let shown = path.display();
+            std::fs::read(path).map_err(|error| {
+                format!("`{name}` is `{shown}`, which cannot be read ({error}): give the PEM file of the certificate, or of its key, which this user may read")
+            })
+        };
+        let own = Self {
+            certificate: read("tls_cert_file", certificate)?,
+            key: read("tls_key_file", key)?,
+        };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&own.certificate).collect();
+        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| {
+            let shown = certificate.display();
+            format!("`tls_cert_file` is `{shown}`, which holds no certificate: give the PEM file of the certificate, which begins with `-----BEGIN CERTIFICATE-----`")
+        })?;
+        let private = PrivateKeyDer::from_pem_slice(&own.key).ok();
+        let private = private.and_then(|private| any_supported_type(&private).ok());
+        let private = private.ok_or_else(|| {
+            let shown = key.display();
+            format!("`tls_key_file` is `{shown}`, which holds no private key that can be used: give the PEM file of the certificate's private key, without a password")
+        })?;
+        match CertifiedKey::new(chain, private).keys_match() {
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(own),
+            Err(Error::InconsistentKeys(_)) => Err("the private key in `tls_key_file` is not that of the first certificate in `tls_cert_file`: give the two that belong together".to_owned()),
+            Err(error) => Err(format!("`tls_cert_file` cannot be used: {error}")),
+        }
+    }
+
+    /// `tls`, and this is shown to whoever asks for it.
+    #[must_use]
+    pub fn shown_with(&self, tls: ClientTlsConfig) -> ClientTlsConfig {
+        tls.identity(Identity::from_pem(&self.certificate, &self.key))
+    }
 }
 
 /// What a first byte says that one side would send only if it speaks TLS and the other does not, or the other way round.

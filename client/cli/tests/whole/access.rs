@@ -117,12 +117,14 @@ async fn what_init_makes_is_a_controller_over_tls_that_knows_its_first_administr
     let controller = built_beside(Path::new(env!("CARGO_BIN_EXE_octavius")), "controller");
     let init = || {
         let mut command = Command::new(&controller);
-        command.args(["init", "--administrator", "ada@example.com"]).arg(&made);
+        command.args(["init", "--administrator", "ada@example.com"]);
+        command.args(["--executor", "test-executor"]).arg(&made);
         command.output().unwrap()
     };
     let done = init();
     let told = String::from_utf8(done.stdout).unwrap();
     assert!(done.status.success() && told.contains("octavius config --cp-host"), "{told}");
+    assert!(told.contains("test-executor.pem, test-executor-key.pem"), "{told}");
     let again = init();
     assert_eq!(again.status.code(), Some(2));
     assert!(String::from_utf8(again.stderr).unwrap().contains("nothing is overwritten"));
@@ -131,8 +133,14 @@ async fn what_init_makes_is_a_controller_over_tls_that_knows_its_first_administr
     let configuration = fs::read(made.join("controller_config.json")).unwrap();
     let configuration: Value = serde_json::from_slice(&configuration).unwrap();
     // All but where it listens and keeps its state: a test is for this machine alone.
-    let keys =
-        ["tls_cert_file", "tls_key_file", "tls_ca_file", "authentication", "first_administrator"];
+    let keys = [
+        "tls_cert_file",
+        "tls_key_file",
+        "tls_ca_file",
+        "tls_executor_ca_file",
+        "authentication",
+        "first_administrator",
+    ];
     for key in keys {
         world.configure_controller(key, configuration[key].clone());
     }
@@ -159,6 +167,8 @@ async fn what_init_makes_is_a_controller_over_tls_that_knows_its_first_administr
     world.configure_executor("access_token", invitation.trim().into());
     world.configure_executor("cp_host", host.as_str().into());
     world.configure_executor("tls_ca_file", ca.as_str().into());
+    world.configure_executor("tls_cert_file", text("test-executor.pem").into());
+    world.configure_executor("tls_key_file", text("test-executor-key.pem").into());
     world.executor.start();
     ada.job("hello", "echo over", json!({})).await;
     let ran = ada.run(&["execute", "hello", "--follow"]).await;

@@ -2,7 +2,7 @@
 
 use crate::{
     user::{Ran, User},
-    world::{World, eventually},
+    world::{Server, World, eventually},
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::json;
@@ -187,4 +187,55 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_broken_one_never
     assert_eq!(user(&next).run(&["version"]).await.status, Some(0));
     let ran = user(&authority).run(&["version"]).await;
     assert!(ran.err.contains("from no authority that is trusted here"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_shows_its_certificate_and_the_next_one_without_a_restart() {
+    let (mut world, authority, _) = world(|_| {});
+    let (first, next) =
+        (Authority::new("first", world.path("1.pem")), Authority::new("next", world.path("2.pem")));
+    let of = |authority: &Authority| std::fs::read_to_string(&authority.file).unwrap();
+    let trusted = world.path("executors.pem");
+    std::fs::write(&trusted, of(&first)).unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    world.configure_controller("tls_executor_ca_file", text(&trusted).into());
+    world.configure_executor("tls_ca_file", authority.path().into());
+    world.start_all();
+    let user = User::new().with("CP_HOST", &world.address).with("CA_CERT_FILE", authority.path());
+    assert_eq!(heard(&user, &["version"]).await.status, Some(0), "people need none");
+    let says = |server: &Server, wanted: &'static str| {
+        let said = server.said();
+        if said.contains(wanted) { Ok(()) } else { Err(said) }
+    };
+    let remedy = "`tls_cert_file`, with its key as `tls_key_file`, in `executor_config.json`";
+    eventually(async || says(&world.executor, remedy)).await.unwrap();
+    world.executor.end().await;
+
+    let shown = Files { certificate: world.path("e.pem"), key: world.path("e-key.pem") };
+    first.certify(&shown, |_| {});
+    world.configure_executor("tls_cert_file", text(&shown.certificate).into());
+    world.configure_executor("tls_key_file", text(&shown.key).into());
+    world.executor.start();
+    user.job("hello", "echo hello", json!({})).await;
+    let runs = async || {
+        let ran = user.run(&["execute", "hello", "--follow"]).await;
+        assert_eq!((ran.status, ran.text().as_str()), (Some(0), "hello\n"), "{}", ran.err);
+    };
+    runs().await;
+    let refused = || world.executor.said().matches("asks executors for a certificate").count();
+    let before = refused();
+    // As an authority is replaced: both are trusted, executors are renewed, and the first is trusted no more.
+    std::fs::write(&trusted, of(&first) + &of(&next)).unwrap();
+    let other = "other authorities are trusted with executors";
+    eventually(async || says(&world.controller, other)).await.unwrap();
+    next.certify(&shown, |_| {});
+    eventually(async || says(&world.executor, "a new certificate is shown")).await.unwrap();
+    std::fs::write(&trusted, of(&next)).unwrap();
+    let twice = async || {
+        let said = world.controller.said();
+        if said.matches(other).count() == 2 { Ok(()) } else { Err(said) }
+    };
+    eventually(twice).await.unwrap();
+    runs().await;
+    assert_eq!(refused(), before, "it was refused meanwhile");
 }

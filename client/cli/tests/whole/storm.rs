@@ -118,6 +118,7 @@ fn executor(system: &mut ActorSystem, controller: &str, id: &str, folder: &Path)
     let executor: octavius_protocol::id::ExecutorId = id.parse().unwrap();
     let link = Link::new(&LinkOptions {
         ca_file: None,
+        certificate: None,
         controller: controller.to_owned(),
         executor: executor.clone(),
         token: None,

@@ -4,7 +4,8 @@
 //! called itself, trailers and details included. Who calls is what the metadata say; what only the connection would
 //! tell, such as the caller's own address, does not get there, because nothing that is sent could prove it. To the
 //! leader all calls of one connection belong to one peer: its bound for bytes that wait to be written counts them
-//! together.
+//! together. Where executors have to show certificates, theirs are looked at before their calls come here, and the
+//! leader looks at the one that this controller shows.
 //!
 //! A call that was passed on once is not passed on again. When the leader changes, its [`Forwarder`] is dropped, and
 //! everything under way through it ends at once.
@@ -132,6 +133,7 @@ pub(crate) struct Forwarder {
 
 #[derive(Debug)]
 struct Way {
+    address: Address,
     leader: String,
     calls: Pool,
     /// Apart, and few on each connection, because who reads slowly may hold up what shares it.
@@ -149,30 +151,33 @@ impl Forwarder {
         leader: &Address,
         tls: Option<ClientTlsConfig>,
     ) -> Result<Self, tonic::transport::Error> {
-        let mut endpoint = Endpoint::from(leader.uri().clone())
-            .connect_timeout(CONNECT_WITHIN)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_WITHIN)
-            .keep_alive_while_idle(true)
-            .initial_connection_window_size(WINDOW);
-        if let Some(tls) = tls {
-            endpoint = endpoint.tls_config(tls)?;
-        }
-        let with_window = |window| endpoint.clone().initial_stream_window_size(window);
+        let [calls, readers] = endpoints(leader, tls)?;
         let ended = CancellationToken::new();
         let way = Way {
+            address: leader.clone(),
             leader: leader.to_string(),
-            calls: Pool::new(with_window(WINDOW), MOST_FORWARDED, CALLS_EACH),
-            readers: Pool::new(
-                with_window(WINDOW_OF_A_READER),
-                super::MOST_FOLLOWERS,
-                READERS_EACH,
-            ),
+            calls: Pool::new(calls, MOST_FORWARDED, CALLS_EACH),
+            readers: Pool::new(readers, super::MOST_FOLLOWERS, READERS_EACH),
             ended: ended.clone(),
         };
         let leader = way.leader.clone();
         Ok(Self { leader, way: Ok(Arc::new(way)), _end: Some(ended.drop_guard()) })
+    }
+
+    /// From now on TLS is spoken with this; what is under way goes on as it is.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up: then nothing changes.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn renew(&self, tls: ClientTlsConfig) -> Result<(), tonic::transport::Error> {
+        if let Ok(way) = &self.way
+            && way.address.is_tls()
+        {
+            let [calls, readers] = endpoints(&way.address, Some(tls))?;
+            way.calls.renew(calls);
+            way.readers.renew(readers);
+        }
+        Ok(())
     }
 
     /// In the place of a way to `leader`, where none can be made: it says why.
@@ -208,6 +213,25 @@ impl Forwarder {
             answer.unwrap_or_else(Status::into_http)
         }
     }
+}
+
+/// For calls, and for readers of logs.
+fn endpoints(
+    leader: &Address,
+    tls: Option<ClientTlsConfig>,
+) -> Result<[Endpoint; 2], tonic::transport::Error> {
+    let mut endpoint = Endpoint::from(leader.uri().clone())
+        .connect_timeout(CONNECT_WITHIN)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_WITHIN)
+        .keep_alive_while_idle(true)
+        .initial_connection_window_size(WINDOW);
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls)?;
+    }
+    Ok([WINDOW, WINDOW_OF_A_READER]
+        .map(|window| endpoint.clone().initial_stream_window_size(window)))
 }
 
 impl Way {

@@ -8,15 +8,21 @@ use tonic::transport::{Channel, Endpoint};
 /// Connections, and a bound for the calls on all of them.
 #[derive(Debug)]
 pub(super) struct Pool {
-    endpoint: Endpoint,
     #[expect(
         clippy::disallowed_types,
         reason = "no actor's state: locked while a connection is chosen, and never over a wait"
     )]
-    lanes: std::sync::Mutex<Vec<Lane>>,
+    lanes: std::sync::Mutex<Lanes>,
     places: Arc<Semaphore>,
     limit: usize,
     each: usize,
+}
+
+/// The connections, and how further ones are made.
+#[derive(Debug)]
+struct Lanes {
+    endpoint: Endpoint,
+    all: Vec<Lane>,
 }
 
 /// One connection. Each call on it holds a clone of `calls`.
@@ -45,7 +51,15 @@ impl Pool {
     /// A pool that takes so many calls at a time, so many of them on each connection.
     pub(super) fn new(endpoint: Endpoint, limit: usize, each: usize) -> Self {
         let places = Arc::new(Semaphore::new(limit));
-        Self { endpoint, lanes: Default::default(), places, limit, each }
+        let lanes = Lanes { endpoint, all: Vec::new() }.into();
+        Self { lanes, places, limit, each }
+    }
+
+    /// From now on connections are made so; those that are there end with the calls that they carry.
+    #[cfg(feature = "etcd")]
+    pub(super) fn renew(&self, endpoint: Endpoint) {
+        let renewed = Lanes { endpoint, all: Vec::new() };
+        *self.lanes.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
     }
 
     /// A place for one more call.
@@ -53,18 +67,19 @@ impl Pool {
         let full = |_| ForwardError::Calls { limit: self.limit };
         let permit = self.places.clone().try_acquire_owned().map_err(full)?;
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let loads: Vec<_> = lanes.iter().map(|lane| Arc::strong_count(&lane.calls) - 1).collect();
+        let Lanes { endpoint, all } = &mut *lanes;
+        let loads: Vec<_> = all.iter().map(|lane| Arc::strong_count(&lane.calls) - 1).collect();
         let lane = choose(&loads, self.each).unwrap_or_else(|| {
-            lanes.push(Lane { channel: self.endpoint.connect_lazy(), calls: Arc::default() });
-            lanes.len() - 1
+            all.push(Lane { channel: endpoint.connect_lazy(), calls: Arc::default() });
+            all.len() - 1
         });
-        let Lane { channel, calls } = &lanes[lane];
+        let Lane { channel, calls } = &all[lane];
         Ok(Place { channel: channel.clone(), _call: calls.clone(), _permit: permit })
     }
 
     #[cfg(test)]
     pub(super) fn connections(&self) -> usize {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).all.len()
     }
 }
 
