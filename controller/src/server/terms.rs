@@ -324,7 +324,7 @@ mod elected {
                         None => false,
                     };
                     if !changed {
-                        std::future::pending().await
+                        std::future::pending::<()>().await;
                     }
                 };
                 tokio::select! {
