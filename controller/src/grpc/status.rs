@@ -5,7 +5,7 @@
 
 use super::{door::DoorError, forward::ForwardError};
 use crate::{
-    access::{AccessError, JoinError},
+    access::{AccessError, JoinError, issuer::NotIssued},
     audit::AuditError,
     job_queue::{DeleteJobError, QueueError, SubmitError},
     liveness::{
@@ -361,6 +361,23 @@ statuses! {
         DoorError::BadToken { .. } => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
         DoorError::Expired { .. } => Meaning::new(Code::Unauthenticated, "TOKEN_EXPIRED"),
         DoorError::Loading => Meaning::unavailable(STARTING),
+        DoorError::Issued(NotIssued::Away { .. }) => Meaning::unavailable("ISSUER_AWAY"),
+        DoorError::Issued(NotIssued::Expired { .. }) => {
+            Meaning::new(Code::Unauthenticated, "TOKEN_EXPIRED")
+        }
+        DoorError::Issued(
+            NotIssued::Large { .. }
+            | NotIssued::Form
+            | NotIssued::Algorithm
+            | NotIssued::NoKey { .. }
+            | NotIssued::UnknownKey { .. }
+            | NotIssued::Signature
+            | NotIssued::Issuer { .. }
+            | NotIssued::Audience { .. }
+            | NotIssued::Claim { .. }
+            | NotIssued::Unverified
+            | NotIssued::NotYet { .. },
+        ) => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
         DoorError::NotFor { .. } | DoorError::NotAllowed { .. } | DoorError::NoMore { .. } => {
             Meaning::new(Code::PermissionDenied, "NOT_ALLOWED")
         }

@@ -2,7 +2,7 @@
 
 use super::{MOST_EXECUTORS, StartError, vault};
 use crate::{
-    access::AccessHandle,
+    access::{AccessHandle, issuer::IssuerView},
     audit::AuditHandle,
     configuration::{Authentication, Configuration, SHORTEST_HISTORY, StoreKind},
     grpc::{self, door},
@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) configuration: Configuration,
     /// What the configuration names as the place of the logs, if it names one.
     pub(super) log_store: Option<LogFolder>,
+    /// Whose identity tokens are taken, if anybody's.
+    pub(super) issuer: Option<IssuerView>,
     /// A place for each reader of a log.
     pub(super) followers: Arc<Semaphore>,
     /// Ends all calls that wait.
@@ -45,6 +47,7 @@ impl Plan {
     /// controller leads.
     pub(super) async fn new(
         configuration: &Configuration,
+        issuer: Option<IssuerView>,
         followers: Arc<Semaphore>,
         ending: CancellationToken,
     ) -> Result<Self, StartError> {
@@ -59,7 +62,7 @@ impl Plan {
                 None
             }
         };
-        Ok(Self { configuration: configuration.clone(), log_store, followers, ending })
+        Ok(Self { configuration: configuration.clone(), log_store, issuer, followers, ending })
     }
 }
 
@@ -153,7 +156,7 @@ impl Office {
             leadership: leadership.clone(),
             ping_deadline: plan.configuration.executor_ping_deadline,
             over: grpc::Over { uncertain: ending.child_token(), ending },
-            door: door::Door::new(policy, actors.registry.view()),
+            door: door::Door::new(policy, actors.registry.view()).trusting(plan.issuer.clone()),
             followers: plan.followers.clone(),
         };
         Ok((actors, leadership, parts))

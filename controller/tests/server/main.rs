@@ -16,6 +16,7 @@ mod executions;
 mod executors;
 mod faults;
 mod hostile;
+mod issuer;
 mod jobs;
 mod logs;
 mod permissions;
