@@ -1,6 +1,7 @@
 //! Who asks. Made at the door alone, and handed on in each message, so that whoever decides knows for whom.
 
 use crate::access::{
+    issuer::IssuedToken,
     rules::{Rights, Role},
     token::TokenId,
 };
@@ -32,6 +33,8 @@ pub(crate) enum Proof {
     None,
     /// The token of a person.
     Person(TokenId, Rights),
+    /// The identity token of a person, of the issuer that is trusted.
+    Issued(IssuedToken, Rights),
     /// A token with which executors join.
     Join(TokenId),
     /// The credential of an executor, and the labels that it has to have.
@@ -64,11 +67,14 @@ impl Caller {
         self.from
     }
 
-    /// The id of the token that it has shown.
-    pub(crate) fn token(&self) -> Option<&TokenId> {
+    /// What the token that it has shown is called: its id.
+    pub(crate) fn token(&self) -> Option<String> {
         match &self.proof {
             Proof::None => None,
-            Proof::Person(id, _) | Proof::Join(id) | Proof::Executor(id, ..) => Some(id),
+            Proof::Person(id, _) | Proof::Join(id) | Proof::Executor(id, ..) => {
+                Some(id.to_string())
+            }
+            Proof::Issued(token, _) => Some(token.name.clone()),
         }
     }
 
@@ -86,7 +92,9 @@ impl Caller {
     pub(crate) fn is_of_any(&self, groups: &[String]) -> bool {
         let is_free = match &self.proof {
             Proof::None => true,
-            Proof::Person(_, rights) => rights.in_all() == Some(Role::Admin),
+            Proof::Person(_, rights) | Proof::Issued(_, rights) => {
+                rights.in_all() == Some(Role::Admin)
+            }
             Proof::Join(_) | Proof::Executor(..) => false,
         };
         is_free || groups.iter().any(|group| self.groups.contains(group))
@@ -101,7 +109,7 @@ impl Caller {
     pub(crate) fn executor(&self) -> Option<&ExecutorId> {
         match &self.proof {
             Proof::Executor(_, executor, _) => Some(executor),
-            Proof::None | Proof::Person(..) | Proof::Join(_) => None,
+            Proof::None | Proof::Person(..) | Proof::Issued(..) | Proof::Join(_) => None,
         }
     }
 }

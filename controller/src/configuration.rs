@@ -20,6 +20,7 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
+use url::{Host, Url};
 
 /// Where the controller listens unless it is told otherwise.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -148,6 +149,48 @@ impl Setting for EtcdEndpoint {
     }
 }
 
+/// Where an issuer of identity tokens is asked: over TLS, or on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerUrl(String);
+
+impl IssuerUrl {
+    /// What this text names; none: anybody could change on the way what is answered there, or it is no URL.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok()?;
+        let is_here = match url.host()? {
+            Host::Domain(name) => name == "localhost",
+            Host::Ipv4(address) => address.is_loopback(),
+            Host::Ipv6(address) => IpAddr::V6(address).to_canonical().is_loopback(),
+        };
+        let is_right = (url.scheme() == "https" || url.scheme() == "http" && is_here)
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none();
+        is_right.then(|| Self(text.to_owned()))
+    }
+
+    /// As it was written: who compares it with what an issuer says does so byte for byte.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for IssuerUrl {
+    fn wanted() -> String {
+        "the URL of an issuer as it writes it itself, `https://HOST/PATH`, for example `https://accounts.google.com`; with `http://` on this machine alone"
+            .to_owned()
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = value.as_str().filter(|text| !text.contains('?'));
+        text.and_then(Self::parse).ok_or_else(|| format!("give {}", Self::wanted()))
+    }
+
+    fn shown(&self) -> String {
+        self.0.clone()
+    }
+}
+
 /// An address of this machine, without a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenAddress(pub IpAddr);
@@ -187,6 +230,20 @@ section! {
     /// Who is an administrator although no command has made them one: a name, and the id and the SHA-256 of their token, as
     /// `controller init` writes them. It counts as long as it stands here, and only where tokens are taken.
     first_administrator: Option<FirstAdministrator>;
+    /// The issuer of identity tokens of OpenID Connect that are taken as they are, beside those that the controller makes
+    /// itself ([access.md](access.md#identity-tokens)): the URL that it has in its own documents, byte for byte. Only with
+    /// `authentication: tokens`.
+    oidc_issuer: Option<IssuerUrl>;
+    /// For whom an identity token has to be (`aud`): what the issuer knows this installation as, often a client id.
+    oidc_audience: Option<String>;
+    /// The claim of an identity token that names the person. With `email` a token is refused that says that this was not
+    /// verified.
+    oidc_name_claim: String = "email".to_owned();
+    /// The claim of an identity token that names their groups, a list of texts; those without it are in none.
+    oidc_groups_claim: String = "groups".to_owned();
+    /// The PEM file of the authority whose certificates are trusted when the issuer is asked for its keys, read once, at
+    /// the start. Unless it is given: those that this machine trusts.
+    oidc_ca_file: Option<PathBuf>;
     /// What a controller has to have that listens beyond loopback: with `strict` TLS and `authentication: tokens`; with
     /// `insecure` neither, in a network where whoever reaches it may do what it lets them.
     security: Security = Security::Strict;
@@ -366,6 +423,7 @@ impl Bounds for Configuration {
                 format!("give a number from 1 to {MOST_CALLS_PER_SECOND}, for example `200`");
             faults.push(Fault::new("calls_per_second", remedy));
         }
+        faults.extend(self.issuer_faults());
         let of_team = ("max_pending_of_team", self.max_pending_of_team.unwrap_or(1));
         for (key, count) in [("max_pending", self.max_pending), of_team] {
             if !(1..=MOST_PENDING).contains(&count) {
@@ -429,6 +487,38 @@ impl Configuration {
             || self.etcd_port.is_some()
             || self.etcd_dial_timeout.is_some()
             || !self.etcd_endpoints.is_empty()
+    }
+
+    fn issuer_faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let has_audience = self.oidc_audience.as_ref().is_some_and(|audience| !audience.is_empty());
+        if self.oidc_issuer.is_some() && !has_audience {
+            let remedy = "give `oidc_audience`, too: without it the tokens that the issuer makes for any other program would be taken";
+            faults.push(Fault::new("oidc_issuer", remedy));
+        }
+        if self.oidc_issuer.is_some() && self.authentication != Authentication::Tokens {
+            let remedy =
+                "give `authentication: tokens`, too: nobody is asked for a token without it";
+            faults.push(Fault::new("oidc_issuer", remedy));
+        }
+        for (key, given) in [
+            ("oidc_audience", self.oidc_audience.is_some()),
+            ("oidc_ca_file", self.oidc_ca_file.is_some()),
+        ] {
+            if given && self.oidc_issuer.is_none() {
+                faults.push(Fault::new(key, "give `oidc_issuer`, too, or take it out"));
+            }
+        }
+        for (key, claim, example) in [
+            ("oidc_name_claim", &self.oidc_name_claim, "email"),
+            ("oidc_groups_claim", &self.oidc_groups_claim, "groups"),
+        ] {
+            if claim.is_empty() {
+                let remedy = format!("give the name of a claim, for example `{example}`");
+                faults.push(Fault::new(key, remedy));
+            }
+        }
+        faults
     }
 
     fn etcd_faults(&self) -> Vec<Fault> {
@@ -675,6 +765,49 @@ mod tests {
             let given = format!(r#"{{"first_administrator": "{wrong}"}}"#);
             let problems = load(&given).unwrap_err().to_string();
             assert!(problems.contains("controller init"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_asked_over_tls_or_on_this_machine_and_comes_with_its_audience() {
+        let given = |issuer: &str, more: &str| {
+            load(&format!(r#"{{"oidc_issuer": "{issuer}", "authentication": "tokens"{more}}}"#))
+        };
+        let audience = r#", "oidc_audience": "octavius""#;
+        for issuer in [
+            "https://id.example.com",
+            "https://id.example.com/realms/main/",
+            "http://127.0.0.1:9",
+            "http://[::1]:9/a",
+            "http://localhost",
+        ] {
+            let section = given(issuer, audience).unwrap().section;
+            assert_eq!(section.oidc_issuer.unwrap().as_str(), issuer);
+        }
+        for wrong in [
+            "http://id.example.com",
+            "http://localhost.example.com",
+            "https://ada@id.example.com",
+            "https://id.example.com?a=b",
+            "https://id.example.com#a",
+            "file:///id",
+            "id.example.com",
+            "",
+        ] {
+            let problems = given(wrong, audience).unwrap_err().to_string();
+            assert!(problems.contains("as it writes it itself"), "{wrong}: {problems}");
+        }
+        for more in ["", r#", "oidc_audience": """#] {
+            let problems = given("https://id.example.com", more).unwrap_err().to_string();
+            assert!(problems.contains("give `oidc_audience`, too"), "{problems}");
+        }
+        let open = r#"{"oidc_issuer": "https://id.example.com", "oidc_audience": "octavius"}"#;
+        let problems = load(open).unwrap_err().to_string();
+        assert!(problems.contains("give `authentication: tokens`, too"), "{problems}");
+        let alone = r#"{"oidc_audience": "a", "oidc_ca_file": "b", "oidc_name_claim": ""}"#;
+        let problems = load(alone).unwrap_err().to_string();
+        for key in ["oidc_audience", "oidc_ca_file", "oidc_name_claim"] {
+            assert!(problems.contains(&format!("`{key}` is")), "{problems}");
         }
     }
 

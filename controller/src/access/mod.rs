@@ -8,6 +8,7 @@
 mod change;
 mod error;
 mod handle;
+pub mod issuer;
 mod join;
 mod look;
 pub mod record;

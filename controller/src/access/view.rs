@@ -121,6 +121,11 @@ impl AccessView {
         Ok(known.identity(record))
     }
 
+    /// What a person may do for whom somebody else vouches; none: nobody can say yet.
+    pub fn rights(&self, name: &str, groups: &[String]) -> Option<Rights> {
+        self.0.borrow().as_ref().map(|known| known.rights(name, groups))
+    }
+
     /// Who has the token of this id, as long as it is taken.
     pub fn holder(&self, id: &TokenId, now: Timestamp) -> Option<Identity> {
         let known = self.0.borrow();

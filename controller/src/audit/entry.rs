@@ -71,7 +71,7 @@ impl Caller {
         v1::AuditEntry {
             at: Some(SystemTime::now().into()),
             by: self.name().to_owned(),
-            token: self.token().map(ToString::to_string).unwrap_or_default(),
+            token: self.token().unwrap_or_default(),
             from: self.from().map(|from| from.to_canonical().to_string()).unwrap_or_default(),
             call: self.call().to_owned(),
             job,

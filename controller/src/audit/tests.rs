@@ -78,7 +78,7 @@ async fn what_was_done_and_refused_is_there_the_newest_first() {
     assert_eq!(said, [("bob", "deploy", "they may not"), ("bob", "", ""), ("ada", "deploy", "")]);
     let first = all.last().unwrap();
     assert_eq!((&*first.from, &*first.call), ("192.0.2.1", "Jobs/CreateJob"));
-    assert_eq!((&*first.about, &first.token), ("version 1", &ada.token().unwrap().to_string()));
+    assert_eq!((&*first.about, &first.token), ("version 1", &ada.token().unwrap()));
     let of = |wanted: Wanted| world.all(wanted, 10);
     assert_eq!(of(Wanted { by: "bob".to_owned(), ..Wanted::default() }).await.len(), 2);
     assert_eq!(of(Wanted { job: "deploy".to_owned(), ..Wanted::default() }).await.len(), 2);

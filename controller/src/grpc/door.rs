@@ -10,6 +10,7 @@ use super::certificate::Uncertified;
 use crate::{
     access::{
         AccessView, Sight,
+        issuer::{Issued, IssuedToken, IssuerView, NotIssued, has_form},
         rules::{Rights, Role},
         token::{Kind, ShownToken, TokenId},
         view::{Identity, NotLetIn},
@@ -175,6 +176,9 @@ pub enum DoorError {
         /// When.
         at: Timestamp,
     },
+    /// It is an identity token, which does not let in.
+    #[error(transparent)]
+    Issued(#[from] NotIssued),
     /// Nobody can say yet.
     #[error("this controller is loading who may do what: try again in a moment")]
     Loading,
@@ -271,12 +275,19 @@ pub enum Demand {
 pub struct Door {
     policy: Policy,
     jobs: JobsView,
+    issuer: Option<IssuerView>,
 }
 
 impl Door {
     /// A door with this policy.
     pub fn new(policy: Policy, jobs: JobsView) -> Self {
-        Self { policy, jobs }
+        Self { policy, jobs, issuer: None }
+    }
+
+    /// The same, which takes the identity tokens of this issuer, too, where it takes tokens.
+    #[must_use]
+    pub fn trusting(self, issuer: Option<IssuerView>) -> Self {
+        Self { issuer, ..self }
     }
 
     /// Who asks, with this metadata.
@@ -286,10 +297,14 @@ impl Door {
             Policy::Tokens(access) => access,
         };
         let shown = metadata.get(AUTHORIZATION).ok_or(DoorError::NoToken { rpc })?;
-        let shown = shown.to_str().ok().and_then(|shown| shown.strip_prefix("Bearer "));
-        let shown = shown.and_then(|token| ShownToken::read(token.trim()));
-        let shown = shown.ok_or(DoorError::BadToken { rpc })?;
-        match access.identify(&shown, Timestamp::now()) {
+        let shown = bearer(shown.as_encoded_bytes()).ok_or(DoorError::BadToken { rpc })?;
+        let now = Timestamp::now();
+        if let Some(issuer) = self.issuer.as_ref().filter(|_| has_form(shown)) {
+            let Issued { name, groups, token } = issuer.verify(shown, now)?;
+            return issued(access, &name, &groups, token);
+        }
+        let shown = ShownToken::read(shown).ok_or(DoorError::BadToken { rpc })?;
+        match access.identify(&shown, now) {
             Ok(holder) => Ok(proven(holder, shown.id)),
             Err(NotLetIn::Loading) => Err(DoorError::Loading),
             Err(NotLetIn::Unknown) => Err(DoorError::BadToken { rpc }),
@@ -299,11 +314,19 @@ impl Door {
 
     /// Whether somebody who was let in would still be.
     pub fn is_open_for(&self, rpc: Rpc, caller: &Caller) -> Result<Caller, DoorError> {
-        let (Policy::Tokens(access), Some(id)) = (&self.policy, caller.token()) else {
-            return Ok(caller.clone());
+        let Policy::Tokens(access) = &self.policy else { return Ok(caller.clone()) };
+        let now = Timestamp::now();
+        let caller = match caller.proof() {
+            Proof::None => return Ok(caller.clone()),
+            Proof::Person(id, _) | Proof::Join(id) | Proof::Executor(id, ..) => {
+                let holder = access.holder(id, now).ok_or(DoorError::BadToken { rpc })?;
+                proven(holder, id.clone())
+            }
+            Proof::Issued(token, _) => {
+                token.holds(now)?;
+                issued(access, caller.name(), caller.groups(), token.clone())?
+            }
         };
-        let holder = access.holder(id, Timestamp::now()).ok_or(DoorError::BadToken { rpc })?;
-        let caller = proven(holder, id.clone());
         check(rpc, &caller)?;
         Ok(caller)
     }
@@ -312,8 +335,14 @@ impl Door {
     pub fn sight(&self, caller: &Caller) -> Sight {
         let (rights, groups) = match caller.proof() {
             Proof::None => return Sight::All,
-            Proof::Person(_, rights) if rights.in_all() == Some(Role::Admin) => return Sight::All,
-            Proof::Person(_, rights) => (rights.clone(), caller.groups().to_vec()),
+            Proof::Person(_, rights) | Proof::Issued(_, rights)
+                if rights.in_all() == Some(Role::Admin) =>
+            {
+                return Sight::All;
+            }
+            Proof::Person(_, rights) | Proof::Issued(_, rights) => {
+                (rights.clone(), caller.groups().to_vec())
+            }
             Proof::Join(_) | Proof::Executor(..) => (Rights::default(), Vec::new()),
         };
         Sight::Of { rights, groups, jobs: self.jobs.clone() }
@@ -333,6 +362,22 @@ impl Door {
             }),
         }
     }
+}
+
+/// The token in the metadata that proves who asks.
+pub(super) fn bearer(authorization: &[u8]) -> Option<&str> {
+    Some(std::str::from_utf8(authorization).ok()?.strip_prefix("Bearer ")?.trim())
+}
+
+/// A person for whom the issuer vouches.
+fn issued(
+    access: &AccessView,
+    name: &str,
+    groups: &[String],
+    token: IssuedToken,
+) -> Result<Caller, DoorError> {
+    let rights = access.rights(name, groups).ok_or(DoorError::Loading)?;
+    Ok(Caller::proven(name, groups.to_vec(), Proof::Issued(token, rights)))
 }
 
 fn proven(holder: Identity, id: TokenId) -> Caller {
@@ -358,14 +403,20 @@ pub(super) fn check(rpc: Rpc, caller: &Caller) -> Result<(), DoorError> {
     };
     match (rpc.needs(), caller.proof()) {
         (_, Proof::None)
-        | (Needs::Somebody, Proof::Person(..) | Proof::Executor(..))
+        | (Needs::Somebody, Proof::Person(..) | Proof::Issued(..) | Proof::Executor(..))
         | (Needs::Joining, Proof::Join(_) | Proof::Executor(..))
         | (Needs::Executor, Proof::Executor(..)) => Ok(()),
-        (Needs::InAll(role), Proof::Person(_, rights)) => has(rights.in_all(), role),
+        (Needs::InAll(role), Proof::Person(_, rights) | Proof::Issued(_, rights)) => {
+            has(rights.in_all(), role)
+        }
         // Of what is not a job's, and of jobs that somebody may not see, nothing is told to whom has nothing anywhere.
-        (Needs::Anywhere(role), Proof::Person(_, rights)) => has(rights.anywhere(), role),
-        (Needs::ForItsJob(_), Proof::Person(_, rights)) => has(rights.anywhere(), Role::Viewer),
-        (Needs::Joining | Needs::Executor, Proof::Person(..))
+        (Needs::Anywhere(role), Proof::Person(_, rights) | Proof::Issued(_, rights)) => {
+            has(rights.anywhere(), role)
+        }
+        (Needs::ForItsJob(_), Proof::Person(_, rights) | Proof::Issued(_, rights)) => {
+            has(rights.anywhere(), Role::Viewer)
+        }
+        (Needs::Joining | Needs::Executor, Proof::Person(..) | Proof::Issued(..))
         | (Needs::Executor | Needs::Somebody, Proof::Join(_))
         | (
             Needs::Anywhere(_) | Needs::ForItsJob(_) | Needs::InAll(_),

@@ -6,7 +6,7 @@ use super::{
     door::{self, Demand, DoorError, Rpc},
 };
 use crate::{
-    access::{AccessHandle, JoinError, Sight, rules::Role},
+    access::{AccessHandle, JoinError, Sight, issuer::NotIssued, rules::Role},
     audit::About,
     caller::{Caller, Proof},
     job_queue::QueueError,
@@ -31,7 +31,13 @@ impl Services {
             let about = match why {
                 DoorError::NoToken { .. } | DoorError::BadToken { .. } => About::default(),
                 DoorError::Expired { id, .. } => About::default().and(format!("token {id}")),
-                DoorError::Name | DoorError::Loading => return,
+                DoorError::Issued(NotIssued::Expired { token, .. }) => {
+                    About::default().and(format!("token {token}"))
+                }
+                DoorError::Name
+                | DoorError::Loading
+                | DoorError::Issued(NotIssued::Away { .. }) => return,
+                DoorError::Issued(_) => About::default(),
                 // What follows is about callers who were let in.
                 DoorError::Uncertified(_)
                 | DoorError::PassedOnUncertified(_)
@@ -152,7 +158,7 @@ impl Services {
     ) -> Result<Option<SecretString>, JoinError> {
         let Registration { executor, place, labels, .. } = registration;
         let joined = match caller.proof() {
-            Proof::None | Proof::Person(..) => Ok(None),
+            Proof::None | Proof::Person(..) | Proof::Issued(..) => Ok(None),
             Proof::Executor(_, own, bound) => {
                 AccessHandle::may_register(own, bound, executor, labels).map(|()| None)
             }

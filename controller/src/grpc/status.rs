@@ -5,7 +5,7 @@
 
 use super::{door::DoorError, forward::ForwardError, pace::TooFast};
 use crate::{
-    access::{AccessError, JoinError},
+    access::{AccessError, JoinError, issuer::NotIssued},
     audit::AuditError,
     job_queue::{DeleteJobError, QueueError, SubmitError},
     liveness::{
@@ -368,6 +368,23 @@ statuses! {
             Meaning::new(Code::Unauthenticated, "NO_CERTIFICATE")
         }
         DoorError::Loading => Meaning::unavailable(STARTING),
+        DoorError::Issued(NotIssued::Away { .. }) => Meaning::unavailable("ISSUER_AWAY"),
+        DoorError::Issued(NotIssued::Expired { .. }) => {
+            Meaning::new(Code::Unauthenticated, "TOKEN_EXPIRED")
+        }
+        DoorError::Issued(
+            NotIssued::Large { .. }
+            | NotIssued::Form
+            | NotIssued::Algorithm
+            | NotIssued::NoKey { .. }
+            | NotIssued::UnknownKey { .. }
+            | NotIssued::Signature
+            | NotIssued::Issuer { .. }
+            | NotIssued::Audience { .. }
+            | NotIssued::Claim { .. }
+            | NotIssued::Unverified
+            | NotIssued::NotYet { .. },
+        ) => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
         DoorError::NotFor { .. } | DoorError::NotAllowed { .. } | DoorError::NoMore { .. } => {
             Meaning::new(Code::PermissionDenied, "NOT_ALLOWED")
         }

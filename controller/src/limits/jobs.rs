@@ -2,7 +2,10 @@
 
 use super::{SHORTEN, full, instead, wrong};
 use crate::{
-    access::{MOST_GRANTS, MOST_TOKENS},
+    access::{
+        MOST_GRANTS, MOST_TOKENS,
+        issuer::{self, ASK_EVERY, FETCH_WITHIN, LARGEST_ANSWER, LARGEST_TOKEN},
+    },
     configuration::SHORTEST_HISTORY,
     grpc::{
         convert::{
@@ -12,6 +15,7 @@ use crate::{
             listing::MOST_USER_BYTES,
         },
         door::MOST_NAME_BYTES,
+        keys::MOST_WAITING,
     },
     job_queue::{
         MOST_REQUEST_ID_BYTES,
@@ -309,6 +313,36 @@ pub(super) fn access() -> Vec<Limit> {
             "Groups of a person",
             Amount::count(definition::MOST_GROUPS),
             "and a person has at most {}: take some out",
+        ),
+        Limit::fixed(
+            "An identity token",
+            Amount::bytes(LARGEST_TOKEN),
+            Refused("UNAUTHENTICATED", "bytes, and {} are read at the most"),
+        ),
+        Limit::fixed(
+            "Groups of an identity token",
+            Amount::count(issuer::MOST_GROUPS),
+            Refused("UNAUTHENTICATED", "names more than {} groups"),
+        ),
+        instead(
+            "A document of the issuer of identity tokens",
+            Amount::bytes(LARGEST_ANSWER),
+            "It is not read; the keys that were known stay good.",
+        ),
+        instead(
+            "The time that the issuer of identity tokens takes for its documents",
+            Amount::Time(FETCH_WITHIN),
+            "The keys that were known stay good, and it is asked again.",
+        ),
+        instead(
+            "The time between two questions to the issuer because of keys that are not known",
+            Amount::Time(ASK_EVERY),
+            "The call waits for the next one.",
+        ),
+        instead(
+            "Calls that wait for that",
+            Amount::count(MOST_WAITING),
+            "Further ones are answered at once, by the keys that are known.",
         ),
         wrong(
             "Executors that join with one token",

@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::{
-    access::AccessError,
-    grpc::{pace::TooFast, status::RequestError},
+    access::{
+        AccessError,
+        issuer::{NotIssued, Wrong},
+    },
+    grpc::{door::DoorError, pace::TooFast, status::RequestError},
     job_queue::{QueueError, SubmitError},
     liveness::rules::RegisterRefused,
     registry::{ChangeError, JobDefinition, rules::check_definition},
@@ -33,6 +36,10 @@ fn says(limit: &Limit, text: &str) -> bool {
         rest = rest.and_then(|text| text.split_once(piece.trim()).map(|(_, rest)| rest));
     }
     rest.is_some()
+}
+
+fn issued(why: NotIssued) -> Status {
+    DoorError::from(why).into()
 }
 
 #[test]
@@ -76,6 +83,11 @@ fn a_bound_is_refused_with_the_status_and_the_words_of_its_row() {
         (
             "Roles that are given",
             Box::new(|limit| AccessError::Full { what: "roles", limit }.into()),
+        ),
+        ("An identity token", Box::new(|limit| issued(NotIssued::Large { size: limit + 1 }))),
+        (
+            "Groups of an identity token",
+            Box::new(|_| issued(NotIssued::Claim { claim: "groups".into(), what: Wrong::Many })),
         ),
         ("Backups", Box::new(|limit| RequestError::Backups { limit }.into())),
         ("Readers of logs", Box::new(|limit| RequestError::Followers { limit }.into())),

@@ -1,6 +1,7 @@
 //! Why a controller does not serve. The texts name the key and the remedy.
 
 use crate::{
+    access::issuer::AuthorityError,
     grpc::DescriptorError,
     log_store::LogStoreError,
     store::{self, TermError},
@@ -31,6 +32,9 @@ pub enum StartError {
     /// TLS cannot be spoken with the files that are named.
     #[error(transparent)]
     Tls(#[from] super::TlsError),
+    /// The issuer of identity tokens cannot be asked with the file that is named.
+    #[error(transparent)]
+    Issuer(#[from] AuthorityError),
     /// Nobody can listen there for metrics.
     #[error(transparent)]
     MetricsAddress(#[from] AddressError),
@@ -75,6 +79,7 @@ impl StartError {
             | Self::Address { .. }
             | Self::MetricsAddress(_)
             | Self::Tls(_)
+            | Self::Issuer(_)
             | Self::MasterKey(_)
             | Self::LogStore(_) => true,
             Self::Store(store::StartError::Open(error)) => !error.is_away(),

@@ -23,8 +23,9 @@ pub use faults::Faults;
 pub use tls::TlsError;
 
 use crate::{
+    access::issuer::{Issuer, IssuerView},
     configuration::Configuration,
-    grpc::{self, BoundLayer, Meter, Peers, UnwrittenOfAll, With},
+    grpc::{self, BoundLayer, KeysLayer, Meter, Peers, UnwrittenOfAll, With},
     metrics::METRICS,
     store::Leadership,
 };
@@ -58,7 +59,7 @@ const WINDOW: u32 = 8 << 20;
 /// Calls at a time on one connection; further ones wait at the caller's. An executor's carries two parked calls and an
 /// append for each log that grows, a client's a few; a proxy that needs more for its many opens another connection.
 pub(crate) const MOST_STREAMS: u32 = 1_024;
-/// The most bytes of a request's metadata: a token and a name are a few hundred.
+/// The most bytes of a request's metadata: our own tokens and a name are a few hundred, an identity token some thousands.
 pub(crate) const MOST_HEADER_BYTES: u32 = 16 << 10;
 /// Parked calls cross gateways that forget silent connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -98,6 +99,7 @@ impl Controller {
     pub async fn start(configuration: &Configuration) -> Result<Running, StartError> {
         raise_open_files();
         let certificates = tls::Certificates::open(configuration)?;
+        let issuer = Issuer::open(configuration)?;
         let socket = bind(configuration.address())?;
         let address = socket.local_addr().map_err(StartError::Thread)?;
         let (ending, ended) = (CancellationToken::new(), CancellationToken::new());
@@ -107,7 +109,13 @@ impl Controller {
         let metrics = metrics::install(ended.clone())?;
         metrics::describe(&[metrics::METRICS, METRICS]);
         let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
-        let plan = Plan::new(configuration, followers.clone(), ending.clone()).await?;
+        let identities = issuer.as_ref().map(Issuer::view);
+        if let Some(issuer) = issuer {
+            // It goes on while nobody leads, too: who is elected knows the keys.
+            tokio::spawn(issuer.run(ended.clone()));
+        }
+        let (of_readers, of_calls) = (followers.clone(), ending.clone());
+        let plan = Plan::new(configuration, identities.clone(), of_readers, of_calls).await?;
         #[cfg(feature = "etcd")]
         let plan = Plan { certificates: certificates.clone(), ..plan };
         let begin = Begin::new(plan, address).await?;
@@ -129,7 +137,7 @@ impl Controller {
             let connections = listen(socket, address)?;
             let connections =
                 connections::incoming(connections, unwritten.clone(), (tls, authorities));
-            serve(connections, &roles, ending.clone())
+            serve(connections, &roles, identities, ending.clone())
         };
         let serving = match listening() {
             Ok(serving) => serving,
@@ -197,6 +205,7 @@ fn listen(socket: TcpSocket, address: SocketAddr) -> Result<TcpListener, StartEr
 fn serve(
     connections: impl Stream<Item = io::Result<Connection>> + Send + 'static,
     roles: &Roles,
+    identities: Option<IssuerView>,
     ending: CancellationToken,
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
     let reporter = tonic_health::server::HealthReporter::new();
@@ -207,6 +216,7 @@ fn serve(
         .layer(With(Peers))
         .layer(With(Meter))
         .layer(grpc::SlowLayer::default())
+        .layer(KeysLayer::new(identities, roles.clone()))
         .layer(BoundLayer::new(grpc::MOST_CALLS, grpc::MOST_BYTES))
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW)

@@ -17,6 +17,7 @@ mod executions;
 mod executors;
 mod faults;
 mod hostile;
+mod issuer;
 mod jobs;
 mod logs;
 mod pace;

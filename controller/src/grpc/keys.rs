@@ -1,0 +1,91 @@
+//! Who shows an identity token with a key that is not known waits until its issuer was asked for it: after an issuer has
+//! changed its key, the first who shows a token with the new one is let in as those after them are.
+//!
+//! A layer around all services, so that the door itself never waits. It is outside of the bound of calls, and has one of
+//! its own: whoever invents keys holds up nobody. A controller that passes calls on leaves the waiting to the one that leads.
+
+use super::door::{AUTHORIZATION, bearer};
+use crate::{
+    access::issuer::{IssuerView, has_form},
+    server::roles::Roles,
+};
+use http::Request;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::Semaphore;
+use tower::{Layer, Service};
+
+/// How many calls wait at a time; further ones go on at once.
+pub(crate) const MOST_WAITING: usize = 1_000;
+
+/// Has calls wait for keys.
+#[derive(Clone, Debug)]
+pub struct KeysLayer {
+    issuer: Option<IssuerView>,
+    roles: Roles,
+    waiting: Arc<Semaphore>,
+}
+
+impl KeysLayer {
+    /// A layer that waits for the keys of this issuer, where this controller leads.
+    pub(crate) fn new(issuer: Option<IssuerView>, roles: Roles) -> Self {
+        Self { issuer, roles, waiting: Arc::new(Semaphore::new(MOST_WAITING)) }
+    }
+
+    /// Who is to be waited for, and the token that is shown.
+    fn shown<B>(&self, request: &Request<B>) -> Option<(IssuerView, String)> {
+        let issuer = self.issuer.as_ref()?;
+        let token = bearer(request.headers().get(AUTHORIZATION)?.as_bytes())?;
+        let is_meant = has_form(token) && !issuer.knows(token) && self.roles.leads().is_ok();
+        is_meant.then(|| (issuer.clone(), token.to_owned()))
+    }
+}
+
+impl<S> Layer<S> for KeysLayer {
+    type Service = Waiting<S>;
+
+    fn layer(&self, inner: S) -> Waiting<S> {
+        Waiting { inner, layer: self.clone() }
+    }
+}
+
+/// A service that is called once the key of the token is known, or is known to be nobody's.
+#[derive(Clone, Debug)]
+pub struct Waiting<S> {
+    inner: S,
+    layer: KeysLayer,
+}
+
+impl<S, B> Service<Request<B>> for Waiting<S>
+where
+    S: Service<Request<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Some((issuer, token)) = self.layer.shown(&request) else {
+            return Box::pin(self.inner.call(request));
+        };
+        let waiting = self.layer.waiting.clone();
+        // The one that is ready is called, and its clone gets ready for the next call.
+        let next = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move {
+            if let Ok(_place) = waiting.try_acquire() {
+                issuer.settled(&token).await;
+            }
+            ready.call(request).await
+        })
+    }
+}
