@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs,
     io::Read as _,
+    iter,
     path::Path,
 };
 use zstd::stream::read::Decoder;
@@ -61,7 +62,7 @@ pub struct Values {
     forms: Vec<Form>,
     /// Which forms begin so.
     by_head: HashMap<[u8; LEAST], Vec<usize>>,
-    /// Whether a form begins with these two bytes. Nearly everywhere none does, and nothing else is looked at.
+    /// Whether a form begins with these three bytes. Nearly everywhere none does, and nothing else is looked at.
     begins: Vec<bool>,
     /// The first is none.
     dictionaries: Vec<Vec<u8>>,
@@ -81,11 +82,11 @@ impl Values {
                 forms.push(Form { leak: Leak { value: name.to_owned(), form }, bytes });
             }
         }
-        let (mut by_head, mut begins) = (HashMap::<_, Vec<_>>::new(), vec![false; 1 << 16]);
+        let (mut by_head, mut begins) = (HashMap::<_, Vec<_>>::new(), vec![false; 1 << 24]);
         for (index, form) in forms.iter().enumerate() {
             let head = *form.bytes.first_chunk::<LEAST>().unwrap();
             by_head.entry(head).or_default().push(index);
-            begins[two(&form.bytes)] = true;
+            begins[three(&form.bytes)] = true;
         }
         Self { forms, by_head, begins, dictionaries: dictionaries() }
     }
@@ -128,24 +129,30 @@ impl Values {
         }
     }
 
+    // Plain loops here and below: tests are built without optimisation, and look at many megabytes.
     fn look_at(&self, bytes: &[u8], found: &mut BTreeSet<Leak>) {
-        for (at, head) in bytes.windows(LEAST).enumerate() {
-            if !self.begins[two(head)] {
-                continue;
+        let mut at = 0;
+        while at + LEAST <= bytes.len() {
+            if self.begins[three(&bytes[at..])] {
+                self.compare(&bytes[at..], found);
             }
-            let head: [u8; LEAST] = head.try_into().unwrap();
-            for index in self.by_head.get(&head).into_iter().flatten() {
-                let form = &self.forms[*index];
-                if bytes[at..].starts_with(&form.bytes) {
-                    found.insert(form.leak.clone());
-                }
+            at += 1;
+        }
+    }
+
+    fn compare(&self, bytes: &[u8], found: &mut BTreeSet<Leak>) {
+        let head = bytes.first_chunk::<LEAST>().unwrap();
+        for index in self.by_head.get(head).into_iter().flatten() {
+            let form = &self.forms[*index];
+            if bytes.starts_with(&form.bytes) {
+                found.insert(form.leak.clone());
             }
         }
     }
 }
 
-fn two(bytes: &[u8]) -> usize {
-    usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
+fn three(bytes: &[u8]) -> usize {
+    usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2])
 }
 
 /// In which forms a value is looked for. What is escaped is none of them: whoever looks undoes that.
@@ -204,50 +211,65 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
 }
 
 fn unescaped(text: &[u8]) -> Vec<u8> {
-    let (mut plain, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some((first, behind)) = rest.split_first() {
-        rest = match escape(behind).filter(|_| *first == b'\\') {
-            Some((meant, length)) => {
-                plain.extend(meant);
-                &behind[length..]
-            }
-            None => {
-                plain.push(*first);
-                behind
-            }
-        };
-    }
-    plain
+    replaced(
+        text,
+        |byte| byte == b'\\',
+        |text| escape(&text[1..]).map(|(meant, length)| (meant, length + 1)),
+    )
 }
 
 /// With what a `+` stands for there.
 fn decoded_of_url(text: &[u8], plus: u8) -> Vec<u8> {
-    let (mut plain, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some((first, behind)) = rest.split_first() {
-        let digits = behind.get(..2).filter(|_| *first == b'%');
-        let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
-        rest = match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                plain.push(byte);
-                &behind[2..]
-            }
-            None => {
-                plain.push(if *first == b'+' { plus } else { *first });
-                behind
-            }
-        };
-    }
-    plain
+    let meant = |text: &[u8]| match text {
+        [b'+', ..] => Some((vec![plus], 1)),
+        [_, digits @ ..] => {
+            let digits = str::from_utf8(digits.get(..2)?).ok()?;
+            Some((vec![u8::from_str_radix(digits, 16).ok()?], 3))
+        }
+        [] => None,
+    };
+    replaced(text, |byte| byte == b'%' || byte == b'+', meant)
 }
 
 fn without_blanks(text: &[u8]) -> Vec<u8> {
-    text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
+    replaced(text, |byte| byte.is_ascii_whitespace(), |_| Some((Vec::new(), 1)))
+}
+
+/// A text in which something else is meant where such a byte stands: what, and instead of how many bytes.
+fn replaced(
+    text: &[u8],
+    may_be: impl Fn(u8) -> bool,
+    meant: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)>,
+) -> Vec<u8> {
+    let (mut plain, mut from, mut at) = (Vec::with_capacity(text.len()), 0, 0);
+    while at < text.len() {
+        let found = if may_be(text[at]) { meant(&text[at..]) } else { None };
+        if let Some((bytes, length)) = found {
+            plain.extend_from_slice(&text[from..at]);
+            plain.extend(bytes);
+            from = at + length;
+            at = from;
+        } else {
+            at += 1;
+        }
+    }
+    plain.extend_from_slice(&text[from..]);
+    plain
 }
 
 /// From where on a frame of zstd may be.
 fn frames(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_one = |at: &usize| bytes[*at..].starts_with(&FRAME);
-    (0..bytes.len()).filter(move |at| is_one(at)).map(|at| &bytes[at..])
+    let mut behind = bytes;
+    iter::from_fn(move || {
+        while let Some(at) = behind.iter().position(|byte| *byte == FRAME[0]) {
+            let frame = &behind[at..];
+            behind = &frame[1..];
+            if frame.starts_with(&FRAME) {
+                return Some(frame);
+            }
+        }
+        None
+    })
 }
 
 /// What a frame holds, as far as it can be read: whatever stands behind its beginning, that is no frame, too.

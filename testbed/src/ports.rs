@@ -16,7 +16,8 @@ use std::{
 pub fn free_port() -> u16 {
     let any = || rand::random_range(10_000..30_000);
     let mut some = std::iter::repeat_with(any).take(1_000);
-    some.find(|port| taken(*port) && TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("no port is free")
+    some.find(|port| taken(*port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("no port is free")
 }
 
 /// Whether this process is the one that has the port from now on.
@@ -25,7 +26,8 @@ pub fn free_port() -> u16 {
 /// kernel gives it free when the process ends, however it does.
 fn taken(port: u16) -> bool {
     let name = format!("octavius-testbed-port-{port}");
-    let mark = SocketAddr::from_abstract_name(name).and_then(|address| UnixDatagram::bind_addr(&address));
+    let mark =
+        SocketAddr::from_abstract_name(name).and_then(|address| UnixDatagram::bind_addr(&address));
     mark.map(UnixDatagram::into_raw_fd).is_ok()
 }
 

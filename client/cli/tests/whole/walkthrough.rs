@@ -31,7 +31,9 @@ fn apart(script: &str) -> Command {
 
 /// Why this machine cannot run it, if so.
 async fn cannot() -> Option<String> {
-    let tried = apart("ip netns add a && ip link add b type veth peer name c netns a").output();
+    let tried =
+        apart("ip netns add far && ip link add to-far type veth peer name to-near netns far")
+            .output();
     match tried.await {
         Err(error) => Some(format!("there is no `unshare`: {error}")),
         Ok(tried) if tried.status.success() => None,
