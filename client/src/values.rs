@@ -25,9 +25,12 @@ pub fn read_values(path: &Path) -> Result<BTreeMap<String, String>, Error> {
 /// # Errors
 /// Where the text is something else.
 pub fn parse_values(text: &str, source: &str) -> Result<BTreeMap<String, String>, Faults> {
+    // What the parser says shows the lines around, and a line may hold a value that nobody may see.
     serde_saphyr::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        let place = error.location().map(|place| format!(" (line {})", place.line()));
         let problem = format!(
-            "is not as it should be: write names with one value each, such as `name: \"Ada\"`: {error}"
+            "is not as it should be{}: write names with one value each, such as `name: \"Ada\"`, and each name once",
+            place.unwrap_or_default()
         );
         Faults::one(source, Fault::new("", problem))
     })
@@ -107,6 +110,11 @@ mod tests {
         for wrong in ["a:\n", "a: [1]\n", "a: {b: 1}\n", "a: 1\na: 2\n", "- a\n", "a\n"] {
             let told = parse_values(wrong, "args.yaml").unwrap_err().to_string();
             assert!(told.starts_with("args.yaml: is not as it should be"), "{told}");
+        }
+        for wrong in ["a: 1\nb: [planted]\n", "a: planted\nb: {c: 1}\n", "a: planted\na: planted\n"]
+        {
+            let told = parse_values(wrong, "args.yaml").unwrap_err().to_string();
+            assert!(told.contains("(line 2)") && !told.contains("planted"), "{told}");
         }
     }
 

@@ -8,11 +8,12 @@ use std::{
 };
 
 /// A program, the package of Debian's that has it, and what needs it.
-const NEEDED: [(&str, &str, &str); 4] = [
+const NEEDED: [(&str, &str, &str); 5] = [
     ("etcd", "etcd-server", "the store of several controllers"),
     ("zsh", "zsh", "its completion of commands"),
     ("fish", "fish", "its completion of commands"),
     ("shellcheck", "shellcheck", "what is wrong with scripts"),
+    ("ip", "iproute2", "an executor in a network of its own"),
 ];
 
 /// Installs what is missing, and says so; touches nothing else.

@@ -89,7 +89,7 @@ pub struct Etcd {
     /// The password of etcd's own `root`, once logins are wanted.
     root: Option<String>,
     /// After the members: what is in there is theirs.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Etcd {
@@ -142,7 +142,7 @@ impl Etcd {
             ways.push(Proxy::to(peer).await);
         }
         let members = Member::cluster(folder.path(), options, tls.as_ref(), &peers, &ways);
-        let mut etcd = Self { members, ways, tls, root: None, _folder: folder };
+        let mut etcd = Self { members, ways, tls, root: None, folder };
         for member in &mut etcd.members {
             member.start();
         }
@@ -154,6 +154,12 @@ impl Etcd {
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.members.iter().map(|member| member.endpoint().to_owned()).collect()
+    }
+
+    /// Where all that it keeps lies, and what it has said.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What clients need where [`EtcdOptions::tls`] is wanted.

@@ -22,7 +22,7 @@ async fn what_was_put_is_there_after_a_kill() {
 #[tokio::test]
 async fn nothing_of_it_is_left() {
     let mut etcd = one(EtcdOptions::default()).await;
-    let (pid, folder) = (etcd.member(0).pid().unwrap(), etcd._folder.path().to_owned());
+    let (pid, folder) = (etcd.member(0).pid().unwrap(), etcd.folder().to_owned());
     assert!(folder.exists() && Path::new(&format!("/proc/{pid}")).exists());
     etcd.member(0).freeze();
     drop(etcd);
@@ -131,8 +131,13 @@ async fn its_history_has_every_change_of_a_key_and_of_no_other() {
     assert_eq!(values, [Some(&b"1"[..]), Some(b"2"), None, Some(b"3")]);
     assert!(history.is_sorted_by(|one, other| one.revision < other.revision), "{history:?}");
     assert_eq!(etcd.keys("seq").await, ["seq", "sequel"]);
+    let everything = etcd.everything().await.unwrap();
+    for value in ["1", "2", "3", "another"] {
+        assert!(everything.iter().any(|(_, had)| had == value.as_bytes()), "{everything:?}");
+    }
+    assert!(everything[0].0.starts_with("seq@"), "{everything:?}");
     etcd.compact(etcd.revision().await).await;
-    assert!(etcd.history("seq").await.is_err());
+    assert!(etcd.history("seq").await.is_err() && etcd.everything().await.is_err());
 }
 
 #[tokio::test]

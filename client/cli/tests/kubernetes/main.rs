@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test, and its helpers
 
 mod deployment;
+mod dumps;
 mod no_room;
 mod quiet;
 mod sight;

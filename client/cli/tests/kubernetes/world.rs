@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use std::{
     fs,
     future::Future,
+    io::Write as _,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -46,16 +47,24 @@ impl World {
 
     /// The same, beside this cluster.
     pub(crate) async fn within(cluster: Cluster, name: &str) -> Result<Self, Failed> {
+        Self::with(cluster, name, &json!({})).await
+    }
+
+    /// The same, with these keys in the controller's file.
+    pub(crate) async fn with(cluster: Cluster, name: &str, keys: &Value) -> Result<Self, Failed> {
         let namespace = cluster.namespace(name).await?;
         let folder = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
-        let config = json!({
+        let mut config = json!({
             "app_port": address.rsplit_once(':').unwrap().1.parse::<u16>().unwrap(),
             "metrics_address": format!("127.0.0.1:{}", free_port()),
             "store": "embedded",
             "data_dir": folder.path().join("data"),
             "executor_ping_deadline": 9,
         });
+        for (key, value) in keys.as_object().unwrap() {
+            config[key] = value.clone();
+        }
         let mut controller = Server::new(&binary("controller"), folder.path(), &config);
         controller.start();
         let user = User::of(&address);
@@ -203,7 +212,8 @@ impl World {
         seen.unwrap_or_else(|last| panic!("{last}\ncontroller: {}", self.controller.said()))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A path in the folder that has the files of all its servers.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }
@@ -228,7 +238,19 @@ impl User {
 
     /// What a command prints.
     pub(crate) fn run(&self, words: &[&str]) -> Result<String, String> {
-        let ran = self.command(words).output().unwrap();
+        Self::printed(words, &self.command(words).output().unwrap())
+    }
+
+    /// The same, where the command reads `input`.
+    pub(crate) fn run_with_input(&self, words: &[&str], input: &str) -> Result<String, String> {
+        let mut command = self.command(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        Self::printed(words, &child.wait_with_output().unwrap())
+    }
+
+    fn printed(words: &[&str], ran: &Output) -> Result<String, String> {
         let printed = String::from_utf8_lossy(&ran.stdout).into_owned();
         let said = String::from_utf8_lossy(&ran.stderr);
         let wrong = || format!("{words:?}: {}: {printed}{said}", ran.status);

@@ -2,15 +2,13 @@
 
 use crate::{
     user::User,
-    world::{PATIENCE, World, eventually},
+    world::{World, eventually},
 };
-use octavius_client::{Client, Settings};
 use octavius_testbed::server::built_beside;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-async fn token(user: &User, words: &[&str]) -> String {
+pub(crate) async fn token(user: &User, words: &[&str]) -> String {
     let text = user.says(words).await;
     let token = text.strip_suffix('\n').unwrap().to_owned();
     assert!(token.starts_with("oct") && !token.contains(char::is_whitespace), "{token}");
@@ -29,14 +27,7 @@ async fn an_open_controller_becomes_one_that_knows_who_asks() {
     world.controller.end().await;
     world.configure_controller("authentication", "tokens".into());
     world.controller.start();
-    let settings = Settings {
-        ca_file: None,
-        address: format!("http://{}", world.address),
-        email: None,
-        token: Some(SecretString::from(admin.clone())),
-        timeout: PATIENCE,
-    };
-    world.client = Client::new(&settings).unwrap().with_patience(PATIENCE);
+    world.show_token(&admin);
     world.serves().await;
 
     let refused = open.run(&["list"]).await;

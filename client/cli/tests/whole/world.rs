@@ -7,6 +7,7 @@ use octavius_testbed::{
     ports::free_port,
     server::built_beside,
 };
+use secrecy::SecretString;
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -125,6 +126,23 @@ impl World {
     /// Whether the controller has to be elected before it serves.
     pub(crate) fn is_on_etcd(&self) -> bool {
         self.etcd.is_some()
+    }
+
+    /// The etcd that the state is in, if this run is on one.
+    pub(crate) fn etcd(&self) -> Option<&Etcd> {
+        self.etcd.as_ref()
+    }
+
+    /// From now on it is asked with this token.
+    pub(crate) fn show_token(&mut self, token: &str) {
+        let settings = Settings {
+            ca_file: None,
+            address: format!("http://{}", self.address),
+            email: None,
+            token: Some(SecretString::from(token)),
+            timeout: PATIENCE,
+        };
+        self.client = Client::new(&settings).unwrap().with_patience(PATIENCE);
     }
 
     /// Gives a key of the executor's file another value, before it is started.
