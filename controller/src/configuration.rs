@@ -792,7 +792,6 @@ mod tests {
             "https://id.example.com#a",
             "file:///id",
             "id.example.com",
-            "",
         ] {
             let problems = given(wrong, audience).unwrap_err().to_string();
             assert!(problems.contains("as it writes it itself"), "{wrong}: {problems}");

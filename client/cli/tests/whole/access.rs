@@ -45,9 +45,9 @@ async fn an_open_controller_becomes_one_that_knows_who_asks() {
     world.configure_executor("access_token", invitation.as_str().into());
     world.executor.start();
     world.ready().await;
-    let credential = world.path("state").join("credential");
-    assert_eq!(fs::metadata(&credential).unwrap().permissions().mode() & 0o777, 0o600);
-    let credential = fs::read_to_string(credential).unwrap();
+    let credential = world.credential().await;
+    let mode = fs::metadata(world.path("state/credential")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     // It is known by that alone now, and the token that it joined with is of no more use.
     world.executor.end().await;
     world.configure_executor("access_token", "of-no-use".into());

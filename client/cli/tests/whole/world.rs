@@ -230,6 +230,13 @@ impl World {
         }
     }
 
+    /// What the executor got when it joined: it is registered before it has kept that.
+    pub(crate) async fn credential(&self) -> String {
+        let path = self.path("state/credential");
+        let kept = || async { std::fs::read_to_string(&path).map_err(|error| error.to_string()) };
+        eventually(kept).await.unwrap()
+    }
+
     /// Registers a job that runs `script` in a shell, with arguments of these names.
     pub(crate) async fn job(&self, name: &str, script: &str, arguments: &[&str]) {
         let argument = |name: &&str| v1::Argument {

@@ -64,6 +64,7 @@ async fn who_names_an_unknown_key_waits_for_an_answer_that_was_asked_for_later_a
     known.send_replace(Known { asked: Some(Instant::now()), ..Known::default() });
     waiting.await.unwrap();
 
+    tokio::time::advance(Duration::from_secs(1)).await;
     let began = Instant::now();
     view.settled(&shown).await;
     let waited = began.elapsed();
