@@ -34,7 +34,7 @@ const PRINTED: &str = "planted-in-the-log-829348951-7d";
 /// in its name, which servers log;
 const JOB: &str = "planted-in-the-name-3f";
 /// and in an argument that is not secret: who may look is shown it, and it is sealed where it is stored.
-const NOTE: &str = "planted-in-a-note-8b";
+const NOTE: &str = "qu1et-r3mark-of-bob-8b";
 const PLANTED: [&str; 4] = [DESCRIBED, PRINTED, JOB, NOTE];
 
 /// Prints all that it was given that is secret in each form that is masked. A part of a value is none of them: what is
