@@ -1,5 +1,5 @@
 //! All objects of a namespace in which jobs with secrets run, and all that is kept and said beside it: the values are in
-//! the Secret that belongs to a Job, as long as that is there, and nowhere else.
+//! the Secret that belongs to a Job until its program runs, and nowhere else.
 
 use crate::world::World;
 use octavius_testbed::{
@@ -64,27 +64,33 @@ async fn token(namespace: &Namespace) -> Result<String, Failed> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_are_in_the_secret_of_their_job_while_it_runs_and_in_no_object_afterwards()
+async fn values_are_in_the_secret_of_their_job_until_it_runs_and_in_no_object_afterwards()
 -> Result<(), Failed> {
     let traced = json!({ "log_level": "trace,octavius=trace" });
     let world = World::with(shared().await?, "dumps", &traced).await?;
-    world.user.creates(&json!({
-        "name": "leaks",
-        "image_name": "busybox:dev",
-        "command": ["sh", "-c", SCRIPT],
-        "env_vars": {
-            "args": [
-                { "name": "how", "required": true },
-                { "name": "note" },
-                { "name": "password", "type": "secret", "required": true },
-            ],
-            "secrets": [{ "name": "TOKEN" }, { "name": "KEY" }],
-        },
-    }));
-    for (name, value) in [("TOKEN", TOKEN), ("KEY", KEY)] {
-        let set = ["secret", "set", "leaks", name, "--stdin"];
-        // Of which one line end is left out.
-        world.user.run_with_input(&set, &format!("{value}\n")).unwrap();
+    let job = |name: &str, image: &str| {
+        json!({
+            "name": name,
+            "image_name": image,
+            "command": ["sh", "-c", SCRIPT],
+            "env_vars": {
+                "args": [
+                    { "name": "how", "required": true },
+                    { "name": "note" },
+                    { "name": "password", "type": "secret", "required": true },
+                ],
+                "secrets": [{ "name": "TOKEN" }, { "name": "KEY" }],
+            },
+        })
+    };
+    // Nobody has the image of the second: its program never runs.
+    for (job_name, image) in [("leaks", "busybox:dev"), ("waits", "nobody-has-this:dev")] {
+        world.user.creates(&job(job_name, image));
+        for (name, value) in [("TOKEN", TOKEN), ("KEY", KEY)] {
+            let set = ["secret", "set", job_name, name, "--stdin"];
+            // Of which one line end is left out.
+            world.user.run_with_input(&set, &format!("{value}\n")).unwrap();
+        }
     }
     let mut executor = world.executor_with("kubernetes", "kubernetes", &traced);
     executor.start();
@@ -93,11 +99,12 @@ async fn values_are_in_the_secret_of_their_job_while_it_runs_and_in_no_object_af
     let of_executor = token(&world.namespace).await?;
     let of_executor = Values::of([("the executor's own token", of_executor.as_bytes())]);
 
-    let execute = |how: &str| {
+    let execute_of = |job: &str, how: &str| {
         let given = json!({ "how": how, "note": NOTE, "password": PASSWORD }).to_string();
-        let execute = ["execute", "leaks", "-f", "-", "--output", "name"];
+        let execute = ["execute", job, "-f", "-", "--output", "name"];
         world.user.run_with_input(&execute, &given).unwrap().trim().to_owned()
     };
+    let execute = |how: &str| execute_of("leaks", how);
     let well = execute("well");
     world.user.waits_for(&["status", &well], "succeeded").await;
     let bad = execute("bad");
@@ -105,7 +112,12 @@ async fn values_are_in_the_secret_of_their_job_while_it_runs_and_in_no_object_af
     let long = execute("long");
     world.user.waits_for(&["getlogs", &long], "waiting\n").await;
 
-    // While it runs: the Secret is the Job's, and goes with it.
+    // The Secret is the Job's, and goes when its program runs.
+    let waits = execute_of("waits", "well");
+    let has_pod = ["get", "pods", "--output=name", "--selector"];
+    let of_waits = format!("octavius.dev/execution={waits}");
+    let has_pod = [&has_pod[..], &[of_waits.as_str()]].concat();
+    world.namespace.until(&has_pod, |pods| !pods.is_empty()).await?;
     let meanwhile = objects(&world.namespace).await?;
     let all = places(&meanwhile);
     let with_values: Vec<_> = values.among(&all).into_iter().map(|(name, _)| name).collect();
@@ -115,22 +127,22 @@ async fn values_are_in_the_secret_of_their_job_while_it_runs_and_in_no_object_af
             object["kind"] == "Secret" && object["metadata"]["ownerReferences"][0]["kind"] == "Job";
         assert!(may || !with_values.contains(&place.name.as_str()), "values are in {}", place.name);
     }
-    let of_long = |object: &Value| object["metadata"]["labels"]["octavius.dev/execution"] == *long;
+    let of_it = |object: &Value| object["metadata"]["labels"]["octavius.dev/execution"] == *waits;
     let secrets: Vec<_> = meanwhile
         .iter()
-        .filter(|(object, _)| object["kind"] == "Secret" && of_long(object))
+        .filter(|(object, _)| object["kind"] == "Secret" && of_it(object))
         .collect();
     let [(secret, place)] = &secrets[..] else { panic!("{} Secrets", secrets.len()) };
     assert!(with_values.contains(&place.name.as_str()), "they would not be found: {with_values:?}");
     let (_, jobs_place) = meanwhile
         .iter()
-        .find(|(object, _)| object["kind"] == "Job" && of_long(object))
+        .find(|(object, _)| object["kind"] == "Job" && of_it(object))
         .unwrap_or_else(|| panic!("it has no Job: {:?}", found(NOTE, &all)));
     let owner = &secret["metadata"]["ownerReferences"][0];
     let job = format!("Job/{}", owner["name"].as_str().unwrap());
     assert_eq!((&owner["kind"], &job), (&"Job".into(), &jobs_place.name));
     assert!(found(NOTE, &all).contains(&job), "an argument that may be seen is found nowhere");
-    let pods = meanwhile.iter().filter(|(object, _)| object["kind"] == "Pod" && of_long(object));
+    let pods = meanwhile.iter().filter(|(object, _)| object["kind"] == "Pod" && of_it(object));
     let pods: Vec<_> = pods.map(|(pod, _)| pod).collect();
     let [pod] = pods[..] else { panic!("{} pods", pods.len()) };
     let variables = pod["spec"]["containers"][0]["env"].as_array().unwrap();
@@ -143,8 +155,10 @@ async fn values_are_in_the_secret_of_their_job_while_it_runs_and_in_no_object_af
     let kept = files(&world.path(""));
     assert_eq!(values.among(&kept), []);
 
-    world.user.run(&["cancel", &long]).unwrap();
-    world.user.waits_for(&["status", &long], "cancelled").await;
+    for execution in [&long, &waits] {
+        world.user.run(&["cancel", execution]).unwrap();
+        world.user.waits_for(&["status", execution], "cancelled").await;
+    }
     world.nothing_is_left().await?;
 
     // Afterwards events still tell of the Jobs.

@@ -3,8 +3,8 @@
 //! One task of the controller fetches the keys, from its start on, whoever leads: now and then, again after a pause where
 //! that fails, and when somebody shows a token with a key that is not known. It owns them; readers get a snapshot, and no
 //! call that is let in waits for the network. Keys that were known stay good while the issuer is away: what it signed it
-//! still has signed. Who shows a key that is not known can wait until the issuer was asked, with [`IssuerView::settled`];
-//! however many do, it is asked once in [`ASK_EVERY`].
+//! still has signed. Who shows a key that is not known can wait until the issuer was asked, with `IssuerView::settled`;
+//! however many do, it is asked once in ten seconds.
 //!
 //! Nothing of this is in the store, and no token is kept. Not here: what somebody may do, which is the view's.
 
