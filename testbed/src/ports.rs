@@ -16,15 +16,15 @@ use std::{
 pub fn free_port() -> u16 {
     let any = || rand::random_range(10_000..30_000);
     let mut some = std::iter::repeat_with(any).take(1_000);
-    some.find(|port| taken(*port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    some.find(|port| take(*port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("no port is free")
 }
 
-/// Whether this process is the one that has the port from now on.
+/// Takes the port for this process; false: another one has it, or this one took it before.
 ///
 /// The mark is an address of a socket that no file stands for: like the port it belongs to one network namespace, and the
 /// kernel gives it free when the process ends, however it does.
-fn taken(port: u16) -> bool {
+fn take(port: u16) -> bool {
     let name = format!("octavius-testbed-port-{port}");
     let mark =
         SocketAddr::from_abstract_name(name).and_then(|address| UnixDatagram::bind_addr(&address));
@@ -40,6 +40,6 @@ mod tests {
         let port = free_port();
 
         assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "nobody listens at {port}");
-        assert!(!taken(port), "{port} was given again");
+        assert!(!take(port), "{port} was given again");
     }
 }

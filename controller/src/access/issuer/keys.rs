@@ -64,8 +64,7 @@ fn usable(key: Value) -> Option<Key> {
     let is_for_this =
         common.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature);
     let named = common.key_algorithm.map(Algorithm::try_from).transpose().ok()?;
-    let is_taken =
-        |algorithm: &Algorithm| is_for_this && named.is_none_or(|named| named == *algorithm);
+    let is_taken = |algorithm: &Algorithm| named.is_none_or(|named| named == *algorithm);
     let algorithms: Vec<_> = of_its_kind
         .iter()
         .copied()

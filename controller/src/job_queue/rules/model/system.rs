@@ -73,27 +73,16 @@ pub(super) enum Message {
 }
 
 impl Message {
-    fn executor(&self) -> usize {
+    /// From or to which executor it is, and about which grant.
+    fn about(&self) -> (usize, LeaseName) {
         match self {
-            Self::Granted(executor, ..)
-            | Self::Prepared(executor, ..)
-            | Self::Running(executor, ..)
-            | Self::Ended(executor, ..)
-            | Self::PreparedRecorded(executor, ..)
-            | Self::EndRecorded(executor, ..)
-            | Self::Superseded(executor, ..) => *executor,
-        }
-    }
-
-    fn lease(&self) -> LeaseName {
-        match self {
-            Self::Granted(_, lease, _)
-            | Self::Prepared(_, _, lease, _)
-            | Self::Running(_, _, lease)
-            | Self::Ended(_, _, lease, ..)
-            | Self::PreparedRecorded(_, lease, _)
-            | Self::EndRecorded(_, lease)
-            | Self::Superseded(_, lease) => *lease,
+            Self::Granted(executor, lease, _)
+            | Self::Prepared(executor, _, lease, _)
+            | Self::Running(executor, _, lease)
+            | Self::Ended(executor, _, lease, ..)
+            | Self::PreparedRecorded(executor, lease, _)
+            | Self::EndRecorded(executor, lease)
+            | Self::Superseded(executor, lease) => (*executor, *lease),
         }
     }
 }
@@ -188,13 +177,13 @@ impl System {
     /// nothing that follows can depend on it. Only how it ended would tell apart what is the same from here on.
     pub(super) fn forget_what_is_over(&mut self) {
         for (index, executor) in self.executors.iter_mut().enumerate() {
-            let carried = self.network.iter().any(|message| message.executor() == index);
+            let carried = self.network.iter().any(|message| message.about().0 == index);
             if executor.local.is_empty() && !carried {
                 executor.made = 0;
             }
         }
         let local = self.executors.iter().flat_map(|executor| executor.local.keys().copied());
-        let carried = self.network.iter().map(|message| message.lease().attempt);
+        let carried = self.network.iter().map(|message| message.about().1.attempt);
         let has: BTreeSet<_> = local.chain(carried).map(|attempt| attempt.execution).collect();
         let over = |record: &Record| record.attempt.outcome().is_some();
         if self.flying.is_empty() {
