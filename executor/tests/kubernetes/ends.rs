@@ -107,7 +107,7 @@ async fn the_time_limit_counts_from_the_start_and_the_last_words_are_kept() {
     let (timeout, grace) = (Some(Duration::from_secs(10)), Duration::from_secs(30));
     let work = Work { timeout, grace, ..place.work(script) };
     let (exit, log) = suite::run(&runner, &work).await;
-    assert_eq!((&exit.cause, exit.code), (&ExitCause::TimedOut, Some(0)), "{exit:?}");
+    suite::check_told_to_end(&place, &exit, &ExitCause::TimedOut, 0);
     let log = String::from_utf8(log).unwrap();
     assert!(log.starts_with("1\n2\n3\n") && log.ends_with("bye\n"), "{log}");
 }

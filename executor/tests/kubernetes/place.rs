@@ -257,6 +257,12 @@ impl Place for Cluster {
         Some(why)
     }
 
+    /// A kubelet before 1.22 removes the container of a deleted pod as soon as it hears that it has ended. If it looks at
+    /// the container once more by then, it says of it that it waits to be made, and the code is gone with the pod.
+    fn may_lose_codes(&self) -> bool {
+        true
+    }
+
     fn ambient_variables(&self) -> Vec<&'static str> {
         vec![
             "HOME",

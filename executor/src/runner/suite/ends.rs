@@ -1,7 +1,7 @@
 //! How attempts end: by themselves, by their time, by somebody's wish, or before they began.
 
 use super::{
-    Place, SOON, check_code, check_log, command, ended, log_with, run, script, start, whole_log,
+    Place, SOON, check_code, check_log, check_told_to_end, command, ended, log_with, run, script, start, whole_log,
 };
 use crate::runner::{ExitCause, Phase, Runner};
 use octavius_protocol::id::AttemptId;
@@ -64,8 +64,7 @@ pub async fn timeout_without_a_handler(place: &dyn Place) {
     let mut work = script("echo begun; sleep 300");
     work.timeout = Some(TO_BEGIN);
     let (exit, log) = run(&*runner, &work).await;
-    assert_eq!(exit.cause, ExitCause::TimedOut, "{exit:?}");
-    assert!(exit.signal == Some(15) || exit.code == Some(143), "{exit:?}");
+    check_told_to_end(place, &exit, &ExitCause::TimedOut, 128 + 15);
     assert_eq!(log, b"begun\n");
 }
 
@@ -78,7 +77,7 @@ pub async fn timeout_with_a_handler(place: &dyn Place) {
     work.timeout = Some(TO_BEGIN);
     work.grace = SOON; // it ends by itself, as late as that may be
     let (exit, log) = run(&*runner, &work).await;
-    assert_eq!((&exit.cause, exit.code), (&ExitCause::TimedOut, Some(0)), "{exit:?}");
+    check_told_to_end(place, &exit, &ExitCause::TimedOut, 0);
     assert_eq!(String::from_utf8_lossy(&log), "begun\ncleaning\nclean\n");
 }
 
@@ -97,8 +96,7 @@ pub async fn stop_terminates_then_kills(place: &dyn Place) {
     runner.stop(work.attempt).await.unwrap();
     let exit = ended(&*runner, work.attempt).await;
     assert!(asked.elapsed() >= work.grace, "killed before its grace was over");
-    assert_eq!(exit.cause, ExitCause::Stopped);
-    assert!(exit.signal == Some(9) || exit.code == Some(137), "{exit:?}");
+    check_told_to_end(place, &exit, &ExitCause::Stopped, 128 + 9);
     let log = whole_log(&*runner, work.attempt, 1 << 20).await;
     check_log(&exit, &log);
     assert_eq!(String::from_utf8_lossy(&log), "begun\nignored\n");
@@ -131,7 +129,7 @@ pub async fn stop_is_heard_at_once(place: &dyn Place) {
     log_with(&*runner, work.attempt, "begun").await;
     runner.stop(work.attempt).await.unwrap();
     let exit = ended(&*runner, work.attempt).await;
-    assert_eq!((&exit.cause, exit.code), (&ExitCause::Stopped, Some(0)));
+    check_told_to_end(place, &exit, &ExitCause::Stopped, 0);
     let again = place.open().await;
     again.stop(work.attempt).await.unwrap();
     assert_eq!(again.look(work.attempt).await.unwrap().phase, Phase::Ended(exit));
@@ -155,7 +153,7 @@ pub async fn a_stopped_program_is_terminated_too(place: &dyn Place) {
     }
     runner.stop(work.attempt).await.unwrap();
     let exit = ended(&*runner, work.attempt).await;
-    assert_eq!((exit.cause, exit.code), (ExitCause::Stopped, Some(4)));
+    check_told_to_end(place, &exit, &ExitCause::Stopped, 4);
     let log = whole_log(&*runner, work.attempt, 99).await;
     assert_eq!(String::from_utf8_lossy(&log), format!("{pid}heard\n"));
 }

@@ -53,6 +53,11 @@ pub trait Place: Send + Sync {
         None
     }
 
+    /// Whether it may be lost here with which code a program ended that was told to end.
+    fn may_lose_codes(&self) -> bool {
+        false
+    }
+
     /// Variables that are in the environment of every program beside the job's and our own four.
     fn ambient_variables(&self) -> Vec<&'static str>;
 }
@@ -208,6 +213,13 @@ pub fn check_code(exit: &Exit, code: i32) {
     };
     let seen = (&exit.cause, exit.code, exit.signal, cut);
     assert_eq!(seen, (&ExitCause::Exited, Some(code), None, ""));
+}
+
+/// It ended because it was told to, for this cause and with this code; 128 and more: by that signal.
+pub fn check_told_to_end(place: &dyn Place, exit: &Exit, cause: &ExitCause, code: i32) {
+    assert_eq!(exit.cause, *cause, "{exit:?}");
+    let is_lost = place.may_lose_codes() && exit.code.is_none() && exit.signal.is_none();
+    assert!(is_lost || exit.code == Some(code) || exit.signal == Some(code - 128), "{exit:?}");
 }
 
 /// Waits until nothing with this text runs any more.
