@@ -2,23 +2,25 @@
 //! changed its key, the first who shows a token with the new one is let in as those after them are.
 //!
 //! A layer around all services, so that the door itself never waits. It is outside of the bound of calls, and has one of
-//! its own: whoever invents keys holds up nobody. A controller that passes calls on leaves the waiting to the one that leads.
+//! its own: whoever invents keys holds up nobody. Who cannot wait, or has waited for long, is told to ask again, and not
+//! that there is no such key. A controller that passes calls on leaves the waiting to the one that leads.
 
-use super::door::{AUTHORIZATION, bearer};
+use super::door::{AUTHORIZATION, DoorError, bearer};
 use crate::{
     access::issuer::{IssuerView, has_form},
     server::roles::Roles,
 };
-use http::Request;
+use http::{Request, Response};
 use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 use tokio::sync::Semaphore;
+use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-/// How many calls wait at a time; further ones go on at once.
+/// How many calls wait at a time; further ones are refused at once.
 pub(crate) const MOST_WAITING: usize = 1_000;
 
 /// Has calls wait for keys.
@@ -61,13 +63,13 @@ pub struct Waiting<S> {
 
 impl<S, B> Service<Request<B>> for Waiting<S>
 where
-    S: Service<Request<B>> + Clone + Send + 'static,
+    S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Send + 'static,
 {
-    type Response = S::Response;
+    type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -82,10 +84,14 @@ where
         let next = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
-            if let Ok(_place) = waiting.try_acquire() {
-                issuer.settled(&token).await;
+            let settled = match waiting.try_acquire() {
+                Ok(_place) => issuer.settled(&token).await,
+                Err(_) => Err(issuer.not_settled()),
+            };
+            match settled {
+                Ok(()) => ready.call(request).await,
+                Err(why) => Ok(Status::from(DoorError::from(why)).into_http()),
             }
-            ready.call(request).await
         })
     }
 }

@@ -4,7 +4,7 @@ use super::{SHORTEN, full, instead, wrong};
 use crate::{
     access::{
         MOST_GRANTS, MOST_TOKENS,
-        issuer::{self, ASK_EVERY, FETCH_WITHIN, LARGEST_ANSWER, LARGEST_TOKEN},
+        issuer::{self, ASK_EVERY, FETCH_WITHIN, LARGEST_ANSWER, LARGEST_TOKEN, SETTLE_WITHIN},
     },
     configuration::SHORTEST_HISTORY,
     grpc::{
@@ -339,10 +339,15 @@ pub(super) fn access() -> Vec<Limit> {
             Amount::Time(ASK_EVERY),
             "The call waits for the next one.",
         ),
-        instead(
+        Limit::fixed(
+            "The time that a call waits for that",
+            Amount::Time(SETTLE_WITHIN),
+            Refused("UNAVAILABLE", "the keys of … are not known (…): try again in a moment"),
+        ),
+        Limit::fixed(
             "Calls that wait for that",
             Amount::count(MOST_WAITING),
-            "Further ones are answered at once, by the keys that are known.",
+            Refused("UNAVAILABLE", "the keys of … are not known (…): try again in a moment"),
         ),
         wrong(
             "Executors that join with one token",

@@ -89,6 +89,10 @@ fn a_bound_is_refused_with_the_status_and_the_words_of_its_row() {
             "Groups of an identity token",
             Box::new(|_| issued(NotIssued::Claim { claim: "groups".into(), what: Wrong::Many })),
         ),
+        (
+            "Calls that wait for that",
+            Box::new(|_| issued(NotIssued::Away { issuer: String::new(), why: String::new() })),
+        ),
         ("Backups", Box::new(|limit| RequestError::Backups { limit }.into())),
         ("Readers of logs", Box::new(|limit| RequestError::Followers { limit }.into())),
         ("A message", Box::new(|limit| RequestError::TooLarge { size: limit + 1, limit }.into())),

@@ -112,7 +112,7 @@ impl Controller {
         let identities = issuer.as_ref().map(Issuer::view);
         if let Some(issuer) = issuer {
             // It goes on while nobody leads, too: who is elected knows the keys.
-            tokio::spawn(issuer.run(ended.clone()));
+            tokio::spawn(issuer.run(ending.clone()));
         }
         let (of_readers, of_calls) = (followers.clone(), ending.clone());
         let plan = Plan::new(configuration, identities.clone(), of_readers, of_calls).await?;

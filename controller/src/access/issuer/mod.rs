@@ -3,8 +3,8 @@
 //! One task of the controller fetches the keys, from its start on, whoever leads: now and then, again after a pause where
 //! that fails, and when somebody shows a token with a key that is not known. It owns them; readers get a snapshot, and no
 //! call that is let in waits for the network. Keys that were known stay good while the issuer is away: what it signed it
-//! still has signed. Who shows a key that is not known can wait until the issuer was asked, with `IssuerView::settled`;
-//! however many do, it is asked once in ten seconds.
+//! still has signed. Who shows a key that is not known can wait for a while until the issuer was asked, with
+//! `IssuerView::settled`; however many do, it is asked once in ten seconds.
 //!
 //! Nothing of this is in the store, and no token is kept. Not here: what somebody may do, which is the view's.
 
@@ -44,8 +44,8 @@ pub(crate) const MOST_GROUPS: usize = 500;
 pub(crate) const FETCH_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often they are fetched because of keys that are not known: strangers name what they like.
 pub(crate) const ASK_EVERY: Duration = Duration::from_secs(10);
-/// For how long a call waits for that: until the issuer may be asked again, and some time for its answer.
-const SETTLE_WITHIN: Duration = Duration::from_secs(15);
+/// For how long a call waits for that: less than its client does, which asks again.
+pub(crate) const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// The pauses after which an issuer that does not answer is asked again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -61,6 +61,11 @@ struct Known {
 }
 
 impl Known {
+    /// Whether it has answered when it was last asked.
+    fn is_whole(&self) -> bool {
+        self.asked.is_some() && self.trouble.is_none()
+    }
+
     /// Whether it was asked at that time or later.
     fn since(&self, began: Instant) -> bool {
         self.asked.is_some_and(|asked| asked >= began)
@@ -111,9 +116,9 @@ impl Issuer {
         self.view.clone()
     }
 
-    /// Fetches its keys again and again, until `ended`.
-    pub(crate) async fn run(self, ended: CancellationToken) {
-        ended.run_until_cancelled(self.go_on()).await;
+    /// Fetches its keys again and again, until `ending`. Who waits for them then is told that they are not known.
+    pub(crate) async fn run(self, ending: CancellationToken) {
+        ending.run_until_cancelled(self.go_on()).await;
     }
 
     async fn go_on(self) {
@@ -172,16 +177,9 @@ impl IssuerView {
         let issuer = &self.rules.issuer;
         let claims = {
             let known = self.known.borrow();
-            said.open(token, &known.keys, issuer).map_err(|error| {
-                match (error, &known.trouble) {
-                    (NotIssued::UnknownKey { issuer }, Some(why)) => {
-                        NotIssued::Away { issuer, why: why.clone() }
-                    }
-                    (NotIssued::UnknownKey { issuer }, None) if known.asked.is_none() => {
-                        NotIssued::Away { issuer, why: "they are being fetched".to_owned() }
-                    }
-                    (error, _) => error,
-                }
+            said.open(token, &known.keys, issuer).map_err(|error| match error {
+                NotIssued::UnknownKey { .. } if !known.is_whole() => self.away(&known),
+                error => error,
             })?
         };
         claims::read(token, &claims, &self.rules, now)
@@ -192,15 +190,28 @@ impl IssuerView {
         self.said(token).map_or(true, |said| said.is_among(&self.known.borrow().keys))
     }
 
-    /// Waits until the issuer was asked for the key of this token, or has it.
-    pub(crate) async fn settled(&self, token: &str) {
-        let Ok(said) = self.said(token) else { return };
+    /// Waits until the issuer was asked for the key of this token, or has it. An error: it was not within
+    /// [`SETTLE_WITHIN`], or the controller ends.
+    pub(crate) async fn settled(&self, token: &str) -> Result<(), NotIssued> {
+        let Ok(said) = self.said(token) else { return Ok(()) };
         let mut known = self.known.clone();
         let came = Instant::now();
         self.wanted.notify_one();
         let settled = known.wait_for(|known| said.is_among(&known.keys) || known.since(came));
-        // What is late, or ends with the controller, is refused at the door.
-        let _ = timeout(SETTLE_WITHIN, settled).await;
+        match timeout(SETTLE_WITHIN, settled).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(self.not_settled()),
+        }
+    }
+
+    /// Why nobody can say whose the key of a token is that is not known.
+    pub(crate) fn not_settled(&self) -> NotIssued {
+        self.away(&self.known.borrow())
+    }
+
+    fn away(&self, known: &Known) -> NotIssued {
+        let why = known.trouble.clone().unwrap_or_else(|| "they are being fetched".to_owned());
+        NotIssued::Away { issuer: self.rules.issuer.clone(), why }
     }
 
     fn said(&self, token: &str) -> Result<SaidKey, NotIssued> {

@@ -62,11 +62,12 @@ async fn who_names_an_unknown_key_waits_for_an_answer_that_was_asked_for_later_a
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!waiting.is_finished());
     known.send_replace(Known { asked: Some(Instant::now()), ..Known::default() });
-    waiting.await.unwrap();
+    waiting.await.unwrap().unwrap();
 
     tokio::time::advance(Duration::from_secs(1)).await;
     let began = Instant::now();
-    view.settled(&shown).await;
+    let late = view.settled(&shown).await.unwrap_err();
+    assert!(matches!(late, NotIssued::Away { .. }), "{late}");
     let waited = began.elapsed();
     assert!(waited >= SETTLE_WITHIN && waited < 2 * SETTLE_WITHIN, "{waited:?}");
     // Nobody waits for what is known, or can never be taken.
@@ -78,7 +79,11 @@ async fn who_names_an_unknown_key_waits_for_an_answer_that_was_asked_for_later_a
     for shown in [shown, large, "..".to_owned()].iter().chain(&never) {
         assert!(view.knows(shown));
     }
-    assert!(!view.knows(&token(r#"{"alg": "EdDSA", "kid": "new"}"#)));
+    let new = token(r#"{"alg": "EdDSA", "kid": "new"}"#);
+    assert!(!view.knows(&new));
+    // Who waits when the controller ends is told so, and not that there is no such key.
+    drop(known);
+    assert!(matches!(view.settled(&new).await, Err(NotIssued::Away { .. })));
 }
 
 #[test]

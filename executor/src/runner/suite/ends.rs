@@ -1,7 +1,8 @@
 //! How attempts end: by themselves, by their time, by somebody's wish, or before they began.
 
 use super::{
-    Place, SOON, check_code, check_log, check_told_to_end, command, ended, log_with, run, script, start, whole_log,
+    Place, SOON, check_code, check_log, check_told_to_end, command, ended, log_with, run, script,
+    start, whole_log,
 };
 use crate::runner::{ExitCause, Phase, Runner};
 use octavius_protocol::id::AttemptId;
