@@ -53,15 +53,11 @@ impl Context {
             return Ok(text.to_owned());
         }
         if text == "@last" {
-            let settings = self.settings()?;
-            let user = settings.user();
-            let submitted_by = user.to_owned();
-            let mine = ListExecutionsRequest { submitted_by, ..Default::default() };
+            let mine = ListExecutionsRequest { mine: true, ..Default::default() };
             let newest = client.find_executions(mine, Some(1)).await?;
             return newest.into_iter().next().map(|found| found.id).ok_or_else(|| {
-                Failure::Unknown(format!(
-                    "`@last` is your newest execution, and there is none by `{user}`: `octavius executions` shows those of others"
-                ))
+                let none = "`@last` is your newest execution, and there is none of yours: `octavius executions` shows those of others";
+                Failure::Unknown(none.to_owned())
             });
         }
         let part = part(text)?;

@@ -347,20 +347,20 @@ impl Door {
         };
         Sight::Of { rights, groups, jobs: self.jobs.clone() }
     }
+}
 
-    /// Whether the caller has for a job what `rpc` takes.
-    pub fn demand(&self, rpc: Rpc, caller: &Caller, job: &JobName) -> Demand {
-        let Needs::ForItsJob(role) = rpc.needs() else { return Demand::Granted };
-        match self.sight(caller).role_for(job) {
-            None => Demand::Hidden,
-            Some(has) if has >= role => Demand::Granted,
-            Some(_) => Demand::Refused(DoorError::NotAllowed {
-                caller: caller.name().to_owned(),
-                rpc,
-                role,
-                job: Some(job.clone()),
-            }),
-        }
+/// Whether the caller, who sees so much, has for a job what `rpc` takes.
+pub fn demand(rpc: Rpc, caller: &Caller, sight: &Sight, job: &JobName) -> Demand {
+    let Needs::ForItsJob(role) = rpc.needs() else { return Demand::Granted };
+    match sight.role_for(job) {
+        None => Demand::Hidden,
+        Some(has) if has >= role => Demand::Granted,
+        Some(_) => Demand::Refused(DoorError::NotAllowed {
+            caller: caller.name().to_owned(),
+            rpc,
+            role,
+            job: Some(job.clone()),
+        }),
     }
 }
 

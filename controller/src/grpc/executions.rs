@@ -102,7 +102,7 @@ impl v1::executions_server::Executions for Services {
         request: Request<v1::ListExecutionsRequest>,
     ) -> Result<Response<v1::ListExecutionsResponse>, Status> {
         let (caller, request) = self.enter(Rpc::ListExecutions, request)?;
-        let wanted = checked(|check| listing::wanted(&request, check))?;
+        let wanted = checked(|check| listing::wanted(&request, caller.name(), check))?;
         let v1::ListExecutionsRequest { page_size: size, page_token, .. } = request;
         let list = ListRequest { page_size: page_size(size), page_token, wanted: wanted.clone() };
         let sight = self.parts.door.sight(&caller);

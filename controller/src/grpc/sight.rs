@@ -72,8 +72,7 @@ impl Services {
             Err(LookUpError::Unknown { name: name.to_owned(), nearest }.into())
         };
         let Ok(job) = name.parse::<JobName>() else { return unknown() };
-        let demand = self.demand(rpc, caller, About::job(&job), &job);
-        match demand {
+        match self.demand(rpc, caller, &sight, About::job(&job), &job) {
             Demand::Granted if jobs.is_there(&job) || makes_it(rpc) => Ok(()),
             // Whoever wants to make one is told the same whether it is there or not.
             Demand::Hidden if makes_it(rpc) => {
@@ -92,11 +91,12 @@ impl Services {
         caller: &Caller,
         id: ExecutionId,
     ) -> Result<(), Status> {
-        if let Sight::All = self.parts.door.sight(caller) {
+        let sight = self.parts.door.sight(caller);
+        if let Sight::All = sight {
             return Ok(());
         }
         let job = self.parts.queue.get(id).await?.record.job;
-        match self.demand(rpc, caller, About::job(&job).execution(id), &job) {
+        match self.demand(rpc, caller, &sight, About::job(&job).execution(id), &job) {
             Demand::Granted => Ok(()),
             Demand::Hidden => {
                 Err(self.parts.queue.why_unknown(QueueError::Unknown(id)).await.into())
@@ -106,8 +106,15 @@ impl Services {
     }
 
     /// What the caller may do with a job. What is refused is recorded, also where the caller is told that nothing is there.
-    fn demand(&self, rpc: Rpc, caller: &Caller, about: About, job: &JobName) -> Demand {
-        let demand = self.parts.door.demand(rpc, caller, job);
+    fn demand(
+        &self,
+        rpc: Rpc,
+        caller: &Caller,
+        sight: &Sight,
+        about: About,
+        job: &JobName,
+    ) -> Demand {
+        let demand = door::demand(rpc, caller, sight, job);
         match &demand {
             Demand::Granted => {}
             Demand::Hidden => {
@@ -126,8 +133,9 @@ impl Services {
         caller: &Caller,
         job: Option<&JobName>,
     ) -> Result<(), DoorError> {
-        let caller = self.parts.door.is_open_for(rpc, caller)?;
-        match job.map(|job| self.parts.door.demand(rpc, &caller, job)) {
+        let door = &self.parts.door;
+        let caller = door.is_open_for(rpc, caller)?;
+        match job.map(|job| door::demand(rpc, &caller, &door.sight(&caller), job)) {
             None | Some(Demand::Granted) => Ok(()),
             Some(Demand::Hidden) => {
                 Err(DoorError::NoMore { caller: caller.name().to_owned(), rpc })

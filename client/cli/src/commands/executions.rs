@@ -23,7 +23,7 @@ use octavius_client::{
 Examples:
   octavius executions
   octavius executions --job hello-friend --limit 5 -o wide
-  octavius executions --user ada@example.com --state failed,lost --since 2h
+  octavius executions --mine --state failed,lost --since 2h
   octavius executions --since 2026-11-27T18:00:00+01:00 --until 2026-11-28T06:00:00+01:00 --all")]
 pub(crate) struct Executions {
     /// Only those of this job
@@ -32,6 +32,9 @@ pub(crate) struct Executions {
     /// Only those that this user asked for
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// Only those that you asked for
+    #[arg(long, conflicts_with = "user")]
+    mine: bool,
     /// Only those in this state, or in one of several: `failed,lost`
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = states())]
     states: Vec<ExecutionState>,
@@ -101,6 +104,7 @@ impl Executions {
         Ok(ListExecutionsRequest {
             job: self.job.unwrap_or_default(),
             submitted_by: self.user.unwrap_or_default(),
+            mine: self.mine,
             states: self.states.into_iter().map(i32::from).collect(),
             submitted_after: self.since.map(sent),
             submitted_before: self.until.map(sent),
@@ -164,6 +168,8 @@ mod tests {
             ..ListExecutionsRequest::default()
         };
         assert_eq!(asked, expected);
+        let mine = ListExecutionsRequest { mine: true, ..Default::default() };
+        assert_eq!(wanted(&["--mine"]), Ok(mine));
     }
 
     #[test]

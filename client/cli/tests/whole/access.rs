@@ -57,6 +57,9 @@ async fn an_open_controller_becomes_one_that_knows_who_asks() {
     let ran = bob.run(&["execute", "deploy", "--follow"]).await;
     assert_eq!(ran.status, Some(0), "{ran:?}");
     assert!(ran.text().contains("by bob@example.com"), "{ran:?}");
+    // Whatever `EMAIL_ID` says: the controller knows them by their token.
+    assert_eq!(bob.says(&["getlogs", "@last"]).await, "by bob@example.com\n");
+    assert_eq!(ada.run(&["getlogs", "@last"]).await.status, Some(3));
     let eve = User::of(&world).with("ACCESS_TOKEN", &eve);
     assert!(!eve.says(&["list"]).await.contains("deploy"));
     let hidden = eve.run(&["describe", "deploy"]).await;

@@ -16,20 +16,25 @@ pub(crate) const MOST_USER_BYTES: usize = 512;
 /// The fewest characters of an id that may stand for it, and all of them.
 const PART: std::ops::RangeInclusive<usize> = LEAST_ID_PART..=TEXT;
 
-/// Reads which executions are wanted.
+/// Reads which executions are wanted by the caller of this name.
 pub(in crate::grpc) fn wanted(
     request: &v1::ListExecutionsRequest,
+    caller: &str,
     check: &mut Check,
 ) -> Option<Wanted> {
-    let v1::ListExecutionsRequest { submitted_by, id_part, .. } = request;
+    let v1::ListExecutionsRequest { submitted_by, id_part, mine, .. } = request;
     let job = named(&request.job, |job| check.id("job", job));
     let executor = named(&request.executor, |executor| check.id("executor", executor));
     let states = states(&request.states, check);
-    let user = named(submitted_by, |user| {
+    let one = check.demand(submitted_by.is_empty() || !mine, "submitted_by", || {
+        "is given beside `mine`, which is the caller's own name: give one of both".to_owned()
+    });
+    let user = named(if *mine { caller } else { submitted_by }, |user| {
         check.at_most("submitted_by", user, MOST_USER_BYTES).map(|()| user.to_owned())
     });
     let part = named(id_part, |part| self::part(part, check));
     let span = span(request, check);
+    one?;
     Some(Wanted {
         job: job?,
         user: user?,
@@ -101,7 +106,7 @@ mod tests {
             executor: "no/executor".to_owned(),
             ..v1::ListExecutionsRequest::default()
         };
-        let refused = checked(|check| wanted(&wrong, check)).unwrap_err();
+        let refused = checked(|check| wanted(&wrong, "ada", check)).unwrap_err();
         let RequestError::Invalid(violations) = refused else { panic!("not invalid") };
         let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(
@@ -121,8 +126,17 @@ mod tests {
             submitted_before: at(5),
             ..v1::ListExecutionsRequest::default()
         };
-        assert!(checked(|check| wanted(&backwards, check)).is_err());
-        let all = checked(|check| wanted(&v1::ListExecutionsRequest::default(), check));
-        assert_eq!(all.unwrap(), Wanted::default());
+        assert!(checked(|check| wanted(&backwards, "ada", check)).is_err());
+        let all = v1::ListExecutionsRequest::default();
+        assert_eq!(checked(|check| wanted(&all, "ada", check)).unwrap(), Wanted::default());
+    }
+
+    #[test]
+    fn ones_own_are_those_of_the_name_that_the_controller_knows_one_by() {
+        let mine = v1::ListExecutionsRequest { mine: true, ..Default::default() };
+        let found = checked(|check| wanted(&mine, "ada", check)).unwrap();
+        assert_eq!(found, Wanted { user: Some("ada".to_owned()), ..Wanted::default() });
+        let both = v1::ListExecutionsRequest { submitted_by: "ada".to_owned(), ..mine };
+        assert!(checked(|check| wanted(&both, "ada", check)).is_err());
     }
 }

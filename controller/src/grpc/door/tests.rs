@@ -80,7 +80,8 @@ fn jobs() -> JobsView {
 fn what_is_demanded_for_a_job_is_granted_hidden_or_refused() {
     let door = Door::new(Policy::Open, jobs());
     let job = |name: &str| name.parse::<JobName>().unwrap();
-    let granted = |rpc, caller: &Caller, of: &str| door.demand(rpc, caller, &job(of));
+    let granted =
+        |rpc, caller: &Caller, of: &str| demand(rpc, caller, &door.sight(caller), &job(of));
     let viewer = person(None, Role::Viewer);
     assert_eq!(granted(Rpc::DescribeJob, &viewer, "open"), Demand::Granted);
     for rpc in [Rpc::DescribeJob, Rpc::Execute, Rpc::DeleteJob] {
