@@ -4,7 +4,7 @@
 
 use crate::fault::Faults;
 use octavius_protocol::{DOMAIN, reach::ReachError};
-use std::{error::Error as StdError, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, error::Error as StdError, fmt, path::PathBuf, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -107,6 +107,8 @@ pub struct Refusal {
     pub violations: Vec<Violation>,
     /// What may help.
     pub help: Vec<String>,
+    /// What programs need to know with the reason, by its name.
+    pub told: BTreeMap<String, String>,
 }
 
 /// What is wrong with one field of a request.
@@ -145,6 +147,10 @@ impl Refusal {
                 .flatten()
                 .map(|link| format!("{} {}", link.description, link.url).trim().to_owned())
                 .collect(),
+            told: details
+                .error_info()
+                .map(|info| info.metadata.clone().into_iter().collect())
+                .unwrap_or_default(),
         }
     }
 }

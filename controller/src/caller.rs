@@ -1,7 +1,7 @@
 //! Who asks. Made at the door alone, and handed on in each message, so that whoever decides knows for whom.
 
 use crate::access::{
-    issuer::IssuedToken,
+    issuer::{IssuedToken, ServiceAccount},
     rules::{Rights, Role},
     token::TokenId,
 };
@@ -37,6 +37,8 @@ pub(crate) enum Proof {
     Issued(IssuedToken, Rights),
     /// A token with which executors join.
     Join(TokenId),
+    /// The token of a service account, of a cluster whose executors join so.
+    ServiceAccount(ServiceAccount, IssuedToken),
     /// The credential of an executor, and the labels that it has to have.
     Executor(TokenId, ExecutorId, BTreeMap<String, String>),
 }
@@ -74,7 +76,7 @@ impl Caller {
             Proof::Person(id, _) | Proof::Join(id) | Proof::Executor(id, ..) => {
                 Some(id.to_string())
             }
-            Proof::Issued(token, _) => Some(token.name.clone()),
+            Proof::Issued(token, _) | Proof::ServiceAccount(_, token) => Some(token.name.clone()),
         }
     }
 
@@ -95,7 +97,7 @@ impl Caller {
             Proof::Person(_, rights) | Proof::Issued(_, rights) => {
                 rights.in_all() == Some(Role::Admin)
             }
-            Proof::Join(_) | Proof::Executor(..) => false,
+            Proof::Join(_) | Proof::ServiceAccount(..) | Proof::Executor(..) => false,
         };
         is_free || groups.iter().any(|group| self.groups.contains(group))
     }
@@ -109,7 +111,11 @@ impl Caller {
     pub(crate) fn executor(&self) -> Option<&ExecutorId> {
         match &self.proof {
             Proof::Executor(_, executor, _) => Some(executor),
-            Proof::None | Proof::Person(..) | Proof::Issued(..) | Proof::Join(_) => None,
+            Proof::None
+            | Proof::Person(..)
+            | Proof::Issued(..)
+            | Proof::Join(_)
+            | Proof::ServiceAccount(..) => None,
         }
     }
 }

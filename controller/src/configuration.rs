@@ -1,10 +1,14 @@
 //! `controller_config.json`, or the same in YAML: what the controller is told.
 
 use crate::{
-    access::token::{TokenHash, TokenId},
+    access::{
+        issuer::Clusters,
+        token::{TokenHash, TokenId},
+    },
     caller::is_person,
     job_queue::rules::QueueLimits,
     log_store::LogStoreUrl,
+    web::SafeUrl,
 };
 use octavius_protocol::MAX_TIME;
 use octavius_service::{
@@ -20,7 +24,6 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use url::{Host, Url};
 
 /// Where the controller listens unless it is told otherwise.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -151,29 +154,7 @@ impl Setting for EtcdEndpoint {
 
 /// Where an issuer of identity tokens is asked: over TLS, or on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssuerUrl(String);
-
-impl IssuerUrl {
-    /// What this text names; none: anybody could change on the way what is answered there, or it is no URL.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let url = Url::parse(text).ok()?;
-        let is_here = match url.host()? {
-            Host::Domain(name) => name == "localhost",
-            Host::Ipv4(address) => address.is_loopback(),
-            Host::Ipv6(address) => IpAddr::V6(address).to_canonical().is_loopback(),
-        };
-        let is_right = (url.scheme() == "https" || url.scheme() == "http" && is_here)
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.fragment().is_none();
-        is_right.then(|| Self(text.to_owned()))
-    }
-
-    /// As it was written: who compares it with what an issuer says does so byte for byte.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+pub struct IssuerUrl(pub SafeUrl);
 
 impl Setting for IssuerUrl {
     fn wanted() -> String {
@@ -183,11 +164,11 @@ impl Setting for IssuerUrl {
 
     fn from_value(value: &Value) -> Result<Self, String> {
         let text = value.as_str().filter(|text| !text.contains('?'));
-        text.and_then(Self::parse).ok_or_else(|| format!("give {}", Self::wanted()))
+        text.and_then(SafeUrl::parse).map(Self).ok_or_else(|| format!("give {}", Self::wanted()))
     }
 
     fn shown(&self) -> String {
-        self.0.clone()
+        self.0.as_str().to_owned()
     }
 }
 
@@ -244,6 +225,12 @@ section! {
     /// The PEM file of the authority whose certificates are trusted when the issuer is asked for its keys, read once, at
     /// the start. Unless it is given: those that this machine trusts.
     oidc_ca_file: Option<PathBuf>;
+    /// Clusters whose executors join with the token of their service account, in place of one that they were invited with.
+    /// A token counts that names the cluster's `issuer` (`iss`) and `audience` (`aud`; `octavius` unless it is given), and is
+    /// of one of its `service_accounts`; executors that join so have its `labels`. Its keys are read from `keys_file`, or
+    /// fetched from its issuer, trusting the authority in `ca_file` ([access.md](access.md#executors-in-a-cluster)). Only
+    /// with `authentication: tokens`.
+    clusters: Clusters = Clusters::default();
     /// What a controller has to have that listens beyond loopback: with `strict` TLS and `authentication: tokens`; with
     /// `insecure` neither, in a network where whoever reaches it may do what it lets them.
     security: Security = Security::Strict;
@@ -500,6 +487,11 @@ impl Configuration {
             let remedy =
                 "give `authentication: tokens`, too: nobody is asked for a token without it";
             faults.push(Fault::new("oidc_issuer", remedy));
+        }
+        if !self.clusters.0.is_empty() && self.authentication != Authentication::Tokens {
+            let remedy =
+                "give `authentication: tokens`, too: no executor is asked for a token without it";
+            faults.push(Fault::new("clusters", remedy));
         }
         for (key, given) in [
             ("oidc_audience", self.oidc_audience.is_some()),

@@ -24,6 +24,7 @@ pub mod server;
 pub mod store;
 mod timekeeper;
 pub mod vault;
+pub mod web;
 
 /// The controller's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

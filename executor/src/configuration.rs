@@ -35,6 +35,9 @@ section! {
     /// the controller takes tokens, the executor trades it with its first registration for a credential of its own, which it
     /// keeps in the file `credential` of its `state_dir`.
     access_token: Option<SecretString>;
+    /// The file that holds it instead, read whenever it is needed. In a cluster that the controller trusts this can be the
+    /// token of the service account that the executor runs as ([access.md](access.md#executors-in-a-cluster)).
+    access_token_file: Option<PathBuf>;
     /// How long a call to the controller may take; a call that waits for work or orders asks for
     /// half of it at the most.
     conn_time_out: Duration = Duration::from_secs(10);
@@ -216,6 +219,8 @@ impl Bounds for Configuration {
         demand(!certificate || key, "tls_cert_file", key_too);
         let certificate_too = "give `tls_cert_file`, too, or neither of them";
         demand(!key || certificate, "tls_key_file", certificate_too);
+        let both = self.access_token.is_some() && self.access_token_file.is_some();
+        demand(!both, "access_token_file", "give it or `access_token`, not both");
         let sensible = SHORTEST_CALL..=LONGEST_CALL;
         let time = |example| {
             let (shortest, longest) = (SHORTEST_CALL.shown(), LONGEST_CALL.shown());

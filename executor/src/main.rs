@@ -266,7 +266,7 @@ fn fault_of(error: RegisterError) -> (Fault, anyhow::Error) {
         ) => Fault::Refused,
         RegisterError::OtherInstallation { .. } => Fault::Refused,
         RegisterError::Belonging(error) if error.is_later() => Fault::Unanswered,
-        RegisterError::Belonging(_) => Fault::Usage,
+        RegisterError::Belonging(_) | RegisterError::Token(_) => Fault::Usage,
     };
     (fault, anyhow::Error::new(error).context("the executor is not registered"))
 }

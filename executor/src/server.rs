@@ -13,7 +13,7 @@ use crate::{
     lease::HeldPhase,
     link::{Link, LinkError, LinkOptions, Registration},
     poller::{self, Poller},
-    proof::Proof,
+    proof::{JoinsWith, Proof},
     runner::{
         Runner, RunnerError,
         process::{ProcessRunner, SupervisorCommand},
@@ -137,7 +137,12 @@ impl Place {
             installation: None,
             offer: configuration.offer(),
         };
-        let proof = Proof::new(state_dir.clone(), configuration.access_token.clone());
+        let joins_with = match (&configuration.access_token, &configuration.access_token_file) {
+            (Some(token), _) => JoinsWith::Token(token.clone()),
+            (None, Some(file)) => JoinsWith::File(file.clone()),
+            (None, None) => JoinsWith::Nothing,
+        };
+        let proof = Proof::new(state_dir.clone(), joins_with);
         let link = link.proving(proof);
         Ok(Self { state_dir, belonging, link, registration })
     }
@@ -249,7 +254,9 @@ async fn installation(place: &Place) -> Result<String, StartError> {
             Err(error) => {
                 let later = matches!(
                     &error,
-                    RegisterError::Failure(Failure::Later { .. }) | RegisterError::Belonging(_)
+                    RegisterError::Failure(Failure::Later { .. })
+                        | RegisterError::Belonging(_)
+                        | RegisterError::Token(_)
                 );
                 let pause = backoff.pause();
                 if backoff.failures() == 1 || !later {

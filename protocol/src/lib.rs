@@ -82,6 +82,15 @@ pub const ENDING: &str = "ENDING";
 /// In the metadata of a reason: the address of the controller that leads.
 pub const LEADER: &str = "leader";
 
+/// The reason of a call that proves nothing, where that is asked for.
+pub const NO_TOKEN: &str = "NO_TOKEN";
+
+/// In the metadata of [`NO_TOKEN`]: the issuer whose identity tokens are taken, where there is one.
+pub const OIDC_ISSUER: &str = "oidc_issuer";
+
+/// In the metadata of [`NO_TOKEN`]: what that issuer knows the installation as.
+pub const OIDC_CLIENT_ID: &str = "oidc_client_id";
+
 /// The metadata of a call that a controller passed on: how often it was. A controller that does not lead does not pass
 /// it on again.
 pub const FORWARDED: &str = "octavius-forwarded";

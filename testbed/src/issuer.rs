@@ -1,11 +1,15 @@
-//! An issuer of identity tokens on loopback, as OpenID Connect has it: discovery, keys that rotate, tokens of any claims.
-//! It can be away, and counts how often it was asked.
+//! An issuer of identity tokens on loopback, as OpenID Connect has it: discovery, keys that rotate, tokens of any claims,
+//! and the sign-in from another device of RFC 8628. It can be away, and counts how often it was asked.
 
 use crate::ports::free_port;
 use data_encoding::BASE64URL_NOPAD as BASE64URL;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::{body::Bytes, server::conn::http1, service::service_fn};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use ring::{
@@ -15,6 +19,7 @@ use ring::{
 };
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     fmt,
     sync::{
@@ -40,8 +45,29 @@ use tokio_rustls::{
 
 /// For how long a client of it may take to speak TLS.
 const DONE: Duration = Duration::from_secs(10);
+/// How soon somebody asks who is about to.
+const SOON: Duration = Duration::from_secs(20);
 /// Whom its tokens are for, unless they say something else.
 pub const AUDIENCE: &str = "octavius-tests";
+
+/// The code that it has people enter.
+pub const USER_CODE: &str = "WDJB-MJHT";
+const DEVICE_CODE: &str = "GmRhmhcxhwAzkoEqiMEg";
+
+/// What it answers to who asks whether somebody has signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An error of RFC 8628, such as `authorization_pending`.
+    Error(&'static str),
+    /// Somebody has, and this is their identity token.
+    Token(String),
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self::Error("authorization_pending")
+    }
+}
 
 /// A key that it signs with.
 struct Key {
@@ -82,6 +108,9 @@ struct Answers {
     discovery: watch::Sender<Value>,
     keys: watch::Sender<Value>,
     asked: AtomicUsize,
+    device: watch::Sender<Answer>,
+    /// How often it was asked whether somebody has signed in.
+    polled: watch::Sender<usize>,
 }
 
 /// The issuer; it answers for as long as this is there, unless it is stopped.
@@ -211,6 +240,38 @@ impl Issuer {
         self.answers.discovery.send_replace(document);
     }
 
+    /// Offers the sign-in from another device, too.
+    pub fn offers_device_flow(&self) {
+        let url = &self.url;
+        self.answers.discovery.send_modify(|document| {
+            document["device_authorization_endpoint"] = json!(format!("{url}/device"));
+            document["token_endpoint"] = json!(format!("{url}/token"));
+            document["scopes_supported"] = json!(["openid", "email", "groups", "phone"]);
+        });
+    }
+
+    /// Answers so to who asks whether somebody has signed in.
+    pub fn answers(&self, answer: Answer) {
+        self.answers.device.send_replace(answer);
+    }
+
+    /// How often it was asked that.
+    #[must_use]
+    pub fn polls(&self) -> usize {
+        *self.answers.polled.borrow()
+    }
+
+    /// Waits until it was asked that, counted from its start.
+    ///
+    /// # Panics
+    ///
+    /// If nobody does for long.
+    pub async fn polled(&self, times: usize) {
+        let mut polled = self.answers.polled.subscribe();
+        let waiting = timeout(SOON, polled.wait_for(|polled| *polled >= times));
+        waiting.await.expect("nobody asks").unwrap();
+    }
+
     /// Signs with a new key from now on, and publishes that alone.
     pub fn rotate(&mut self) {
         self.rotated += 1;
@@ -279,7 +340,7 @@ pub fn now() -> u64 {
 }
 
 async fn talk(stream: TcpStream, tls: Option<TlsAcceptor>, answers: Arc<Answers>) {
-    let service = service_fn(move |request| std::future::ready(answer(&request, &answers)));
+    let service = service_fn(move |request| answer(request, answers.clone()));
     let connection = http1::Builder::new();
     // Cut, or over: whoever asks knows.
     match tls {
@@ -293,18 +354,43 @@ async fn talk(stream: TcpStream, tls: Option<TlsAcceptor>, answers: Arc<Answers>
     }
 }
 
-fn answer<B>(request: &Request<B>, answers: &Answers) -> Result<Response<Full<Bytes>>, Infallible> {
-    let body = match request.uri().path() {
+async fn answer(
+    request: Request<Incoming>,
+    answers: Arc<Answers>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let form = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let form: BTreeMap<_, _> = url::form_urlencoded::parse(&form).into_owned().collect();
+    let says = |key: &str| form.get(key).map(String::as_str);
+    let is_ours = head.method == Method::POST && says("client_id") == Some(AUDIENCE);
+    let (status, body) = match head.uri.path() {
         "/.well-known/openid-configuration" => {
             answers.asked.fetch_add(1, Relaxed);
-            answers.discovery.borrow().clone()
+            (StatusCode::OK, answers.discovery.borrow().clone())
         }
-        "/keys" => answers.keys.borrow().clone(),
-        _ => Value::Null,
+        "/keys" => (StatusCode::OK, answers.keys.borrow().clone()),
+        "/device" if is_ours && says("scope") == Some("openid email groups") => {
+            let page = "http://127.0.0.1:1/activate";
+            let body = json!({
+                "device_code": DEVICE_CODE, "user_code": USER_CODE, "verification_uri": page,
+                "verification_uri_complete": format!("{page}?code={USER_CODE}"),
+                "expires_in": 300, "interval": 1,
+            });
+            (StatusCode::OK, body)
+        }
+        "/token" if is_ours && says("device_code") == Some(DEVICE_CODE) => {
+            answers.polled.send_modify(|polled| *polled += 1);
+            match answers.device.borrow().clone() {
+                Answer::Error(error) => (StatusCode::BAD_REQUEST, json!({ "error": error })),
+                Answer::Token(token) => {
+                    let other = json!({ "access_token": "other", "token_type": "Bearer", "id_token": token });
+                    (StatusCode::OK, other)
+                }
+            }
+        }
+        "/device" | "/token" => (StatusCode::UNAUTHORIZED, json!({ "error": "invalid_client" })),
+        _ => (StatusCode::NOT_FOUND, Value::Null),
     };
-    let mut response = Response::new(Full::from(body.to_string()));
-    if body.is_null() {
-        *response.status_mut() = StatusCode::NOT_FOUND;
-    }
-    Ok(response)
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    Ok(response.body(Full::from(body.to_string())).unwrap_or_default())
 }

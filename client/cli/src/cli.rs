@@ -70,6 +70,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Config(commands::config::Config),
+    Login(commands::login::Login),
     Create(commands::create::Create),
     Describe(commands::describe::Describe),
     List(commands::list::List),
@@ -116,6 +117,7 @@ impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
             Command::Config(command) => command.run(context),
+            Command::Login(command) => command.run(context).await,
             Command::Create(command) => command.run(context).await,
             Command::Describe(command) => command.run(context).await,
             Command::List(command) => command.run(context).await,

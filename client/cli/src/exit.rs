@@ -78,6 +78,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The controller knows nothing that is meant by what was given.
     Unknown(String),
+    /// Somebody else than the controller, who was asked, did not answer as one can go on with.
+    Unanswered(String),
     /// The client says why.
     Client(Error),
     /// Who read the output has left: there is nobody to tell.
@@ -113,7 +115,7 @@ impl Failure {
             Failure::Unknown(_) => Exit::Refused,
             Failure::ReaderLeft => Exit::Done,
             Failure::Interrupted => Exit::Interrupted,
-            Failure::Waited { .. } => Exit::Unanswered,
+            Failure::Waited { .. } | Failure::Unanswered(_) => Exit::Unanswered,
             Failure::Client(error) => match error.kind() {
                 Kind::Usage => Exit::Usage,
                 Kind::Refused => Exit::Refused,
@@ -125,7 +127,9 @@ impl Failure {
     /// What people are told; nothing where there is nobody to tell. Text of others cannot steer the terminal.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
-            Failure::Usage(problem) | Failure::Unknown(problem) => Some(paragraph(problem)),
+            Failure::Usage(problem) | Failure::Unknown(problem) | Failure::Unanswered(problem) => {
+                Some(paragraph(problem))
+            }
             Failure::Client(error) => Some(paragraph(&error.to_string())),
             Failure::Terminal(error) => {
                 Some(format!("the terminal or the output cannot be used: {error}"))
@@ -163,7 +167,9 @@ impl Failure {
 
     fn message(&self) -> Option<String> {
         match self {
-            Failure::Usage(problem) | Failure::Unknown(problem) => Some(problem.clone()),
+            Failure::Usage(problem) | Failure::Unknown(problem) | Failure::Unanswered(problem) => {
+                Some(problem.clone())
+            }
             Failure::Client(Error::Refused(refusal)) => Some(refusal.message.clone()),
             Failure::Client(error) => Some(error.to_string()),
             Failure::Terminal(error) => Some(one_line(&error.to_string())),
@@ -192,6 +198,7 @@ fn waited(limit: Duration, goes_on: &str) -> String {
 mod tests {
     use super::*;
     use octavius_client::{Fault, Faults, Refusal, Silence, Violation};
+    use std::collections::BTreeMap;
 
     fn refused() -> Failure {
         Failure::Client(Error::Refused(Box::new(Refusal {
@@ -203,6 +210,7 @@ mod tests {
                 description: "is unknown".to_owned(),
             }],
             help: vec!["`octavius list` shows the jobs".to_owned()],
+            told: BTreeMap::new(),
         })))
     }
 
@@ -222,6 +230,7 @@ mod tests {
             (Failure::Client(Error::Given(given)), 2),
             (Failure::Usage("x".to_owned()), 2),
             (Failure::Unknown("x".to_owned()), 3),
+            (Failure::Unanswered("x".to_owned()), 4),
             (broken_pipe.into(), 0),
             (full.into(), 2),
             (Failure::Interrupted, 130),

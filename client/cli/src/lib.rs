@@ -19,6 +19,7 @@ mod log;
 mod manual;
 mod output;
 mod render;
+mod sign_in;
 mod span;
 mod terminal;
 mod watch;

@@ -3,7 +3,7 @@
 use super::{
     Access, AccessError, AccessView, JoinError, NAME,
     change::{Dismiss, Grant, Keep, Revoke, Ungrant},
-    join::{Join, has_labels},
+    join::{Join, JoinsWith, has_labels},
     look::{RolePlace, Roles, Tokens},
     record::{GrantRecord, Holder, TokenRecord},
     rules::{Role, Subject},
@@ -139,10 +139,10 @@ impl AccessHandle {
         Ok(Made { text, record })
     }
 
-    /// Trades the token `with` for a credential of the executor's own. The answer comes after it is on disk.
+    /// Trades what an executor joins with for a credential of its own. The answer comes after it is on disk.
     pub async fn join(
         &self,
-        with: TokenId,
+        with: JoinsWith,
         executor: ExecutorId,
         place: Uuid,
         labels: BTreeMap<String, String>,

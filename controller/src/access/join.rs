@@ -2,7 +2,8 @@
 
 use super::{
     Access, AccessError, JoinError,
-    record::{Holder, TokenRecord},
+    issuer::ServiceAccount,
+    record::{Holder, JoinedWith, TokenRecord},
     token::{TokenHash, TokenId},
     view::Known,
 };
@@ -13,12 +14,22 @@ use octavius_protocol::id::ExecutorId;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Trades a token for a credential. The answer comes after it is on disk. Who asks again from the same place with the same
-/// token, because the first answer was lost, gets another one instead of the first, and no use is counted for it.
+/// What an executor joins with, which is proven.
+#[derive(Clone, Debug)]
+pub enum JoinsWith {
+    /// A token that it was invited with.
+    Token(TokenId),
+    /// The service account that it runs as, in a cluster whose word counts.
+    Account(ServiceAccount),
+}
+
+/// Trades that for a credential. The answer comes after it is on disk. Who asks again from the same place with the same
+/// token, because the first answer was lost, gets another one instead of the first, and no use is counted for it. Who asks
+/// with the same service account gets another one in any case: it has lost the first, as a pod does that is made anew.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), JoinError>")]
 pub(super) struct Join {
-    pub(super) with: TokenId,
+    pub(super) with: JoinsWith,
     pub(super) executor: ExecutorId,
     pub(super) place: Uuid,
     pub(super) labels: BTreeMap<String, String>,
@@ -34,7 +45,7 @@ const AGAIN_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 /// What a trade changes.
 struct Trade {
     credential: TokenRecord,
-    /// The token, with a use less; none: it is the same executor again.
+    /// The token, with a use less; none: it is the same executor again, or has no token.
     used: Option<TokenRecord>,
     /// What the executor had before.
     instead_of: Option<TokenRecord>,
@@ -71,37 +82,46 @@ impl Handler<Join> for Access {
         });
         Box::pin(self.commit(writes).map(move |committed, _, _| {
             committed?;
-            tracing::info!(executor = %join.executor, token = %join.id, joined_with = %join.with, "an executor has joined");
+            tracing::info!(executor = %join.executor, token = %join.id, joined_with = %joined_with(&join.with), "an executor has joined");
             Ok(())
         }))
     }
 }
 
 fn trade(known: &Known, join: &Join, now: Timestamp) -> Result<Trade, JoinError> {
-    let over = || JoinError::Over(join.with.clone());
-    let token = known.tokens.get(&join.with).filter(|token| !token.is_expired(now));
-    let token = token.ok_or_else(over)?;
-    let Holder::Join { uses_left, labels } = &token.holder else { return Err(over()) };
-    has_labels(&join.executor, labels, &join.labels)?;
+    let with = joined_with(&join.with);
     let former = known.credential(&join.executor);
     let again = former.is_some_and(|former| match &former.holder {
         Holder::Executor { place, joined_with, .. } => {
             let age = now.duration_since(former.created_at);
-            *place == join.place && *joined_with == join.with && age < AGAIN_WITHIN
+            let is_anew = matches!(with, JoinedWith::Account(_))
+                || *place == join.place && age < AGAIN_WITHIN;
+            *joined_with == with && is_anew
         }
         Holder::Person { .. } | Holder::Join { .. } => false,
     });
-    if let Some(former) = former.filter(|_| !again) {
-        let (executor, credential) = (join.executor.clone(), former.id.clone());
-        return Err(JoinError::Taken { executor, credential });
-    }
-    let used = match (again, uses_left.checked_sub(1)) {
-        (true, _) => None,
-        (false, Some(uses_left)) => {
-            let holder = Holder::Join { uses_left, labels: labels.clone() };
-            Some(TokenRecord { holder, ..token.clone() })
+    let other = former.filter(|_| !again);
+    let (labels, used) = match &join.with {
+        JoinsWith::Account(account) => {
+            admit(join, &account.labels, other)?;
+            ((*account.labels).clone(), None)
         }
-        (false, None) => return Err(over()),
+        JoinsWith::Token(id) => {
+            let over = || JoinError::Over(id.clone());
+            let token = known.tokens.get(id).filter(|token| !token.is_expired(now));
+            let token = token.ok_or_else(over)?;
+            let Holder::Join { uses_left, labels } = &token.holder else { return Err(over()) };
+            admit(join, labels, other)?;
+            let used = match (again, uses_left.checked_sub(1)) {
+                (true, _) => None,
+                (false, Some(uses_left)) => {
+                    let holder = Holder::Join { uses_left, labels: labels.clone() };
+                    Some(TokenRecord { holder, ..token.clone() })
+                }
+                (false, None) => return Err(over()),
+            };
+            (labels.clone(), used)
+        }
     };
     if former.is_none() && known.executors.len() >= MOST_EXECUTORS {
         let full = AccessError::Full { what: "credentials of executors", limit: MOST_EXECUTORS };
@@ -113,14 +133,38 @@ fn trade(known: &Known, join: &Join, now: Timestamp) -> Result<Trade, JoinError>
         holder: Holder::Executor {
             executor: join.executor.clone(),
             place: join.place,
-            labels: labels.clone(),
-            joined_with: join.with.clone(),
+            labels,
+            joined_with: with.clone(),
         },
         created_at: now,
-        created_by: join.with.to_string(),
+        created_by: with.to_string(),
         expires_at: None,
     };
     Ok(Trade { credential, used, instead_of: former.cloned() })
+}
+
+/// Whether an executor may join that has these labels, where `other` has its id already.
+fn admit(
+    join: &Join,
+    bound: &BTreeMap<String, String>,
+    other: Option<&TokenRecord>,
+) -> Result<(), JoinError> {
+    has_labels(&join.executor, bound, &join.labels)?;
+    match other {
+        None => Ok(()),
+        Some(TokenRecord { id, .. }) => {
+            let (executor, credential) = (join.executor.clone(), id.clone());
+            Err(JoinError::Taken { executor, credential })
+        }
+    }
+}
+
+/// What is kept of it.
+fn joined_with(with: &JoinsWith) -> JoinedWith {
+    match with {
+        JoinsWith::Token(id) => JoinedWith::Token(id.clone()),
+        JoinsWith::Account(account) => JoinedWith::Account(account.to_string()),
+    }
 }
 
 /// Whether an executor has the labels that its token says.

@@ -22,6 +22,7 @@ pub mod view;
 pub use error::{AccessError, JoinError};
 pub(crate) use handle::role_token;
 pub use handle::{AccessHandle, MOST_GRANTS, MOST_TOKENS, Made};
+pub use join::JoinsWith;
 pub use sight::Sight;
 pub use view::AccessView;
 

@@ -11,7 +11,7 @@ use crate::{
 use jiff::Timestamp;
 use octavius_protocol::id::{ExecutorId, JobName};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 use uuid::Uuid;
 
 /// A token that is taken until it ends.
@@ -59,8 +59,39 @@ pub enum Holder {
         /// What it has to have.
         labels: BTreeMap<String, String>,
         /// What it joined with.
-        joined_with: TokenId,
+        joined_with: JoinedWith,
     },
+}
+
+/// What an executor joined with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum JoinedWith {
+    /// A token for joining.
+    Token(TokenId),
+    /// A service account: `CLUSTER/NAMESPACE:NAME`, which no token's id is.
+    Account(String),
+}
+
+impl From<String> for JoinedWith {
+    fn from(text: String) -> Self {
+        text.parse().map_or(Self::Account(text), Self::Token)
+    }
+}
+
+impl From<JoinedWith> for String {
+    fn from(with: JoinedWith) -> Self {
+        with.to_string()
+    }
+}
+
+impl fmt::Display for JoinedWith {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(id) => id.fmt(f),
+            Self::Account(account) => f.write_str(account),
+        }
+    }
 }
 
 impl TokenRecord {

@@ -10,7 +10,7 @@ use super::certificate::Uncertified;
 use crate::{
     access::{
         AccessView, Sight,
-        issuer::{Issued, IssuedToken, IssuerView, NotIssued, has_form},
+        issuer::{Issued, IssuedToken, Issuers, NotIssued, SignIn, Vouched, has_form},
         rules::{Rights, Role},
         token::{Kind, ShownToken, TokenId},
         view::{Identity, NotLetIn},
@@ -155,10 +155,12 @@ pub enum DoorError {
     )]
     Name,
     /// Nothing proves who asks.
-    #[error("this controller asks for a token: {}", remedy(.rpc))]
+    #[error("this controller asks for a token: {}{}", or_sign_in(.rpc, .sign_in), remedy(.rpc))]
     NoToken {
         /// For what.
         rpc: Rpc,
+        /// Where people can have one.
+        sign_in: Option<SignIn>,
     },
     /// It is no token, none that is known, or one that was revoked.
     #[error("the token is not taken: it is not whole, not of this installation, or was revoked: {}", remedy(.rpc))]
@@ -228,6 +230,14 @@ pub enum DoorError {
 const FOR_PEOPLE: &str = "ask an administrator for one (`octavius token create`), and give it with `octavius config` or as ACCESS_TOKEN";
 const FOR_EXECUTORS: &str = "ask an administrator for one (`octavius executors invite`), and give it as `access_token` in `executor_config.json`";
 
+fn or_sign_in(rpc: &Rpc, sign_in: &Option<SignIn>) -> &'static str {
+    let is_of_people = !matches!(rpc.needs(), Needs::Joining | Needs::Executor);
+    match sign_in {
+        Some(_) if is_of_people => "sign in with `octavius login`, or ",
+        Some(_) | None => "",
+    }
+}
+
 fn remedy(rpc: &Rpc) -> &'static str {
     match rpc.needs() {
         Needs::Joining | Needs::Executor => FOR_EXECUTORS,
@@ -275,19 +285,19 @@ pub enum Demand {
 pub struct Door {
     policy: Policy,
     jobs: JobsView,
-    issuer: Option<IssuerView>,
+    issuers: Issuers,
 }
 
 impl Door {
     /// A door with this policy.
     pub fn new(policy: Policy, jobs: JobsView) -> Self {
-        Self { policy, jobs, issuer: None }
+        Self { policy, jobs, issuers: Issuers::default() }
     }
 
-    /// The same, which takes the identity tokens of this issuer, too, where it takes tokens.
+    /// The same, which takes the tokens of these issuers, too, where it takes tokens.
     #[must_use]
-    pub fn trusting(self, issuer: Option<IssuerView>) -> Self {
-        Self { issuer, ..self }
+    pub fn trusting(self, issuers: Issuers) -> Self {
+        Self { issuers, ..self }
     }
 
     /// Who asks, with this metadata.
@@ -296,12 +306,22 @@ impl Door {
             Policy::Open => return Ok(Caller::new(name(metadata)?, Vec::new())),
             Policy::Tokens(access) => access,
         };
-        let shown = metadata.get(AUTHORIZATION).ok_or(DoorError::NoToken { rpc })?;
+        let shown = metadata
+            .get(AUTHORIZATION)
+            .ok_or_else(|| DoorError::NoToken { rpc, sign_in: self.issuers.sign_in() })?;
         let shown = bearer(shown.as_encoded_bytes()).ok_or(DoorError::BadToken { rpc })?;
         let now = Timestamp::now();
-        if let Some(issuer) = self.issuer.as_ref().filter(|_| has_form(shown)) {
-            let Issued { name, groups, token } = issuer.verify(shown, now)?;
-            return issued(access, &name, &groups, token);
+        if has_form(shown) && !self.issuers.is_empty() {
+            return match self.issuers.verify(shown, now)? {
+                Vouched::Person(Issued { name, groups, token }) => {
+                    issued(access, &name, &groups, token)
+                }
+                Vouched::ServiceAccount(account, token) => {
+                    let name = format!("service account {account}");
+                    let proof = Proof::ServiceAccount(account, token);
+                    Ok(Caller::proven(name, Vec::new(), proof))
+                }
+            };
         }
         let shown = ShownToken::read(shown).ok_or(DoorError::BadToken { rpc })?;
         match access.identify(&shown, now) {
@@ -326,6 +346,10 @@ impl Door {
                 token.holds(now)?;
                 issued(access, caller.name(), caller.groups(), token.clone())?
             }
+            Proof::ServiceAccount(_, token) => {
+                token.holds(now)?;
+                caller.clone()
+            }
         };
         check(rpc, &caller)?;
         Ok(caller)
@@ -343,7 +367,9 @@ impl Door {
             Proof::Person(_, rights) | Proof::Issued(_, rights) => {
                 (rights.clone(), caller.groups().to_vec())
             }
-            Proof::Join(_) | Proof::Executor(..) => (Rights::default(), Vec::new()),
+            Proof::Join(_) | Proof::ServiceAccount(..) | Proof::Executor(..) => {
+                (Rights::default(), Vec::new())
+            }
         };
         Sight::Of { rights, groups, jobs: self.jobs.clone() }
     }
@@ -404,7 +430,7 @@ pub(super) fn check(rpc: Rpc, caller: &Caller) -> Result<(), DoorError> {
     match (rpc.needs(), caller.proof()) {
         (_, Proof::None)
         | (Needs::Somebody, Proof::Person(..) | Proof::Issued(..) | Proof::Executor(..))
-        | (Needs::Joining, Proof::Join(_) | Proof::Executor(..))
+        | (Needs::Joining, Proof::Join(_) | Proof::ServiceAccount(..) | Proof::Executor(..))
         | (Needs::Executor, Proof::Executor(..)) => Ok(()),
         (Needs::InAll(role), Proof::Person(_, rights) | Proof::Issued(_, rights)) => {
             has(rights.in_all(), role)
@@ -417,10 +443,10 @@ pub(super) fn check(rpc: Rpc, caller: &Caller) -> Result<(), DoorError> {
             has(rights.anywhere(), Role::Viewer)
         }
         (Needs::Joining | Needs::Executor, Proof::Person(..) | Proof::Issued(..))
-        | (Needs::Executor | Needs::Somebody, Proof::Join(_))
+        | (Needs::Executor | Needs::Somebody, Proof::Join(_) | Proof::ServiceAccount(..))
         | (
             Needs::Anywhere(_) | Needs::ForItsJob(_) | Needs::InAll(_),
-            Proof::Join(_) | Proof::Executor(..),
+            Proof::Join(_) | Proof::ServiceAccount(..) | Proof::Executor(..),
         ) => Err(DoorError::NotFor { caller: name(), rpc }),
     }
 }

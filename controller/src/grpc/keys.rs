@@ -1,4 +1,4 @@
-//! Who shows an identity token with a key that is not known waits until its issuer was asked for it: after an issuer has
+//! Who shows a token of an issuer with a key that is not known waits until that was asked for it: after an issuer has
 //! changed its key, the first who shows a token with the new one is let in as those after them are.
 //!
 //! A layer around all services, so that the door itself never waits. It is outside of the bound of calls, and has one of
@@ -7,7 +7,7 @@
 
 use super::door::{AUTHORIZATION, DoorError, bearer};
 use crate::{
-    access::issuer::{IssuerView, has_form},
+    access::issuer::{IssuerView, Issuers, has_form},
     server::roles::Roles,
 };
 use http::{Request, Response};
@@ -26,23 +26,26 @@ pub(crate) const MOST_WAITING: usize = 1_000;
 /// Has calls wait for keys.
 #[derive(Clone, Debug)]
 pub struct KeysLayer {
-    issuer: Option<IssuerView>,
+    issuers: Issuers,
     roles: Roles,
     waiting: Arc<Semaphore>,
 }
 
 impl KeysLayer {
-    /// A layer that waits for the keys of this issuer, where this controller leads.
-    pub(crate) fn new(issuer: Option<IssuerView>, roles: Roles) -> Self {
-        Self { issuer, roles, waiting: Arc::new(Semaphore::new(MOST_WAITING)) }
+    /// A layer that waits for the keys of these issuers, where this controller leads.
+    pub(crate) fn new(issuers: Issuers, roles: Roles) -> Self {
+        Self { issuers, roles, waiting: Arc::new(Semaphore::new(MOST_WAITING)) }
     }
 
     /// Who is to be waited for, and the token that is shown.
     fn shown<B>(&self, request: &Request<B>) -> Option<(IssuerView, String)> {
-        let issuer = self.issuer.as_ref()?;
+        if self.issuers.is_empty() {
+            return None;
+        }
         let token = bearer(request.headers().get(AUTHORIZATION)?.as_bytes())?;
-        let is_meant = has_form(token) && !issuer.knows(token) && self.roles.leads().is_ok();
-        is_meant.then(|| (issuer.clone(), token.to_owned()))
+        let is_waited_for = has_form(token) && self.roles.leads().is_ok();
+        let issuer = self.issuers.to_be_asked(token).filter(|_| is_waited_for)?;
+        Some((issuer.clone(), token.to_owned()))
     }
 }
 

@@ -54,8 +54,11 @@ impl Pace {
 
     /// Counts one more call, if there may be one more.
     pub(crate) fn keep(&self, caller: &Caller) -> Result<(), TooFast> {
-        if matches!(caller.proof(), Proof::None | Proof::Join(_) | Proof::Executor(..)) {
-            return Ok(());
+        match caller.proof() {
+            Proof::Person(..) | Proof::Issued(..) => {}
+            Proof::None | Proof::Join(_) | Proof::ServiceAccount(..) | Proof::Executor(..) => {
+                return Ok(());
+            }
         }
         let made =
             self.full_at.get_or_insert_with(caller.name(), || Ok::<_, Infallible>(Arc::default()));

@@ -6,7 +6,7 @@ use super::{
     door::{self, Demand, DoorError, Rpc},
 };
 use crate::{
-    access::{AccessHandle, JoinError, Sight, issuer::NotIssued, rules::Role},
+    access::{AccessHandle, JoinError, JoinsWith, Sight, issuer::NotIssued, rules::Role},
     audit::About,
     caller::{Caller, Proof},
     job_queue::QueueError,
@@ -164,27 +164,34 @@ impl Services {
         caller: &Caller,
         registration: &Registration,
     ) -> Result<Option<SecretString>, JoinError> {
-        let Registration { executor, place, labels, .. } = registration;
+        let Registration { executor, labels, .. } = registration;
         let joined = match caller.proof() {
             Proof::None | Proof::Person(..) | Proof::Issued(..) => Ok(None),
             Proof::Executor(_, own, bound) => {
                 AccessHandle::may_register(own, bound, executor, labels).map(|()| None)
             }
             Proof::Join(with) => {
-                let join = self.parts.access.join(
-                    with.clone(),
-                    executor.clone(),
-                    *place,
-                    labels.clone(),
-                    caller,
-                );
-                join.await.map(Some)
+                self.join(JoinsWith::Token(with.clone()), caller, registration).await
+            }
+            Proof::ServiceAccount(account, _) => {
+                self.join(JoinsWith::Account(account.clone()), caller, registration).await
             }
         };
         joined.inspect_err(|why| {
             let about = About::executor(executor);
             self.parts.audit.refused(caller, about, &why.to_string());
         })
+    }
+
+    async fn join(
+        &self,
+        with: JoinsWith,
+        caller: &Caller,
+        registration: &Registration,
+    ) -> Result<Option<SecretString>, JoinError> {
+        let Registration { executor, place, labels, .. } = registration;
+        let access = &self.parts.access;
+        access.join(with, executor.clone(), *place, labels.clone(), caller).await.map(Some)
     }
 }
 

@@ -5,7 +5,10 @@
 
 use super::{door::DoorError, forward::ForwardError, pace::TooFast};
 use crate::{
-    access::{AccessError, JoinError, issuer::NotIssued},
+    access::{
+        AccessError, JoinError,
+        issuer::{NotIssued, SignIn},
+    },
     audit::AuditError,
     job_queue::{DeleteJobError, QueueError, SubmitError},
     liveness::{
@@ -18,7 +21,8 @@ use crate::{
     store::ReadError,
 };
 use octavius_protocol::{
-    DOMAIN, ENDING, LEADER, LEADER_AWAY, NO_LEADER, NOT_LEADING, REPLACED, STARTING, UNCONFIRMED,
+    DOMAIN, ENDING, LEADER, LEADER_AWAY, NO_LEADER, NO_TOKEN, NOT_LEADING, OIDC_CLIENT_ID,
+    OIDC_ISSUER, REPLACED, STARTING, UNCONFIRMED,
 };
 use octavius_service::{actor::Unanswered, text::cut};
 use std::{collections::HashMap, fmt, time::Duration};
@@ -119,13 +123,13 @@ struct Meaning {
     faults: Vec<Violation>,
     retry_after: Option<Duration>,
     help: Option<&'static str>,
-    /// Where the controller that leads is.
-    leader: Option<String>,
+    /// What programs need to know with the reason, by its name.
+    told: Vec<(&'static str, String)>,
 }
 
 impl Meaning {
     fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, faults: Vec::new(), retry_after: None, help: None, leader: None }
+        Self { code, reason, faults: Vec::new(), retry_after: None, help: None, told: Vec::new() }
     }
 
     /// A request that has to be changed.
@@ -151,8 +155,8 @@ impl Meaning {
 
     fn status(self, text: &impl fmt::Display) -> Status {
         let mut details = ErrorDetails::new();
-        let leader = self.leader.map(|leader| (LEADER.to_owned(), leader));
-        details.set_error_info(self.reason, DOMAIN, HashMap::from_iter(leader));
+        let told = self.told.into_iter().map(|(name, value)| (name.to_owned(), value));
+        details.set_error_info(self.reason, DOMAIN, told.collect::<HashMap<_, _>>());
         if !self.faults.is_empty() {
             details.set_bad_request(bounded(self.faults));
         }
@@ -341,7 +345,7 @@ statuses! {
     };
     ForwardError => |error| match error {
         ForwardError::NotLeading { leader } => {
-            Meaning { leader: Some(leader), ..Meaning::unavailable(NOT_LEADING) }
+            Meaning { told: vec![(LEADER, leader)], ..Meaning::unavailable(NOT_LEADING) }
         }
         ForwardError::NoLeader => {
             Meaning { retry_after: Some(SOON), ..Meaning::unavailable(NO_LEADER) }
@@ -361,7 +365,13 @@ statuses! {
             let what = format!("is no name: give 1 to {most} visible ASCII characters");
             Meaning::invalid("CALLER", vec![Violation::new(super::door::USER, what)])
         }
-        DoorError::NoToken { .. } => Meaning::new(Code::Unauthenticated, "NO_TOKEN"),
+        DoorError::NoToken { sign_in, .. } => {
+            let told = sign_in.map(|SignIn { issuer, client_id }| {
+                vec![(OIDC_ISSUER, issuer), (OIDC_CLIENT_ID, client_id)]
+            });
+            let refused = Meaning::new(Code::Unauthenticated, NO_TOKEN);
+            Meaning { told: told.unwrap_or_default(), ..refused }
+        }
         DoorError::BadToken { .. } => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
         DoorError::Expired { .. } => Meaning::new(Code::Unauthenticated, "TOKEN_EXPIRED"),
         DoorError::Uncertified(_) | DoorError::PassedOnUncertified(_) => {
@@ -383,6 +393,7 @@ statuses! {
             | NotIssued::Audience { .. }
             | NotIssued::Claim { .. }
             | NotIssued::Unverified
+            | NotIssued::Account { .. }
             | NotIssued::NotYet { .. },
         ) => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
         DoorError::NotFor { .. } | DoorError::NotAllowed { .. } | DoorError::NoMore { .. } => {

@@ -4,7 +4,7 @@ use super::{SHORTEN, full, instead, wrong};
 use crate::{
     access::{
         MOST_GRANTS, MOST_TOKENS,
-        issuer::{self, ASK_EVERY, FETCH_WITHIN, LARGEST_ANSWER, LARGEST_TOKEN, SETTLE_WITHIN},
+        issuer::{self, ASK_EVERY, FETCH_WITHIN, LARGEST_TOKEN, SETTLE_WITHIN},
     },
     configuration::SHORTEST_HISTORY,
     grpc::{

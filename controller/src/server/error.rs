@@ -1,7 +1,7 @@
 //! Why a controller does not serve. The texts name the key and the remedy.
 
 use crate::{
-    access::issuer::AuthorityError,
+    access::issuer::NeverAsked,
     grpc::DescriptorError,
     log_store::LogStoreError,
     store::{self, TermError},
@@ -32,9 +32,9 @@ pub enum StartError {
     /// TLS cannot be spoken with the files that are named.
     #[error(transparent)]
     Tls(#[from] super::TlsError),
-    /// The issuer of identity tokens cannot be asked with the file that is named.
+    /// An issuer of tokens cannot be asked with the file that is named.
     #[error(transparent)]
-    Issuer(#[from] AuthorityError),
+    Issuer(#[from] NeverAsked),
     /// Nobody can listen there for metrics.
     #[error(transparent)]
     MetricsAddress(#[from] AddressError),

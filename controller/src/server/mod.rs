@@ -23,7 +23,7 @@ pub use faults::Faults;
 pub use tls::TlsError;
 
 use crate::{
-    access::issuer::{Issuer, IssuerView},
+    access::issuer::Issuers,
     configuration::Configuration,
     grpc::{self, BoundLayer, KeysLayer, Meter, Peers, UnwrittenOfAll, With},
     metrics::METRICS,
@@ -99,7 +99,7 @@ impl Controller {
     pub async fn start(configuration: &Configuration) -> Result<Running, StartError> {
         raise_open_files();
         let certificates = tls::Certificates::open(configuration)?;
-        let issuer = Issuer::open(configuration)?;
+        let (issuers, fetching) = Issuers::open(configuration)?;
         let socket = bind(configuration.address())?;
         let address = socket.local_addr().map_err(StartError::Thread)?;
         let (ending, ended) = (CancellationToken::new(), CancellationToken::new());
@@ -109,13 +109,12 @@ impl Controller {
         let metrics = metrics::install(ended.clone())?;
         metrics::describe(&[metrics::METRICS, METRICS]);
         let followers = Arc::new(Semaphore::new(grpc::MOST_FOLLOWERS));
-        let identities = issuer.as_ref().map(Issuer::view);
-        if let Some(issuer) = issuer {
+        for issuer in fetching {
             // It goes on while nobody leads, too: who is elected knows the keys.
             tokio::spawn(issuer.run(ending.clone()));
         }
         let (of_readers, of_calls) = (followers.clone(), ending.clone());
-        let plan = Plan::new(configuration, identities.clone(), of_readers, of_calls).await?;
+        let plan = Plan::new(configuration, issuers.clone(), of_readers, of_calls).await?;
         #[cfg(feature = "etcd")]
         let plan = Plan { certificates: certificates.clone(), ..plan };
         let begin = Begin::new(plan, address).await?;
@@ -137,7 +136,7 @@ impl Controller {
             let connections = listen(socket, address)?;
             let connections =
                 connections::incoming(connections, unwritten.clone(), (tls, authorities));
-            serve(connections, &roles, identities, ending.clone())
+            serve(connections, &roles, issuers, ending.clone())
         };
         let serving = match listening() {
             Ok(serving) => serving,
@@ -205,7 +204,7 @@ fn listen(socket: TcpSocket, address: SocketAddr) -> Result<TcpListener, StartEr
 fn serve(
     connections: impl Stream<Item = io::Result<Connection>> + Send + 'static,
     roles: &Roles,
-    identities: Option<IssuerView>,
+    issuers: Issuers,
     ending: CancellationToken,
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
     let reporter = tonic_health::server::HealthReporter::new();
@@ -216,7 +215,7 @@ fn serve(
         .layer(With(Peers))
         .layer(With(Meter))
         .layer(grpc::SlowLayer::default())
-        .layer(KeysLayer::new(identities, roles.clone()))
+        .layer(KeysLayer::new(issuers, roles.clone()))
         .layer(BoundLayer::new(grpc::MOST_CALLS, grpc::MOST_BYTES))
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW)

@@ -4,7 +4,7 @@
 use super::tls::Certificates;
 use super::{MOST_EXECUTORS, StartError, vault};
 use crate::{
-    access::{AccessHandle, issuer::IssuerView},
+    access::{AccessHandle, issuer::Issuers},
     audit::AuditHandle,
     configuration::{Authentication, Configuration, SHORTEST_HISTORY, StoreKind},
     grpc::{self, door},
@@ -36,8 +36,8 @@ pub(super) struct Plan {
     pub(super) configuration: Configuration,
     /// What the configuration names as the place of the logs, if it names one.
     pub(super) log_store: Option<LogFolder>,
-    /// Whose identity tokens are taken, if anybody's.
-    pub(super) issuer: Option<IssuerView>,
+    /// Whose tokens are taken beside ours.
+    pub(super) issuers: Issuers,
     /// A place for each reader of a log.
     pub(super) followers: Arc<Semaphore>,
     /// Ends all calls that wait.
@@ -52,7 +52,7 @@ impl Plan {
     /// controller leads.
     pub(super) async fn new(
         configuration: &Configuration,
-        issuer: Option<IssuerView>,
+        issuers: Issuers,
         followers: Arc<Semaphore>,
         ending: CancellationToken,
     ) -> Result<Self, StartError> {
@@ -70,7 +70,7 @@ impl Plan {
         Ok(Self {
             configuration: configuration.clone(),
             log_store,
-            issuer,
+            issuers,
             followers,
             ending,
             #[cfg(feature = "etcd")]
@@ -175,7 +175,7 @@ impl Office {
             leadership: leadership.clone(),
             ping_deadline: plan.configuration.executor_ping_deadline,
             over: grpc::Over { uncertain: ending.child_token(), ending },
-            door: door::Door::new(policy, actors.registry.view()).trusting(plan.issuer.clone()),
+            door: door::Door::new(policy, actors.registry.view()).trusting(plan.issuers.clone()),
             pace,
             followers: plan.followers.clone(),
         };

@@ -11,7 +11,7 @@ use crate::{
     belonging::{Belonging, BelongingError},
     link::{Failure, Link, Registration, backoff},
     metrics,
-    proof::ProofError,
+    proof::{ProofError, UnreadToken},
     watched::present,
 };
 use actix::prelude::*;
@@ -121,6 +121,7 @@ fn unregistered(error: &RegisterError, failures: u32) -> Came {
     let later = match error {
         RegisterError::Failure(Failure::Later { .. } | Failure::SessionGone(_)) => true,
         RegisterError::Belonging(error) => error.is_later(),
+        RegisterError::Token(_) => true, // who writes the file may be late
         RegisterError::Failure(_) | RegisterError::OtherInstallation { .. } => false,
     };
     if later {
@@ -163,6 +164,9 @@ pub enum RegisterError {
     /// What must be kept could not be.
     #[error(transparent)]
     Belonging(#[from] BelongingError),
+    /// There is nothing to prove itself with.
+    #[error(transparent)]
+    Token(#[from] UnreadToken),
 }
 
 /// Registers once, and keeps the installation that answered.
@@ -178,6 +182,7 @@ pub async fn register_once(
         Some(proof) => proof.register(link, &registration).await.map_err(|error| match error {
             ProofError::Failure(failure) => RegisterError::Failure(failure),
             ProofError::Folder(error) => RegisterError::Belonging(error.into()),
+            ProofError::File(error) => RegisterError::Token(error),
         })?,
     };
     match ours {

@@ -15,6 +15,7 @@ pub(crate) mod executors;
 pub(crate) mod explain;
 pub(crate) mod getlogs;
 pub(crate) mod list;
+pub(crate) mod login;
 pub(crate) mod man;
 pub(crate) mod rerun;
 pub(crate) mod role;

@@ -36,6 +36,7 @@ mod secrets;
 mod secure;
 mod server_logs;
 mod shells;
+mod sign_in;
 mod signals;
 mod starts;
 mod stories;

@@ -25,7 +25,9 @@ use Case::{Away, Refused, Usage};
 type Row = (Case, &'static [&'static str]);
 
 /// A row for each command and each way in which it can fail; what makes no call cannot be refused.
-static ROWS: [Row; 77] = [
+static ROWS: [Row; 79] = [
+    (Usage, &["login"]),
+    (Away, &["login", "--print-token"]),
     (Usage, &["config", "--time-out", "x"]),
     (Usage, &["config"]),
     (Usage, &["config", "use", "nobody"]),

@@ -69,6 +69,16 @@ pub enum NotIssued {
         "the identity token is not taken: the issuer has not verified its `email` (`email_verified`)"
     )]
     Unverified,
+    /// It is of a service account that may not join.
+    #[error(
+        "the token of the service account {account} of cluster {cluster} is not taken: run the executor as one that `clusters` of the controller names, or name this one there"
+    )]
+    Account {
+        /// What the cluster is called here.
+        cluster: String,
+        /// `NAMESPACE:NAME`.
+        account: String,
+    },
     /// It does not hold yet.
     #[error(
         "the identity token is not taken: it holds from {at:.0} on: see whether the clocks of the issuer and of the controller are right"
@@ -79,7 +89,7 @@ pub enum NotIssued {
     },
     /// It was right, and is over.
     #[error(
-        "the identity token {token} ended at {at:.0}: sign in at {issuer} again, and give the new one with `octavius config` or as ACCESS_TOKEN"
+        "the identity token {token} ended at {at:.0}: sign in at {issuer} again: `octavius login`, or give the new one as ACCESS_TOKEN"
     )]
     Expired {
         /// What the audit calls it.

@@ -1,32 +1,17 @@
-//! How the keys of an issuer are fetched: its discovery document says where they are. What comes is bounded in size and
-//! time, and no redirection is followed: what is named is what is asked.
+//! How the keys of an issuer are fetched: its discovery document says where they are; or a file has them.
 
 use super::keys::{self, Key, NoKeys};
-use crate::configuration::IssuerUrl;
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use octavius_protocol::reach;
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use crate::web::{LARGEST_ANSWER, SafeUrl, Web, WebError};
 use serde::Deserialize;
-use std::{error::Error as _, path::Path, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{fs::File, io::AsyncReadExt as _, time::timeout};
 
 /// For how long both answers together may take.
 pub(crate) const FETCH_WITHIN: Duration = Duration::from_secs(10);
-/// For how long a connection may take to come about.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// The most bytes of an answer.
-pub(crate) const LARGEST_ANSWER: usize = 64 << 10;
 
 /// Why the keys were not fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,29 +19,43 @@ pub(super) enum FetchError {
     /// It took too long.
     #[error("no whole answer within {FETCH_WITHIN:?}")]
     Late,
-    /// Nobody answered.
-    #[error("{url}: {why}")]
-    Unanswered {
+    /// Its discovery document was not to be had, or is that of somebody else.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    /// The keys would come over a way that anybody can change them on.
+    #[error("{url}: its `jwks_uri` is neither `https://…` nor of this machine")]
+    Plain {
         /// What was asked for.
         url: String,
-        /// What came in between.
+    },
+    /// Its keys were not to be had.
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// The file that has them cannot be read.
+    #[error("`keys_file` `{}`: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
         why: String,
     },
-    /// It was answered, but not with what was asked for.
-    #[error("{url}: it was answered with {status}, and redirections are not followed")]
-    Status {
-        /// What was asked for.
-        url: String,
-        /// With what it was answered.
-        status: StatusCode,
+    /// There are none.
+    #[error("{from}: {why}")]
+    Keys {
+        /// Where they were looked for.
+        from: String,
+        /// What is wrong with them.
+        why: NoKeys,
     },
-    /// It was answered with too much.
-    #[error("{url}: the answer has more than {LARGEST_ANSWER} bytes")]
-    Large {
-        /// What was asked for.
-        url: String,
-    },
-    /// It is no discovery document.
+}
+
+/// Why it is not known what an issuer offers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiscoveryError {
+    /// The document was not to be had.
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// It is something else.
     #[error("{url}: it is no discovery document of OpenID Connect")]
     Document {
         /// What was asked for.
@@ -70,129 +69,84 @@ pub(super) enum FetchError {
         /// Whose it is.
         named: String,
     },
-    /// The keys would come over a way that anybody can change them on.
-    #[error("{url}: its `jwks_uri` is neither `https://…` nor of this machine")]
-    Plain {
-        /// What was asked for.
-        url: String,
-    },
-    /// There are none.
-    #[error("{url}: {why}")]
-    Keys {
-        /// What was asked for.
-        url: String,
-        /// What is wrong with them.
-        why: NoKeys,
-    },
 }
 
-/// Why an issuer can never be asked. It continues a sentence that begins with the key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`oidc_ca_file` {0}")]
-pub struct AuthorityError(String);
-
-#[derive(Deserialize)]
-struct Discovery {
+/// What an issuer offers, as far as anybody here asks for it (OpenID Connect Discovery 1.0 and RFC 8628).
+#[derive(Clone, Debug, Deserialize)]
+pub struct Discovery {
     issuer: String,
-    jwks_uri: String,
+    /// Where its keys are.
+    pub jwks_uri: String,
+    /// Where a sign-in from another device begins, if it offers that.
+    pub device_authorization_endpoint: Option<String>,
+    /// Where tokens are given out.
+    pub token_endpoint: Option<String>,
+    /// What can be asked for, if it says so.
+    pub scopes_supported: Option<Vec<String>>,
 }
 
-/// Asks an issuer.
+impl Discovery {
+    /// What an issuer offers.
+    ///
+    /// # Errors
+    /// Where that is not to be had, or is what somebody else offers.
+    pub async fn of(issuer: &SafeUrl, web: &Web) -> Result<Self, DiscoveryError> {
+        let url = address(issuer);
+        let document = web.get(&url).await?;
+        let Ok(found) = serde_json::from_slice::<Self>(&document) else {
+            return Err(DiscoveryError::Document { url });
+        };
+        if found.issuer != issuer.as_str() {
+            let named = found.issuer.chars().take(200).collect();
+            return Err(DiscoveryError::Other { url, named });
+        }
+        Ok(found)
+    }
+}
+
+/// Where the discovery document is.
+fn address(issuer: &SafeUrl) -> String {
+    format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'))
+}
+
+/// Fetches the keys of an issuer.
 #[derive(Clone, Debug)]
-pub(super) struct Fetch {
-    issuer: IssuerUrl,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+pub(super) enum Fetch {
+    /// It is asked.
+    Asked { issuer: SafeUrl, web: Web },
+    /// They are in a file.
+    Read(PathBuf),
 }
 
 impl Fetch {
-    /// One that trusts the authorities in the file, or, without one, those of this machine.
-    pub(super) fn new(
-        issuer: IssuerUrl,
-        authorities: Option<&Path>,
-    ) -> Result<Self, AuthorityError> {
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| AuthorityError(error.to_string()))?
-            .with_root_certificates(trusted(authorities)?)
-            .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT_WITHIN));
-        // What may be asked without TLS is looked at before each question.
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        // It is asked once an hour: no connection is worth being kept.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(https.enable_http1().wrap_connector(tcp));
-        Ok(Self { issuer, client })
-    }
-
     /// The keys that it has now.
     pub(super) async fn keys(self) -> Result<Vec<Key>, FetchError> {
-        timeout(FETCH_WITHIN, self.asked()).await.unwrap_or(Err(FetchError::Late))
-    }
-
-    async fn asked(self) -> Result<Vec<Key>, FetchError> {
-        let url = format!(
-            "{}/.well-known/openid-configuration",
-            self.issuer.as_str().trim_end_matches('/')
-        );
-        let document = self.get(&url).await?;
-        let Ok(Discovery { issuer, jwks_uri }) = serde_json::from_slice(&document) else {
-            return Err(FetchError::Document { url });
+        let (from, set) = match self {
+            Self::Asked { issuer, web } => timeout(FETCH_WITHIN, asked(&issuer, &web))
+                .await
+                .unwrap_or(Err(FetchError::Late))?,
+            Self::Read(path) => match read(&path).await {
+                Ok(set) => (format!("`keys_file` `{}`", path.display()), set),
+                Err(error) => return Err(FetchError::File { path, why: error.to_string() }),
+            },
         };
-        if issuer != self.issuer.as_str() {
-            return Err(FetchError::Other { url, named: issuer.chars().take(200).collect() });
-        }
-        let Some(jwks) = IssuerUrl::parse(&jwks_uri) else { return Err(FetchError::Plain { url }) };
-        let set = self.get(jwks.as_str()).await?;
-        keys::read(&set).map_err(|why| FetchError::Keys { url: jwks_uri, why })
-    }
-
-    async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
-        let unanswered = |why: String| FetchError::Unanswered { url: url.to_owned(), why };
-        let request = Request::get(url).header(header::ACCEPT, "application/json");
-        let request = request.body(Empty::new()).map_err(|error| unanswered(error.to_string()))?;
-        let answer = self.client.request(request).await;
-        let answer = answer.map_err(|error| unanswered(with_causes(&error)))?;
-        if answer.status() != StatusCode::OK {
-            return Err(FetchError::Status { url: url.to_owned(), status: answer.status() });
-        }
-        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => FetchError::Large { url: url.to_owned() },
-            false => unanswered(error.to_string()),
-        })?;
-        Ok(body.to_bytes())
+        keys::read(&set).map_err(|why| FetchError::Keys { from, why })
     }
 }
 
-fn trusted(authorities: Option<&Path>) -> Result<RootCertStore, AuthorityError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = authorities else {
-        // A machine that has none can still ask an issuer of its own.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
+async fn asked(issuer: &SafeUrl, web: &Web) -> Result<(String, Vec<u8>), FetchError> {
+    let Discovery { jwks_uri, .. } = Discovery::of(issuer, web).await?;
+    let Some(jwks) = SafeUrl::parse(&jwks_uri) else {
+        return Err(FetchError::Plain { url: address(issuer) });
     };
-    // It says what is wrong with a file as for each other key that names one.
-    reach::tls::trusting(Some(path)).map_err(AuthorityError)?;
-    let unusable = |error: String| {
-        AuthorityError(format!(
-            "is `{}`, which cannot be used ({error}): give the PEM file of the authority",
-            path.display()
-        ))
-    };
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-    }
-    Ok(roots)
+    let set = web.get(jwks.as_str()).await?;
+    Ok((jwks_uri, set.into()))
 }
 
-/// A user needs the last of the causes.
-fn with_causes(error: &hyper_util::client::legacy::Error) -> String {
-    let causes = std::iter::successors(error.source(), |&error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+async fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut set = Vec::new();
+    // What is larger is cut, and no set of keys then.
+    let most = u64::try_from(LARGEST_ANSWER).unwrap_or(u64::MAX);
+    File::open(path).await?.take(most).read_to_end(&mut set).await?;
+    Ok(set)
 }

@@ -1,6 +1,7 @@
-//! The issuer of identity tokens: its keys, and whom its tokens let in.
+//! Who issues tokens that are taken beside ours: an issuer of identity tokens of people, and clusters of those of service
+//! accounts; their keys, and whom their tokens let in.
 //!
-//! One task of the controller fetches the keys, from its start on, whoever leads: now and then, again after a pause where
+//! One task of the controller for each of them fetches the keys, from its start on, whoever leads: now and then, again after a pause where
 //! that fails, and when somebody shows a token with a key that is not known. It owns them; readers get a snapshot, and no
 //! call that is let in waits for the network. Keys that were known stay good while the issuer is away: what it signed it
 //! still has signed. Who shows a key that is not known can wait for a while until the issuer was asked, with
@@ -9,22 +10,23 @@
 //! Nothing of this is in the store, and no token is kept. Not here: what somebody may do, which is the view's.
 
 mod claims;
+mod clusters;
 mod error;
 mod fetch;
+mod issuers;
 mod keys;
 mod signature;
 #[cfg(test)]
 mod tests;
 
 pub use claims::{Issued, IssuedToken};
+pub use clusters::{Cluster, Clusters, ServiceAccount};
 pub use error::{NotIssued, Wrong};
-pub use fetch::AuthorityError;
-pub(crate) use fetch::{FETCH_WITHIN, LARGEST_ANSWER};
+pub(crate) use fetch::FETCH_WITHIN;
+pub use fetch::{Discovery, DiscoveryError};
+pub use issuers::{Issuers, NeverAsked, Vouched};
 
-use crate::{
-    configuration::Configuration,
-    pauses::{Pauses, Reminder},
-};
+use crate::pauses::{Pauses, Reminder};
 use claims::Rules;
 use fetch::Fetch;
 use jiff::Timestamp;
@@ -72,7 +74,7 @@ impl Known {
     }
 }
 
-/// The issuer that a configuration names.
+/// An issuer that a configuration names.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     fetch: Fetch,
@@ -94,21 +96,12 @@ pub(crate) fn has_form(token: &str) -> bool {
 }
 
 impl Issuer {
-    /// The one that is configured; none: there is none. Asks nobody yet.
-    pub(crate) fn open(configuration: &Configuration) -> Result<Option<Self>, AuthorityError> {
-        let Configuration { oidc_issuer, oidc_audience, oidc_ca_file, .. } = configuration;
-        let (Some(url), Some(audience)) = (oidc_issuer, oidc_audience) else { return Ok(None) };
-        let rules = Rules {
-            issuer: url.as_str().to_owned(),
-            audience: audience.clone(),
-            name_claim: configuration.oidc_name_claim.clone(),
-            groups_claim: configuration.oidc_groups_claim.clone(),
-        };
+    /// One whose tokens have to say this, and whose keys are fetched so. Asks nobody yet.
+    fn new(rules: Rules, fetch: Fetch) -> Self {
         signature::install();
-        let fetch = Fetch::new(url.clone(), oidc_ca_file.as_deref())?;
         let (known, seen) = watch::channel(Known::default());
         let (rules, wanted) = (Arc::new(rules), Arc::default());
-        Ok(Some(Self { fetch, known, view: IssuerView { rules, known: seen, wanted } }))
+        Self { fetch, known, view: IssuerView { rules, known: seen, wanted } }
     }
 
     /// Whom its tokens let in.
@@ -170,7 +163,26 @@ impl Issuer {
     }
 }
 
+/// Where people sign in who have no token, and as what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// The issuer.
+    pub issuer: String,
+    /// What it knows this installation as: its tokens are for that.
+    pub client_id: String,
+}
+
 impl IssuerView {
+    /// What it calls itself.
+    fn issuer(&self) -> &str {
+        &self.rules.issuer
+    }
+
+    /// Where people get a token that is taken.
+    fn sign_in(&self) -> SignIn {
+        SignIn { issuer: self.rules.issuer.clone(), client_id: self.rules.audience.clone() }
+    }
+
     /// Whom a token lets in at this time.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Issued, NotIssued> {
         let said = self.said(token)?;

@@ -101,6 +101,7 @@ fn each_refusal_has_words_of_its_own() {
         NotIssued::Audience { audience: text("octavius") },
         NotIssued::Claim { claim: text("sub"), what: Wrong::Missing },
         NotIssued::Unverified,
+        NotIssued::Account { cluster: text("emea"), account: text("a:b") },
         NotIssued::NotYet { at },
         NotIssued::Expired { token: text("jti:7"), issuer: issuer.clone(), at },
         NotIssued::Away { issuer, why: text("it is away") },

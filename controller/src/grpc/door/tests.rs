@@ -125,7 +125,7 @@ fn nobody_is_let_in_before_it_is_known_who_may_do_what() {
         door.caller(Rpc::GetVersion, &metadata).map(drop)
     };
     let rpc = Rpc::GetVersion;
-    assert_eq!(enter(None), Err(DoorError::NoToken { rpc }));
+    assert_eq!(enter(None), Err(DoorError::NoToken { rpc, sign_in: None }));
     for wrong in ["", "Bearer", "Bearer ", "Bearer token", "Basic b2N0", "octp_"] {
         assert_eq!(enter(Some(wrong)), Err(DoorError::BadToken { rpc }), "{wrong}");
     }
