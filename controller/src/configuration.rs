@@ -774,7 +774,7 @@ mod tests {
             "http://localhost",
         ] {
             let section = given(issuer, audience).unwrap().section;
-            assert_eq!(section.oidc_issuer.unwrap().as_str(), issuer);
+            assert_eq!(section.oidc_issuer.unwrap().0.as_str(), issuer);
         }
         for wrong in [
             "http://id.example.com",

@@ -240,6 +240,12 @@ impl Issuer {
         self.answers.discovery.send_replace(document);
     }
 
+    /// The set of keys that it publishes.
+    #[must_use]
+    pub fn keys(&self) -> Value {
+        self.answers.keys.borrow().clone()
+    }
+
     /// Offers the sign-in from another device, too.
     pub fn offers_device_flow(&self) {
         let url = &self.url;

@@ -1,7 +1,6 @@
 //! Signing in from another device: the device flow of OAuth 2.0 (RFC 8628), of which the identity token is taken.
 
 use crate::{exit::Failure, render::text::one_line};
-use http::Request;
 use oauth2::{
     AuthType, ClientId, DeviceAuthorizationUrl, DeviceCodeErrorResponseType, EndpointNotSet,
     EndpointSet, ErrorResponse, ExtraTokenFields, HttpRequest, HttpResponse, RequestTokenError,
@@ -148,7 +147,7 @@ fn wanted(offered: Option<&[String]>, given: &[String]) -> impl Iterator<Item = 
 }
 
 async fn ask(web: &Web, request: HttpRequest) -> Result<HttpResponse, WebError> {
-    let answer = web.ask(Request::from(request).map(Into::into)).await?;
+    let answer = web.ask(request.map(Into::into)).await?;
     Ok(answer.map(|body| body.to_vec()))
 }
 

@@ -94,7 +94,10 @@ async fn a_use_is_counted_once_for_each_executor_over_restarts() {
     let join = async |world: &World, executor: &str, place: u128| {
         let executor = executor.parse().unwrap();
         let place = Uuid::from_u128(place);
-        world.access.join(with.clone(), executor, place, BTreeMap::new(), &root()).await
+        world
+            .access
+            .join(JoinsWith::Token(with.clone()), executor, place, BTreeMap::new(), &root())
+            .await
     };
     join(&world, "a", 1).await.unwrap();
     let world = world.restart().await;

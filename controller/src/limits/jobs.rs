@@ -31,6 +31,7 @@ use crate::{
         rules::{declared, definition, running, value},
     },
     secrets::rules::LEAST_MASKED_BYTES,
+    web::LARGEST_ANSWER,
 };
 use octavius_protocol::{
     LEAST_ID_PART, MAX_ARGUMENTS, MAX_TIME, MAX_VARIABLE,

@@ -12,6 +12,7 @@ mod burst;
 mod certificates;
 #[cfg(feature = "clouds")]
 mod clouds;
+mod clusters;
 mod crowds;
 mod executions;
 mod executors;

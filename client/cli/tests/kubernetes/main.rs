@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test, and its helpers
 
+mod accounts;
 mod deployment;
 mod dumps;
 mod no_room;

@@ -34,6 +34,7 @@ pub(crate) struct World {
     pub(crate) namespace: Namespace,
     cluster: Cluster,
     controller: Server,
+    config: Value,
     address: String,
     folder: TempDir,
 }
@@ -68,7 +69,7 @@ impl World {
         let mut controller = Server::new(&binary("controller"), folder.path(), &config);
         controller.start();
         let user = User::of(&address);
-        let world = Self { user, namespace, cluster, controller, address, folder };
+        let world = Self { user, namespace, cluster, controller, config, address, folder };
         world.says(&world.controller, "the controller serves").await;
         let shared = world.path("shared");
         fs::create_dir(&shared).unwrap();
@@ -96,6 +97,28 @@ impl World {
                 ] }],
             } },
         }));
+        Ok(world)
+    }
+
+    /// The same, whose controller has these keys, too, which know the namespace, and asks for tokens: its user is an
+    /// administrator.
+    pub(crate) async fn guarded(
+        cluster: Cluster,
+        name: &str,
+        keys: impl FnOnce(&str) -> Value,
+    ) -> Result<Self, Failed> {
+        let mut world = Self::within(cluster, name).await?;
+        let token = world.user.run(&["token", "create", "ada@example.com"]).unwrap();
+        world.user.run(&["role", "grant", "admin", "--person", "ada@example.com"]).unwrap();
+        world.controller.end().await;
+        world.config["authentication"] = json!("tokens");
+        for (key, value) in keys(world.namespace.name()).as_object().unwrap() {
+            world.config[key] = value.clone();
+        }
+        world.controller = Server::new(&binary("controller"), world.folder.path(), &world.config);
+        world.controller.start();
+        world.says(&world.controller, "the controller serves").await;
+        world.user.token = Some(token.trim().to_owned());
         Ok(world)
     }
 
@@ -222,12 +245,14 @@ impl World {
 pub(crate) struct User {
     home: TempDir,
     controller: String,
+    token: Option<String>,
 }
 
 impl User {
     /// Somebody who asks the controller at this address.
     pub(crate) fn of(controller: &str) -> Self {
-        Self { home: tempfile::tempdir().unwrap(), controller: controller.to_owned() }
+        let home = tempfile::tempdir().unwrap();
+        Self { home, controller: controller.to_owned(), token: None }
     }
 
     /// Makes a job.
@@ -263,6 +288,7 @@ impl User {
         octavius.args(words).env_clear().current_dir(&self.home).stdin(Stdio::null());
         octavius.env("HOME", self.home.path()).env("CP_HOST", &self.controller);
         octavius.env("EMAIL_ID", "ada@example.com");
+        octavius.envs(self.token.iter().map(|token| ("ACCESS_TOKEN", token)));
         octavius
     }
 

@@ -113,7 +113,7 @@ fn address(issuer: &SafeUrl) -> String {
 #[derive(Clone, Debug)]
 pub(super) enum Fetch {
     /// It is asked.
-    Asked { issuer: SafeUrl, web: Web },
+    Asked { issuer: SafeUrl, web: Box<Web> },
     /// They are in a file.
     Read(PathBuf),
 }

@@ -150,7 +150,7 @@ fn of_people(configuration: &Configuration) -> Result<Option<Issuer>, NeverAsked
     };
     let web = Web::new(oidc_ca_file.as_deref());
     let web = web.map_err(|why| NeverAsked { key: "`oidc_ca_file`".to_owned(), why })?;
-    Ok(Some(Issuer::new(rules, Fetch::Asked { issuer: url.0.clone(), web })))
+    Ok(Some(Issuer::new(rules, Fetch::Asked { issuer: url.0.clone(), web: Box::new(web) })))
 }
 
 fn of_cluster(name: &str, cluster: &Cluster) -> Result<Issuer, NeverAsked> {
@@ -162,7 +162,7 @@ fn of_cluster(name: &str, cluster: &Cluster) -> Result<Issuer, NeverAsked> {
         (None, Some(issuer)) => {
             let key = format!("`clusters`: the `ca_file` of `{name}`");
             let web = Web::new(ca_file.as_deref()).map_err(|why| NeverAsked { key, why })?;
-            Fetch::Asked { issuer, web }
+            Fetch::Asked { issuer, web: Box::new(web) }
         }
     };
     let rules = Rules {
