@@ -69,6 +69,7 @@ fn one(name: &str, value: &str) -> Option<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn values(pairs: &[(&str, String)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
@@ -123,5 +124,12 @@ mod tests {
         let many: Vec<_> = ["a", "b", "c", "d", "e"].map(|name| (name, "x".repeat(120_000))).into();
         let refused = check("j", &values(&many)).unwrap_err().to_string();
         assert!(refused.contains("600005") && refused.contains("524288"), "{refused}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(text in "([a-z]{0,3}: )?(\\PC|[\n:{}\\[\\]\"'#&*!|>%-]){0,60}") {
+            let _ = parse_values(&text, "a.yaml");
+        }
     }
 }

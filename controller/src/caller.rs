@@ -107,6 +107,14 @@ impl Caller {
         &self.proof
     }
 
+    /// Whether it is an executor that has no credential of its own yet.
+    pub(crate) fn joins(&self) -> bool {
+        match &self.proof {
+            Proof::Join(_) | Proof::ServiceAccount(..) => true,
+            Proof::None | Proof::Person(..) | Proof::Issued(..) | Proof::Executor(..) => false,
+        }
+    }
+
     /// The executor that it has proven to be; none: it has proven nothing, or is no executor.
     pub(crate) fn executor(&self) -> Option<&ExecutorId> {
         match &self.proof {

@@ -635,7 +635,8 @@ impl Configuration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octavius_service::configuration::{Loaded, Problems, from_values};
+    use octavius_service::configuration::{Loaded, Problems, Section as _, from_values};
+    use proptest::prelude::*;
 
     fn load(text: &str) -> Result<Loaded<Configuration>, Problems> {
         from_values(text)
@@ -810,6 +811,29 @@ mod tests {
             let text = format!(r#"{{"listen_address": "{given}", "security": "insecure"}}"#);
             let section = load(&text).unwrap().section;
             assert_eq!(section.address(), address.parse().unwrap());
+        }
+    }
+
+    /// What may stand behind a key, right and wrong.
+    const VALUE: &str = "(null|true|-1|0|[0-9]{1,25}|1e999|\\[\\]|\\{\\}|\\[\"[a-z]{0,3}\", 7\\]|\\{\"[a-z]{0,3}\": \\{\"issuer\": \"[a-z:/]{0,9}\"\\}\\}|\"(\\PC{0,20}|[0-9a-z:/.,_-]{0,30}|[0-9]{1,4}[smhd])\")";
+
+    fn keys() -> Vec<&'static str> {
+        Configuration::keys().into_iter().map(|key| key.name).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_breaks_the_reader(
+            given in prop::collection::vec((prop::sample::select(keys()), VALUE), 0..6),
+            text in "\\PC{0,40}",
+        ) {
+            let pair = |(key, value): &(&str, String)| format!("\"{key}\": {value}");
+            let pairs: Vec<_> = given.iter().map(pair).collect();
+            for file in [format!("{{{}}}", pairs.join(", ")), pairs.join("\n"), text] {
+                if let Err(problems) = from_values::<Configuration>(&file) {
+                    prop_assert!(!problems.to_string().is_empty());
+                }
+            }
         }
     }
 }

@@ -76,7 +76,7 @@ pub enum WebError {
         why: String,
     },
     /// It was answered, but not with what was asked for.
-    #[error("{url}: it was answered with {status}, and redirections are not followed")]
+    #[error("{url}: it was answered with {status}{}", if status.is_redirection() { ", and redirections are not followed" } else { "" })]
     Status {
         /// What was asked for.
         url: String,

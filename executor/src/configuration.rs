@@ -253,7 +253,8 @@ impl Bounds for Configuration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octavius_service::configuration::{Loaded, from_values, load_with};
+    use octavius_service::configuration::{Loaded, Section as _, from_values, load_with};
+    use proptest::prelude::*;
     use std::path::Path;
 
     fn sample(variables: &[(&str, &str)]) -> Loaded<Configuration> {
@@ -328,5 +329,28 @@ mod tests {
             |places| format!(r#"{{"id": "x", "runner": "process", "capacity": {places}}}"#);
         assert!(from_values::<Configuration>(&capacity(5000)).is_ok());
         assert!(from_values::<Configuration>(&capacity(5001)).is_err());
+    }
+
+    /// What may stand behind a key, right and wrong.
+    const VALUE: &str = "(null|true|-1|0|[0-9]{1,25}|1e999|\\[\\]|\\{\\}|\\[\"[a-z]{0,3}\", 7\\]|\\{\"[a-z]{0,3}\": \\{\"issuer\": \"[a-z:/]{0,9}\"\\}\\}|\"(\\PC{0,20}|[0-9a-z:/.,_-]{0,30}|[0-9]{1,4}[smhd])\")";
+
+    fn keys() -> Vec<&'static str> {
+        Configuration::keys().into_iter().map(|key| key.name).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_breaks_the_reader(
+            given in prop::collection::vec((prop::sample::select(keys()), VALUE), 0..6),
+            text in "\\PC{0,40}",
+        ) {
+            let pair = |(key, value): &(&str, String)| format!("\"{key}\": {value}");
+            let pairs: Vec<_> = given.iter().map(pair).collect();
+            for file in [format!("{{{}}}", pairs.join(", ")), pairs.join("\n"), text] {
+                if let Err(problems) = from_values::<Configuration>(&file) {
+                    prop_assert!(!problems.to_string().is_empty());
+                }
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! What this executor proves itself with: at first the token that it was invited with, and from its first registration
-//! on the credential that it got for it, which is kept where the next process finds it.
+//! What this executor proves itself with: at first a token that it was invited with, or that of its service account, and
+//! from its first registration on the credential that it got for it, which is kept where the next process finds it.
 
 use crate::{
     link::{Failure, Link, Registered, Registration},
@@ -8,14 +8,17 @@ use crate::{
 use secrecy::SecretString;
 use std::{
     io::{self, ErrorKind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
-use tokio::{fs::File, io::AsyncReadExt as _};
+use tokio::{fs::File, io::AsyncReadExt as _, time::timeout};
 use tonic::Code;
 
 /// The most bytes of a file that are read: more than any token has.
 const LARGEST_TOKEN: u64 = 64 << 10;
+/// For how long a file may take to be read: it can lie where nobody answers.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// What it joins with.
 #[derive(Clone, Debug)]
@@ -35,17 +38,22 @@ impl JoinsWith {
             Self::Nothing => Ok(None),
             Self::Token(token) => Ok(Some(token.clone())),
             Self::File(path) => {
-                let unread = |source| UnreadToken { path: path.clone(), source };
-                let mut text = String::new();
-                let file = File::open(path).await.map_err(unread)?;
-                file.take(LARGEST_TOKEN).read_to_string(&mut text).await.map_err(unread)?;
-                match text.trim() {
-                    "" => Err(unread(ErrorKind::UnexpectedEof.into())),
-                    token => Ok(Some(SecretString::from(token))),
-                }
+                let read = timeout(READ_WITHIN, read(path)).await;
+                let why = match read.unwrap_or(Err(ErrorKind::TimedOut.into())) {
+                    Ok(text) if text.trim().is_empty() => "is empty".to_owned(),
+                    Ok(text) => return Ok(Some(SecretString::from(text.trim()))),
+                    Err(error) => format!("cannot be read ({error})"),
+                };
+                Err(UnreadToken { path: path.clone(), why })
             }
         }
     }
+}
+
+async fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path).await?.take(LARGEST_TOKEN).read_to_string(&mut text).await?;
+    Ok(text)
 }
 
 /// What it has. Clones share it.
@@ -71,10 +79,13 @@ pub enum ProofError {
 
 /// Why the file of a token gives none.
 #[derive(Debug, thiserror::Error)]
-#[error("`access_token_file` is `{}`, which cannot be read: {source}", path.display())]
+#[error(
+    "`access_token_file` is `{}`, which {why}: have the kubelet put the token of a service account there, or give `access_token`",
+    path.display()
+)]
 pub struct UnreadToken {
     path: PathBuf,
-    source: io::Error,
+    why: String,
 }
 
 impl Proof {
@@ -111,7 +122,7 @@ impl Proof {
             link.prove_with(Some(credential));
             tracing::info!(
                 executor = %registration.executor,
-                "joined: the credential is kept in `state_dir`, and `access_token` is not needed any more"
+                "joined: the credential is kept in `state_dir`, and nothing else is needed as long as that is there"
             );
         }
         Ok(registered)

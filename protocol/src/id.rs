@@ -312,6 +312,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn no_text_breaks_the_reader(text in "([a-v0-9]{26}|\\PC{0,70})") {
+            let read = text.parse::<ExecutionId>().map(|id| id.to_string());
+            prop_assert!(read.is_err() || read == Ok(text.clone()));
+            let _ = (text.parse::<JobName>(), text.parse::<ExecutorId>());
+        }
+
+        #[test]
         fn an_execution_id_survives_its_text_and_sorts_as_its_bytes(a: [u8; 16], b: [u8; 16]) {
             let (a, b) = (ExecutionId::from_bytes(a), ExecutionId::from_bytes(b));
             prop_assert_eq!(a.to_string().parse::<ExecutionId>(), Ok(a));

@@ -179,11 +179,17 @@ impl Issuer {
     /// One that does not answer yet.
     #[must_use]
     pub fn away() -> Self {
+        Self::away_with_key("key-0")
+    }
+
+    /// One that does not answer yet, and calls its first key so.
+    #[must_use]
+    pub fn away_with_key(key: &str) -> Self {
         let port = free_port();
         let issuer = Self {
             url: format!("http://127.0.0.1:{port}"),
             port,
-            key: Key::new("key-0".to_owned()),
+            key: Key::new(key.to_owned()),
             rotated: 0,
             answers: Arc::default(),
             tls: None,

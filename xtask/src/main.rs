@@ -11,6 +11,7 @@ mod bench;
 mod chaos;
 mod cluster;
 mod documents;
+mod fuzz;
 mod image;
 mod manifests;
 mod messages;
@@ -60,6 +61,8 @@ enum Command {
     Image(image::Image),
     /// Torments a whole installation, and says what went wrong.
     Chaos(chaos::Chaos),
+    /// Tries very many inputs on all that faces the network or a user's file.
+    Fuzz(fuzz::Fuzz),
     /// Measures the real binaries, built for release, and prints a table.
     Bench(bench::Bench),
 }
@@ -78,6 +81,7 @@ fn main() -> Result<()> {
         Command::Docs => documents::write(root),
         Command::Cluster { words } => cluster::command(root, &words),
         Command::Image(image) => image.make(&metadata),
+        Command::Fuzz(fuzz) => fuzz.run(root),
         Command::Chaos(chaos) => chaos::run(root, metadata.target_directory.as_std_path(), &chaos),
         Command::Bench(bench) => bench.run(&metadata),
     }

@@ -318,6 +318,20 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(
+        key in prop::sample::select(Contents::KEYS.map(|key| key.name).to_vec()),
+        text in "(\\PC|[\n:{}\\[\\]\"'#&*!|>%-]){0,60}",
+    ) {
+        for file in [format!("{key}: {text}"), text] {
+            if let Err(faults) = Contents::parse(&file, "a.yaml") {
+                prop_assert!(!faults.to_string().is_empty());
+            }
+        }
+    }
+}
+
 #[test]
 fn what_could_not_be_used_is_not_written() {
     let folder = TempDir::new().unwrap();

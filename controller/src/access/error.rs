@@ -74,7 +74,7 @@ pub enum JoinError {
     },
     /// It is not what it was invited as.
     #[error(
-        "executor {executor} may only have the label `{label}` as `{wanted}`, as its token says: set it so in `labels`, or ask for another token"
+        "executor {executor} may only have the label `{label}` as `{wanted}`, as its token or, in a cluster, `clusters` of the controller says: set it so in `labels`, or ask for another token"
     )]
     Label {
         /// Who asked.

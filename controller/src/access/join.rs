@@ -39,6 +39,8 @@ pub(super) struct Join {
     pub(super) by: Caller,
 }
 
+/// How many executors may have joined with one service account.
+pub(crate) const MOST_OF_AN_ACCOUNT: usize = 1_000;
 /// For so long after it has joined an executor may do so again at its place: it may not have heard the answer.
 const AGAIN_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 
@@ -104,6 +106,11 @@ fn trade(known: &Known, join: &Join, now: Timestamp) -> Result<Trade, JoinError>
     let (labels, used) = match &join.with {
         JoinsWith::Account(account) => {
             admit(join, &account.labels, other)?;
+            let limit = MOST_OF_AN_ACCOUNT;
+            if former.is_none() && known.joined_with(&with) >= limit {
+                let what = "executors of this service account";
+                return Err(AccessError::Full { what, limit }.into());
+            }
             ((*account.labels).clone(), None)
         }
         JoinsWith::Token(id) => {

@@ -23,6 +23,7 @@ pub use error::{AccessError, JoinError};
 pub(crate) use handle::role_token;
 pub use handle::{AccessHandle, MOST_GRANTS, MOST_TOKENS, Made};
 pub use join::JoinsWith;
+pub(crate) use join::MOST_OF_AN_ACCOUNT;
 pub use sight::Sight;
 pub use view::AccessView;
 

@@ -4,7 +4,7 @@
 //! built again the view stays as it is; before it was ever built there is none, and nobody is let in.
 
 use super::{
-    record::{GrantRecord, Holder, TokenRecord},
+    record::{GrantRecord, Holder, JoinedWith, TokenRecord},
     rules::{Rights, Role, Subject},
     token::{Kind, ShownToken, TokenId},
 };
@@ -50,6 +50,16 @@ impl Known {
         self.tokens.get(self.executors.get(executor)?)
     }
 
+    /// How many executors have joined with this.
+    pub(super) fn joined_with(&self, with: &JoinedWith) -> usize {
+        let credentials = self.executors.values().filter_map(|id| self.tokens.get(id));
+        let is_it = |record: &&TokenRecord| match &record.holder {
+            Holder::Executor { joined_with, .. } => joined_with == with,
+            Holder::Person { .. } | Holder::Join { .. } => false,
+        };
+        credentials.filter(is_it).count()
+    }
+
     fn rights(&self, name: &str, groups: &[String]) -> Rights {
         let groups = groups.iter().map(|group| Subject::Group(group.clone()));
         let subjects = std::iter::once(Subject::Person(name.to_owned())).chain(groups);
@@ -81,6 +91,8 @@ pub enum Identity {
         executor: ExecutorId,
         /// What it has to have.
         labels: BTreeMap<String, String>,
+        /// What it joined with.
+        joined_with: JoinedWith,
     },
 }
 
@@ -158,9 +170,11 @@ impl Known {
                 },
             },
             Holder::Join { .. } => Identity::Join,
-            Holder::Executor { executor, labels, .. } => {
-                Identity::Executor { executor: executor.clone(), labels: labels.clone() }
-            }
+            Holder::Executor { executor, labels, joined_with, .. } => Identity::Executor {
+                executor: executor.clone(),
+                labels: labels.clone(),
+                joined_with: joined_with.clone(),
+            },
         }
     }
 }

@@ -4,13 +4,14 @@
 //! Handlers get a [`Caller`] and their message from the door alone. Where nothing is proven, everybody may do everything,
 //! which is why the controller listens on loopback by default. Where tokens are taken, the door knows who shows one from
 //! a view that is read for each call: what was taken away lets nobody in any more. What an RPC takes for a job is demanded
-//! once its handler knows which job it is about, with [`Door::demand`]; what somebody may not see does not exist for them.
+//! once its handler knows which job it is about, with [`demand`]; what somebody may not see does not exist for them.
 
 use super::certificate::Uncertified;
 use crate::{
     access::{
         AccessView, Sight,
         issuer::{Issued, IssuedToken, Issuers, NotIssued, SignIn, Vouched, has_form},
+        record::JoinedWith,
         rules::{Rights, Role},
         token::{Kind, ShownToken, TokenId},
         view::{Identity, NotLetIn},
@@ -325,7 +326,7 @@ impl Door {
         }
         let shown = ShownToken::read(shown).ok_or(DoorError::BadToken { rpc })?;
         match access.identify(&shown, now) {
-            Ok(holder) => Ok(proven(holder, shown.id)),
+            Ok(holder) => self.proven(rpc, holder, shown.id),
             Err(NotLetIn::Loading) => Err(DoorError::Loading),
             Err(NotLetIn::Unknown) => Err(DoorError::BadToken { rpc }),
             Err(NotLetIn::Expired { kind, id, at }) => Err(DoorError::Expired { kind, id, at }),
@@ -340,7 +341,7 @@ impl Door {
             Proof::None => return Ok(caller.clone()),
             Proof::Person(id, _) | Proof::Join(id) | Proof::Executor(id, ..) => {
                 let holder = access.holder(id, now).ok_or(DoorError::BadToken { rpc })?;
-                proven(holder, id.clone())
+                self.proven(rpc, holder, id.clone())?
             }
             Proof::Issued(token, _) => {
                 token.holds(now)?;
@@ -353,6 +354,26 @@ impl Door {
         };
         check(rpc, &caller)?;
         Ok(caller)
+    }
+
+    fn proven(&self, rpc: Rpc, holder: Identity, id: TokenId) -> Result<Caller, DoorError> {
+        Ok(match holder {
+            Identity::Person { name, groups, rights } => {
+                Caller::proven(name, groups, Proof::Person(id, rights))
+            }
+            Identity::Join => Caller::proven(format!("token {id}"), Vec::new(), Proof::Join(id)),
+            // A cluster that is taken out of the configuration takes those with it for whom it vouched.
+            Identity::Executor { joined_with: JoinedWith::Account(account), .. }
+                if !self.issuers.names(&account) =>
+            {
+                return Err(DoorError::BadToken { rpc });
+            }
+            Identity::Executor { executor, labels, .. } => Caller::proven(
+                format!("executor {executor}"),
+                Vec::new(),
+                Proof::Executor(id, executor, labels),
+            ),
+        })
     }
 
     /// What somebody may see.
@@ -404,20 +425,6 @@ fn issued(
 ) -> Result<Caller, DoorError> {
     let rights = access.rights(name, groups).ok_or(DoorError::Loading)?;
     Ok(Caller::proven(name, groups.to_vec(), Proof::Issued(token, rights)))
-}
-
-fn proven(holder: Identity, id: TokenId) -> Caller {
-    match holder {
-        Identity::Person { name, groups, rights } => {
-            Caller::proven(name, groups, Proof::Person(id, rights))
-        }
-        Identity::Join => Caller::proven(format!("token {id}"), Vec::new(), Proof::Join(id)),
-        Identity::Executor { executor, labels } => Caller::proven(
-            format!("executor {executor}"),
-            Vec::new(),
-            Proof::Executor(id, executor, labels),
-        ),
-    }
 }
 
 /// Whether the caller may call `rpc`, as far as that can be said without its job.

@@ -23,6 +23,10 @@ impl v1::executors_server::Executors for Services {
     ) -> Result<Response<v1::RegisterResponse>, Status> {
         let (caller, request) = self.enter(Rpc::Register, request)?;
         let registration = checked(|check| executors::registration(request, check))?;
+        if caller.joins() {
+            // A new credential ends the one before it: nobody gets one who gets no session.
+            self.parts.liveness.admit(registration.clone()).await?;
+        }
         let credential = self.joined(&caller, &registration).await?;
         let session = self.parts.liveness.register(registration).await?;
         Ok(Response::new(v1::RegisterResponse {

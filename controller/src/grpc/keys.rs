@@ -7,9 +7,10 @@
 
 use super::door::{AUTHORIZATION, DoorError, bearer};
 use crate::{
-    access::issuer::{IssuerView, Issuers, has_form},
+    access::issuer::{IssuerView, Issuers, NotIssued, has_form},
     server::roles::Roles,
 };
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use http::{Request, Response};
 use std::{
     pin::Pin,
@@ -37,15 +38,17 @@ impl KeysLayer {
         Self { issuers, roles, waiting: Arc::new(Semaphore::new(MOST_WAITING)) }
     }
 
-    /// Who is to be waited for, and the token that is shown.
-    fn shown<B>(&self, request: &Request<B>) -> Option<(IssuerView, String)> {
+    /// Those who are to be waited for, and the token that is shown.
+    fn shown<B>(&self, request: &Request<B>) -> Option<(Vec<IssuerView>, String)> {
         if self.issuers.is_empty() {
             return None;
         }
         let token = bearer(request.headers().get(AUTHORIZATION)?.as_bytes())?;
-        let is_waited_for = has_form(token) && self.roles.leads().is_ok();
-        let issuer = self.issuers.to_be_asked(token).filter(|_| is_waited_for)?;
-        Some((issuer.clone(), token.to_owned()))
+        if !has_form(token) || self.roles.leads().is_err() {
+            return None;
+        }
+        let issuers = self.issuers.to_be_asked(token);
+        (!issuers.is_empty()).then(|| (issuers, token.to_owned()))
     }
 }
 
@@ -79,7 +82,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Some((issuer, token)) = self.layer.shown(&request) else {
+        let Some((issuers, token)) = self.layer.shown(&request) else {
             return Box::pin(self.inner.call(request));
         };
         let waiting = self.layer.waiting.clone();
@@ -88,8 +91,8 @@ where
         let mut ready = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
             let settled = match waiting.try_acquire() {
-                Ok(_place) => issuer.settled(&token).await,
-                Err(_) => Err(issuer.not_settled()),
+                Ok(_place) => settled(&issuers, &token).await,
+                Err(_) => issuers.first().map_or(Ok(()), |issuer| Err(issuer.not_settled())),
             };
             match settled {
                 Ok(()) => ready.call(request).await,
@@ -97,4 +100,17 @@ where
             }
         })
     }
+}
+
+/// Waits until one of these has the key of a token, or all were asked for it.
+async fn settled(issuers: &[IssuerView], token: &str) -> Result<(), NotIssued> {
+    let mut all: FuturesUnordered<_> = issuers.iter().map(|issuer| issuer.settled(token)).collect();
+    let mut late = Ok(());
+    while let Some(settled) = all.next().await {
+        if issuers.iter().any(|issuer| issuer.knows(token)) {
+            return Ok(());
+        }
+        late = late.and(settled);
+    }
+    late
 }

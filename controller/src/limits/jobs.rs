@@ -3,7 +3,7 @@
 use super::{SHORTEN, full, instead, wrong};
 use crate::{
     access::{
-        MOST_GRANTS, MOST_TOKENS,
+        MOST_GRANTS, MOST_OF_AN_ACCOUNT, MOST_TOKENS,
         issuer::{self, ASK_EVERY, FETCH_WITHIN, LARGEST_TOKEN, SETTLE_WITHIN},
     },
     configuration::SHORTEST_HISTORY,
@@ -349,6 +349,11 @@ pub(super) fn access() -> Vec<Limit> {
             "Calls that wait for that",
             Amount::count(MOST_WAITING),
             Refused("UNAVAILABLE", "the keys of … are not known (…): try again in a moment"),
+        ),
+        full(
+            "Executors that have joined with one service account",
+            Amount::count(MOST_OF_AN_ACCOUNT),
+            "there are {} executors of this service account, the most that are kept",
         ),
         wrong(
             "Executors that join with one token",

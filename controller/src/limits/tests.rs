@@ -84,6 +84,12 @@ fn a_bound_is_refused_with_the_status_and_the_words_of_its_row() {
             "Roles that are given",
             Box::new(|limit| AccessError::Full { what: "roles", limit }.into()),
         ),
+        (
+            "Executors that have joined with one service account",
+            Box::new(|limit| {
+                AccessError::Full { what: "executors of this service account", limit }.into()
+            }),
+        ),
         ("An identity token", Box::new(|limit| issued(NotIssued::Large { size: limit + 1 }))),
         (
             "Groups of an identity token",

@@ -6,7 +6,7 @@ use super::{
     drain::Drain,
     forget::Forget,
     look::{Heard, List},
-    register::Register,
+    register::{Admit, Register},
     rules::{SessionUnknown, Standing},
 };
 use crate::{
@@ -103,6 +103,11 @@ impl LivenessHandle {
             registered.await
         });
         registered.await.unwrap_or(Err(Unanswered::Restarted { actor: NAME }))?
+    }
+
+    /// Whether an executor would be given a session now. Changes nothing.
+    pub async fn admit(&self, registration: Registration) -> Result<(), RegisterError> {
+        self.actor.query(Priority::Report, Admit(registration)).await?
     }
 
     /// Whether a session is the one of this executor. Does not wait for anybody.

@@ -35,6 +35,26 @@ impl Handler<Register> for LivenessWatcher {
     }
 }
 
+/// Whether an executor would be given a session now.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), RegisterError>")]
+pub(super) struct Admit(pub(super) Registration);
+
+impl Handler<Admit> for LivenessWatcher {
+    type Result = ResponseActFuture<Self, Result<(), RegisterError>>;
+
+    fn handle(&mut self, Admit(registration): Admit, _: &mut Context<Self>) -> Self::Result {
+        let owed = self.executors.owed_loss(&registration.executor, self.now());
+        let asks = self.executors.asks_what_it_holds(&registration);
+        let held = held(self.queue.clone(), registration.executor.clone(), owed, asks);
+        Box::pin(held.into_actor(self).map(move |held, watcher, _| {
+            let admitted = watcher.executors.admit(&registration, held?, watcher.now());
+            Ok(admitted
+                .inspect_err(|refused| tracing::warn!(%refused, "an executor was refused"))?)
+        }))
+    }
+}
+
 /// What an executor holds, as far as it matters. A loss that the queue was not told of yet comes first: of an older
 /// session it would not hear any more.
 async fn held(

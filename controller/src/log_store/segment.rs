@@ -186,6 +186,19 @@ mod tests {
 
     proptest! {
         #[test]
+        fn no_bytes_break_the_reader(bytes: Vec<u8>, at in any::<prop::sample::Index>(), other: u8, text in "[0-9a-v/._-]{0,80}") {
+            let mut stored = packed(placed(0, &[1000])).unwrap().to_vec();
+            let at = at.index(stored.len());
+            stored[at] = other;
+            for bytes in [&bytes, &stored] {
+                if let Ok(read) = unpacked(0, 1000, bytes) {
+                    prop_assert_eq!(read, placed(0, &[1000]));
+                }
+            }
+            let _ = ObjectName::parse(&text);
+        }
+
+        #[test]
         fn a_name_is_read_as_it_was_written(id: [u8; 16], attempt in 1..9u32, offset: u64, term: u64) {
             let execution = ExecutionId::from_bytes(id);
             let attempt = AttemptId { execution, attempt: AttemptNumber(attempt) };

@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tonic::{Request, Status, client::Grpc, metadata::MetadataValue, transport::Channel};
 
 /// Asks with a token, or without one.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Asker {
     pub(crate) channel: Channel,
     pub(crate) token: Option<String>,
@@ -133,6 +133,7 @@ pub(crate) async fn execute(asker: &Asker, job: &str) -> Result<v1::Execution, S
 }
 
 /// An executor that has joined, and its session.
+#[derive(Debug)]
 pub(crate) struct Joined {
     pub(crate) asker: Asker,
     pub(crate) session: u64,

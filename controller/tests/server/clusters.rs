@@ -2,13 +2,14 @@
 //! `client/cli/tests/kubernetes/accounts.rs`.
 
 use crate::{
-    askers::{Asker, guarded, join},
-    world::{World, refusal, until},
+    askers::{Asker, create, execute, guarded, join},
+    world::{World, job, refusal, registration, until},
 };
 use octavius_controller::{configuration::Configuration, grpc::door::Rpc};
 use octavius_protocol::v1;
 use octavius_service::configuration::from_values;
 use octavius_testbed::issuer::{AUDIENCE, Issuer, now};
+use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -37,6 +38,11 @@ async fn joins(world: &World, id: &str, token: &str) -> Result<Asker, Status> {
     join(world, id, token).await.map(|joined| joined.asker)
 }
 
+/// Whether it was known by whom a token is: it is asked again otherwise.
+fn is_judged<T>(joined: &Result<T, Status>) -> bool {
+    joined.as_ref().err().is_none_or(|refused| refused.code() != Code::Unavailable)
+}
+
 /// What the controller says to an executor with this credential.
 async fn version(asker: &Asker) -> Result<v1::GetVersionResponse, Status> {
     asker.ask(Rpc::GetVersion, v1::GetVersionRequest {}).await
@@ -46,7 +52,7 @@ async fn version(asker: &Asker) -> Result<v1::GetVersionResponse, Status> {
 async fn an_executor_joins_with_its_service_account_again_and_again_and_no_other_takes_its_name() {
     let issuer = Issuer::start().await;
     // Clusters that call themselves the same, as most do, are told apart by their keys.
-    let mut twin = Issuer::away();
+    let mut twin = Issuer::away_with_key("twin");
     twin.url.clone_from(&issuer.url);
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys.json");
@@ -62,7 +68,8 @@ async fn an_executor_joins_with_its_service_account_again_and_again_and_no_other
     let clusters = json!({ "emea": cluster(&keys), "twin": cluster(&twins_keys) });
     let (world, admin) = trusting(clusters).await;
     let token = issuer.token(&claims(&issuer, ACCOUNT));
-    let first = joins(&world, "e-1", &token).await.unwrap();
+    let first = async || joins(&world, "e-1", &token).await;
+    let first = until("judged", first, is_judged).await.unwrap();
     assert!(version(&first).await.is_ok());
     // A pod that is made anew has nothing but its service account.
     let second = joins(&world, "e-1", &token).await.unwrap();
@@ -76,6 +83,12 @@ async fn an_executor_joins_with_its_service_account_again_and_again_and_no_other
     let (code, reason, _) = refusal(joins(&world, "e-1", &invitation).await.map(drop));
     assert_eq!((code, &*reason), (Code::AlreadyExists, "EXECUTOR_JOINED"));
     joins(&world, "e-2", &of_twin).await.unwrap();
+    // Each file is read again for a key that is not in it yet.
+    twin.rotate();
+    std::fs::write(&twins_keys, twin.keys().to_string()).unwrap();
+    let of_twin = twin.token(&claims(&issuer, ACCOUNT));
+    let third = async || joins(&world, "e-3", &of_twin).await;
+    until("judged", third, is_judged).await.unwrap();
     assert!(version(&second).await.is_ok());
 
     // The audit says who joined, and with which token.
@@ -99,8 +112,8 @@ async fn a_service_account_joins_where_it_is_named_as_what_it_is_named_and_does_
     let (world, _admin) = trusting(json!({ "emea": cluster })).await;
     let right = issuer.token(&claims(&issuer, ACCOUNT));
     // Its keys are fetched, as those of an issuer of people are.
-    let asked = || async { joins(&world, "e-1", &right).await.map(drop).unwrap_err() };
-    let labels = until("judged", asked, |refused| refused.code() != Code::Unavailable).await;
+    let asked = async || joins(&world, "e-1", &right).await.map(drop);
+    let labels = until("judged", asked, is_judged).await.unwrap_err();
     assert_eq!(labels.code(), Code::PermissionDenied);
     assert!(labels.message().contains("label `env` as `staging`"), "{labels:?}");
 
@@ -111,7 +124,7 @@ async fn a_service_account_joins_where_it_is_named_as_what_it_is_named_and_does_
     };
     let rows = [
         (issuer.token(&claims(&issuer, "default:default")), "default:default of cluster emea"),
-        (with("sub", json!("executor")), "service account executor of cluster emea"),
+        (with("sub", json!(ACCOUNT)), "`sub` names no service account"),
         (with("aud", json!(["https://kubernetes.default.svc"])), "is not for `octavius-tests`"),
         (with("exp", json!(now() - 61)), "ended at"),
         (with("iss", json!("https://elsewhere")), "is not of the issuer"),
@@ -129,5 +142,38 @@ async fn a_service_account_joins_where_it_is_named_as_what_it_is_named_and_does_
         assert_eq!(refused.code(), Code::PermissionDenied, "{rpc:?}: {refused:?}");
     }
     issuer.stop().await;
+    world.stop().await;
+}
+
+/// Who is refused a session has not ended the credential of who has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_executor_with_the_account_and_the_id_harms_the_first_in_no_way_while_that_has_work()
+ {
+    let issuer = Issuer::away();
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys.json");
+    std::fs::write(&keys, issuer.keys().to_string()).unwrap();
+    let cluster = json!({
+        "issuer": issuer.url, "audience": AUDIENCE, "keys_file": keys, "service_accounts": [ACCOUNT],
+    });
+    let (world, admin) = trusting(json!({ "emea": cluster })).await;
+    create(&admin, job("hello")).await;
+    let token = issuer.token(&claims(&issuer, ACCOUNT));
+    let first = async || join(&world, "e-1", &token).await;
+    let first = until("judged", first, is_judged).await.unwrap();
+    execute(&admin, "hello").await.unwrap();
+    let lease = first.granted().await;
+    let second = Asker::of(&world, Some(&token)).await;
+    let elsewhere = registration("e-1", 2, 2).encode_to_vec();
+    let refused = second.raw(Rpc::Register, elsewhere.clone()).await.unwrap_err();
+    assert!(refused.message().contains("attempts: 1"), "{refused:?}");
+    first.run(&lease).await;
+
+    // Once the account is named no more, neither counts.
+    let mut world = world;
+    world.configuration.clusters = Default::default();
+    let world = world.restart().await;
+    let first = Asker::of(&world, first.asker.token.as_deref()).await;
+    assert_eq!(version(&first).await.unwrap_err().code(), Code::Unauthenticated);
     world.stop().await;
 }

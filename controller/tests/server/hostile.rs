@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use octavius_controller::grpc::door::Rpc;
 use octavius_protocol::{MAX_MESSAGE, v1};
 use prost::Message;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::time::Duration;
 use tonic::{Code, Request, Status, client::Grpc, transport::Channel};
 
@@ -371,5 +372,67 @@ async fn a_message_that_is_too_large_is_refused_with_its_size_and_the_limit_by_e
         }
     }
     assert_eq!(hostile.falls().await, falls);
+    hostile.world.stop().await;
+}
+
+/// A request that was right, with something else in some places.
+fn spoilt(mut request: Vec<u8>, random: &mut StdRng) -> Vec<u8> {
+    for _ in 0..random.random_range(1..5) {
+        let at = random.random_range(0..=request.len());
+        let end = random.random_range(at..=request.len().min(at + 20));
+        match random.random_range(0..5) {
+            0 => request.truncate(at),
+            1 => drop(request.drain(at..end)),
+            2 => request.insert(at, random.random()),
+            3 => {
+                let again = request[at..end].to_vec();
+                request.splice(at..at, again);
+            }
+            _ => {
+                if let Some(byte) = request.get_mut(at) {
+                    *byte ^= 1 << random.random_range(0..8);
+                }
+            }
+        }
+    }
+    request
+}
+
+/// `PROPTEST_CASES` says how many requests there are, as for properties, and `OCTAVIUS_TEST_SEED` which.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_bytes_come_in_a_call_are_answered_and_harm_nobody() {
+    let given = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let cases = given("PROPTEST_CASES").unwrap_or(2_000);
+    let seed = given("OCTAVIUS_TEST_SEED").unwrap_or_else(rand::random);
+    println!("OCTAVIUS_TEST_SEED={seed}, {cases} requests");
+    let mut random = StdRng::seed_from_u64(seed);
+    let hostile = Hostile::start().await;
+    let falls = hostile.falls().await;
+    let channel = hostile.world.channel().await;
+    let rights: Vec<_> = Rpc::ALL.iter().map(|rpc| (*rpc, hostile.row(*rpc).1)).collect();
+    let sent = (0..cases).map(|_| {
+        let (rpc, right) = &rights[random.random_range(0..rights.len())];
+        (*rpc, spoilt(right.clone(), &mut random), channel.clone())
+    });
+    let answers = stream::iter(sent).map(|(rpc, request, channel)| async move {
+        let may_wait = matches!(rpc, Rpc::Attend | Rpc::Poll | Rpc::GetExecution | Rpc::ReadLog);
+        let within = if may_wait { PARKED } else { SOON };
+        let answer = tokio::time::timeout(within, send(channel, rpc, request.clone())).await;
+        match answer {
+            Err(_) if may_wait => None,
+            Err(_) => Some(format!("{rpc:?} {request:?} was not answered")),
+            Ok(Ok(_)) => None,
+            Ok(Err(refused)) => {
+                let is_told =
+                    !matches!(refused.code(), Code::Internal | Code::Unknown | Code::DataLoss);
+                (!is_told).then(|| format!("{rpc:?} {request:?}: {refused:?}"))
+            }
+        }
+    });
+    let wrong: Vec<String> =
+        answers.buffer_unordered(16).filter_map(|wrong| async { wrong }).collect().await;
+    assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!(hostile.falls().await, falls);
+    assert_eq!(hostile.world.look("/readyz").await.0, 200);
     hostile.world.stop().await;
 }

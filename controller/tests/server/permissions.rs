@@ -11,12 +11,14 @@ use std::collections::BTreeMap;
 use tonic::Code;
 
 /// Who asks, in the order of the columns.
-const CALLERS: [&str; 7] = [
+const CALLERS: [&str; 9] = [
     "nobody",
     "a viewer",
     "an operator of another group",
     "an operator",
+    "an administrator of the job",
     "an administrator",
+    "who may join",
     "another executor",
     "the executor",
 ];
@@ -34,6 +36,8 @@ enum Comes {
     None,
     /// That is not its session.
     Session,
+    /// Somebody else has joined as that.
+    Taken,
 }
 
 struct Table {
@@ -56,7 +60,7 @@ impl Table {
             unmasked: false,
         };
         admin.ask::<v1::SetSecretResponse>(Rpc::SetSecret, set).await.unwrap();
-        let (invitation, _) = admin.invite(2, &[]).await;
+        let (invitation, _) = admin.invite(3, &[]).await;
         let executor = join(&world, "mine", &invitation).await.unwrap();
         let stranger = join(&world, "other", &invitation).await.unwrap();
         execute(&admin, "deploy").await.unwrap();
@@ -74,22 +78,27 @@ impl Table {
             admin.grant(name, role, "").await;
             askers.push(Asker::of(&world, Some(&token)).await);
         }
-        askers.extend([admin, stranger.asker, executor.asker]);
+        let (token, _) = admin.token("of-deploy", &[]).await;
+        admin.grant("of-deploy", v1::Role::Admin, "deploy").await;
+        let of_job = Asker::of(&world, Some(&token)).await;
+        let joining = Asker::of(&world, Some(&invitation)).await;
+        askers.extend([of_job, admin, joining, stranger.asker, executor.asker]);
         Self { world, askers, session: executor.session, lease, waits }
     }
 
     /// A request that is right, the word for who is let in and asks for what cannot be done, and what comes of it for each
     /// caller. A new call does not compile until it has its row.
-    fn row(&self, rpc: Rpc) -> (Vec<u8>, &'static str, [Comes; 7]) {
-        use Comes::{In, No, None as Hidden, Session, Token};
+    fn row(&self, rpc: Rpc) -> (Vec<u8>, &'static str, [Comes; 9]) {
+        use Comes::{In, No, None as Hidden, Session, Taken, Token};
         let name = |name: &str| name.to_owned();
         let (session, lease) = (self.session, Some(self.lease.clone()));
-        let of_admins = [Token, No, No, No, In, No, No];
-        let of_the_jobs_admins = [Token, No, Hidden, No, In, No, No];
-        let of_operators = [Token, No, Hidden, In, In, No, No];
-        let of_viewers = [Token, In, Hidden, In, In, No, No];
-        let lists = [Token, In, In, In, In, No, No];
-        let of_its_executor = [Token, No, No, No, No, Session, In];
+        let of_admins = [Token, No, No, No, No, In, No, No, No];
+        let changes_the_job = [Token, No, No, No, In, In, No, No, No];
+        let of_the_jobs_admins = [Token, No, Hidden, No, In, In, No, No, No];
+        let of_operators = [Token, No, Hidden, In, In, In, No, No, No];
+        let of_viewers = [Token, In, Hidden, In, In, In, No, No, No];
+        let lists = [Token, In, In, In, In, In, No, No, No];
+        let of_its_executor = [Token, No, No, No, No, No, No, Session, In];
         let (request, word, comes) = match rpc {
             Rpc::CreateJob => (
                 v1::CreateJobRequest { definition: Some(for_sre("new")), dry_run: true }
@@ -105,7 +114,7 @@ impl Table {
                 }
                 .encode_to_vec(),
                 "",
-                of_admins,
+                changes_the_job,
             ),
             Rpc::DeleteJob => (
                 v1::DeleteJobRequest { name: name("deploy"), force: false }.encode_to_vec(),
@@ -150,9 +159,11 @@ impl Table {
                     of_viewers,
                 )
             }
-            Rpc::Register => {
-                (registration("mine", 1, 1).encode_to_vec(), "", [Token, No, No, No, No, No, In])
-            }
+            Rpc::Register => (
+                registration("mine", 1, 1).encode_to_vec(),
+                "",
+                [Token, No, No, No, No, No, Taken, No, In],
+            ),
             Rpc::Attend => (
                 v1::AttendRequest { session, ..Default::default() }.encode_to_vec(),
                 "",
@@ -244,7 +255,8 @@ impl Table {
             Rpc::ListRoles => (v1::ListRolesRequest::default().encode_to_vec(), "", of_admins),
             Rpc::ListAudit => (v1::ListAuditRequest::default().encode_to_vec(), "", of_admins),
             Rpc::GetVersion => {
-                (v1::GetVersionRequest {}.encode_to_vec(), "", [Token, In, In, In, In, In, In])
+                let comes = [Token, In, In, In, In, In, No, In, In];
+                (v1::GetVersionRequest {}.encode_to_vec(), "", comes)
             }
             Rpc::Backup => (v1::BackupRequest {}.encode_to_vec(), "", of_admins),
         };
@@ -280,6 +292,7 @@ async fn each_call_lets_in_whom_its_row_says_and_nobody_else() {
                     let unknown = ["UNKNOWN_JOB", "UNKNOWN_EXECUTION"];
                     came.0 == Code::NotFound && unknown.contains(&came.1.as_str())
                 }
+                Comes::Taken => came == (Code::AlreadyExists, "EXECUTOR_JOINED".to_owned()),
                 Comes::Session => came == (Code::FailedPrecondition, "SESSION_CLOSED".to_owned()),
             };
             if !right {

@@ -26,6 +26,7 @@ use std::{
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 /// What the heartbeat needs.
 #[derive(Debug)]
@@ -214,6 +215,11 @@ async fn attend(tools: &Tools, session: Session, rhythm: Rhythm, failures: u32) 
         Ok(answer) => answer,
         Err(Failure::SessionGone(why)) => {
             tracing::info!(%session, %why, "the session is gone: registering again");
+            return Came::SessionGone;
+        }
+        Err(Failure::Refused { code: Code::Unauthenticated, text }) => {
+            tracing::warn!(%session, why = %text, "who this executor is counts no more: registering again");
+            tools.link.close(session);
             return Came::SessionGone;
         }
         Err(failure) => {

@@ -103,6 +103,13 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn no_bytes_break_the_reader(bytes: Vec<u8>, text in "[a-z0-9 :=,-]{0,80}") {
+            for bytes in [Bytes::from(bytes), Bytes::from(text)] {
+                let _ = Place::from_bytes(&bytes);
+            }
+        }
+
         /// A pod's log needs up to 160 bytes for itself.
         #[test]
         fn a_place_is_read_as_it_was_written(

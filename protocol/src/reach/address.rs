@@ -106,6 +106,7 @@ pub fn addresses(text: &str, tls: bool) -> Result<Vec<Address>, WrongAddress> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn told(text: &str, tls: bool) -> Vec<String> {
         addresses(text, tls).unwrap().iter().map(Address::to_string).collect()
@@ -143,5 +144,14 @@ mod tests {
         }
         let many: Vec<_> = (1..=17).map(|port| format!("h:{port}")).collect();
         assert_eq!(addresses(&many.join(","), false), Err(WrongAddress::Many(17)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(text in "(https?://)?(\\PC|[a-z0-9:/.,@\\[\\]%?#]){0,40}", tls: bool) {
+            for address in addresses(&text, tls).unwrap_or_default() {
+                prop_assert_eq!(Address::parse(&address.to_string(), tls), Ok(address));
+            }
+        }
     }
 }

@@ -14,7 +14,13 @@ use octavius_controller::web::Web;
 use octavius_protocol::{NO_TOKEN, OIDC_CLIENT_ID, OIDC_ISSUER};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// For how long a controller may not know the key of a new token: it asks the issuer once in ten seconds.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// The pause until it is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sign in at the issuer whose identity tokens the controller takes
 ///
@@ -57,12 +63,24 @@ impl Login {
         let token = sign_in.token().await?;
         // What the controller does not take is of no use, and it says why.
         let settings = Settings { token: Some(token.clone()), ..settings };
-        Client::new(&settings)?.version().await?;
+        taken(&Client::new(&settings)?).await?;
         if let Some(file) = &file {
             Contents { token: Some(token.clone()), ..Contents::read(file)? }.write(file)?;
         }
         context.output.show(&SignedIn { issuer, ends_at: ends_at(&token), token, file })?;
         Ok(Exit::Done)
+    }
+}
+
+/// Waits until the controller has taken the token: it may have to ask the issuer for its key first.
+async fn taken(client: &Client) -> Result<(), Failure> {
+    let until = Instant::now() + TAKEN_WITHIN;
+    loop {
+        match client.version().await {
+            Ok(_) => return Ok(()),
+            Err(Error::Unanswered { .. }) if Instant::now() < until => sleep(PAUSE).await,
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

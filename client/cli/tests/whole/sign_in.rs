@@ -72,7 +72,8 @@ async fn who_signs_in_is_known_by_their_name_and_groups_until_the_token_ends() {
     let file = bob.path(FILE);
     assert!(fs::read_to_string(&file).unwrap().contains(&right));
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(!format!("{done:?}").contains(right.rsplit('.').next().unwrap()));
+    let signature = right.rsplit('.').next().unwrap();
+    assert!(!done.text().contains(signature) && !done.err.contains(signature), "{done:?}");
     assert_eq!(bob.says(&["list", "-o", "name"]).await, "");
     let refused = bob.run(&["token", "list"]).await;
     assert!(refused.err.contains("bob@example.com"), "{refused:?}");

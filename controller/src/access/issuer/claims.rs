@@ -1,6 +1,9 @@
 //! What an identity token says, once its signature is known to be right: plain functions over its claims and the time.
 
-use super::{MOST_GROUPS, NotIssued, error::Wrong};
+use super::{
+    MOST_GROUPS, NotIssued,
+    error::{Whose, Wrong},
+};
 use crate::{
     caller::{MOST_NAME_BYTES, is_person},
     registry::rules::definition::MOST_GROUP_BYTES,
@@ -21,7 +24,10 @@ const MOST_ID_BYTES: usize = 128;
 /// What a token has to say, and where it says who somebody is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rules {
+    /// What it calls itself.
     pub(super) issuer: String,
+    /// What people are told.
+    pub(super) whose: Whose,
     pub(super) audience: String,
     pub(super) name_claim: String,
     pub(super) groups_claim: String,
@@ -55,7 +61,7 @@ pub struct IssuedToken {
     pub name: String,
     /// When it ends.
     expires_at: Timestamp,
-    issuer: String,
+    issuer: Whose,
 }
 
 impl IssuedToken {
@@ -78,7 +84,7 @@ pub(super) fn read(
     now: Timestamp,
 ) -> Result<Issued, NotIssued> {
     if claims.get("iss").and_then(Value::as_str) != Some(rules.issuer.as_str()) {
-        return Err(NotIssued::Issuer { issuer: rules.issuer.clone() });
+        return Err(NotIssued::Issuer { issuer: rules.whose.to_string() });
     }
     let is_for = |audience: &Value| audience.as_str() == Some(rules.audience.as_str());
     let is_right = claims.get("aud").is_some_and(|audience| match audience {
@@ -90,7 +96,7 @@ pub(super) fn read(
     }
     let expires_at = time(claims, "exp")?.ok_or_else(|| wrong("exp", Wrong::Missing))?;
     let name = named(token, claims);
-    let token = IssuedToken { name, expires_at, issuer: rules.issuer.clone() };
+    let token = IssuedToken { name, expires_at, issuer: rules.whose.clone() };
     token.holds(now)?;
     let begins = time(claims, "nbf")?;
     let is_early = |at: &Timestamp| now < at.saturating_sub(LEEWAY).unwrap_or(Timestamp::MIN);
@@ -166,6 +172,7 @@ mod tests {
         let text = str::to_owned;
         Rules {
             issuer: text("https://id.example.com"),
+            whose: Whose::People("https://id.example.com".to_owned()),
             audience: text("octavius"),
             name_claim: text("email"),
             groups_claim: text("groups"),
@@ -246,7 +253,7 @@ mod tests {
         let at = |seconds| Timestamp::from_second(NOW + seconds).unwrap();
         let expired = |token: &str, seconds| NotIssued::Expired {
             token: token.to_owned(),
-            issuer: rules().issuer,
+            issuer: rules().whose,
             at: at(seconds),
         };
         let many: Vec<_> = (0..=MOST_GROUPS).map(|number| format!("g{number}")).collect();

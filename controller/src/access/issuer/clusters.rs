@@ -1,6 +1,9 @@
 //! Clusters whose executors may join with the tokens of their service accounts, as the configuration names them.
 
-use crate::web::SafeUrl;
+use crate::{
+    registry::rules::running::{MOST_LABEL_BYTES, MOST_LABELS},
+    web::SafeUrl,
+};
 use octavius_service::configuration::{Setting, private::Value};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
@@ -57,6 +60,14 @@ impl Cluster {
         if let Some(other) = self.service_accounts.iter().find(|account| !is_account(account)) {
             return Some(format!("`{other}` is no service account: write `NAMESPACE:NAME`"));
         }
+        let is_label = |(name, value): (&String, &String)| {
+            (1..=MOST_LABEL_BYTES).contains(&name.len()) && value.len() <= MOST_LABEL_BYTES
+        };
+        if self.labels.len() > MOST_LABELS || !self.labels.iter().all(is_label) {
+            return Some(format!(
+                "give at most {MOST_LABELS} `labels`, whose names have 1 to {MOST_LABEL_BYTES} bytes and whose values up to {MOST_LABEL_BYTES}"
+            ));
+        }
         match (&self.keys_file, &self.ca_file) {
             (Some(_), Some(_)) => Some("give `keys_file` or `ca_file`: who is not asked needs no authority".to_owned()),
             (None, _) if SafeUrl::parse(&self.issuer).is_none() => Some(
@@ -78,10 +89,14 @@ impl Setting for Clusters {
         let read = BTreeMap::<String, Cluster>::deserialize(value);
         let read = read.map_err(|error| format!("give {} ({error})", Self::wanted()))?;
         let fault = read.iter().find_map(|(name, cluster)| {
-            let fault = if name.is_empty() || name.contains('/') {
-                Some("give it a name without `/`".to_owned())
-            } else {
-                cluster.fault()
+            // It stands in the audit, in the log, and before a `/` in what is kept.
+            let is_sign =
+                |sign: u8| sign.is_ascii_lowercase() || sign.is_ascii_digit() || sign == b'-';
+            let fault = match (1..=63).contains(&name.len()) && name.bytes().all(is_sign) {
+                true => cluster.fault(),
+                false => {
+                    Some("give it a name of 1 to 63 characters of `a-z`, `0-9` and `-`".to_owned())
+                }
             };
             fault.map(|fault| format!("cluster `{name}`: {fault}"))
         });
@@ -117,9 +132,9 @@ impl fmt::Display for ServiceAccount {
     }
 }
 
-/// The service account that a subject names.
-pub(super) fn account_of(subject: &str) -> &str {
-    subject.strip_prefix(SUBJECT).unwrap_or(subject)
+/// The service account that a subject names; none: it is something else.
+pub(super) fn account_of(subject: &str) -> Option<&str> {
+    subject.strip_prefix(SUBJECT)
 }
 
 #[cfg(test)]

@@ -1,8 +1,50 @@
-//! Why an identity token does not let in. No text holds anything of the token but what names it, once it was right.
+//! Why a token of an issuer does not let in. No text holds anything of the token but what names it, once it was right.
 
 use super::{LARGEST_TOKEN, MOST_GROUPS};
 use crate::caller::MOST_NAME_BYTES;
 use jiff::Timestamp;
+use std::fmt;
+
+/// Who issues tokens, as people are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The issuer of people's identity tokens: its URL.
+    People(String),
+    /// A cluster: what it is called here.
+    Cluster(String),
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::People(url) => f.write_str(url),
+            Self::Cluster(name) => write!(f, "the cluster `{name}`"),
+        }
+    }
+}
+
+impl Whose {
+    /// How somebody gets another token.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::People(_) => {
+                "sign in again with `octavius login`, or give another one as ACCESS_TOKEN"
+            }
+            Self::Cluster(_) => {
+                "have the kubelet renew the one in `access_token_file` of the executor"
+            }
+        }
+    }
+
+    fn remedy_for_keys(&self) -> &'static str {
+        match self {
+            Self::People(_) => self.remedy(),
+            Self::Cluster(_) => {
+                "renew its `keys_file` in `clusters` of the controller, if it has one"
+            }
+        }
+    }
+}
 
 /// Why an identity token does not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,11 +75,11 @@ pub enum NotIssued {
     },
     /// Nobody has its key.
     #[error(
-        "the identity token is not taken: {issuer} has no such key: sign in there again, and give the new token"
+        "the identity token is not taken: {issuer} has no such key: {}", issuer.remedy_for_keys()
     )]
     UnknownKey {
         /// Who would have it.
-        issuer: String,
+        issuer: Whose,
     },
     /// Somebody else made it, or changed it.
     #[error("the identity token is not taken: its signature is wrong")]
@@ -89,13 +131,13 @@ pub enum NotIssued {
     },
     /// It was right, and is over.
     #[error(
-        "the identity token {token} ended at {at:.0}: sign in at {issuer} again: `octavius login`, or give the new one as ACCESS_TOKEN"
+        "the identity token {token} of {issuer} ended at {at:.0}: {}", issuer.remedy()
     )]
     Expired {
         /// What the audit calls it.
         token: String,
         /// Who issued it.
-        issuer: String,
+        issuer: Whose,
         /// When.
         at: Timestamp,
     },
@@ -107,6 +149,34 @@ pub enum NotIssued {
         /// Why not.
         why: String,
     },
+}
+
+impl NotIssued {
+    /// A token that is of no service account.
+    pub(super) fn no_account() -> Self {
+        Self::Claim { claim: "sub".to_owned(), what: Wrong::Account }
+    }
+
+    /// Of several who may have issued it, who says most: first who knows that it is theirs, then who may yet know, then
+    /// who has a key of that name.
+    pub(super) fn weight(&self) -> u8 {
+        match self {
+            Self::UnknownKey { .. } => 0,
+            Self::Large { .. }
+            | Self::Form
+            | Self::Algorithm
+            | Self::NoKey { .. }
+            | Self::Signature => 1,
+            Self::Away { .. } => 2,
+            Self::Issuer { .. }
+            | Self::Audience { .. }
+            | Self::Claim { .. }
+            | Self::Unverified
+            | Self::Account { .. }
+            | Self::NotYet { .. }
+            | Self::Expired { .. } => 3,
+        }
+    }
 }
 
 /// What is wrong with a claim.
@@ -124,6 +194,9 @@ pub enum Wrong {
     /// It names no groups.
     #[error("is neither a text nor a list of texts")]
     Groups,
+    /// It names no service account.
+    #[error("names no service account: `system:serviceaccount:NAMESPACE:NAME`")]
+    Account,
     /// It names too many.
     #[error("names more than {MOST_GROUPS} groups")]
     Many,

@@ -32,7 +32,7 @@ pub(super) enum FetchError {
     #[error(transparent)]
     Web(#[from] WebError),
     /// The file that has them cannot be read.
-    #[error("`keys_file` `{}`: {why}", path.display())]
+    #[error("`keys_file` is `{}`, which cannot be read ({why}): write into it what `kubectl get --raw /openid/v1/jwks` answers", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum DiscoveryError {
         url: String,
     },
     /// It is that of somebody else.
-    #[error("{url}: it is that of the issuer `{named}`: write `oidc_issuer` as the issuer does")]
+    #[error("{url}: it is that of the issuer `{named}`: name the issuer as it names itself")]
     Other {
         /// What was asked for.
         url: String,
@@ -121,10 +121,12 @@ pub(super) enum Fetch {
 impl Fetch {
     /// The keys that it has now.
     pub(super) async fn keys(self) -> Result<Vec<Key>, FetchError> {
+        timeout(FETCH_WITHIN, self.fetched()).await.unwrap_or(Err(FetchError::Late))
+    }
+
+    async fn fetched(self) -> Result<Vec<Key>, FetchError> {
         let (from, set) = match self {
-            Self::Asked { issuer, web } => timeout(FETCH_WITHIN, asked(&issuer, &web))
-                .await
-                .unwrap_or(Err(FetchError::Late))?,
+            Self::Asked { issuer, web } => asked(&issuer, &web).await?,
             Self::Read(path) => match read(&path).await {
                 Ok(set) => (format!("`keys_file` `{}`", path.display()), set),
                 Err(error) => return Err(FetchError::File { path, why: error.to_string() }),

@@ -1,14 +1,15 @@
 //! All whose tokens are taken: the issuer that vouches for people, and clusters that vouch for executors.
 
 use super::{
-    Issued, IssuedToken, Issuer, IssuerView, NotIssued, SignIn,
+    Issued, IssuedToken, Issuer, IssuerView, LARGEST_TOKEN, NotIssued, SignIn,
     claims::{Rules, said_issuer},
     clusters::{Cluster, ServiceAccount, account_of},
+    error::Whose,
     fetch::Fetch,
 };
 use crate::{
     configuration::Configuration,
-    web::{AuthorityError, SafeUrl, Web},
+    web::{SafeUrl, Web},
 };
 use jiff::Timestamp;
 use std::{collections::BTreeMap, sync::Arc};
@@ -22,7 +23,13 @@ const SUBJECT: &str = "sub";
 pub struct NeverAsked {
     /// The key of the configuration.
     key: String,
-    why: AuthorityError,
+    why: String,
+}
+
+impl NeverAsked {
+    fn new(key: &str, why: impl ToString) -> Self {
+        Self { key: key.to_owned(), why: why.to_string() }
+    }
 }
 
 /// Whom a token vouches for.
@@ -85,43 +92,54 @@ impl Issuers {
         Some(of_people.view.sign_in())
     }
 
+    /// Whether a service account may join, by what is kept of it: `CLUSTER/NAMESPACE:NAME`.
+    pub(crate) fn names(&self, account: &str) -> bool {
+        let clusters = self.0.iter().filter_map(|issuer| issuer.cluster.as_ref());
+        let mut named = clusters.filter_map(|cluster| {
+            let account = account.strip_prefix(&cluster.name)?.strip_prefix('/')?;
+            cluster.accounts.iter().find(|one| *one == account)
+        });
+        named.next().is_some()
+    }
+
     /// Whom a token vouches for at this time.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Vouched, NotIssued> {
-        let mut refused = Err(NotIssued::Form);
-        let mut is_first = true;
-        for trusted in self.meant(token) {
-            match trusted.verify(token, now) {
+        let mut refused: Option<NotIssued> = None;
+        for issuer in self.candidates(token)? {
+            match issuer.verify(token, now) {
                 Ok(vouched) => return Ok(vouched),
-                // Of several with one name, who knows the key knows best what is wrong.
                 Err(error) => {
-                    let says_more = !matches!(error, NotIssued::UnknownKey { .. });
-                    if is_first || says_more {
-                        refused = Err(error);
+                    if refused.as_ref().is_none_or(|before| error.weight() > before.weight()) {
+                        refused = Some(error);
                     }
-                    is_first = false;
                 }
             }
         }
-        refused
+        Err(refused.unwrap_or(NotIssued::Form))
     }
 
-    /// Whose keys have to be asked for before it can be said whose a token is; none: nobody's.
-    pub(crate) fn to_be_asked(&self, token: &str) -> Option<&IssuerView> {
-        let meant = self.meant(token);
-        if meant.iter().any(|trusted| trusted.view.knows(token)) {
-            return None;
+    /// Those whose keys have to be asked for before it can be said whose a token is; empty: nobody's.
+    pub(crate) fn to_be_asked(&self, token: &str) -> Vec<IssuerView> {
+        let candidates = self.candidates(token).unwrap_or_default();
+        if candidates.iter().any(|issuer| issuer.view.knows(token)) {
+            return Vec::new();
         }
-        meant.first().map(|trusted| &trusted.view)
+        candidates.into_iter().map(|issuer| issuer.view.clone()).collect()
     }
 
-    /// Those who may have issued a token, by what it says; nobody would have: all, of whom the first says so.
-    fn meant(&self, token: &str) -> Vec<&Trusted> {
-        let said = said_issuer(token);
-        let is_meant = |trusted: &&Trusted| said.as_deref() == Some(trusted.view.issuer());
-        let meant: Vec<_> = self.0.iter().filter(is_meant).collect();
-        match meant.is_empty() {
-            true => self.0.iter().take(1).collect(),
-            false => meant,
+    /// Those who may have issued a token, by what it says: several clusters may call themselves the same.
+    fn candidates(&self, token: &str) -> Result<Vec<&Trusted>, NotIssued> {
+        let size = token.len();
+        if size > LARGEST_TOKEN {
+            return Err(NotIssued::Large { size });
+        }
+        let said = said_issuer(token).ok_or(NotIssued::Form)?;
+        let all: Vec<_> = self.0.iter().filter(|issuer| issuer.view.issuer() == said).collect();
+        match (all.is_empty(), self.0.first()) {
+            (true, Some(other)) => {
+                Err(NotIssued::Issuer { issuer: other.view.rules.whose.to_string() })
+            }
+            (_, _) => Ok(all),
         }
     }
 }
@@ -130,7 +148,7 @@ impl Trusted {
     fn verify(&self, token: &str, now: Timestamp) -> Result<Vouched, NotIssued> {
         let issued = self.view.verify(token, now)?;
         let Some(cluster) = &self.cluster else { return Ok(Vouched::Person(issued)) };
-        let account = account_of(&issued.name).to_owned();
+        let account = account_of(&issued.name).ok_or_else(NotIssued::no_account)?.to_owned();
         let (name, labels) = (cluster.name.clone(), cluster.labels.clone());
         if !cluster.accounts.contains(&account) {
             return Err(NotIssued::Account { cluster: name, account });
@@ -144,29 +162,34 @@ fn of_people(configuration: &Configuration) -> Result<Option<Issuer>, NeverAsked
     let (Some(url), Some(audience)) = (oidc_issuer, oidc_audience) else { return Ok(None) };
     let rules = Rules {
         issuer: url.0.as_str().to_owned(),
+        whose: Whose::People(url.0.as_str().to_owned()),
         audience: audience.clone(),
         name_claim: configuration.oidc_name_claim.clone(),
         groups_claim: configuration.oidc_groups_claim.clone(),
     };
     let web = Web::new(oidc_ca_file.as_deref());
-    let web = web.map_err(|why| NeverAsked { key: "`oidc_ca_file`".to_owned(), why })?;
+    let web = web.map_err(|why| NeverAsked::new("`oidc_ca_file`", why))?;
     Ok(Some(Issuer::new(rules, Fetch::Asked { issuer: url.0.clone(), web: Box::new(web) })))
 }
 
 fn of_cluster(name: &str, cluster: &Cluster) -> Result<Issuer, NeverAsked> {
     let Cluster { issuer, audience, keys_file, ca_file, .. } = cluster;
+    let of = |key: &str| format!("`clusters`: the `{key}` of `{name}`");
     let fetch = match (keys_file, SafeUrl::parse(issuer)) {
-        // The configuration refuses who could never be asked.
         (Some(file), _) => Fetch::Read(file.clone()),
-        (None, None) => Fetch::Read(Default::default()),
         (None, Some(issuer)) => {
-            let key = format!("`clusters`: the `ca_file` of `{name}`");
-            let web = Web::new(ca_file.as_deref()).map_err(|why| NeverAsked { key, why })?;
+            let web = Web::new(ca_file.as_deref());
+            let web = web.map_err(|why| NeverAsked::new(&of("ca_file"), why))?;
             Fetch::Asked { issuer, web: Box::new(web) }
+        }
+        (None, None) => {
+            let why = "is no `https://…` at which it could be asked for its keys: give `keys_file`";
+            return Err(NeverAsked::new(&of("issuer"), why));
         }
     };
     let rules = Rules {
         issuer: issuer.clone(),
+        whose: Whose::Cluster(name.to_owned()),
         audience: audience.clone(),
         name_claim: SUBJECT.to_owned(),
         groups_claim: String::new(),

@@ -1,6 +1,6 @@
 //! The keys of an issuer: what is taken of the set that it publishes, and what they open.
 
-use super::{NotIssued, signature};
+use super::{NotIssued, error::Whose, signature};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header, Validation, decode, decode_header,
     errors::ErrorKind,
@@ -111,12 +111,12 @@ impl SaidKey {
         &self,
         token: &str,
         keys: &[Key],
-        issuer: &str,
+        issuer: &Whose,
     ) -> Result<Map<String, Value>, NotIssued> {
         let key = match &*self.among(keys) {
-            [] => return Err(NotIssued::UnknownKey { issuer: issuer.to_owned() }),
+            [] => return Err(NotIssued::UnknownKey { issuer: issuer.clone() }),
             [_, _, ..] if self.id.is_none() => {
-                return Err(NotIssued::NoKey { issuer: issuer.to_owned() });
+                return Err(NotIssued::NoKey { issuer: issuer.to_string() });
             }
             // Keys of two kinds may have one name.
             some => some.iter().find(|key| key.algorithms.contains(&self.algorithm)).copied(),

@@ -21,7 +21,7 @@ mod tests;
 
 pub use claims::{Issued, IssuedToken};
 pub use clusters::{Cluster, Clusters, ServiceAccount};
-pub use error::{NotIssued, Wrong};
+pub use error::{NotIssued, Whose, Wrong};
 pub(crate) use fetch::FETCH_WITHIN;
 pub use fetch::{Discovery, DiscoveryError};
 pub use issuers::{Issuers, NeverAsked, Vouched};
@@ -115,7 +115,7 @@ impl Issuer {
     }
 
     async fn go_on(self) {
-        let issuer = &self.view.rules.issuer;
+        let issuer = &self.view.rules.whose;
         let (mut pauses, mut reminder) = Self::in_order();
         loop {
             let began = Instant::now();
@@ -130,7 +130,7 @@ impl Issuer {
                     let is_news = self.known.borrow().trouble.is_some()
                         || self.known.borrow().asked.is_none();
                     if is_news {
-                        tracing::info!(%issuer, keys = keys.len(), "the keys of the issuer are fetched: its identity tokens are taken");
+                        tracing::info!(%issuer, keys = keys.len(), "the keys of an issuer are there: its tokens are taken");
                     }
                     (pauses, reminder) = Self::in_order();
                     self.known.send_replace(Known { keys, asked: Some(began), trouble: None });
@@ -139,7 +139,7 @@ impl Issuer {
                 Err(error) => {
                     if reminder.is_due() {
                         let keys = self.known.borrow().keys.len();
-                        tracing::warn!(%issuer, keys, %error, "the keys of the issuer cannot be fetched: those that are known stay good, and tokens with others are refused");
+                        tracing::warn!(%issuer, keys, %error, "the keys of an issuer cannot be had: those that are known stay good, and tokens with others are refused");
                     }
                     self.known.send_modify(|known| {
                         (known.asked, known.trouble) = (Some(began), Some(error));
@@ -186,7 +186,7 @@ impl IssuerView {
     /// Whom a token lets in at this time.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Issued, NotIssued> {
         let said = self.said(token)?;
-        let issuer = &self.rules.issuer;
+        let issuer = &self.rules.whose;
         let claims = {
             let known = self.known.borrow();
             said.open(token, &known.keys, issuer).map_err(|error| match error {
@@ -223,7 +223,7 @@ impl IssuerView {
 
     fn away(&self, known: &Known) -> NotIssued {
         let why = known.trouble.clone().unwrap_or_else(|| "they are being fetched".to_owned());
-        NotIssued::Away { issuer: self.rules.issuer.clone(), why }
+        NotIssued::Away { issuer: self.rules.whose.to_string(), why }
     }
 
     fn said(&self, token: &str) -> Result<SaidKey, NotIssued> {

@@ -13,6 +13,7 @@ fn of(known: Known) -> (IssuerView, watch::Sender<Known>) {
     let text = str::to_owned;
     let rules = Rules {
         issuer: text("https://id.example.com"),
+        whose: Whose::People(text("https://id.example.com")),
         audience: text("octavius"),
         name_claim: text("email"),
         groups_claim: text("groups"),
@@ -95,7 +96,7 @@ fn each_refusal_has_words_of_its_own() {
         NotIssued::Form,
         NotIssued::Algorithm,
         NotIssued::NoKey { issuer: issuer.clone() },
-        NotIssued::UnknownKey { issuer: issuer.clone() },
+        NotIssued::UnknownKey { issuer: Whose::People(issuer.clone()) },
         NotIssued::Signature,
         NotIssued::Issuer { issuer: issuer.clone() },
         NotIssued::Audience { audience: text("octavius") },
@@ -103,7 +104,7 @@ fn each_refusal_has_words_of_its_own() {
         NotIssued::Unverified,
         NotIssued::Account { cluster: text("emea"), account: text("a:b") },
         NotIssued::NotYet { at },
-        NotIssued::Expired { token: text("jti:7"), issuer: issuer.clone(), at },
+        NotIssued::Expired { token: text("jti:7"), issuer: Whose::People(issuer.clone()), at },
         NotIssued::Away { issuer, why: text("it is away") },
     ];
     let told: BTreeSet<_> = all.iter().map(ToString::to_string).collect();

@@ -174,6 +174,13 @@ mod tests {
         }
 
         #[test]
+        fn no_text_breaks_the_reader(text in "([a-z.:~-]{0,3}[a-v0-9]{26}|\\PC{0,40})") {
+            if let Some(place) = Place::read(&text) {
+                prop_assert_eq!(place.token(), text);
+            }
+        }
+
+        #[test]
         fn each_id_is_in_one_search_for_its_part_and_in_no_search_for_another(
             bytes: [u8; 16], other: [u8; 16], length in 6_usize..=26, ends: bool,
         ) {

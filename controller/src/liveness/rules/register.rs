@@ -155,49 +155,57 @@ impl Executors {
         at: Timestamp,
         now: Duration,
     ) -> Result<Registered, RegisterRefused> {
-        self.check_kind(&registration)?;
-        let Some(known) = self.known.get(&registration.executor) else {
-            let limit = self.limits.executors;
-            if self.known.len() >= limit {
-                return Err(RegisterRefused::Full { limit });
-            }
+        self.admit(&registration, held, now)?;
+        let Some(Known { record, .. }) = self.known.get(&registration.executor) else {
             return Ok(self.open(registration, Vec::new(), None, at, now));
         };
-        let (record, state) = (&known.record, self.state(known, now));
-        let same_place = record.place == registration.place;
-        if same_place && record.instance == registration.instance {
+        if record.place == registration.place && record.instance == registration.instance {
             let (session, since) = (record.session, record.registered_at);
             let (replaced, drained) = (record.replaced.clone(), record.drained.clone());
             let record = registration.into_record(session, since, replaced, drained);
             self.keep(record.clone(), now);
             return Ok(Registered { record, opened: false });
         }
-        let Registration { executor, instance, .. } = &registration;
+        let (mut replaced, drained) = (record.replaced.clone(), record.drained.clone());
+        replaced.retain(|older| *older != registration.instance);
+        replaced.push(record.instance);
+        replaced.drain(..replaced.len().saturating_sub(MOST_REPLACED));
+        Ok(self.open(registration, replaced, drained, at, now))
+    }
+
+    /// Whether an executor would be given a session. `held` is how many attempts the queue says that it holds.
+    pub fn admit(
+        &self,
+        registration: &Registration,
+        held: usize,
+        now: Duration,
+    ) -> Result<(), RegisterRefused> {
+        self.check_kind(registration)?;
+        let Registration { executor, instance, place: ours, .. } = registration;
+        let Some(known) = self.known.get(executor) else {
+            let limit = self.limits.executors;
+            let is_full = self.known.len() >= limit;
+            return if is_full { Err(RegisterRefused::Full { limit }) } else { Ok(()) };
+        };
+        let (record, state) = (&known.record, self.state(known, now));
+        let (place, since) = (record.place, record.registered_at);
+        let same_place = place == *ours;
+        if same_place && record.instance == *instance {
+            return Ok(());
+        }
         let heard = match state {
             ExecutorState::Ready | ExecutorState::Unknown => true,
             ExecutorState::Expired | ExecutorState::Lost => false,
         };
+        let executor = || executor.clone();
         if heard && record.replaced.contains(instance) {
-            return Err(RegisterRefused::Replaced {
-                executor: executor.clone(),
-                place: record.place,
-                since: record.registered_at,
-            });
+            return Err(RegisterRefused::Replaced { executor: executor(), place, since });
         }
         if !same_place && held > 0 && state != ExecutorState::Lost {
-            return Err(RegisterRefused::OtherPlace {
-                executor: executor.clone(),
-                place: record.place,
-                since: record.registered_at,
-                ours: registration.place,
-                held,
-            });
+            let (executor, ours) = (executor(), *ours);
+            return Err(RegisterRefused::OtherPlace { executor, place, since, ours, held });
         }
-        let (mut replaced, drained) = (record.replaced.clone(), record.drained.clone());
-        replaced.retain(|older| older != instance);
-        replaced.push(record.instance);
-        replaced.drain(..replaced.len().saturating_sub(MOST_REPLACED));
-        Ok(self.open(registration, replaced, drained, at, now))
+        Ok(())
     }
 
     fn check_kind(&self, registration: &Registration) -> Result<(), RegisterRefused> {

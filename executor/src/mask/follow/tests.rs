@@ -203,8 +203,14 @@ fn values() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(value, 1..4)
 }
 
+/// So many, unless `PROPTEST_CASES` says more.
+fn at_least(cases: u32) -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.max(cases), ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(at_least(1_000))]
 
     /// What is masked depends on the log alone, and not on how it comes; and whoever goes on at any cursor that was
     /// handed out, with nothing else in hand, reads the same.

@@ -30,8 +30,12 @@ fn set(keys: &[Value]) -> Result<Vec<Key>, NoKeys> {
     read(json!({ "keys": keys }).to_string().as_bytes())
 }
 
+fn it() -> Whose {
+    Whose::People("it".to_owned())
+}
+
 fn open(token: &str, keys: &[Key]) -> Result<Value, NotIssued> {
-    SaidKey::of(token)?.open(token, keys, "it").map(|claims| claims["sub"].clone())
+    SaidKey::of(token)?.open(token, keys, &it()).map(|claims| claims["sub"].clone())
 }
 
 #[test]
@@ -58,7 +62,7 @@ fn what_another_program_has_signed_is_opened_with_its_key_alone() {
             assert_eq!(open(cut, &keys), Err(NotIssued::Form));
         }
     }
-    let unknown = NotIssued::UnknownKey { issuer: "it".to_owned() };
+    let unknown = NotIssued::UnknownKey { issuer: it() };
     assert_eq!(open(EDDSA, &both[..1]), Err(unknown));
 }
 
@@ -105,7 +109,7 @@ fn a_key_without_a_name_is_the_only_one() {
     assert_eq!(open(nameless, &one), Err(NotIssued::Signature));
     let two = set(&[unnamed(ed(json!({}))), rsa(json!({}))]).unwrap();
     assert_eq!(open(nameless, &two), Err(NotIssued::NoKey { issuer: "it".to_owned() }));
-    assert_eq!(open(nameless, &[]), Err(NotIssued::UnknownKey { issuer: "it".to_owned() }));
+    assert_eq!(open(nameless, &[]), Err(NotIssued::UnknownKey { issuer: it() }));
     // Who names a key means no other.
     assert!(matches!(open(EDDSA, &one), Err(NotIssued::UnknownKey { .. })));
 }

@@ -198,8 +198,32 @@ pub(super) mod tests {
         items.iter().flat_map(|item| item.content.to_vec()).collect()
     }
 
+    /// So many, unless `PROPTEST_CASES` says more.
+    fn at_least(cases: u32) -> ProptestConfig {
+        let usual = ProptestConfig::default();
+        ProptestConfig { cases: usual.cases.max(cases), ..usual }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
+        #![proptest_config(at_least(200))]
+
+        /// Whatever an API server sends, nothing is read twice, and nothing that did not come.
+        #[test]
+        fn no_bytes_break_the_reader(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b' ')], 0..300),
+            stamps in prop::collection::vec(("[0-9]{4}-11-28T20:31:26.123456789Z ", 0usize..300), 0..4),
+            sizes in prop::collection::vec(1usize..90, 1..20),
+        ) {
+            let mut bytes = bytes;
+            for (stamp, at) in stamps {
+                let at = at.min(bytes.len());
+                bytes.splice(at..at, stamp.bytes());
+            }
+            let (mut items, mut decoder) = decoded(&bytes, &sizes);
+            items.extend(decoder.rest(None));
+            let mut rest = bytes.iter();
+            prop_assert!(joined(&items).iter().all(|byte| rest.any(|one| one == byte)));
+        }
 
         /// P4: any content, in any chunks.
         #[test]

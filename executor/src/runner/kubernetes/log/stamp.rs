@@ -149,6 +149,15 @@ mod tests {
         }
 
         #[test]
+        fn no_bytes_break_the_reader(bytes: Vec<u8>, text in "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{8,18}(Z|[+-][0-9:]{5}) ?.{0,3}") {
+            for bytes in [bytes, text.into_bytes()] {
+                if let Begins::With(_, length) = Stamp::at_start(&bytes) {
+                    prop_assert!(length <= bytes.len());
+                }
+            }
+        }
+
+        #[test]
         fn a_stamp_of_another_zone_is_the_same_time(nanos in 9_000_000_000_000_000i64..9_000_000_000_000_000_000, hours in -12i8..=14) {
             let stamp = Stamp(nanos);
             let zone = jiff::tz::Offset::constant(hours).to_time_zone();
