@@ -4,11 +4,8 @@
 use crate::steps::program;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use std::{
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Command, time::Duration};
+use tokio::time::Instant;
 
 /// What faces whom, and the property that is tried on it. Each has to hold for any input, and no input ends the program.
 const FACED: [(&str, &str); 31] = [

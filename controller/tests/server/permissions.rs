@@ -7,7 +7,7 @@ use crate::{
 use octavius_controller::grpc::door::Rpc;
 use octavius_protocol::v1;
 use prost::Message;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use tonic::Code;
 
 /// Who asks, in the order of the columns.
@@ -60,7 +60,7 @@ impl Table {
             unmasked: false,
         };
         admin.ask::<v1::SetSecretResponse>(Rpc::SetSecret, set).await.unwrap();
-        let (invitation, _) = admin.invite(3, &[]).await;
+        let (invitation, _) = admin.invite(2, &[]).await;
         let executor = join(&world, "mine", &invitation).await.unwrap();
         let stranger = join(&world, "other", &invitation).await.unwrap();
         execute(&admin, "deploy").await.unwrap();
@@ -81,7 +81,14 @@ impl Table {
         let (token, _) = admin.token("of-deploy", &[]).await;
         admin.grant("of-deploy", v1::Role::Admin, "deploy").await;
         let of_job = Asker::of(&world, Some(&token)).await;
-        let joining = Asker::of(&world, Some(&invitation)).await;
+        let invite = v1::InviteExecutorsRequest {
+            uses: 1,
+            expires_in: Some(span(Duration::from_secs(3_600))), // longer than the table takes
+            labels: BTreeMap::new(),
+        };
+        let invited: v1::InviteExecutorsResponse =
+            admin.ask(Rpc::InviteExecutors, invite).await.unwrap();
+        let joining = Asker::of(&world, Some(&invited.token)).await;
         askers.extend([of_job, admin, joining, stranger.asker, executor.asker]);
         Self { world, askers, session: executor.session, lease, waits }
     }
