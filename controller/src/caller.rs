@@ -107,12 +107,9 @@ impl Caller {
         &self.proof
     }
 
-    /// Whether it is an executor that has no credential of its own yet.
-    pub(crate) fn joins(&self) -> bool {
-        match &self.proof {
-            Proof::Join(_) | Proof::ServiceAccount(..) => true,
-            Proof::None | Proof::Person(..) | Proof::Issued(..) | Proof::Executor(..) => false,
-        }
+    /// Whether it is an executor that joins with its service account.
+    pub(crate) fn is_service_account(&self) -> bool {
+        matches!(self.proof, Proof::ServiceAccount(..))
     }
 
     /// The executor that it has proven to be; none: it has proven nothing, or is no executor.

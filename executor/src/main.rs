@@ -262,7 +262,10 @@ fn fault_of(error: RegisterError) -> (Fault, anyhow::Error) {
     let fault = match &error {
         RegisterError::Failure(Failure::Later { .. }) => Fault::Unanswered,
         RegisterError::Failure(
-            Failure::Refused { .. } | Failure::Replaced(_) | Failure::SessionGone(_),
+            Failure::Refused { .. }
+            | Failure::Replaced(_)
+            | Failure::Unproven(_)
+            | Failure::SessionGone(_),
         ) => Fault::Refused,
         RegisterError::OtherInstallation { .. } => Fault::Refused,
         RegisterError::Belonging(error) if error.is_later() => Fault::Unanswered,

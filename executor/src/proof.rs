@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 use tokio::{fs::File, io::AsyncReadExt as _, time::timeout};
-use tonic::Code;
 
 /// The most bytes of a file that are read: more than any token has.
 const LARGEST_TOKEN: u64 = 64 << 10;
@@ -94,6 +93,11 @@ impl Proof {
         Self { state_dir, joins_with }
     }
 
+    /// Whether what it joins with is renewed by whoever vouches for it, so that it may join again by itself.
+    pub fn is_renewed(&self) -> bool {
+        matches!(self.joins_with, JoinsWith::File(_))
+    }
+
     /// Opens a session with the controller. A credential that it gives is kept before anything is done with it: whoever
     /// ends in between asks for another one.
     pub async fn register(
@@ -108,9 +112,7 @@ impl Proof {
                 link.prove_with(Some(kept));
                 match link.register(registration).await {
                     // It may have been revoked, and its executor invited again.
-                    Err(Failure::Refused { code: Code::Unauthenticated, .. })
-                        if !matches!(self.joins_with, JoinsWith::Nothing) =>
-                    {
+                    Err(Failure::Unproven(_)) if !matches!(self.joins_with, JoinsWith::Nothing) => {
                         self.join(link, registration).await?
                     }
                     registered => registered?,

@@ -85,6 +85,12 @@ pub const LEADER: &str = "leader";
 /// The reason of a call that proves nothing, where that is asked for.
 pub const NO_TOKEN: &str = "NO_TOKEN";
 
+/// The reason of a call whose token is none that counts, or was revoked.
+pub const BAD_TOKEN: &str = "BAD_TOKEN";
+
+/// The reason of a call whose token has ended.
+pub const TOKEN_EXPIRED: &str = "TOKEN_EXPIRED";
+
 /// In the metadata of [`NO_TOKEN`]: the issuer whose identity tokens are taken, where there is one.
 pub const OIDC_ISSUER: &str = "oidc_issuer";
 

@@ -93,6 +93,14 @@ impl SignIn {
                 "{issuer} offers no sign-in from another device (the device flow of RFC 8628): have it enabled there, or get an identity token from it in another way and give it as ACCESS_TOKEN"
             )));
         };
+        for url in [&device_url, &token_url] {
+            if SafeUrl::parse(url).is_none() {
+                return Err(Failure::Unknown(format!(
+                    "{issuer} names `{}` for signing in, which is neither `https://…` nor of this machine: nobody signs in there",
+                    one_line(url)
+                )));
+            }
+        }
         let scopes = wanted(found.scopes_supported.as_deref(), scopes).join(" ");
         let began = Instant::now();
         let form = [("client_id", client_id.as_str()), ("scope", &scopes)];
@@ -121,6 +129,7 @@ impl SignIn {
         let Self { issuer, asked, .. } = &self;
         let until = self.began + Duration::from_secs(asked.expires_in).min(SIGN_IN_WITHIN);
         let mut pause = asked.interval.map_or(PAUSE, Duration::from_secs);
+        let mut unanswered: Option<WebError> = None;
         let code = secrecy::ExposeSecret::expose_secret(&asked.device_code);
         let form = [
             ("grant_type", DEVICE_CODE),
@@ -129,8 +138,13 @@ impl SignIn {
         ];
         loop {
             pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-            if timeout_at(until, sleep(pause)).await.is_err() {
-                return Err(over());
+            // Who does not answer is asked half as often (RFC 8628, 3.5).
+            let this = if unanswered.is_some() { pause * 2 } else { pause };
+            if timeout_at(until, sleep(this)).await.is_err() {
+                return Err(match unanswered {
+                    Some(error) => Failure::Unanswered(error.to_string()),
+                    None => over(),
+                });
             }
             let answered: Result<Given, _> = ask(&self.web, &self.token_url, &form).await;
             match answered {
@@ -142,11 +156,11 @@ impl SignIn {
                     });
                 }
                 // It may be back before the code ends.
-                Err(NoAnswer::Web(_)) => pause *= 2,
+                Err(NoAnswer::Web(error)) => unanswered = Some(error),
                 Err(NoAnswer::Form) => return Err(otherwise(issuer)),
                 Err(NoAnswer::Refused(error)) => match error.as_str() {
-                    "authorization_pending" => {}
-                    "slow_down" => pause += PAUSE,
+                    "authorization_pending" => unanswered = None,
+                    "slow_down" => (unanswered, pause) = (None, pause + PAUSE),
                     "expired_token" => return Err(over()),
                     "access_denied" => {
                         let denied = format!("at {issuer} the sign-in was refused");

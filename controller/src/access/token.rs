@@ -223,7 +223,9 @@ mod tests {
             let new = NewToken::make(Kind::Person).unwrap();
             let mut text = new.text.expose_secret().to_owned();
             prop_assert_eq!(text.len(), 74);
-            prop_assume!(text[at..=at] != other);
+            if text[at..=at] == other {
+                return Ok(()); // it is no other, which very many inputs make too often for an assumption
+            }
             text.replace_range(at..=at, &other);
             prop_assert!(ShownToken::read(&text).is_none_or(|shown| !shown.hash.proves(&new.hash)));
         }

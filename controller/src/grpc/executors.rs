@@ -23,8 +23,8 @@ impl v1::executors_server::Executors for Services {
     ) -> Result<Response<v1::RegisterResponse>, Status> {
         let (caller, request) = self.enter(Rpc::Register, request)?;
         let registration = checked(|check| executors::registration(request, check))?;
-        if caller.joins() {
-            // A new credential ends the one before it: nobody gets one who gets no session.
+        if caller.is_service_account() {
+            // It may have joined before, and a new credential ends that one: not for who would get no session.
             self.parts.liveness.admit(registration.clone()).await?;
         }
         let credential = self.joined(&caller, &registration).await?;

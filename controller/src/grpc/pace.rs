@@ -55,8 +55,8 @@ impl Pace {
     /// Counts one more call, if there may be one more.
     pub(crate) fn keep(&self, caller: &Caller) -> Result<(), TooFast> {
         match caller.proof() {
-            Proof::Person(..) | Proof::Issued(..) | Proof::ServiceAccount(..) => {}
-            Proof::None | Proof::Join(_) | Proof::Executor(..) => {
+            Proof::Person(..) | Proof::Issued(..) => {}
+            Proof::None | Proof::Join(_) | Proof::ServiceAccount(..) | Proof::Executor(..) => {
                 return Ok(());
             }
         }

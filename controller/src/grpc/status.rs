@@ -21,8 +21,8 @@ use crate::{
     store::ReadError,
 };
 use octavius_protocol::{
-    DOMAIN, ENDING, LEADER, LEADER_AWAY, NO_LEADER, NO_TOKEN, NOT_LEADING, OIDC_CLIENT_ID,
-    OIDC_ISSUER, REPLACED, STARTING, UNCONFIRMED,
+    BAD_TOKEN, DOMAIN, ENDING, LEADER, LEADER_AWAY, NO_LEADER, NO_TOKEN, NOT_LEADING,
+    OIDC_CLIENT_ID, OIDC_ISSUER, REPLACED, STARTING, TOKEN_EXPIRED, UNCONFIRMED,
 };
 use octavius_service::{actor::Unanswered, text::cut};
 use std::{collections::HashMap, fmt, time::Duration};
@@ -372,15 +372,15 @@ statuses! {
             let refused = Meaning::new(Code::Unauthenticated, NO_TOKEN);
             Meaning { told: told.unwrap_or_default(), ..refused }
         }
-        DoorError::BadToken { .. } => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
-        DoorError::Expired { .. } => Meaning::new(Code::Unauthenticated, "TOKEN_EXPIRED"),
+        DoorError::BadToken { .. } => Meaning::new(Code::Unauthenticated, BAD_TOKEN),
+        DoorError::Expired { .. } => Meaning::new(Code::Unauthenticated, TOKEN_EXPIRED),
         DoorError::Uncertified(_) | DoorError::PassedOnUncertified(_) => {
             Meaning::new(Code::Unauthenticated, "NO_CERTIFICATE")
         }
         DoorError::Loading => Meaning::unavailable(STARTING),
         DoorError::Issued(NotIssued::Away { .. }) => Meaning::unavailable("ISSUER_AWAY"),
         DoorError::Issued(NotIssued::Expired { .. }) => {
-            Meaning::new(Code::Unauthenticated, "TOKEN_EXPIRED")
+            Meaning::new(Code::Unauthenticated, TOKEN_EXPIRED)
         }
         DoorError::Issued(
             NotIssued::Large { .. }
@@ -395,7 +395,7 @@ statuses! {
             | NotIssued::Unverified
             | NotIssued::Account { .. }
             | NotIssued::NotYet { .. },
-        ) => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
+        ) => Meaning::new(Code::Unauthenticated, BAD_TOKEN),
         DoorError::NotFor { .. } | DoorError::NotAllowed { .. } | DoorError::NoMore { .. } => {
             Meaning::new(Code::PermissionDenied, "NOT_ALLOWED")
         }
@@ -403,7 +403,7 @@ statuses! {
     AccessError => |error| access(error);
     AuditError => |error| audit(&error);
     JoinError => |error| match error {
-        JoinError::Over(_) => Meaning::new(Code::Unauthenticated, "BAD_TOKEN"),
+        JoinError::Over(_) => Meaning::new(Code::Unauthenticated, BAD_TOKEN),
         JoinError::Taken { .. } => Meaning::new(Code::AlreadyExists, "EXECUTOR_JOINED"),
         JoinError::Label { .. } | JoinError::Other { .. } => {
             Meaning::new(Code::PermissionDenied, "NOT_ALLOWED")

@@ -105,7 +105,7 @@ impl LivenessHandle {
         registered.await.unwrap_or(Err(Unanswered::Restarted { actor: NAME }))?
     }
 
-    /// Whether an executor would be given a session now. Changes nothing.
+    /// Whether an executor would be given a session now. The queue hears of a loss that it is yet to be told of.
     pub async fn admit(&self, registration: Registration) -> Result<(), RegisterError> {
         self.actor.query(Priority::Report, Admit(registration)).await?
     }

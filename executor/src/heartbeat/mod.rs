@@ -11,7 +11,7 @@ use crate::{
     belonging::{Belonging, BelongingError},
     link::{Failure, Link, Registration, backoff},
     metrics,
-    proof::{ProofError, UnreadToken},
+    proof::{Proof, ProofError, UnreadToken},
     watched::present,
 };
 use actix::prelude::*;
@@ -26,7 +26,6 @@ use std::{
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 
 /// What the heartbeat needs.
 #[derive(Debug)]
@@ -217,8 +216,9 @@ async fn attend(tools: &Tools, session: Session, rhythm: Rhythm, failures: u32) 
             tracing::info!(%session, %why, "the session is gone: registering again");
             return Came::SessionGone;
         }
-        Err(Failure::Refused { code: Code::Unauthenticated, text }) => {
-            tracing::warn!(%session, why = %text, "who this executor is counts no more: registering again");
+        // Another one may be had without anybody's doing, as after a newer process of the same id that has ended.
+        Err(Failure::Unproven(why)) if tools.link.proof().is_some_and(Proof::is_renewed) => {
+            tracing::warn!(%session, %why, "the credential counts no more: registering again");
             tools.link.close(session);
             return Came::SessionGone;
         }

@@ -1,7 +1,7 @@
 //! Why there is no connection, or no answer that counts.
 
 use super::rules::{Meaning, meaning};
-use octavius_protocol::{DOMAIN, REPLACED, reach::WrongAddress};
+use octavius_protocol::{BAD_TOKEN, DOMAIN, REPLACED, TOKEN_EXPIRED, reach::WrongAddress};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -41,6 +41,9 @@ pub enum Failure {
     /// A newer process of this executor took over; in the controller's words.
     #[error("{0}")]
     Replaced(String),
+    /// What this executor proves itself with counts no more; in the controller's words.
+    #[error("{0}")]
+    Unproven(String),
     /// The controller does not want it, now or later.
     #[error("{text}")]
     Refused {
@@ -70,6 +73,7 @@ impl Failure {
         match self {
             Self::SessionGone(text) => Self::Refused { code: Code::FailedPrecondition, text },
             replaced @ Self::Replaced(_) => replaced,
+            unproven @ Self::Unproven(_) => unproven,
             refused @ Self::Refused { .. } => refused,
             later @ Self::Later { .. } => later,
         }
@@ -82,9 +86,11 @@ impl Failure {
         {
             text.push_str(&format!("; `{}`: {}", fault.field, fault.description));
         }
-        let info = status.get_details_error_info();
-        if info.is_some_and(|info| info.domain == DOMAIN && info.reason == REPLACED) {
-            return Self::Replaced(text);
+        let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN);
+        match info.as_ref().map(|info| info.reason.as_str()) {
+            Some(REPLACED) => return Self::Replaced(text),
+            Some(BAD_TOKEN | TOKEN_EXPIRED) => return Self::Unproven(text),
+            Some(_) | None => {}
         }
         match meaning(code as i32) {
             Meaning::SessionGone => Self::SessionGone(text),

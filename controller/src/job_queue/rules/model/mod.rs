@@ -52,6 +52,8 @@ struct Bounds {
     late: bool,
     /// Whether a log arrives later than its end, and may be cut, and its holder find more of it. Else it is there.
     cut_logs: bool,
+    /// Whether people cancel executions.
+    cancels: bool,
     /// What becomes of an execution that comes while another of the same key is there; none: there are no keys.
     on_limit: Option<OnLimit>,
     /// Whether all executions come before anything else happens, and programs that end by themselves succeed: which of
@@ -157,6 +159,7 @@ impl Model for Bounds {
         }
         let wishes =
             system.view.newest_first(Span::default()).filter(|record| !record.attempt.cancelling);
+        let wishes = wishes.filter(|_| self.cancels);
         actions.extend(wishes.map(|record| Action::Cancel(record.id)));
         actions.push(Action::Tick);
         if !system.flying.is_empty() {
@@ -570,6 +573,7 @@ const ONE: Bounds = Bounds {
     tries: 1,
     late: false,
     cut_logs: false,
+    cancels: true,
     on_limit: None,
     plain: false,
 };
@@ -701,6 +705,14 @@ fn two_executions_over_two_executors_that_come_at_once_in_every_order_of_the_nea
 #[test]
 fn three_executions_over_two_executors_that_come_at_once_in_every_order_of_the_nearest_states() {
     let bounds = Bounds { executions: 3, ..PLAIN };
+    let reached = check(bounds, Look::AtNearest(states(150_000)), &["one succeeds"]);
+    assert!(reached.contains("one succeeds"), "{reached:?}");
+}
+
+/// As before, but that nobody cancels one: that was looked at where there are fewer.
+#[test]
+fn three_executions_that_nobody_cancels_over_two_executors_in_every_order_of_the_nearest_states() {
+    let bounds = Bounds { executions: 3, cancels: false, ..PLAIN };
     let reached = check(bounds, Look::AtNearest(states(150_000)), &["one succeeds"]);
     assert!(reached.contains("one succeeds"), "{reached:?}");
 }
