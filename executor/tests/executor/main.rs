@@ -52,6 +52,42 @@ async fn who_joins_keeps_its_credential_and_comes_back_with_it() {
     assert_eq!(authorization.as_deref(), Some("Bearer octe_planted-credential"));
 }
 
+/// As after a newer process of the same id, which has joined with the same service account and has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_the_file_of_a_token_joins_again_when_its_credential_counts_no_more() {
+    let mut world = World::without_executor().await;
+    world.has_token_file = true;
+    std::fs::write(world.path("token"), "first\n").unwrap();
+    let credential = |text: &str| Some(text.to_owned());
+    world.controller.with(|state| state.credential = credential("octe_first")).await;
+    world.start_executor().await;
+    let id = world.controller.grant(world.shell(":")).await;
+    world.ends_with_success(&id, "").await;
+    // Whoever passes the call on may lack a certificate: nothing is wrong with the credential.
+    let unproven = |reason| [("Attend", (1, reason)), ("Register", (1, reason))].into();
+    let joined = |state: &mut script::State| state.registrations.len();
+    let before = world.controller.with(joined).await;
+    world.controller.with(|state| state.faults.unproven = unproven("NO_CERTIFICATE")).await;
+    let id = world.controller.grant(world.shell(":")).await;
+    world.ends_with_success(&id, "").await;
+    assert_eq!(world.controller.with(joined).await, before);
+
+    std::fs::write(world.path("token"), "second\n").unwrap();
+    world.controller.with(|state| state.credential = credential("octe_second")).await;
+    world.controller.with(|state| state.faults.unproven = unproven("BAD_TOKEN")).await;
+    let began = Instant::now();
+    while world.controller.with(joined).await == before {
+        assert!(began.elapsed() < script::PATIENCE, "it does not join again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let authorization = world.controller.with(|state| state.authorization.clone()).await;
+    assert_eq!(authorization.as_deref(), Some("Bearer second"));
+    let id = world.controller.grant(world.shell(":")).await;
+    world.ends_with_success(&id, "").await;
+    let kept = std::fs::read_to_string(world.state_dir().join("credential")).unwrap();
+    assert_eq!(kept, "octe_second");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_of_a_program_that_says_nothing_costs_no_call() {
     let world = World::start().await;

@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) running: Option<Running>,
     /// What the executor is told when it is started.
     pub(super) log_wait: Duration,
+    /// Whether its token is in the file `token` of the folder.
+    pub(super) has_token_file: bool,
 }
 
 impl World {
@@ -36,11 +38,11 @@ impl World {
     pub(super) async fn without_executor() -> Self {
         let controller = Controller::start().await;
         let folder = tempfile::tempdir().unwrap();
-        Self { controller, folder, running: None, log_wait: LOG_WAIT }
+        Self { controller, folder, running: None, log_wait: LOG_WAIT, has_token_file: false }
     }
 
     pub(super) async fn start_executor(&mut self) {
-        let text = serde_json::json!({
+        let mut text = serde_json::json!({
             "cp_host": self.controller.address.to_string(),
             "id": "tester",
             "access_token": "planted-token",
@@ -50,6 +52,10 @@ impl World {
             "ping_interval": "500ms",
             "capacity": 2,
         });
+        if self.has_token_file {
+            text["access_token"] = serde_json::Value::Null;
+            text["access_token_file"] = self.path("token").display().to_string().into();
+        }
         let configuration = from_values::<Configuration>(&text.to_string()).unwrap().section;
         let program = PathBuf::from(env!("CARGO_BIN_EXE_executor"));
         let supervisor = SupervisorCommand { program, arguments: vec!["supervise".into()] };

@@ -76,6 +76,8 @@ pub struct Faults {
     pub refuse_reasons: bool,
     /// Secrets that are asked for again are not sent.
     pub keep_secrets: bool,
+    /// The next so many calls of a method are refused for this reason, because nothing proves who calls.
+    pub unproven: BTreeMap<&'static str, (u32, &'static str)>,
     /// Registrations are refused with this text.
     pub refuse_registration: Option<String>,
 }

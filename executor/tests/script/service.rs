@@ -1,13 +1,21 @@
 //! The calls of the script.
 
 use super::{Attempt, CRC, State};
-use octavius_protocol::v1::{self, ReportVerdict, executors_server::Executors};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use octavius_protocol::{
+    DOMAIN,
+    v1::{self, ReportVerdict, executors_server::Executors},
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{Mutex, MutexGuard, watch},
     time::Instant,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 #[derive(Debug)]
 pub(super) struct Service {
@@ -25,6 +33,12 @@ impl State {
             *left -= 1;
             *self.refused.entry(method).or_default() += 1;
             return Err(Status::unavailable("the script refuses this"));
+        }
+        if let Some((left @ 1.., reason)) = self.faults.unproven.get_mut(method) {
+            *left -= 1;
+            let details = ErrorDetails::with_error_info(*reason, DOMAIN, HashMap::new());
+            let code = Code::Unauthenticated;
+            return Err(Status::with_error_details(code, "the script does not know this", details));
         }
         Ok(())
     }
