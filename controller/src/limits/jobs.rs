@@ -353,7 +353,7 @@ pub(super) fn access() -> Vec<Limit> {
         full(
             "Executors that have joined with one service account",
             Amount::count(MOST_OF_AN_ACCOUNT),
-            "there are {} executors of this service account, the most that are kept",
+            "there are {} …, the most that are kept",
         ),
         wrong(
             "Executors that join with one token",
