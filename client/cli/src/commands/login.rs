@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 Examples:
   octavius login
   octavius login --issuer-ca-file issuer.pem
-  ACCESS_TOKEN=$(octavius login --print-token) octavius list")]
+  export CP_HOST=octavius.example.com:3000; export ACCESS_TOKEN=$(octavius login --print-token)")]
 pub(crate) struct Login {
     /// The PEM file of the authority whose certificates the issuer shows; else those that this machine trusts
     #[arg(long, value_name = "FILE")]
@@ -92,7 +92,7 @@ fn place(context: &Context) -> Result<PathBuf, Failure> {
     };
     let Some(file) = sources.file.clone().filter(is_named_by) else {
         return Err(Failure::Usage(
-            "no file names the controller, and only to who is named in it the token of a file is sent: write `octavius config --cp-host HOST:PORT`, or give the token as a variable: `ACCESS_TOKEN=$(octavius login --print-token)`"
+            "no file names the controller, and only to who is named in it the token of a file is sent: write `octavius config --cp-host HOST:PORT`, or give the token as a variable, as the controller is: `export ACCESS_TOKEN=$(octavius login --print-token)`"
                 .to_owned(),
         ));
     };
