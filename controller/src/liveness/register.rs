@@ -25,9 +25,7 @@ impl Handler<Register> for LivenessWatcher {
     type Result = ResponseActFuture<Self, Result<Session, RegisterError>>;
 
     fn handle(&mut self, Register(registration): Register, _: &mut Context<Self>) -> Self::Result {
-        let owed = self.executors.owed_loss(&registration.executor, self.now());
-        let asks = self.executors.asks_what_it_holds(&registration);
-        let held = held(self.queue.clone(), registration.executor.clone(), owed, asks);
+        let held = self.held(&registration);
         Box::pin(held.into_actor(self).then(move |held, watcher, _| match held {
             Ok(held) => watcher.open(registration, held),
             Err(error) => Box::pin(fut::err(error)),
@@ -44,9 +42,7 @@ impl Handler<Admit> for LivenessWatcher {
     type Result = ResponseActFuture<Self, Result<(), RegisterError>>;
 
     fn handle(&mut self, Admit(registration): Admit, _: &mut Context<Self>) -> Self::Result {
-        let owed = self.executors.owed_loss(&registration.executor, self.now());
-        let asks = self.executors.asks_what_it_holds(&registration);
-        let held = held(self.queue.clone(), registration.executor.clone(), owed, asks);
+        let held = self.held(&registration);
         Box::pin(held.into_actor(self).map(move |held, watcher, _| {
             let admitted = watcher.executors.admit(&registration, held?, watcher.now());
             Ok(admitted
@@ -78,6 +74,16 @@ async fn held(
 }
 
 impl LivenessWatcher {
+    /// What an executor holds that wants a session, as far as it matters.
+    fn held(
+        &self,
+        registration: &Registration,
+    ) -> impl Future<Output = Result<usize, RegisterError>> + use<> {
+        let owed = self.executors.owed_loss(&registration.executor, self.now());
+        let asks = self.executors.asks_what_it_holds(registration);
+        held(self.queue.clone(), registration.executor.clone(), owed, asks)
+    }
+
     fn open(
         &mut self,
         registration: Registration,

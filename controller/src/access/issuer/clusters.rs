@@ -1,7 +1,7 @@
 //! Clusters whose executors may join with the tokens of their service accounts, as the configuration names them.
 
 use crate::{
-    registry::rules::running::{MOST_LABEL_BYTES, MOST_LABELS},
+    registry::rules::running::{MOST_LABEL_BYTES, MOST_LABELS, is_label},
     web::SafeUrl,
 };
 use octavius_service::configuration::{Setting, private::Value};
@@ -60,10 +60,8 @@ impl Cluster {
         if let Some(other) = self.service_accounts.iter().find(|account| !is_account(account)) {
             return Some(format!("`{other}` is no service account: write `NAMESPACE:NAME`"));
         }
-        let is_label = |(name, value): (&String, &String)| {
-            (1..=MOST_LABEL_BYTES).contains(&name.len()) && value.len() <= MOST_LABEL_BYTES
-        };
-        if self.labels.len() > MOST_LABELS || !self.labels.iter().all(is_label) {
+        let mut labels = self.labels.iter();
+        if labels.len() > MOST_LABELS || !labels.all(|(name, value)| is_label(name, value)) {
             return Some(format!(
                 "give at most {MOST_LABELS} `labels`, whose names have 1 to {MOST_LABEL_BYTES} bytes and whose values up to {MOST_LABEL_BYTES}"
             ));

@@ -1,9 +1,9 @@
 //! Who issues tokens that are taken beside ours: an issuer of identity tokens of people, and clusters of those of service
 //! accounts; their keys, and whom their tokens let in.
 //!
-//! One task of the controller for each of them fetches the keys, from its start on, whoever leads: now and then, again after a pause where
-//! that fails, and when somebody shows a token with a key that is not known. It owns them; readers get a snapshot, and no
-//! call that is let in waits for the network. Keys that were known stay good while the issuer is away: what it signed it
+//! One task of the controller for each of them fetches the keys, from its start on, whoever leads: now and then, again
+//! after a pause where that fails, and when somebody shows a token with a key that is not known. It owns them; readers get
+//! a snapshot, and no call that is let in waits for the network. Keys that were known stay good while the issuer is away: what it signed it
 //! still has signed. Who shows a key that is not known can wait for a while until the issuer was asked, with
 //! `IssuerView::settled`; however many do, it is asked once in ten seconds.
 //!

@@ -17,7 +17,7 @@ use crate::{
     log_store::{Appended, Chunk, LogInfo},
     registry::{
         quoted,
-        rules::running::{MOST_LABEL_BYTES, MOST_LABELS},
+        rules::running::{MOST_LABEL_BYTES, MOST_LABELS, is_label},
     },
 };
 use bytes::Bytes;
@@ -96,8 +96,7 @@ pub(super) fn labels(
         format!("are {}, and an executor has at most {MOST_LABELS}", given.len())
     });
     let each = given.iter().take(MOST_LABELS).map(|(name, value)| {
-        let right = (1..=MOST_LABEL_BYTES).contains(&name.len()) && value.len() <= MOST_LABEL_BYTES;
-        check.demand(right, field, || {
+        check.demand(is_label(name, value), field, || {
             let name = quoted(name);
             format!("have {name}, of which name or value is no label: a name has 1 to {MOST_LABEL_BYTES} bytes, a value up to {MOST_LABEL_BYTES}")
         })

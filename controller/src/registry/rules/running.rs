@@ -192,11 +192,15 @@ fn check_selector(selector: &BTreeMap<String, String>, violations: &mut Violatio
         format!("has {count} labels, and an executor has at most {MOST_LABELS}: take some out")
     });
     for (name, value) in selector.iter().take(MOST_LABELS) {
-        let right = (1..=MOST_LABEL_BYTES).contains(&name.len()) && value.len() <= MOST_LABEL_BYTES;
-        violations.add_if(!right, "executor_selector", || {
+        violations.add_if(!is_label(name, value), "executor_selector", || {
             format!("has {}, of which name or value is no label: a name has 1 to {MOST_LABEL_BYTES} bytes, a value up to {MOST_LABEL_BYTES}", quoted(name))
         });
     }
+}
+
+/// Whether an executor can have a label of this name with this value.
+pub(crate) fn is_label(name: &str, value: &str) -> bool {
+    (1..=MOST_LABEL_BYTES).contains(&name.len()) && value.len() <= MOST_LABEL_BYTES
 }
 
 fn check_quantities(
